@@ -1,0 +1,38 @@
+"""The command line. Heavy modules are imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from cyclopts import CycloptsError
+
+# importing a command registers it
+from r1zero.cli import demo as demo
+from r1zero.cli import doctor as doctor
+from r1zero.cli import evaluate as evaluate
+from r1zero.cli import train as train
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+
+def _insist(number: int, frame: object) -> None:
+    """Interrupt, and again every five seconds: where Python runs finalizers and callbacks, it swallows exceptions."""
+    del number, frame
+    signal.setitimer(signal.ITIMER_REAL, 5.0)
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one sentence on standard error and exit code 2."""
+    signal.signal(signal.SIGINT, _insist)
+    signal.signal(signal.SIGALRM, _insist)
+    try:
+        app(exit_on_error=False, print_error=False)
+    except (UserError, CycloptsError) as error:
+        print(f"r1zero: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("r1zero: interrupted; a training run continues from its last checkpoint with --resume.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,27 @@
+"""`r1zero demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r1zero.cli.program import app
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), objectives: tuple[str, ...] = ("dr_grpo", "grpo"), seed: int = 0) -> None:
+    """Pretrain a tiny base model, train it with each objective on built-in arithmetic, and draw what happened.
+
+    Parameters
+    ----------
+    out
+        Where everything goes. Finished parts found there are kept, an interrupted one continues.
+    objectives
+        Objectives to train with, one run each.
+    seed
+        Seed of the runs.
+    """
+    from rich.console import Console
+
+    from r1zero.demo import run_demo
+
+    run_demo(out, objectives, seed, Console())

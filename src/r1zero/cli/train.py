@@ -1,0 +1,65 @@
+"""`r1zero train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+_Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
+
+
+@app.command
+def train(
+    recipe: Path,
+    /,
+    *overrides: _Overrides,
+    out: Path | None = None,
+    resume: bool = False,
+    data_dir: Path | None = None,
+    every: int = 1,
+) -> None:
+    """Train by a recipe, e.g. `r1zero train recipes/demo.toml --train.seed 1`.
+
+    Any setting of the recipe can be given as --section.key VALUE.
+
+    Parameters
+    ----------
+    recipe
+        A TOML recipe; or, with --resume, a run directory to continue with the recipe it has.
+    out
+        The run directory; runs/RECIPE by default.
+    resume
+        Continue from the last checkpoint (from the start where there is none).
+    data_dir
+        A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next.
+    every
+        Print every Nth step.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from r1zero.config import load_recipe, parse_overrides
+    from r1zero.runs import Run
+    from r1zero.train import train as run_training
+    from r1zero.view import RichView
+
+    if every < 1:
+        raise UserError(f"--every {every} prints no step; give 1 or more.")
+    changes = parse_overrides(list(overrides))
+    if data_dir is not None:
+        changes["questions.data_dir"] = str(data_dir)
+    if recipe.is_dir():
+        if not resume:
+            raise UserError(f"{recipe} is a directory, not a recipe; to continue the run there, add --resume.")
+        out = out or recipe
+        recipe = Run.open(recipe).path / "recipe.json"
+    resolved = load_recipe(recipe, changes)
+    console = Console()
+    with RichView(console, every) as view:
+        run = run_training(resolved, out or Path("runs") / recipe.stem, resume=resume, view=view)
+    console.print(f"done: {escape(str(run.path))} (metrics.jsonl, rollouts/, checkpoints/)", highlight=False)
