@@ -7,11 +7,14 @@
 One step: 16 prompts × 8 samples, at most 100 new tokens each at temperature 1, graded by a plain function, one Dr. GRPO
 update on all 128 responses; 3 M parameters, float32, on CPU. TRL generates with transformers (no vLLM) and without
 gradient checkpointing. The model is first taught to write random digits that end anywhere (once; kept in the temporary
-folder), so that responses end by themselves and differ in length; a response is right if its last digit is below the
-prompt's threshold. Thresholds spread difficulty evenly from never to always right, so that some groups are dead, as in
-real training (about three in ten; r1zero's learner skips those, which is exact; --hard-work leaves none to skip). The
-sides take turns, each run in a process of its own, so that peak memory is its own; the numbers are medians over runs.
-This process imports no torch: a child's peak memory would count the parent's.
+folder), so that responses end by themselves and differ in length. How long they are decides much of the ratio, since
+TRL decodes and learns as many columns as the longest response has: `--lengths paper` (the default) draws them with a
+mean of about a sixth of the limit and a long tail, as in the paper's own runs (300 to 530 of 3000 tokens under Dr.
+GRPO); `--lengths even` spreads them evenly up to the limit (mean 46). A response is right if its last digit is below
+the prompt's threshold. Thresholds spread difficulty evenly from never to always right, so that some groups are dead, as
+in real training (about three in ten; r1zero's learner skips those, which is exact; --hard-work leaves none to skip).
+The sides take turns, each run in a process of its own, so that peak memory is its own; the numbers are medians over
+runs. This process imports no torch: a child's peak memory would count the parent's.
 """
 
 from __future__ import annotations
@@ -39,6 +42,10 @@ from pathlib import Path
 SIDES = ("ours", "trl")
 CHARACTERS = string.digits + string.ascii_letters + string.punctuation + " \n"
 MICRO_TOKENS = 1024  # ours: the learner's token budget; activations of a pass then stay in a CPU's caches
+LENGTHS: dict[str, Callable[[random.Random], int]] = {  # digits of a taught response
+    "paper": lambda rng: 1 + min(70, int(rng.expovariate(1 / 9))),
+    "even": lambda rng: rng.randint(3, 58),  # a little past the limit
+}
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 
 
@@ -58,6 +65,7 @@ class Workload:
     seed: int = 0
     threads: int = 2
     hard_work: bool = False  # every prompt right half of the time: hardly a dead group
+    lengths: str = "paper"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +80,8 @@ class Teaching:
     rows: int = 16
     learning_rate: float = 1.5e-3
     seed: int = 0
-    longest: int = 58  # digits; a digit and its space are two tokens
-    version: int = 2  # count up when the text or the teaching changes: the kept model goes by a hash of this record
+    lengths: str = "paper"
+    version: int = 3  # count up when the text or the teaching changes: the kept model goes by a hash of this record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +101,9 @@ class Task:
         """All right answers; -1, which cannot be one, where nothing is right."""
         return tuple(map(str, range(self.easy))) or ("-1",)
 
-    def response(self, rng: random.Random, longest: int) -> str:
-        """Digits with spaces between, ended with equal chance after each length up to a little past the limit."""
-        return "".join(f" {rng.randint(0, 9)}" for _ in range(rng.randint(3, longest)))
+    def response(self, rng: random.Random, lengths: str) -> str:
+        """Digits with spaces between (a digit and its space are two tokens), as many as `LENGTHS[lengths]` draws."""
+        return "".join(f" {rng.randint(0, 9)}" for _ in range(LENGTHS[lengths](rng)))
 
 
 def tasks(rng: random.Random) -> Iterator[Task]:
@@ -362,7 +370,7 @@ def teach(out: Path, teaching: Teaching, threads: int) -> None:
         ramp = min(1.0, (step + 1) / 20) * min(1.0, 3 * (1 - step / teaching.steps))
         optimizer.param_groups[0]["lr"] = teaching.learning_rate * ramp
         batch = list(itertools.islice(questions, teaching.rows))
-        texts = [question.prompt + question.response(rng, teaching.longest) + EOS for question in batch]
+        texts = [question.prompt + question.response(rng, teaching.lengths) + EOS for question in batch]
         ids = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
         labels = ids["input_ids"].masked_fill(ids["attention_mask"] == 0, -100)
         for row, question in enumerate(batch):
@@ -400,7 +408,7 @@ def taught_model(teaching: Teaching, threads: int) -> Path:
         print(f"teaching the model (once; kept in {folder})", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as scratch:
             aside = Path(scratch) / "model"
-            child(["--teach", aside, "--threads", threads], threads)
+            child(["--teach", aside, "--threads", threads, "--lengths", teaching.lengths], threads)
             aside.rename(folder)
     return folder
 
@@ -440,7 +448,7 @@ def run_side(side: str, model_dir: Path, work: Workload, result: Path) -> None:
 
 def measure(sides: Sequence[str], runs: int, work: Workload) -> dict[str, list[dict]]:
     """Alternating runs: one of each side in turn, `runs` times over."""
-    model_dir = taught_model(Teaching(), work.threads)
+    model_dir = taught_model(Teaching(lengths=work.lengths), work.threads)
     results: dict[str, list[dict]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(runs):
@@ -520,6 +528,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=Workload.warmup, help="steps left out (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=Workload.threads, help="threads (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=Workload.seed, help="seed of the first run (default: %(default)s)")
+    parser.add_argument("--lengths", choices=LENGTHS, default=Workload.lengths, help="how long responses are")
     parser.add_argument("--hard-work", action="store_true", help="leave no dead groups to skip")
     parser.add_argument("--only", choices=SIDES, help="measure one side alone; no ratio then")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -527,13 +536,13 @@ def main() -> None:
         parser.add_argument(internal, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.teach:
-        teach(Path(options.teach), Teaching(), options.threads)
+        teach(Path(options.teach), Teaching(lengths=options.lengths), options.threads)
     elif options.side:
         settings = json.loads(options.work)
         work = Workload(**(settings | {"betas": tuple(settings["betas"])}))
         run_side(options.side, Path(options.model), work, Path(options.result))
     else:
-        names = ("warmup", "steps", "threads", "seed", "hard_work")
+        names = ("warmup", "steps", "threads", "seed", "hard_work", "lengths")
         work = Workload(**{name: getattr(options, name) for name in names})
         results = measure((options.only,) if options.only else SIDES, options.runs, work)
         record = summary(results, work, options.runs)

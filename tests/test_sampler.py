@@ -250,6 +250,23 @@ def test_responses_survive_the_slabs_growth(slab: type[WatchedSlab]) -> None:
 # -- prefill
 
 
+@pytest.mark.parametrize("rows", [6, 256])
+def test_storage_kept_from_earlier_calls_changes_no_bit(rows: int) -> None:
+    """A run resumed with fresh storage must not differ from one that went on with what earlier calls left behind."""
+    model, params = qwen(), SamplingParams(max_new_tokens=12)
+    used = TorchSampler(model, TOKENIZER, SOME_EOS, rows=rows)
+    for prompts, budget in ((PROMPTS, 90), (PROMPTS[::-1], 5)):
+        list(used.sample(requests_of(prompts), 2, SamplingParams(max_new_tokens=budget), seed=3, step=1))
+    storage = used._kept
+    assert storage is not None
+    fresh = TorchSampler(model, TOKENIZER, SOME_EOS, rows=rows)
+    requests = requests_of(PROMPTS)
+    kept = {(d.request, d.sample): d.completion for d in used.sample(requests, 2, params, seed=0, step=0)}
+    anew = {(d.request, d.sample): d.completion for d in fresh.sample(requests, 2, params, seed=0, step=0)}
+    assert used._kept is storage
+    assert kept == anew  # tokens, and log-probs to the last bit
+
+
 def prefilled(model: PreTrainedModel) -> list[tuple[int, ...]]:
     """A list that grows by the ids of every row that is computed without the slab (pads removed)."""
     seen: list[tuple[int, ...]] = []

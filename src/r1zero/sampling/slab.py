@@ -62,11 +62,28 @@ class SlabCache(Cache):
     """The slab of all layers. `first` is the leftmost column any active row uses, `t` the column written next."""
 
     def __init__(self, layers: int, rows: int, t: int, limit: int):
-        self.rows, self.t, self.limit = rows, t, limit
-        self.first, self.active = t, 0
-        self.capacity = min(limit, t + 64)
+        self.rows, self.capacity = rows, min(limit, t + 64)
         self.slabs = [SlabLayer(self) for _ in range(layers)]
         super().__init__(layers=[*self.slabs])
+        self.restart(t, limit)
+
+    def restart(self, t: int, limit: int) -> None:
+        """Begin anew in the storage there is: prompts end at column t, and `limit` columns are the most there may be.
+
+        What the storage holds stays: finite numbers that no mask shows.
+        """
+        self.t = self.first = t
+        self.active = 0
+        self.limit = max(limit, self.capacity)
+
+    @property
+    def size(self) -> int:
+        """Bytes allocated."""
+        return sum(slab.keys.nbytes + slab.values.nbytes for slab in self.slabs if slab.is_initialized)
+
+    def holds(self, rows: int, t: int) -> bool:
+        """Whether the storage serves `rows` rows whose prompts end at column t."""
+        return self.rows == rows and t < self.capacity
 
     def enter(self, prefill: DynamicCache, copies: int, first_row: int) -> None:
         """Copy every prefilled prompt `copies` times into consecutive rows from `first_row`, ending at column t."""

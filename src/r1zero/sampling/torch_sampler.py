@@ -27,6 +27,7 @@ from r1zero.sampling.stops import StopRules
 from r1zero.types import Completion, Stop
 
 _PREFILL_TOKENS = 8192  # padded prompt tokens per prefill pass
+_KEPT_BYTES = 1 << 28  # the largest slab kept from call to call
 _ATTENTION_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
@@ -57,6 +58,15 @@ class TorchSampler:
         self.rows, self.autocast = rows, autocast
         self.rules: dict[tuple[str, ...], StopRules] = {}  # by stop strings; a table over the vocabulary each
         self.layers: int = config.num_hidden_layers
+        self._kept: SlabCache | None = None
+
+    def slab(self, rows: int, t: int, limit: int) -> SlabCache:
+        """An empty slab: the last one's storage where it is small and fits, since fresh memory is slow to touch."""
+        kept, self._kept = self._kept, None
+        if kept is None or not kept.holds(rows, t) or kept.size > _KEPT_BYTES:
+            return SlabCache(self.layers, rows, t, limit)
+        kept.restart(t, limit)
+        return kept
 
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
@@ -72,6 +82,8 @@ class TorchSampler:
             while decoder.active and not decoder.wants_more():
                 decoder.step()
                 yield from decoder.collect()
+        if self.model.device.type == "cpu":  # a GPU's allocator keeps memory by itself
+            self._kept = decoder.cache
 
 
 class _Decoder:
@@ -100,8 +112,8 @@ class _Decoder:
         refills = self.rows < samples * len(requests)
         budget = params.max_new_tokens
         limit = self.longest + budget + (max(budget, 64) if refills else 0)
-        self.cache = SlabCache(sampler.layers, self.rows, self.longest, limit)
-        self.mask = torch.zeros(self.rows, limit + 1, dtype=torch.bool, device=self.device)
+        self.cache = sampler.slab(self.rows, self.longest, limit)
+        self.mask = torch.zeros(self.rows, self.cache.limit + 1, dtype=torch.bool, device=self.device)
         self.active = 0
         self.ids: list[tuple[int, int]] = []  # (request, sample) of each active row
         self.starts: list[int] = []  # first column of each active row
