@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from r1zero import config
+from r1zero.held import Held
 from r1zero.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
@@ -148,6 +149,7 @@ def learner_of(
     seed: int = 0,
     total_updates: int = 100,
     max_logprob_gap: float | None = None,
+    reference: Policy | None = None,
     **settings: object,
 ) -> Learner:
     """A learner with the given settings, Dr. GRPO with C = 10 by default."""
@@ -159,6 +161,7 @@ def learner_of(
         seed=seed,
         total_updates=total_updates,
         max_logprob_gap=max_logprob_gap,
+        reference=reference,
     )
 
 
@@ -175,13 +178,14 @@ def flat_weights(model: PreTrainedModel) -> Tensor:
 def gradient_of(
     learner: Learner,
     trajectories: Sequence[Trajectory],
-    old: Sequence[Tensor | None] | None = None,
+    old: Sequence[Tensor | None] | Held | None = None,
     share: Sequence[int] | None = None,
 ) -> Tensor:
     """The learner's gradient of one optimiser step, in one vector."""
     model = learner.policy.model
     model.zero_grad(set_to_none=True)
-    learner.gradient(trajectories, old, Tally(), share)
+    held = old if isinstance(old, Held) else Held(old=old)
+    learner.gradient(trajectories, held, Tally(), share)
     return flat_gradient(model)
 
 

@@ -20,6 +20,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "r1zero"
 # A module imports only modules above it. The root `__init__` belongs to none.
 LAYERS = (
     "errors",
+    "hub",
     "types",
     "config",
     "questions",
@@ -31,7 +32,10 @@ LAYERS = (
     "policy",
     "metrics",
     "rewards",
+    "held",
+    "critic",
     "learner",
+    "gather",
     "cluster",
     "runs",
     "checkpoints",

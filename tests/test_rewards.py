@@ -5,7 +5,7 @@ import torch
 
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
-from r1zero.rewards import TRUNCATION, observe, rewards_of, trajectories_of
+from r1zero.rewards import Truncation, observe, rewards_of, trajectories_of
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
 RIGHT, WRONG, NONE = Outcome.RIGHT, Outcome.WRONG, Outcome.NO_ANSWER
@@ -30,8 +30,8 @@ BATCH = [
 
 
 def test_a_truncated_right_answer_earns_by_policy() -> None:
-    paper, graded = rewards_of(BATCH, "reward_zero")
-    keep, same = rewards_of(BATCH, "keep")
+    paper, graded = rewards_of(BATCH, Truncation("reward_zero"))
+    keep, same = rewards_of(BATCH, Truncation("keep"))
     assert paper[0].tolist() == [1.0, 0.0, 0.0, 0.0]
     assert keep[0].tolist() == [1.0, 0.0, 1.0, 0.0]
     assert torch.equal(graded, same)
@@ -41,16 +41,30 @@ def test_a_truncated_right_answer_earns_by_policy() -> None:
         [True, True, False, True],
         [False] * 4,
     ]
-    assert set(TRUNCATION) == {"reward_zero", "keep"}
+    penalised, _ = rewards_of(BATCH, Truncation("penalise", 0.5))
+    assert penalised[0].tolist() == [1.0, 0.0, -0.5, -0.5]
+    assert penalised[1].tolist() == [0.0, 0.0, 0.0, -0.5]
+
+
+def test_masked_truncated_responses_are_no_evidence_but_stay_in_the_batch() -> None:
+    rewards, graded = rewards_of(BATCH, Truncation("mask_out"))
+    assert graded[0].tolist() == [True, True, False, False]
+    advantages = make_objective("dr_grpo").advantages(rewards, graded)
+    assert advantages[0].tolist() == [0.5, -0.5, 0.0, 0.0]
+    rows = trajectories_of(BATCH, advantages, graded)
+    assert [row.counts for row in rows[:4]] == [True, True, False, False]
+    assert len(rows) == 16
 
 
 def test_an_unknown_truncation_policy_is_an_error() -> None:
     with pytest.raises(KeyError):
-        rewards_of(BATCH, "mask")
+        rewards_of(BATCH, Truncation("mask"))
 
 
 def test_ungraded_responses_are_outside_the_baseline() -> None:
-    rewards, graded = rewards_of([rollout("q", 1, (RIGHT, EOS, 1), (WRONG, EOS, 1), (TIMEOUT, EOS, 1))], "keep")
+    rewards, graded = rewards_of(
+        [rollout("q", 1, (RIGHT, EOS, 1), (WRONG, EOS, 1), (TIMEOUT, EOS, 1))], Truncation("keep")
+    )
     advantages = make_objective("dr_grpo").advantages(rewards, graded)
     # mean of the two known is 1/2; were the timeout a 0, it would be 1/3
     assert advantages.tolist() == [[0.5, -0.5, 0.0]]
@@ -68,7 +82,7 @@ def test_trajectories_are_the_groups_one_after_another() -> None:
 
 def observed(truncation: str) -> dict[str, float]:
     tally = Tally()
-    rewards, graded = rewards_of(BATCH, truncation)
+    rewards, graded = rewards_of(BATCH, Truncation(truncation))
     advantages = make_objective("dr_grpo").advantages(rewards, graded)
     observe(tally, BATCH, rewards, graded, (advantages == 0).all(dim=1))
     return tally.result()
@@ -110,14 +124,14 @@ def test_surprisal_weighs_tokens_not_responses() -> None:
     verdict = Verdict(WRONG)
     group = Rollout(Question("q", "?", ("1",)), "?", (1,), (short, long), (verdict, verdict))
     tally = Tally()
-    observe(tally, [group], *rewards_of([group], "keep"), torch.tensor([True]))
+    observe(tally, [group], *rewards_of([group], Truncation("keep")), torch.tensor([True]))
     assert tally.result()["rollout/surprisal"] == 1.5  # 6 nats over 4 tokens, not the mean of 3 and 1
 
 
 def test_metrics_of_no_finished_responses_are_left_out() -> None:
     group = rollout("q", 2, (RIGHT, LENGTH, 3), (WRONG, LENGTH, 3))
     tally = Tally()
-    observe(tally, [group], *rewards_of([group], "reward_zero"), torch.tensor([True]))
+    observe(tally, [group], *rewards_of([group], Truncation("reward_zero")), torch.tensor([True]))
     numbers = tally.result()
     assert "rollout/length_correct" not in numbers
     assert "rollout/length_incorrect" not in numbers

@@ -7,11 +7,12 @@ import torch
 from safetensors.torch import load_file
 
 from r1zero import checkpoints
-from r1zero.assemble import Parts
+from r1zero.assemble import Parts, assemble
 from r1zero.config import Recipe
 from r1zero.errors import UserError
 from r1zero.evaluate import SetResult
 from r1zero.metrics import EVALUATION_METRICS, METRICS
+from r1zero.objectives.table import PRESETS
 from r1zero.runs import Run
 from r1zero.train import train
 from r1zero.types import Completion
@@ -19,6 +20,16 @@ from tiny_runs import graded, sums_of, tiny_recipe, trained, untimed
 
 FIVE: dict[str, object] = {"train.steps": 5, "checkpoint.every": 1}
 SEVERAL: dict[str, object] = FIVE | {"learner.updates": 4}
+SHORT: dict[str, object] = {"train.steps": 2, "evaluation.benchmarks": []}
+TERMS: dict[str, object] = SHORT | {
+    "objective.kl": "k3_corrected",
+    "objective.kl_coefficient": 0.05,
+    "objective.entropy": 0.001,
+    "objective.importance_cap": 2.0,
+    "learner.updates": 2,
+}
+IN_REWARD: dict[str, object] = SHORT | {"objective.kl": "k1_reward", "objective.kl_coefficient": 0.05}
+PPO: dict[str, object] = SHORT | {"objective.name": "ppo", "objective.lam": 0.95, "learner.updates": 2}
 
 
 def weights(run: Run, step: int) -> dict[str, torch.Tensor]:
@@ -38,12 +49,70 @@ def test_a_run_logs_one_line_a_step() -> None:
 
 
 def test_the_metrics_are_those_of_the_table_and_all_of_them() -> None:
-    logged = [set(row) - {"step"} for run in (trained(FIVE), trained(SEVERAL)) for row in run.read("metrics")]
+    runs = [trained(recipe) for recipe in (FIVE, SEVERAL, TERMS, IN_REWARD, PPO)]
+    logged = [set(row) - {"step"} for run in runs for row in run.read("metrics")]
     assert set().union(*logged) == set(METRICS)
     ratios = {key for key in METRICS if key.startswith(("learn/ratio", "learn/clip", "learn/kl_old"))}
     assert len(ratios) == 5
     on_policy = [set(row) for row in trained(FIVE).read("metrics")]
     assert not ratios & set().union(*on_policy), "on-policy, ratios are 1 by construction and must not be logged"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains(name: str) -> None:
+    run = trained(SHORT | {"objective.name": name})
+    lines = run.read("metrics")
+    assert [line["step"] for line in lines] == [1, 2]
+    assert run.facts["objective"] == name
+    assert any(line["learn/grad_norm"] > 0 for line in lines)
+    assert sums_of(run.path / "checkpoints") != {}
+
+
+def test_the_bias_meter_tells_objectives_apart() -> None:
+    """Length and difficulty: 0 and 0 for Dr. GRPO, −1 and −1 for GRPO, one each for the ablations."""
+    expected = {"dr_grpo": (0, 0), "grpo": (-1, -1), "grpo_no_std": (-1, 0), "grpo_no_length": (0, -1)}
+    for name, (length, difficulty) in expected.items():
+        lines = trained(SHORT | {"objective.name": name, "rollout.prompts": 8, "rollout.samples": 6}).read("metrics")
+        found = [(line.get("bias/length"), line.get("bias/difficulty")) for line in lines]
+        lengths = [b for b, _ in found if b is not None]
+        difficulties = [b for _, b in found if b is not None]
+        assert lengths
+        assert difficulties
+        assert lengths == pytest.approx([length] * len(lengths), abs=1e-3)
+        assert difficulties == pytest.approx([difficulty] * len(difficulties), abs=1e-3)
+
+
+def test_a_kl_term_in_the_reward_is_taken_from_it() -> None:
+    run = trained(IN_REWARD)
+    for line in run.read("metrics"):
+        for row in run.rollouts(line["step"]):
+            earned = float(row["outcome"] == "right" and row["stop"] != "length")
+            if line["step"] == 1:  # the policy is still the reference
+                assert row["reward"] == pytest.approx(earned, abs=1e-4)
+    moved = run.read("metrics")[1]
+    assert moved["rollout/kl_penalty"] != 0
+    exact = trained(SHORT)
+    assert moved["rollout/reward"] != exact.read("metrics")[1]["rollout/reward"]
+
+
+def test_no_kl_term_loads_no_reference(tmp_path: Path) -> None:
+    with assemble(tiny_recipe(SHORT), tmp_path / "run", resume=False) as parts:
+        assert parts.learner.reference is None
+    with assemble(tiny_recipe(TERMS), tmp_path / "kl", resume=False) as parts:
+        assert parts.learner.reference is not None
+        assert not any(p.requires_grad for p in parts.learner.reference.model.parameters())
+
+
+def test_dynamic_sampling_draws_until_groups_are_live() -> None:
+    plain, dynamic = trained(SHORT), trained(SHORT | {"rollout.dynamic": True, "rollout.rounds": 3})
+    assert [line["rollout/groups"] for line in plain.read("metrics")] == [4, 4]
+    for line in dynamic.read("metrics"):
+        kept = dynamic.rollouts(line["step"])
+        assert len(kept) == 16  # always P groups of G
+        live = sum(any(row["advantage"] for row in kept[4 * p : 4 * p + 4]) for p in range(4))
+        assert line["rollout/groups"] in (4, 8, 12)
+        assert live == 4 or line["rollout/groups"] == 12
+    assert any(line["rollout/groups"] > 4 for line in dynamic.read("metrics"))
 
 
 def test_lines_hold_the_numbers_of_their_rollouts() -> None:
@@ -285,6 +354,30 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
             "evaluation.benchmarks names 'arithmetic' more than once; keep one of them.",
         ),
         ({"model.device": "meta"}, 'model.device = \'meta\' is not usable here'),
+        ({"model.revision": "v2"}, "model.revision = 'v2' is for Hub names"),
+        ({"model.attention": "flash_attention_2"}, 'model.attention = "flash_attention_2" needs a GPU'),
+        (
+            {"sampling.max_new_tokens": 4093},
+            "sampling.max_new_tokens = 4093 after a prompt of 4 tokens needs 4097 positions, and the model has 4096 "
+            "(its max_position_embeddings): lower it, or leave long prompts out with questions.max_prompt_tokens.",
+        ),
+        (
+            {"evaluation.max_new_tokens": 4093},
+            "evaluation.max_new_tokens = 4093 after a prompt of 4 tokens needs 4097 positions, and the model has 4096 "
+            "(its max_position_embeddings): lower it, for arithmetic has such prompts.",
+        ),
+        (
+            {"evaluation.benchmarks": [{"name": "arithmetic"}]},
+            "evaluation.benchmarks: arithmetic has no end; set limit in evaluation.benchmarks to a number",
+        ),
+        (
+            {"evaluation.benchmarks": [{"name": "nowhere.jsonl"}]},
+            "evaluation.benchmarks is 'nowhere.jsonl', which is neither a known set nor a path",
+        ),
+        (
+            {"evaluation.benchmarks": [{"name": "arithmetic", "limit": 2, "split": "dev"}]},
+            "split in evaluation.benchmarks is 'dev'",
+        ),
     ],
 )
 def test_what_can_be_known_beforehand_is_said_before_anything_is_made(
@@ -294,3 +387,11 @@ def test_what_can_be_known_beforehand_is_said_before_anything_is_made(
         train(tiny_recipe(overrides), tmp_path / "run")
     assert says in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_budget_that_only_the_limit_on_prompts_would_exceed_is_fine(tmp_path: Path) -> None:
+    """No prompt is near `questions.max_prompt_tokens`: what counts is how long prompts are."""
+    recipe = tiny_recipe({"sampling.max_new_tokens": 4092, "train.steps": 0, "evaluation.benchmarks": []})
+    assert recipe.questions.max_prompt_tokens + 4092 > 4096
+    with assemble(recipe, tmp_path, resume=False) as parts:
+        assert parts.stream.max_tokens == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +15,13 @@ import torch
 from r1zero import checkpoints, config, evaluate
 from r1zero.config import Benchmark, Evaluation, Questions, Recipe
 from r1zero.errors import UserError
+from r1zero.gather import Gatherer, Penalty, ReferencePenalty, no_penalty
 from r1zero.learner import Learner
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.load import Policy, load_policy
-from r1zero.questions import QuestionSet, load_questions
-from r1zero.rollout import PromptStream
+from r1zero.questions import QuestionSet, load_questions, renamed
+from r1zero.rewards import Truncation
+from r1zero.rollout import PromptStream, longest_prompt
 from r1zero.runs import Run, provenance, write_text, writing
 from r1zero.sampling import Sampler, SamplingParams
 from r1zero.sampling.torch_sampler import TorchSampler
@@ -41,7 +43,7 @@ class Parts:
     sampler: Sampler
     verifier: Verifier
     learner: Learner
-    params: SamplingParams
+    gather: Gatherer
     benchmarks: tuple[QuestionSet, ...]
     protocol: evaluate.Protocol
     sinks: tuple[Sink, ...]
@@ -61,39 +63,40 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     existing = Run.find(out, resume=resume)
     check_sinks(recipe.log.sinks)
     checkpoint, skipped = newest_checkpoint(out / "checkpoints") if existing else (None, [])
+    done = checkpoint.step if checkpoint else 0
+    if existing:
+        existing.check_ahead(recipe.train.steps, done)
     threads = set_threads(recipe.train.threads or (existing.facts.get("threads") if existing else None))
     objective = recipe_objective(recipe)
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
     questions = load_set(recipe.questions, data_dir)
     benchmarks = load_benchmarks(recipe.evaluation, data_dir)
-    policy = load_policy(
-        str(checkpoint.path) if checkpoint else recipe.model.path,
-        revision=None if checkpoint else recipe.model.revision,
-        device=recipe.model.device,
-        attention=recipe.model.attention,
-        autocast=recipe.learner.autocast,
-    )
+    policy = recipe_policy(recipe, checkpoint)
     template = make_template(recipe.template, policy)
+    longest = prompt_room(recipe, policy, template, questions)
+    check_room(policy, template, benchmarks, recipe.eval_max_new_tokens, _eval_budget(recipe))
     sampler = make_sampler(policy, recipe.sampling.batch_rows)
-    stream = PromptStream(
-        questions, template, policy.encode, max_tokens=recipe.questions.max_prompt_tokens, seed=recipe.train.seed
-    )
+    stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
     beginning = stream.state()
     stream.next(recipe.rollout.prompts)  # if there are too few questions, now is the time to say so
     stream.restore(beginning)
-    facts = describe(objective, questions, template, policy, threads)
-    learner = make_learner(recipe, policy, objective)
+    facts = describe(objective, questions, benchmarks, template, policy, threads)
+    reference = load_reference(recipe, objective)
+    learner = make_learner(recipe, policy, objective, reference)
     if checkpoint:
         state = checkpoint.state()
         learner.restore(state["learner"])
         stream.restore(state["stream"])
     if existing:
         existing.check_same(recipe, facts)
+        skipped += existing.moved(provenance() | facts)
     run = existing or Run.create(out, recipe, facts)
     with run.locked(), open_pool(recipe, run) as (verifier, sinks):
         if existing:
-            run.rewind(checkpoint.step if checkpoint else -1)
+            run.rewind(done if checkpoint else -1)
             run.renew(recipe)
+            run.note(done, skipped)
+            checkpoints.unseal(out / "checkpoints", done)
         yield Parts(
             run=run,
             policy=policy,
@@ -103,12 +106,25 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
             sampler=sampler,
             verifier=verifier,
             learner=learner,
-            params=SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
+            gather=Gatherer(
+                stream,
+                sampler,
+                verifier,
+                template,
+                SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
+                objective,
+                Truncation(recipe.objective.truncation, recipe.objective.truncation_penalty or 0.0),
+                make_penalty(recipe, objective, reference),
+                recipe.rollout.prompts,
+                recipe.rollout.samples,
+                recipe.train.seed,
+                recipe.rollout.rounds if recipe.rollout.dynamic else 1,
+            ),
             benchmarks=benchmarks,
             protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
             sinks=sinks,
             notes=(*skipped, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
-            step=checkpoint.step if checkpoint else 0,
+            step=done,
         )
 
 
@@ -126,14 +142,17 @@ def evaluate_model(
 ) -> list[evaluate.SetResult]:
     """Evaluate one model on `settings.benchmarks`; with `out`, keep the responses and results.json there.
 
+    Settings are named as on the command line of `r1zero evaluate`.
+
     Raises:
         UserError: anything that the user has to mend.
     """
     set_threads(None)
-    sets = load_benchmarks(settings, data_dir)
+    sets = load_benchmarks(settings, data_dir, flag)
     policy = load_policy(model, device=device)
     template = make_template(shape, policy)
     protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, seed)
+    check_room(policy, template, sets, protocol.params.max_new_tokens, "--max-new-tokens")
     if out is not None:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -174,14 +193,25 @@ def newest_checkpoint(folder: Path) -> tuple[checkpoints.Checkpoint | None, list
     Raises:
         UserError: there are checkpoints but none is whole: starting over would throw the run away.
     """
-    checkpoint = checkpoints.latest(folder)
-    damaged = [path for path in checkpoints.steps(folder) if not checkpoint or path.name > checkpoint.path.name]
+    checkpoint, found = checkpoints.latest(folder), checkpoints.steps(folder)
+    damaged = found[found.index(checkpoint.path) + 1 :] if checkpoint else found
     if damaged and not checkpoint:
         raise UserError(
             f"No checkpoint in {folder} is whole ({', '.join(path.name for path in damaged)}); restore one, or delete "
             "these folders to start the run over."
         )
     return checkpoint, [f"{path.name} is damaged and was passed over" for path in damaged]
+
+
+def recipe_policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
+    """The model of a recipe, or of the checkpoint that its run goes on from."""
+    return load_policy(
+        str(checkpoint.path) if checkpoint else recipe.model.path,
+        revision=None if checkpoint else recipe.model.revision,
+        device=recipe.model.device,
+        attention=recipe.model.attention,
+        autocast=recipe.learner.autocast,
+    )
 
 
 def make_template(settings: config.Template, policy: Policy) -> Template:
@@ -193,13 +223,36 @@ def make_template(settings: config.Template, policy: Policy) -> Template:
 
 def recipe_objective(recipe: Recipe) -> Objective:
     """The objective of a recipe."""
-    settings = recipe.objective
-    return make_objective(
-        settings.name, clip_low=settings.clip_low, clip_high=settings.clip_high, constant=recipe.constant
+    given = recipe.objective.model_dump(exclude={"name", "constant", "reference", "truncation", "truncation_penalty"})
+    return make_objective(recipe.objective.name, constant=recipe.constant, **given)
+
+
+def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
+    """The reference model of a KL term; none is loaded without one."""
+    if objective.kl == "none":
+        return None
+    reference = load_policy(
+        recipe.objective.reference or recipe.model.path,
+        revision=None if recipe.objective.reference else recipe.model.revision,
+        device=recipe.model.device,
+        attention=recipe.model.attention,
+        autocast=recipe.learner.autocast,
+    )
+    reference.model.requires_grad_(requires_grad=False)
+    return reference
+
+
+def make_penalty(recipe: Recipe, objective: Objective, reference: Policy | None) -> Penalty:
+    """What is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
+    if reference is None or objective.kl != "k1_reward" or objective.critic:
+        return no_penalty
+    settings = recipe.learner
+    return ReferencePenalty(
+        reference, objective.kl_coefficient, recipe.sampling.temperature, settings.layout, settings.micro_tokens
     )
 
 
-def make_learner(recipe: Recipe, policy: Policy, objective: Objective) -> Learner:
+def make_learner(recipe: Recipe, policy: Policy, objective: Objective, reference: Policy | None = None) -> Learner:
     """The learner of a recipe."""
     return Learner(
         policy,
@@ -209,6 +262,8 @@ def make_learner(recipe: Recipe, policy: Policy, objective: Objective) -> Learne
         seed=recipe.train.seed,
         total_updates=recipe.train.steps * recipe.learner.updates,
         max_logprob_gap=recipe.train.max_logprob_gap,
+        reference=reference,
+        critic=recipe.critic,
     )
 
 
@@ -237,17 +292,70 @@ def load_set(settings: Questions | Benchmark, data_dir: Path | None) -> Question
     )
 
 
-def load_benchmarks(settings: Evaluation, data_dir: Path | None) -> tuple[QuestionSet, ...]:
-    """The sets to evaluate on. Raises UserError for two of one name, whose results nobody could tell apart."""
+def in_recipe(key: str) -> str:
+    """A benchmark's setting as a recipe names it."""
+    return "evaluation.benchmarks" if key == "name" else f"{key} in evaluation.benchmarks"
+
+
+def flag(key: str) -> str:
+    """A benchmark's setting as the command line names it."""
+    return "--benchmarks" if key == "name" else f"--{key.replace('_', '-')}"
+
+
+def load_benchmarks(
+    settings: Evaluation, data_dir: Path | None, named: Callable[[str], str] = in_recipe
+) -> tuple[QuestionSet, ...]:
+    """The sets to evaluate on; `named` says what their settings are called where the user wrote them.
+
+    Raises:
+        UserError: a set cannot be had, has no end, or has another's name: nobody could tell their results apart.
+    """
+    sets: list[QuestionSet] = []
     for benchmark in settings.benchmarks:
         if benchmark.name == "arithmetic" and benchmark.limit is None and "count" not in benchmark.options:
-            raise UserError("evaluation.benchmarks: arithmetic has no end; give it a limit (--limit N, limit = N).")
-    sets = tuple(load_set(benchmark, data_dir) for benchmark in settings.benchmarks)
+            raise UserError(f"{named('name')}: arithmetic has no end; set {named('limit')} to a number of questions.")
+        try:
+            sets.append(load_set(benchmark, data_dir))
+        except UserError as error:
+            raise renamed(error, named) from error
     names = [each.name for each in sets]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"evaluation.benchmarks names {name!r} more than once; keep one of them.")
-    return sets
+            raise UserError(f"{named('name')} names {name!r} more than once; keep one of them.")
+    return tuple(sets)
+
+
+def prompt_room(recipe: Recipe, policy: Policy, template: Template, questions: QuestionSet) -> int:
+    """The longest prompt to train on. Raises UserError when a response to it would not fit into the model."""
+    limit, budget = recipe.questions.max_prompt_tokens, recipe.sampling.max_new_tokens
+    if policy.positions is None or limit + budget <= policy.positions:
+        return limit
+    prompt = longest_prompt(questions, template, policy.encode, limit)
+    if prompt + budget > policy.positions:
+        remedy = "lower it, or leave long prompts out with questions.max_prompt_tokens"
+        raise _no_room("sampling.max_new_tokens", budget, prompt, policy.positions, remedy)
+    return policy.positions - budget
+
+
+def check_room(policy: Policy, template: Template, sets: Sequence[QuestionSet], budget: int, setting: str) -> None:
+    """Make sure that every set's prompts, and `budget` tokens after them, fit into the model. Raises UserError."""
+    for questions in sets if policy.positions is not None else ():
+        prompt = longest_prompt(questions, template, policy.encode)
+        if policy.positions is not None and prompt + budget > policy.positions:
+            remedy = f"lower it, for {questions.name} has such prompts"
+            raise _no_room(setting, budget, prompt, policy.positions, remedy)
+
+
+def _no_room(setting: str, budget: int, prompt: int, positions: int, remedy: str) -> UserError:
+    return UserError(
+        f"{setting} = {budget} after a prompt of {prompt} tokens needs {prompt + budget} positions, and the model has "
+        f"{positions} (its max_position_embeddings): {remedy}."
+    )
+
+
+def _eval_budget(recipe: Recipe) -> str:
+    """The setting that `recipe.eval_max_new_tokens` comes from."""
+    return f"{'sampling' if recipe.evaluation.max_new_tokens is None else 'evaluation'}.max_new_tokens"
 
 
 def make_sampler(policy: Policy, rows: int) -> Sampler:
@@ -267,7 +375,12 @@ def set_threads(threads: int | None) -> int:
 
 
 def describe(
-    objective: Objective, questions: QuestionSet, template: Template, policy: Policy, threads: int
+    objective: Objective,
+    questions: QuestionSet,
+    benchmarks: Sequence[QuestionSet],
+    template: Template,
+    policy: Policy,
+    threads: int,
 ) -> dict[str, Any]:
     """What run.json says beyond versions and commit."""
     return {
@@ -278,6 +391,7 @@ def describe(
         "questions_count": len(questions),
         "questions_dropped": dict(questions.dropped),
         "questions_fingerprint": questions.fingerprint,
+        "benchmarks_fingerprint": " ".join(each.fingerprint for each in benchmarks),
         "template": template.name,
         "template_hash": template.hash,
         "parameters": sum(p.numel() for p in policy.model.parameters()),

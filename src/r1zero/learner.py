@@ -17,20 +17,24 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from r1zero import config
+from r1zero.critic import Critic
 from r1zero.errors import UserError
+from r1zero.held import Held, batches, gather, token_advantages, token_scores
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
-from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
+from r1zero.policy.batch import MicroBatch, Trajectory
+from r1zero.policy.critic import ValueHead
 from r1zero.policy.load import Policy
-from r1zero.policy.logprobs import response_logprobs
-from r1zero.policy.shared import SharedPrompts, shared_micro_batches
+from r1zero.policy.logprobs import score, token_states
+from r1zero.policy.shared import SharedPrompts
 
 
 class Learner:
     """Owns the optimiser and its schedule; moves the policy's weights.
 
     `temperature` is the one that sampled, `seed` decides how a rollout batch is dealt into updates, `total_updates`
-    is the length of a decaying schedule.
+    is the length of a decaying schedule. `reference` is the model of a KL term, `critic` the settings of a value head
+    where the objective has one.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Learner:
         seed: int,
         total_updates: int,
         max_logprob_gap: float | None = None,
+        reference: Policy | None = None,
+        critic: config.Critic | None = None,
     ):
         self.policy, self.objective, self.settings = policy, objective, settings
         self.temperature, self.seed = temperature, seed
@@ -58,6 +64,8 @@ class Learner:
         )
         self.schedule = LambdaLR(self.optimiser, lambda update: learning_rate_factor(update, settings, total_updates))
         self.updates = 0
+        self.reference = reference
+        self.critic = Critic(policy, critic or config.Critic(), seed) if objective.critic else None
         if settings.gradient_checkpointing:
             policy.model.gradient_checkpointing_enable({"use_reentrant": False})
 
@@ -69,47 +77,82 @@ class Learner:
         """
         self.policy.model.train()  # for gradient checkpointing; dropout is off
         tally.add("learn/live_responses", sum(t.advantage != 0 for t in trajectories), len(trajectories))
+        held = self.hold(trajectories, tally)
         if self.settings.updates == 1:
-            self._update(trajectories, None, tally)
+            self._update(trajectories, held, tally)
         else:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
             order = torch.randperm(len(trajectories), generator=generator).tolist()
-            old = self._old_logprobs(trajectories, tally)
             size = len(trajectories) // self.settings.updates
             for start in range(0, len(order), size):
                 share = order[start : start + size]
-                self._update([trajectories[i] for i in share], [old[i] for i in share], tally)
+                self._update([trajectories[i] for i in share], held.of(share), tally)
         tally.add("learn/updates", self.updates)
+
+    @torch.no_grad()
+    def hold(self, trajectories: Sequence[Trajectory], tally: Tally) -> Held:
+        """Compute what the updates on this rollout batch hold fixed, with the weights as they are now."""
+        old = reference = advantages = values = returns = None
+        if self.settings.updates > 1 or self.critic:
+            old, values = self._scores(self.policy, trajectories, self.critic and self.critic.head)
+            self._observe_gaps(trajectories, old, tally)
+        if self.reference is not None and (self.objective.in_loss or self.critic):
+            reference, _ = self._scores(self.reference, trajectories)
+        if self.critic and values is not None and old is not None:
+            advantages, returns = token_advantages(self.objective, trajectories, values, old, reference)
+            self.critic.observe(values, returns, tally)
+        return Held(
+            old=old if self.settings.updates > 1 else None,
+            reference=reference if self.objective.in_loss else None,
+            advantages=advantages,
+            values=values if self.critic else None,
+            returns=returns,
+        )
 
     def gradient(
         self,
         trajectories: Sequence[Trajectory],
-        old: Sequence[Tensor | None] | None,
+        held: Held,
         tally: Tally,
         share: Sequence[int] | None = None,
     ) -> None:
         """Add the gradient of the objective on one optimiser step's responses to the parameters' `.grad`.
 
         `trajectories` are *all* responses of the step, for the weights; `share` are the indices of those to work on
-        here (all by default): the gradients of any partition into shares add up to the whole one. `old[i]` are the
-        log-probs of response i under π_old; None means that π_old is the current policy. Responses with zero advantage
-        are skipped: their gradient is exactly zero, and the weights have already counted them.
+        here (all by default): the gradients of any partition into shares add up to the whole one. Responses with zero
+        advantage are skipped where their gradient is exactly zero; the weights have already counted them.
         """
-        lengths = torch.tensor([t.length for t in trajectories], device=self.policy.device)
-        weights = self.objective.response_weights(lengths)
-        advantages = torch.tensor([t.advantage for t in trajectories], device=self.policy.device)
+        device, objective = self.policy.device, self.objective
+        weights, advantages = (
+            self._weights(trajectories),
+            torch.tensor([t.advantage for t in trajectories], device=device),
+        )
         total = 0.0
-        for batch, prompts in self._micro_batches(trajectories, range(len(trajectories)) if share is None else share):
-            logprobs_N, entropies_N = response_logprobs(self.policy, batch, self.temperature, prompts=prompts)
-            old_N = logprobs_N.detach() if old is None else _gather(batch, old)
-            ratios_N = (logprobs_N - old_N).exp()
-            advantages_N = advantages[batch.response_N]
-            gain = (weights[batch.response_N] * self.objective.gains(ratios_N, advantages_N)).sum()
+        for batch, prompts in self._batches(trajectories, range(len(trajectories)) if share is None else share):
+            states_NH = token_states(self.policy, batch, prompts)
+            logprobs_N, entropies_N = score(
+                self.policy, states_NH, batch, self.temperature, entropy_gradient=objective.entropy != 0
+            )
+            sampler_N = _sampler_logprobs(batch, trajectories, device)
+            old_N = logprobs_N.detach() if held.old is None else gather(batch, held.old)
+            ratios_N = objective.ratios(logprobs_N - old_N, batch.response_N)
+            advantages_N = gather(batch, held.advantages) if held.advantages else advantages[batch.response_N]
+            reference_N = gather(batch, held.reference) if held.reference else old_N
+            divergence_N = objective.divergence(logprobs_N, reference_N, ratios_N)
+            mismatch_N = (old_N - sampler_N).exp()
+            gains_N = objective.token_gains(ratios_N, advantages_N, mismatch_N, divergence_N, entropies_N)
+            gain = (weights[batch.response_N] * gains_N).sum()
             (-gain).backward()
+            if self.critic:
+                self.critic.learn(states_NH, batch, held, tally)
             total += gain.item()
             _observe(tally, "learn/entropy", entropies_N)
-            if old is None:
-                _observe_gap(batch, logprobs_N.detach(), trajectories, tally)
+            if held.reference:
+                _observe(tally, "learn/kl_reference", logprobs_N - reference_N)
+            if objective.importance_cap is not None:
+                _observe(tally, "learn/importance_capped", (mismatch_N > objective.importance_cap).float())
+            if held.old is None:
+                _observe_gap(tally, logprobs_N.detach(), sampler_N)
             else:
                 self._observe_ratios(ratios_N.detach(), advantages_N, tally)
         tally.add("learn/gain", total)
@@ -120,6 +163,7 @@ class Learner:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "updates": self.updates,
+            "critic": self.critic and self.critic.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -127,10 +171,12 @@ class Learner:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.updates = state["updates"]
+        if self.critic:
+            self.critic.restore(state["critic"])
 
-    def _update(self, trajectories: Sequence[Trajectory], old: Sequence[Tensor | None] | None, tally: Tally) -> None:
+    def _update(self, trajectories: Sequence[Trajectory], held: Held, tally: Tally) -> None:
         self.optimiser.zero_grad(set_to_none=True)
-        self.gradient(trajectories, old, tally)
+        self.gradient(trajectories, held, tally)
         self._check_gap(tally)
         for parameter in self.parameters:  # a step without live responses has a gradient too: zero
             if parameter.grad is None:
@@ -143,34 +189,57 @@ class Learner:
             )
         tally.add("learn/learning_rate", float(self.schedule.get_last_lr()[0]))
         self.optimiser.step()
+        if self.critic:
+            self.critic.step()
         self.schedule.step()
         self.updates += 1
         tally.add("learn/grad_norm", norm)
         tally.add("learn/grad_norm_max", norm)
 
-    def _micro_batches(
-        self, trajectories: Sequence[Trajectory], share: Sequence[int]
-    ) -> Iterator[tuple[MicroBatch, SharedPrompts | None]]:
-        live = [i for i in share if trajectories[i].advantage != 0 and trajectories[i].length]
-        policy, budget, layout = self.policy, self.settings.micro_tokens, self.settings.layout
-        if layout == "shared":
-            yield from shared_micro_batches(policy, trajectories, live, budget)
-            return
-        for batch in micro_batches(trajectories, live, budget, packed=layout == "packed", device=policy.device):
-            yield batch, None
+    def _weights(self, trajectories: Sequence[Trajectory]) -> Tensor:
+        """w_N of one optimiser step's responses."""
+        lengths = torch.tensor([t.length for t in trajectories], device=self.policy.device)
+        live = torch.tensor([t.advantage != 0 for t in trajectories], device=self.policy.device)
+        prompts = {prompt: p for p, prompt in enumerate(dict.fromkeys(t.prompt_ids for t in trajectories))}
+        groups = torch.tensor([prompts[t.prompt_ids] for t in trajectories], device=self.policy.device)
+        return self.objective.response_weights(lengths, live, groups)
 
-    @torch.no_grad()
-    def _old_logprobs(self, trajectories: Sequence[Trajectory], tally: Tally) -> list[Tensor | None]:
-        old: list[Tensor | None] = [None] * len(trajectories)
-        for batch, prompts in self._micro_batches(trajectories, range(len(trajectories))):
-            logprobs_N, _ = response_logprobs(self.policy, batch, self.temperature, prompts=prompts)
-            _observe_gap(batch, logprobs_N, trajectories, tally)
-            present = batch.response_N.unique_consecutive().tolist()
-            sizes = [trajectories[i].length for i in present]
-            for i, logprobs in zip(present, logprobs_N.split(sizes), strict=True):
-                old[i] = logprobs
+    def _learnt_from(self, trajectories: Sequence[Trajectory], share: Sequence[int]) -> list[int]:
+        """The indices that have a gradient."""
+        known = [i for i in share if trajectories[i].counts and trajectories[i].length]
+        return known if self.objective.every_response_counts else [i for i in known if trajectories[i].advantage != 0]
+
+    def _batches(
+        self, trajectories: Sequence[Trajectory], share: Sequence[int], policy: Policy | None = None
+    ) -> Iterator[tuple[MicroBatch, SharedPrompts | None]]:
+        indices = self._learnt_from(trajectories, share)
+        settings = self.settings
+        return batches(
+            policy or self.policy, trajectories, indices, layout=settings.layout, budget=settings.micro_tokens
+        )
+
+    def _scores(
+        self, policy: Policy, trajectories: Sequence[Trajectory], head: ValueHead | None = None
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """Log-probs and values of all tokens that are learnt from."""
+        indices = self._learnt_from(trajectories, range(len(trajectories)))
+        settings = self.settings
+        return token_scores(
+            policy,
+            trajectories,
+            indices,
+            self.temperature,
+            layout=settings.layout,
+            budget=settings.micro_tokens,
+            head=head,
+        )
+
+    def _observe_gaps(self, trajectories: Sequence[Trajectory], old: Sequence[Tensor | None], tally: Tally) -> None:
+        """Before several updates: is the sampler the policy?"""
+        for trajectory, logprobs in zip(trajectories, old, strict=True):
+            if logprobs is not None:
+                _observe_gap(tally, logprobs, torch.tensor(trajectory.sampler_logprobs, device=logprobs.device))
         self._check_gap(tally)
-        return old
 
     def _check_gap(self, tally: Tally) -> None:
         """Stop before anything is trained on a batch whose sampler was not the policy."""
@@ -186,20 +255,18 @@ class Learner:
         _observe(tally, "learn/ratio_mean", ratios_N)
         tally.add("learn/ratio_max", ratios_N.max().item())
         tally.add("learn/ratio_min", ratios_N.min().item())
-        _observe(tally, "learn/clip_fraction", self.objective.clipped(ratios_N, advantages_N))
+        _observe(tally, "learn/clip_fraction", self.objective.at_bound(ratios_N, advantages_N))
         _observe(tally, "learn/kl_old", ratios_N - 1 - ratios_N.log())
 
 
-def _gather(batch: MicroBatch, old: Sequence[Tensor | None]) -> Tensor:
-    parts = [old[i] for i in batch.response_N.unique_consecutive().tolist()]
-    return torch.cat([part for part in parts if part is not None])
-
-
-def _observe_gap(batch: MicroBatch, logprobs_N: Tensor, trajectories: Sequence[Trajectory], tally: Tally) -> None:
-    """Hold the learner's log-probs against the sampler's on the same tokens and weights."""
+def _sampler_logprobs(batch: MicroBatch, trajectories: Sequence[Trajectory], device: torch.device) -> Tensor:
     present = batch.response_N.unique_consecutive().tolist()
-    sampled = [x for i in present for x in trajectories[i].sampler_logprobs]
-    gap_N = (logprobs_N - torch.tensor(sampled, device=logprobs_N.device)).abs()
+    return torch.tensor([x for i in present for x in trajectories[i].sampler_logprobs], device=device)
+
+
+def _observe_gap(tally: Tally, logprobs_N: Tensor, sampler_N: Tensor) -> None:
+    """Hold the learner's log-probs against the sampler's on the same tokens and weights."""
+    gap_N = (logprobs_N - sampler_N).abs()
     _observe(tally, "learn/logprob_gap", gap_N)
     tally.add("learn/logprob_gap_max", gap_N.max().item())
 

@@ -41,7 +41,7 @@ _METRICS = (
            suspect="Falls while `pass_at_1` rises: the policy is losing diversity."),
     Metric("rollout/answered", "Share of graded responses that hold an answer in the asked-for format.", better="up",
            suspect="Low: template and model do not fit, or responses are cut off."),
-    Metric("rollout/dead_groups", "Share of groups whose advantages are all 0 (all right, all wrong or ungraded).",
+    Metric("rollout/dead_groups", "Share of groups whose rewards are all equal (all right, all wrong or ungraded).",
            better="down", suspect="Near 1: questions too easy or too hard; raise `rollout.samples`."),
     Metric("rollout/all_right_groups", "Share of groups in which every graded response earned the full reward."),
     Metric("rollout/all_wrong_groups", "Share of groups in which no graded response earned anything."),
@@ -65,6 +65,13 @@ _METRICS = (
     Metric("rollout/prompts_dropped", "Questions passed over since the run began because their prompt exceeds "
            "`questions.max_prompt_tokens`.", Kind.LAST, "down"),
     Metric("rollout/epoch", "Passes over the question set so far (0.5: half of the first).", Kind.LAST),
+    Metric("rollout/groups", "Groups sampled in this step: P, or more under dynamic sampling.", Kind.SUM),
+    Metric("rollout/kl_penalty", "Mean KL penalty of a response, Σ_t β·(log π − log π_ref), taken from its reward."),
+    Metric("bias/length", "Length bias: slope of the log of a token's gradient weight (beside Dr. GRPO's) on log |o|, "
+           "over live responses. 0 for `dr_grpo`, −1 for `grpo`.", Kind.LAST,
+           suspect="Below 0: wrong answers are punished the less the longer they are."),
+    Metric("bias/difficulty", "Difficulty bias: the slope on the log of sqrt(p(1 − p)) of its question. 0 for "
+           "`dr_grpo`, −1 for `grpo`, whose std favours very easy and very hard questions.", Kind.LAST),
     Metric("learn/live_responses", "Share of responses with a non-zero advantage: the ones that carry gradient.",
            better="up"),
     Metric("learn/entropy", "Exact entropy of the policy's next-token distribution, in nats, over live responses.",
@@ -79,6 +86,12 @@ _METRICS = (
     Metric("learn/clip_fraction", "Share of live tokens whose gradient the clip range stopped. Not applicable "
            "on-policy, where it is not logged.", suspect="Above 0.2: fewer updates or a lower learning rate."),
     Metric("learn/kl_old", "Mean of (ρ − 1) − log ρ: how far the policy moved from the one that sampled, in nats."),
+    Metric("learn/kl_reference", "Mean of log π − log π_ref of sampled tokens (k1), in nats. Logged with a KL term in "
+           "the loss.", suspect="Grows without end: raise `objective.kl_coefficient`."),
+    Metric("learn/importance_capped", "Share of tokens whose π_old / π_sampler exceeds `objective.importance_cap`."),
+    Metric("learn/value_loss", "Clipped value loss of the critic, mean over tokens and updates.", better="down"),
+    Metric("learn/explained_variance", "1 − Var(R − V) / Var(R) over tokens, before the update: 1 is a perfect critic, "
+           "0 a constant one.", Kind.LAST, "up", "Stays at 0 or below: raise `critic.learning_rate`."),
     Metric("learn/gain", "Surrogate objective Σ w·gain of the update: its gradient trains, its value means little.",
            suspect="Near 0 on-policy: as it must be, since a group's advantages sum to 0."),
     Metric("learn/grad_norm", "Gradient norm before clipping, mean over the step's updates.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,33 +13,53 @@ from r1zero.policy.batch import Trajectory
 from r1zero.types import Completion, Outcome, Rollout, Verdict
 
 
-def _reward_zero(completion: Completion, verdict: Verdict) -> float:
-    return float(verdict.right and not completion.truncated)
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """What a truncated response earns, and whether its reward is evidence at all. `penalty` is that of `penalise`."""
+
+    policy: str = "reward_zero"
+    penalty: float = 0.0
+
+    def reward(self, completion: Completion, verdict: Verdict) -> float:
+        """r_i of one response."""
+        return TRUNCATION[self.policy](verdict.right, self.penalty) if completion.truncated else float(verdict.right)
+
+    def counts(self, completion: Completion, verdict: Verdict) -> bool:
+        """Whether the response enters its group's baseline and the gradient."""
+        return verdict.graded and not (self.policy == "mask_out" and completion.truncated)
 
 
-def _keep(completion: Completion, verdict: Verdict) -> float:
-    del completion
-    return float(verdict.right)
+TRUNCATION: dict[str, Callable[[bool, float], float]] = {
+    "reward_zero": lambda right, penalty: 0.0,
+    "mask_out": lambda right, penalty: 0.0,
+    "keep": lambda right, penalty: float(right),
+    "penalise": lambda right, penalty: -penalty,
+}
+"""The reward of a truncated response, from whether its answer is right. `reward_zero` is the paper's."""
 
 
-TRUNCATION = {"reward_zero": _reward_zero, "keep": _keep}
-"""What a response earns, by truncation policy. `reward_zero` is the paper's: a truncated response earns nothing."""
-
-
-def rewards_of(rollouts: Sequence[Rollout], truncation: str) -> tuple[Tensor, Tensor]:
-    """(rewards_PG, graded_PG): 0/1 rewards, and whether each is known at all."""
-    reward = TRUNCATION[truncation]
-    rewards = [[reward(c, v) for c, v in zip(r.completions, r.verdicts, strict=True)] for r in rollouts]
-    graded = [[verdict.graded for verdict in rollout.verdicts] for rollout in rollouts]
+def rewards_of(rollouts: Sequence[Rollout], truncation: Truncation) -> tuple[Tensor, Tensor]:
+    """(rewards_PG, graded_PG): rewards, and whether each is evidence: graded, and not masked out."""
+    pairs = [list(zip(r.completions, r.verdicts, strict=True)) for r in rollouts]
+    rewards = [[truncation.reward(c, v) for c, v in group] for group in pairs]
+    graded = [[truncation.counts(c, v) for c, v in group] for group in pairs]
     return torch.tensor(rewards), torch.tensor(graded)
 
 
-def trajectories_of(rollouts: Sequence[Rollout], advantages_PG: Tensor) -> list[Trajectory]:
+def lengths_of(rollouts: Sequence[Rollout]) -> Tensor:
+    """|o|_PG, in tokens."""
+    return torch.tensor([[completion.length for completion in rollout.completions] for rollout in rollouts])
+
+
+def trajectories_of(
+    rollouts: Sequence[Rollout], advantages_PG: Tensor, graded_PG: Tensor | None = None
+) -> list[Trajectory]:
     """Flatten groups into the learner's trajectories, in question order."""
+    graded_PG = torch.ones_like(advantages_PG, dtype=torch.bool) if graded_PG is None else graded_PG
     return [
-        Trajectory(rollout.prompt_ids, completion.token_ids, completion.logprobs, advantage)
-        for rollout, advantages in zip(rollouts, advantages_PG.tolist(), strict=True)
-        for completion, advantage in zip(rollout.completions, advantages, strict=True)
+        Trajectory(rollout.prompt_ids, completion.token_ids, completion.logprobs, advantage, counts)
+        for rollout, advantages, known in zip(rollouts, advantages_PG.tolist(), graded_PG.tolist(), strict=True)
+        for completion, advantage, counts in zip(rollout.completions, advantages, known, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""THE loop: sample → verify → advantage → update → log → evaluate → save."""
+"""THE loop: gather (sample → verify → advantage) → update → log → evaluate → save."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from r1zero.assemble import Parts, assemble
 from r1zero.config import Recipe
 from r1zero.evaluate import SetResult, average, evaluate
 from r1zero.metrics import Tally
-from r1zero.rewards import observe, rewards_of, trajectories_of
-from r1zero.rollout import collect
 from r1zero.runs import Run
 from r1zero.types import Completion
 
@@ -71,38 +69,20 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
         for step in range(parts.step + 1, recipe.train.steps + 1):
             begin, tally = time.perf_counter(), Tally()
 
-            prompts = parts.stream.next(recipe.rollout.prompts)
-            rollouts, sample_seconds, grade_seconds = collect(
-                prompts,
-                parts.sampler,
-                parts.verifier,
-                parts.template,
-                parts.params,
-                samples=recipe.rollout.samples,
-                seed=recipe.train.seed,
-                step=step,
-                progress=view.sampled,
-            )
-
-            rewards_PG, graded_PG = rewards_of(rollouts, recipe.objective.truncation)
-            advantages_PG = parts.objective.advantages(rewards_PG, graded_PG)
-            observe(tally, rollouts, rewards_PG, graded_PG, (advantages_PG == 0).all(dim=1))
+            batch = parts.gather(step, tally, view.sampled)
 
             learning = time.perf_counter()
-            parts.learner.learn(trajectories_of(rollouts, advantages_PG), step, tally)
+            parts.learner.learn(batch.trajectories(), step, tally)
             learned = time.perf_counter()
 
             if _due(step, recipe.log.rollouts_every):
-                columns = {"reward": rewards_PG.flatten().tolist(), "advantage": advantages_PG.flatten().tolist()}
-                parts.run.save_rollouts(step, rollouts, columns)
+                parts.run.save_rollouts(step, batch.rollouts, batch.columns())
             saved = time.perf_counter()
 
             last = step == recipe.train.steps
             score = _evaluate(parts, step, view) if last or _due(step, recipe.evaluation.every) else None
 
             now = time.perf_counter()
-            tally.add("time/sample", sample_seconds)
-            tally.add("time/grade", grade_seconds)
             tally.add("time/learn", learned - learning)
             tally.add("time/save", saving + saved - learned)
             tally.add("time/evaluate", now - saved)

@@ -7,7 +7,7 @@ nobody could grade is no evidence, so it neither enters its group's baseline nor
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -35,6 +35,80 @@ def standardised(
     count_P1 = graded_PG.sum(dim=1, keepdim=True)
     variance_P1 = centred_PG.square().sum(dim=1, keepdim=True) / (count_P1 - 1).clamp(min=1)
     return centred_PG / (variance_P1.sqrt() + eps)
+
+
+def raw(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, "P G"]:
+    """Â_i = r_i: no baseline at all.
+
+    REINFORCE (Williams 1992): unbiased, and noisy. PPO's score too, which its critic turns into token advantages.
+    """
+    return torch.where(graded_PG, rewards_PG, 0.0)
+
+
+def leave_one_out(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, "P G"]:
+    """Â_i = r_i − mean of the others = G/(G−1) · (r_i − mean(r)), over the graded responses of the group.
+
+    RLOO (Kool et al. 2019; Ahmadian et al. 2024): a baseline that does not contain r_i, hence no factor (G−1)/G.
+    """
+    count_P1 = graded_PG.sum(dim=1, keepdim=True)
+    return centred(rewards_PG, graded_PG) * count_P1 / (count_P1 - 1).clamp(min=1)
+
+
+def mean_divided(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, "P G"]:
+    """Â_i = (r_i − mean(r)) / mean(r); 0 where the mean is not above 0.
+
+    MaxRL (2026), which aims at the log of the pass rate: hard questions weigh more.
+    """
+    centred_PG = centred(rewards_PG, graded_PG)
+    count_P1 = graded_PG.sum(dim=1, keepdim=True).clamp(min=1)
+    mean_P1 = torch.where(graded_PG, rewards_PG, 0.0).sum(dim=1, keepdim=True) / count_P1
+    return torch.where(mean_P1 > 0, centred_PG / mean_P1.clamp(min=1e-12), 0.0)
+
+
+def batch_standardised(
+    rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"], eps: float = 1e-4
+) -> Float[Tensor, "P G"]:
+    """Â_i = (r_i − mean of its group) / (std of the whole batch's rewards + ε), std with Bessel's correction."""
+    known_PG = torch.where(graded_PG, rewards_PG, 0.0)
+    n = graded_PG.sum()
+    mean = known_PG.sum() / n.clamp(min=1)
+    deviations_PG = torch.where(graded_PG, known_PG - mean, 0.0)
+    std = (deviations_PG.square().sum() / (n - 1).clamp(min=1)).sqrt()
+    return centred(rewards_PG, graded_PG) / (std + eps)
+
+
+def whitened(
+    rewards_PG: Float[Tensor, "P G"],
+    graded_PG: Bool[Tensor, "P G"],
+    lengths_PG: Int[Tensor, "P G"],
+    eps: float = 1e-8,
+) -> Float[Tensor, "P G"]:
+    """Group-centred, then recentred and divided by mean and std over the *tokens* of the whole batch.
+
+    With a_i = r_i − mean of its group: Â_i = (a_i − Σ|o|a / Σ|o|) / (token-weighted std of a + ε). A long wrong answer
+    moves everybody's baseline: the answers around it change sign or size with its length.
+    """
+    tokens_PG = torch.where(graded_PG, lengths_PG, 0).to(rewards_PG.dtype)
+    total = tokens_PG.sum().clamp(min=1)
+    centred_PG = centred(rewards_PG, graded_PG)
+    mean = (tokens_PG * centred_PG).sum() / total
+    std = ((tokens_PG * (centred_PG - mean).square()).sum() / total).sqrt()
+    return torch.where(graded_PG & (std > 0), (centred_PG - mean) / (std + eps), 0.0)
+
+
+def gae(rewards_T: Float[Tensor, " T"], values_T: Float[Tensor, " T"], gamma: float, lam: float) -> Float[Tensor, " T"]:
+    """Generalised advantage estimates of one response's T tokens, from token rewards and the values of their states.
+
+    Â_t = Σ_{l≥0} (γλ)^l δ_{t+l},  δ_t = r_t + γ·V_{t+1} − V_t,  V_{T+1} = 0  (Schulman et al. 2016, eq. 16). With
+    γ = λ = 1 it is the return to come minus V_t.
+    """
+    next_T = torch.cat([values_T[1:], values_T.new_zeros(1)])
+    delta = (rewards_T + gamma * next_T - values_T).tolist()
+    advantages, running = [0.0] * len(delta), 0.0
+    for t in range(len(delta) - 1, -1, -1):
+        running = delta[t] + gamma * lam * running
+        advantages[t] = running
+    return torch.tensor(advantages, dtype=values_T.dtype, device=values_T.device)
 
 
 def _varied(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Bool[Tensor, "P 1"]:

@@ -24,6 +24,9 @@ class Trajectory:
     response_ids: tuple[int, ...]
     sampler_logprobs: tuple[float, ...]
     advantage: float
+    """Of the whole response; with a critic its score, which becomes token advantages."""
+    counts: bool = True
+    """False where the response is only counted: its reward is unknown, or its truncation is masked out."""
 
     @property
     def length(self) -> int:

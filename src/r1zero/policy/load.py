@@ -19,8 +19,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as hf_logging
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from r1zero.errors import UserError
+from r1zero.hub import reached_or_offline
 
 hf_logging.disable_progress_bar()  # bars of a second that hide our own lines
 
@@ -39,6 +41,11 @@ class Policy:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens the model was made for, prompt and response together; None where it does not say."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     @property
     def exact(self) -> bool:
@@ -68,20 +75,17 @@ def load_policy(
         UserError: nothing loadable there, no EOS token, or an output head that chunked log-probs cannot reproduce.
     """
     where = pick_device(device)
-    check_place(path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
-        )
-        model, report = loaded
-    except (OSError, ValueError, ImportError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        hint = "" if Path(path).exists() else " (no such local folder either)"
-        raise UserError(
-            f"model.path = {path!r} cannot be loaded{hint}; give a folder with config.json, model.safetensors and a "
-            f"tokenizer, or a Hub name that this machine can reach. The loader said: {reason}"
-        ) from None
+    check_place(path, revision)
+    check_attention(attention, where)
+    with nullcontext("") if Path(path).exists() else reached_or_offline() as unreached:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
+            )
+        except (OSError, ValueError, ImportError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+            raise _unloadable(path, attention, error, unreached) from None
+    model, report = loaded
     made_up = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
     if made_up:
         raise UserError(
@@ -96,9 +100,38 @@ def load_policy(
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path), pick_autocast(autocast, where))
 
 
-def check_place(path: str) -> None:
+def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> UserError:
+    """What is wrong with a model that the loader refused; `unreached` says why the Hub did not answer, if so."""
+    reason = " ".join(str(error).split())[:300]
+    if "scaled_dot_product_attention" in reason or "attn_implementation" in reason:
+        return UserError(
+            f'model.attention = {attention!r} does not fit the model at model.path = {path!r}; write "eager" or '
+            f'"sdpa". The loader said: {reason}'
+        )
+    hint = "" if Path(path).exists() else " (no such local folder either)"
+    return UserError(
+        f"model.path = {path!r} cannot be loaded{hint}; give a folder with config.json, model.safetensors and a "
+        f"tokenizer, or a Hub name that this machine can reach. The loader said: {unreached or reason}"
+    )
+
+
+def check_attention(attention: str, device: torch.device) -> None:
+    """Raise a UserError where `flash_attention_2` cannot run."""
+    if attention == "flash_attention_2" and (device.type == "cpu" or not is_flash_attn_2_available()):
+        raise UserError(
+            'model.attention = "flash_attention_2" needs a GPU and the package flash-attn, which are not both here; '
+            'run `pip install flash-attn` on a machine with a GPU, or write "sdpa".'
+        )
+
+
+def check_place(path: str, revision: str | None = None) -> None:
     """Raise a UserError for a path that cannot be a model: the loader would ask the network, or guess wildly."""
     folder = Path(path).expanduser()
+    if revision is not None and folder.exists():
+        raise UserError(
+            f"model.revision = {revision!r} is for Hub names, and model.path = {path!r} is a local folder; remove the "
+            "revision, or give the Hub name."
+        )
     if not folder.exists() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
         raise UserError(f"model.path = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
     if folder.is_dir() and not (folder / "config.json").exists():

@@ -35,15 +35,33 @@ def response_logprobs(
     log π(o_it | q, o_i<t) and H(π(· | q, o_i<t)), in nats, one each per response token of the micro-batch.
     With `prompts`, the batch holds responses alone (`shared_micro_batches`).
     """
-    hidden_NH = hidden(policy, batch) if prompts is None else prompts.hidden(batch)
+    states_NH = token_states(policy, batch, prompts)
+    return score(policy, states_NH, batch, temperature, chunk_logits=chunk_logits)
+
+
+def token_states(policy: Policy, batch: MicroBatch, prompts: SharedPrompts | None = None) -> Float[Tensor, "N H"]:
+    """The hidden state that predicts each response token."""
+    return hidden(policy, batch) if prompts is None else prompts.hidden(batch)
+
+
+def score(
+    policy: Policy,
+    states_NH: Float[Tensor, "N H"],
+    batch: MicroBatch,
+    temperature: float,
+    *,
+    entropy_gradient: bool = False,
+    chunk_logits: int = CHUNK_LOGITS,
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """`response_logprobs` from the states; the entropies have a gradient on request."""
     with policy.autocast():
         vocabulary: int = policy.model.config.get_text_config().vocab_size
         rows = max(1, chunk_logits // vocabulary)
-        if hidden_NH.shape[0] <= rows:
-            return _score(policy.model, hidden_NH, batch.targets_N, temperature)
+        if states_NH.shape[0] <= rows:
+            return _score(policy.model, states_NH, batch.targets_N, temperature, entropy_gradient)
         chunks = [
-            _score_again_in_backward(policy.model, hidden, targets, temperature)
-            for hidden, targets in zip(hidden_NH.split(rows), batch.targets_N.split(rows), strict=True)
+            _score_again_in_backward(policy.model, states, targets, temperature, entropy_gradient)
+            for states, targets in zip(states_NH.split(rows), batch.targets_N.split(rows), strict=True)
         ]
     return torch.cat([logprobs for logprobs, _ in chunks]), torch.cat([entropies for _, entropies in chunks])
 
@@ -51,27 +69,31 @@ def response_logprobs(
 def hidden(policy: Policy, batch: MicroBatch) -> Float[Tensor, "N H"]:
     """The hidden state that predicts each response token."""
     with policy.autocast():
-        output = policy.model.base_model(
-            input_ids=batch.input_ids_BT, position_ids=batch.positions_BT, use_cache=False
-        )
+        output = policy.model.base_model(input_ids=batch.input_ids_BT, position_ids=batch.positions_BT, use_cache=False)
     return output.last_hidden_state.flatten(0, 1)[batch.predictor_N]
 
 
 def _score(
-    model: PreTrainedModel, hidden_NH: Tensor, targets_N: Int[Tensor, " N"], temperature: float
+    model: PreTrainedModel,
+    hidden_NH: Tensor,
+    targets_N: Int[Tensor, " N"],
+    temperature: float,
+    entropy_gradient: bool,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     logits_NV = head_logits(model, hidden_NH).float() / temperature
     log_total_N = logits_NV.logsumexp(dim=-1)
     logprobs_N = logits_NV.gather(1, targets_N[:, None])[:, 0] - log_total_N
     # last, so that the recomputation in backward, which stops once it has what it needs, never gets here
-    with torch.no_grad():
-        probs_NV = (logits_NV - log_total_N[:, None]).exp_()
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+        probs_NV = (logits_NV - log_total_N[:, None]).exp()
         entropies_N = log_total_N - (probs_NV * logits_NV).sum(dim=-1)
     return logprobs_N, entropies_N
 
 
 def _score_again_in_backward(
-    model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor, temperature: float
+    model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor, temperature: float, entropy_gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    logprobs_N, entropies_N = checkpoint(_score, model, hidden_NH, targets_N, temperature, use_reentrant=False)
+    logprobs_N, entropies_N = checkpoint(
+        _score, model, hidden_NH, targets_N, temperature, entropy_gradient, use_reentrant=False
+    )
     return logprobs_N, entropies_N

@@ -1,6 +1,4 @@
-"""One frozen recipe: what a run is, in TOML, with dotted overrides; unknown keys are errors.
-
-    recipe = load_recipe(Path("recipes/demo.toml"), {"train.seed": 1})
+"""The recipe's sections and settings, their bounds and defaults, and what must fit together.
 
 Every setting speaks in one unit only: `prompts` (P) questions per rollout batch, `samples` (G) responses per question,
 optimiser steps, tokens. Nothing is derived twice: what follows from other settings is a property.
@@ -8,28 +6,23 @@ optimiser steps, tokens. Nothing is derived twice: what follows from other setti
 
 from __future__ import annotations
 
-import difflib
-import json
-import tomllib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from r1zero.errors import UserError
 from r1zero.types import AnswerFormat
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Frozen; an unknown key is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
-SectionT = TypeVar("SectionT", bound=_Section)
 
 
-class Model(_Section):
+class Model(Section):
     """The policy: an ordinary Hugging Face causal language model."""
 
     path: str
@@ -40,7 +33,7 @@ class Model(_Section):
     """`auto` takes a GPU when there is one."""
 
 
-class Questions(_Section):
+class Questions(Section):
     """The training questions."""
 
     name: str
@@ -57,7 +50,7 @@ class Questions(_Section):
     """Settings of a generated set, such as `level` and `style` of `arithmetic`."""
 
 
-class Template(_Section):
+class Template(Section):
     """How a question becomes a prompt, and where in a response the answer stands."""
 
     name: str = "qwen_math"
@@ -68,7 +61,7 @@ class Template(_Section):
     """Added to the question by `chat`."""
 
 
-class Sampling(_Section):
+class Sampling(Section):
     """How responses are drawn in training."""
 
     max_new_tokens: int = Field(default=3000, ge=1)
@@ -77,26 +70,56 @@ class Sampling(_Section):
     """The most rows decoded side by side; waiting questions enter as rows finish."""
 
 
-class Rollout(_Section):
+class Rollout(Section):
     """One rollout batch: P questions with G samples each, graded."""
 
     prompts: int = Field(default=128, ge=1)
     samples: int = Field(default=8, ge=1)
+    dynamic: bool = False
+    """Dynamic sampling (DAPO): draw further questions until P groups are live, in at most `rounds` rounds of P."""
+    rounds: int = Field(default=4, ge=1)
 
 
-class Objective(_Section):
-    """A row of the objectives' table."""
+class Objective(Section):
+    """A row of the objectives' table (`r1zero objectives`), and what is changed in it; None keeps the row's own."""
 
     name: str = "dr_grpo"
-    clip_low: float = Field(default=0.2, ge=0, lt=1)
-    clip_high: float = Field(default=0.2, ge=0)
+    clip_low: float | None = Field(default=None, ge=0, le=1)
+    clip_high: float | None = Field(default=None, ge=0)
+    dual_clip: float | None = Field(default=None, gt=1)
+    """The most a token of negative advantage weighs, as a multiple of its advantage."""
     constant: float | None = Field(default=None, gt=0)
     """C, the constant that divides each response's sum; None takes `sampling.max_new_tokens`."""
-    truncation: Literal["reward_zero", "keep"] = "reward_zero"
-    """Whether a truncated response earns nothing even where its answer is right (the paper) or keeps its reward."""
+    kl: Literal["none", "k1_reward", "k2", "k3", "k3_corrected"] = "none"
+    """Estimator of KL(π ‖ π_ref): in the reward, or in the loss. Without one no reference model is loaded."""
+    kl_coefficient: float = Field(default=0.0, ge=0)
+    reference: str | None = None
+    """The reference model; None takes `model.path`."""
+    entropy: float = 0.0
+    """Coefficient of the entropy bonus."""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """Truncated importance sampling: gains times min(π_old / π_sampler, cap), for samplers that are not quite the
+    learner's policy."""
+    gamma: float | None = Field(default=None, gt=0, le=1)
+    lam: float | None = Field(default=None, ge=0, le=1)
+    """γ and λ of generalised advantage estimation, where the objective has a critic."""
+    chunks: int | None = Field(default=None, ge=1)
+    """Micro-batches of a peer's loss that depends on their number."""
+    truncation: Literal["reward_zero", "mask_out", "keep", "penalise"] = "reward_zero"
+    """What a truncated response earns: nothing even where its answer is right (the paper); `mask_out` takes it out of
+    baseline and gradient but not out of N; `keep` its reward; `penalise` minus `truncation_penalty`."""
+    truncation_penalty: float | None = Field(default=None, gt=0)
 
 
-class Learner(_Section):
+class Critic(Section):
+    """The value head of objectives with a critic (`ppo`)."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    clip: float = Field(default=0.2, gt=0)
+    """Values may move this far from the old ones before their loss stops pulling (Schulman's clipped value loss)."""
+
+
+class Learner(Section):
     """How a rollout batch becomes optimiser steps."""
 
     updates: int = Field(default=1, ge=1)
@@ -128,7 +151,7 @@ class Learner(_Section):
         return self
 
 
-class Verifier(_Section):
+class Verifier(Section):
     """The pool of grading processes."""
 
     workers: int = Field(default=2, ge=1)
@@ -136,7 +159,7 @@ class Verifier(_Section):
     memory_mb: int = Field(default=2048, ge=256)
 
 
-class Benchmark(_Section):
+class Benchmark(Section):
     """One set to evaluate on."""
 
     name: str
@@ -147,7 +170,7 @@ class Benchmark(_Section):
     options: dict[str, Any] = {}
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """What is evaluated, when, and how. Always at step 0 and at the end."""
 
     benchmarks: tuple[Benchmark, ...] = ()
@@ -170,7 +193,7 @@ class Evaluation(_Section):
         return self
 
 
-class Checkpoint(_Section):
+class Checkpoint(Section):
     """When the run is saved, and what is kept."""
 
     every: int = Field(default=16, ge=1)
@@ -180,7 +203,7 @@ class Checkpoint(_Section):
     """Keep the checkpoint with the best evaluation average too."""
 
 
-class Log(_Section):
+class Log(Section):
     """What is written beside the run directory's own files."""
 
     sinks: tuple[str, ...] = ()
@@ -190,12 +213,12 @@ class Log(_Section):
     """Save every Nth rollout batch as Parquet; 0 saves none."""
 
 
-class Train(_Section):
+class Train(Section):
     """The length and the seed of the run."""
 
     steps: int = Field(ge=0)
     """Rollout batches (the paper's policy iterations)."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch; None takes what is free. Recorded, for bits depend on it."""
     max_logprob_gap: float | None = Field(default=None, gt=0)
@@ -203,7 +226,7 @@ class Train(_Section):
     absolute): then they are not the same policy. None takes 1e-4 in fp32 and 0.1 under autocast."""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole run. `load_recipe` reads it from TOML."""
 
     model: Model
@@ -214,6 +237,7 @@ class Recipe(_Section):
     rollout: Rollout = Rollout()
     objective: Objective = Objective()
     learner: Learner = Learner()
+    critic: Critic = Critic()
     verifier: Verifier = Verifier()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
@@ -247,142 +271,22 @@ class Recipe(_Section):
                 f"batch (rollout.prompts {self.rollout.prompts} x rollout.samples {self.rollout.samples}); "
                 "set learner.updates to a divisor of it"
             )
-        if self.rollout.samples < 2:
+        if self.rollout.samples < 2 and self.objective.name not in ("reinforce", "ppo", "openrlhf/gae"):
             raise ValueError(
                 "rollout.samples = 1 leaves every group without a baseline, so every advantage is 0; "
                 "set rollout.samples to 2 or more"
+            )
+        if (self.objective.truncation == "penalise") != (self.objective.truncation_penalty is not None):
+            raise ValueError(
+                'objective.truncation = "penalise" and objective.truncation_penalty belong together; set both or none'
+            )
+        if self.objective.reference and self.objective.kl == "none":
+            raise ValueError(
+                "objective.reference is a model to stay close to, and nothing uses it; set objective.kl and "
+                "objective.kl_coefficient, or leave it out"
             )
         if self.learner.layout == "packed" and self.model.attention == "eager":
             raise ValueError(
                 'learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"'
             )
         return self
-
-
-def load_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Recipe:
-    """Read a recipe from a TOML file, or a run's recipe.json, and apply dotted overrides ({"train.seed": 1}).
-
-    Raises:
-        UserError: no such file, not TOML, an unknown key, a value of the wrong kind, or settings that do not fit.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except UnicodeDecodeError:
-        raise UserError(f"The recipe {path} is not text; give the path of a TOML file.") from None
-    except FileNotFoundError:
-        raise UserError(f"There is no recipe at {path}; give the path of a TOML file.") from None
-    except OSError as error:
-        raise UserError(f"The recipe {path} cannot be read: {error}.") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"The recipe {path} cannot be parsed: {error}.") from None
-    if not isinstance(data, dict):
-        raise UserError(f"The recipe {path} holds no sections; give the path of a TOML file or of a run.")
-    return make_recipe(data, overrides, where=str(path))
-
-
-def make_recipe(
-    data: Mapping[str, Any], overrides: Mapping[str, object] | None = None, where: str = "the recipe"
-) -> Recipe:
-    """Check a recipe given as nested mappings, overrides applied. Raises UserError like `load_recipe`."""
-    merged = _merge(data, overrides or {})
-    try:
-        return Recipe.model_validate(merged)
-    except ValidationError as error:
-        raise UserError(_sentence(error, where)) from None
-
-
-def checked(section: type[SectionT], data: Mapping[str, Any]) -> SectionT:
-    """One section of a recipe, checked by itself. Raises UserError like `load_recipe`."""
-    try:
-        return section.model_validate(data)
-    except ValidationError as error:
-        raise UserError(_sentence(error, section.__name__.lower())) from None
-
-
-def parse_overrides(tokens: list[str]) -> dict[str, object]:
-    """`["--train.seed", "1", "--objective.name=grpo"]` → `{"train.seed": 1, "objective.name": "grpo"}`.
-
-    Values are TOML where they parse as TOML (numbers, true, lists), plain strings otherwise.
-    """
-    overrides: dict[str, object] = {}
-    rest = list(tokens)
-    while rest:
-        token = rest.pop(0)
-        key, equals, value = token.removeprefix("--").partition("=")
-        if not token.startswith("--") or not key:
-            raise UserError(f"{token!r} is not an override; write --section.key value, for example --train.seed 1.")
-        if not equals:
-            if not rest:
-                raise UserError(f"--{key} has no value; write --{key} VALUE.")
-            value = rest.pop(0)
-        overrides[key] = _value(value)
-    return overrides
-
-
-def differences(old: Recipe, new: Recipe) -> list[str]:
-    """Dotted names of the settings that differ between two recipes."""
-    flat_old, flat_new = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
-    return sorted(key for key in flat_old | flat_new if flat_old.get(key) != flat_new.get(key))
-
-
-def _value(text: str) -> object:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _merge(data: Mapping[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
-    merged: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in data.items()}
-    for dotted, value in overrides.items():
-        node, parts = merged, dotted.split(".")
-        for part in parts[:-1]:
-            child = node.get(part)
-            node[part] = dict(child) if isinstance(child, Mapping) else {}
-            node = node[part]
-        node[parts[-1]] = value
-    return merged
-
-
-def _sentence(error: ValidationError, where: str) -> str:
-    """The first of pydantic's complaints as one sentence naming the setting and the remedy."""
-    first = error.errors()[0]
-    loc = [str(part) for part in first["loc"]]
-    key = ".".join(loc)
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(loc[:-1])
-        close = difflib.get_close_matches(loc[-1], known, n=1)
-        hint = f"did you mean {'.'.join([*loc[:-1], close[0]])!r}?" if close else f"known here: {', '.join(known)}."
-        return f"{where} has an unknown setting {key!r}; {hint}"
-    section = isinstance(Recipe.model_fields[key].annotation, type) if key in Recipe.model_fields else False
-    if first["type"] == "missing" and section:
-        return f"{where} lacks the section [{key}]; add it with its settings {', '.join(_known_keys(loc))}."
-    if first["type"] == "missing":
-        return f"{where} lacks the setting {key!r}; add it, or give it as --{key} VALUE."
-    if section and first["type"] == "model_type":
-        return f"{where}: {key} = {first['input']!r} is no section; write [{key}] and below it a line for each setting."
-    if not loc or first["type"] == "value_error":
-        return f"{where}: {first['msg'].removeprefix('Value error, ')}."
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{where}: {key} = {first['input']!r} cannot be used; {message}."
-
-
-def _known_keys(loc: list[str]) -> list[str]:
-    section: Any = Recipe
-    for part in loc:
-        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        if field is None:
-            return list(Benchmark.model_fields) if "benchmarks" in loc else []
-        section = field.annotation
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

@@ -1,0 +1,49 @@
+"""One frozen recipe: what a run is, in TOML, with dotted overrides; unknown keys are errors.
+
+    recipe = load_recipe(Path("recipes/demo.toml"), {"train.seed": 1})
+
+`recipe` holds the sections and settings, `load` reads and checks them, `sentences` says what is wrong.
+"""
+
+from r1zero.config.load import checked, load_recipe, make_recipe
+from r1zero.config.overrides import differences, parse_overrides
+from r1zero.config.recipe import (
+    Benchmark,
+    Checkpoint,
+    Critic,
+    Evaluation,
+    Learner,
+    Log,
+    Model,
+    Objective,
+    Questions,
+    Recipe,
+    Rollout,
+    Sampling,
+    Template,
+    Train,
+    Verifier,
+)
+
+__all__ = [
+    "Benchmark",
+    "Checkpoint",
+    "Critic",
+    "Evaluation",
+    "Learner",
+    "Log",
+    "Model",
+    "Objective",
+    "Questions",
+    "Recipe",
+    "Rollout",
+    "Sampling",
+    "Template",
+    "Train",
+    "Verifier",
+    "checked",
+    "differences",
+    "load_recipe",
+    "make_recipe",
+    "parse_overrides",
+]

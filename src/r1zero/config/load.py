@@ -1,0 +1,59 @@
+"""A recipe from a file or from nested mappings, checked; whatever is wrong with it is one sentence."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from r1zero.config.overrides import merge
+from r1zero.config.recipe import Recipe, Section
+from r1zero.config.sentences import sentence
+from r1zero.errors import UserError
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def load_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """Read a recipe from a TOML file, or a run's recipe.json, and apply dotted overrides ({"train.seed": 1}).
+
+    Raises:
+        UserError: no such file, not TOML, an unknown key, a value of the wrong kind, or settings that do not fit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise UserError(f"The recipe {path} is not text; give the path of a TOML file.") from None
+    except FileNotFoundError:
+        raise UserError(f"There is no recipe at {path}; give the path of a TOML file.") from None
+    except OSError as error:
+        raise UserError(f"The recipe {path} cannot be read: {error}.") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"The recipe {path} cannot be parsed: {error}.") from None
+    if not isinstance(data, dict):
+        raise UserError(f"The recipe {path} holds no sections; give the path of a TOML file or of a run.")
+    return make_recipe(data, overrides, where=str(path))
+
+
+def make_recipe(
+    data: Mapping[str, Any], overrides: Mapping[str, object] | None = None, where: str = "the recipe"
+) -> Recipe:
+    """Check a recipe given as nested mappings, overrides applied. Raises UserError like `load_recipe`."""
+    merged = merge(data, overrides or {})
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(sentence(error, where)) from None
+
+
+def checked(section: type[SectionT], data: Mapping[str, Any]) -> SectionT:
+    """One section of a recipe, checked by itself. Raises UserError like `load_recipe`."""
+    try:
+        return section.model_validate(data)
+    except ValidationError as error:
+        raise UserError(sentence(error, section.__name__.lower())) from None

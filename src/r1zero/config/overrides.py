@@ -1,0 +1,66 @@
+"""Dotted names of settings: overrides from the command line, and what differs between two recipes."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from r1zero.config.recipe import Recipe
+from r1zero.errors import UserError
+
+
+def parse_overrides(tokens: list[str]) -> dict[str, object]:
+    """`["--train.seed", "1", "--objective.name=grpo"]` → `{"train.seed": 1, "objective.name": "grpo"}`.
+
+    Values are TOML where they parse as TOML (numbers, true, lists), plain strings otherwise.
+    """
+    overrides: dict[str, object] = {}
+    rest = list(tokens)
+    while rest:
+        token = rest.pop(0)
+        key, equals, value = token.removeprefix("--").partition("=")
+        if not token.startswith("--") or not key:
+            raise UserError(f"{token!r} is not an override; write --section.key value, for example --train.seed 1.")
+        if not equals:
+            if not rest:
+                raise UserError(f"--{key} has no value; write --{key} VALUE.")
+            value = rest.pop(0)
+        overrides[key] = _value(value)
+    return overrides
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """Dotted names of the settings that differ between two recipes."""
+    flat_old, flat_new = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
+    return sorted(key for key in flat_old | flat_new if flat_old.get(key) != flat_new.get(key))
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def merge(data: Mapping[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
+    """`data` with dotted overrides put in their places; `data` itself stays as it is."""
+    merged: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in data.items()}
+    for dotted, value in overrides.items():
+        node, parts = merged, dotted.split(".")
+        for part in parts[:-1]:
+            child = node.get(part)
+            node[part] = dict(child) if isinstance(child, Mapping) else {}
+            node = node[part]
+        node[parts[-1]] = value
+    return merged

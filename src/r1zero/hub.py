@@ -1,0 +1,41 @@
+"""Whether the Hugging Face Hub answers: asked once, and briefly.
+
+Its client tries every file of an unreachable name six times, with pauses, before it says so: 25 to 45 seconds for what
+one question tells. Where the Hub does not answer, the client is told to work offline: what its cache holds is read, and
+all else fails at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SECONDS = 5.0  # a Hub that needs longer for an empty answer would need hours for a model
+
+
+@contextmanager
+def reached_or_offline() -> Iterator[str]:
+    """Whatever loads from the Hub goes in here. Gives the reason why the Hub cannot be reached, "" when it can."""
+    from huggingface_hub import constants
+
+    reason = "" if constants.is_offline_mode() else _unreachable()
+    if not reason:
+        yield ""
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield f"{constants.ENDPOINT} does not answer: {reason}"
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _unreachable() -> str:
+    """Why the Hub does not answer, "" when it does, with whatever status."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_SECONDS)
+    except (OSError, HTTPError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
