@@ -81,6 +81,13 @@ def test_a_tokenizer_that_keeps_files_in_a_folder_is_saved_whole(tmp_path: Path,
 # ---- torn ones
 
 
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def _remove_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
@@ -91,6 +98,18 @@ def _cut_weights(folder: Path) -> None:
 
 def _cut_state(folder: Path) -> None:
     os.truncate(folder / "training_state.pt", (folder / "training_state.pt").stat().st_size - 1)
+
+
+def _flip_weights(folder: Path) -> None:
+    flip(folder / "model.safetensors")
+
+
+def _flip_state(folder: Path) -> None:
+    flip(folder / "training_state.pt")
+
+
+def _flip_tokenizer(folder: Path) -> None:
+    flip(folder / "tokenizer.json")
 
 
 def _remove_tokenizer(folder: Path) -> None:
@@ -117,6 +136,17 @@ def _seal_of_a_list(folder: Path) -> None:
     (folder / "complete.json").write_text('{"step": 2, "score": null, "files": ["model.safetensors"]}')
 
 
+def _seal_of_sizes_only(folder: Path) -> None:
+    seal = json.loads((folder / "complete.json").read_text())
+    seal["files"] = {name: {"size": entry["size"]} for name, entry in seal["files"].items()}
+    (folder / "complete.json").write_text(json.dumps(seal))
+
+
+def _seal_of_another_step(folder: Path) -> None:
+    seal = json.loads((folder / "complete.json").read_text())
+    (folder / "complete.json").write_text(json.dumps(seal | {"step": 3}))
+
+
 def _empty(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
@@ -124,8 +154,9 @@ def _empty(folder: Path) -> None:
 
 TEARS = (
     _remove_weights, _cut_weights, _cut_state, _remove_tokenizer, _remove_seal, _cut_seal, _foreign_seal,
-    _seal_without_step, _seal_of_a_list, _empty,
+    _seal_without_step, _seal_of_a_list, _seal_of_another_step, _empty,
 )  # fmt: skip
+SAME_SIZE = (_flip_weights, _flip_state, _flip_tokenizer, _seal_of_sizes_only)
 
 
 @pytest.mark.parametrize("tear", TEARS)
@@ -135,6 +166,7 @@ def test_a_torn_checkpoint_is_never_chosen(tmp_path: Path, policy: Policy, tear)
     assert steps(tmp_path) == [1, 2]
     tear(newer.path)
     assert steps(tmp_path) == [1]
+    assert checkpoints.latest(tmp_path) == checkpoints.complete(tmp_path)[0]
     assert save(tmp_path, policy, 2).step == 2  # done again by the resumed run
     assert steps(tmp_path) == [1, 2]
 
@@ -150,6 +182,51 @@ def test_a_leftover_is_never_chosen_and_only_ours_goes_with_the_next_pruning(tmp
     checkpoints.prune(tmp_path, keep_last=1, keep_best=True)
     kept = ["step-000002", "step-000002-mine", "step-000004", "step-notes"]
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+@pytest.mark.parametrize("damage", SAME_SIZE)
+def test_damage_that_keeps_the_size_is_noticed(tmp_path: Path, policy: Policy, damage) -> None:
+    older, newer = save(tmp_path, policy, 1), save(tmp_path, policy, 2)
+    assert checkpoints.latest(tmp_path) == newer
+    damage(newer.path)
+    assert not newer.intact()
+    assert checkpoints.latest(tmp_path) == older
+    damage(older.path)
+    assert checkpoints.latest(tmp_path) is None
+
+
+def test_only_the_checkpoint_that_is_chosen_is_read(
+    tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, policy, step)
+    read: list[int] = []
+    whole = checkpoints.Checkpoint.intact
+    monkeypatch.setattr(checkpoints.Checkpoint, "intact", lambda self: read.append(self.step) or whole(self))
+    assert checkpoints.latest(tmp_path)
+    assert read == [3]
+    flip(tmp_path / "step-000003" / "model.safetensors")
+    assert checkpoints.latest(tmp_path)
+    assert read == [3, 3, 2]
+
+
+def test_what_was_passed_over_neither_counts_as_last_nor_as_best(tmp_path: Path, policy: Policy) -> None:
+    """Otherwise the next pruning would keep the damaged one and delete the good one."""
+    for step, score in ((1, 0.25), (2, 0.75)):
+        save(tmp_path, policy, step, score)
+    flip(tmp_path / "step-000002" / "model.safetensors")
+    checkpoints.unseal(tmp_path, after=1)
+    assert steps(tmp_path) == [1]
+    assert [path.name for path in checkpoints.steps(tmp_path)] == ["step-000001", "step-000002"]
+    checkpoints.prune(tmp_path, keep_last=1, keep_best=True)
+    assert steps(tmp_path) == [1]
+    assert save(tmp_path, policy, 2, 0.5).intact()
+
+
+def test_checkpoints_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for step in (999_999, 1_000_000, 5):
+        (tmp_path / f"step-{step:06d}").mkdir()
+    assert [path.name for path in checkpoints.steps(tmp_path)] == ["step-000005", "step-999999", "step-1000000"]
 
 
 def test_a_damaged_training_state_is_one_sentence(tmp_path: Path, policy: Policy) -> None:
@@ -200,7 +277,7 @@ def test_the_last_and_the_best_are_kept(
 
 def test_nothing_can_be_written_at_all(tmp_path: Path, policy: Policy) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written to .*; there is no older checkpoint: make room there"):
+    with pytest.raises(UserError, match=r"cannot be written to .*: mend that .*; there is no older checkpoint\.$"):
         save(tmp_path / "file", policy, 1)
 
 
@@ -258,7 +335,8 @@ def test_a_checkpoint_too_large_for_the_disk_loses_nothing(tmp_path: Path) -> No
     before = sums_of(out)
     cut = start("train", recipe, "--out", out, "--train.steps=2", "--resume", file_bytes=100_000)
     refused(cut, "The checkpoint of step 2 cannot be written")
-    assert "the checkpoint of step 1 is whole: make room there and continue with --resume." in cut.err
+    assert "File too large" in cut.err
+    assert "mend that and continue with --resume; the checkpoint of step 1 is whole." in cut.err
     assert sums_of(out) == before
     assert list(out.rglob(".*")) == []
     assert start("train", out, "--resume").wait() == 0  # with the two steps it was last given

@@ -1,6 +1,7 @@
 """The command line: a user's mistake is one sentence on standard error, exit code 2, and nothing left behind."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 import r1zero
 from r1zero.policy.tiny import character_tokenizer, tiny_model
-from tiny_runs import Command, random_model, start, taught_model, write_recipe
+from tiny_runs import Command, random_model, start, sums_of, taught_model, trained, write_recipe
 
 R1ZERO = [sys.executable, "-c", "from r1zero.cli import main; main()"]
 
@@ -90,7 +91,10 @@ MISTAKES = {
     ),
     "no question file": (["r.toml", "--questions.name=nowhere.jsonl"], "questions.name is 'nowhere.jsonl', which"),
     "an unknown set": (["r.toml", "--questions.name=gsm9k"], "did you mean gsm8k"),
-    "an unknown benchmark": (["r.toml", "--evaluation.benchmarks=[{name='amd'}]"], "did you mean amc"),
+    "an unknown benchmark": (
+        ["r.toml", "--evaluation.benchmarks=[{name='amd'}]"],
+        "evaluation.benchmarks is 'amd', which is neither a known set nor a path",
+    ),
     "an unknown template": (["r.toml", "--template.name=r2"], "template.name is 'r2', which is no template"),
     "an unknown objective": (["r.toml", "--objective.name=dr_grop"], "did you mean 'dr_grpo'?"),
     "an unknown tracker": (["r.toml", "--log.sinks=['wendb']"], "log.sinks names 'wendb', which is no tracker"),
@@ -136,6 +140,14 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
         (["evaluate", "nowhere", "-b", "arithmetic", "--limit", "4"], "model.path = 'nowhere' cannot be loaded"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--samples", "2"], "set evaluation.temperature above 0"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--limit", "few"], '"few"'),
+        (["evaluate", "MODEL", "-b", "amd"], "--benchmarks is 'amd', which is neither a known set nor a path"),
+        (["evaluate", "MODEL", "-b", "arithmetic", "--split", "dev"], "--split is 'dev': for arithmetic set it to one"),
+        (["evaluate", "MODEL", "-b", "QUESTIONS", "--answer-column", "gold"], "set --answer-column to one of its col"),
+        (["evaluate", "MODEL", "-b", "QUESTIONS", "--question-column", "q"], "set --question-column to one of its col"),
+        (["evaluate", "MODEL", "-b", "arithmetic", "--batch-rows", "0"], "--batch-rows 0 decodes nothing; give 1 or"),
+        (["evaluate", "MODEL", "-b", "arithmetic", "--seed", "-1"], "--seed -1 is no seed; give 0 or more."),
+        (["evaluate", "MODEL", "-b", "arithmetic", "--top-k", "-1"], "top_k = -1 cannot be used"),
+        (["evaluate", "MODEL", "-b", "arithmetic", "--max-new-tokens", "4096"], "--max-new-tokens = 4096 after a"),
         (["evaluate", "MODEL", "-b", "arithmetic", "arithmetic"], "names 'arithmetic' more than once"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--template", "qwen"], "no template: did you mean qwen_math"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--out", "/dev/null/x"], "cannot be written (Not a directory)"),
@@ -144,12 +156,31 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
         (["demo", "--out", "/dev/null/x"], "/dev/null/x/base cannot be written (Not a directory)"),
     ],
 )
-def test_a_mistake_elsewhere_is_one_sentence_too(words: list[str], says: str) -> None:
-    named = [str(random_model()) if word == "MODEL" else word for word in words]
-    extra = ["--max-new-tokens", "4", "--device", "cpu", "--answer-format", "last_number"] if "MODEL" in words else []
-    if "--limit" not in words and "MODEL" in words:
-        extra += ["--limit", "2"]
+def test_a_mistake_elsewhere_is_one_sentence_too(desk: Path, words: list[str], says: str) -> None:
+    paths = {"MODEL": str(random_model()), "QUESTIONS": str(desk / "no-answers.jsonl")}
+    named = [paths.get(word, word) for word in words]
+    extra = ["--device", "cpu", "--answer-format", "last_number"] if "MODEL" in words else []
+    for option, value in (("--max-new-tokens", "4"), ("--limit", "2")):
+        extra += [option, value] if option not in words and "MODEL" in words else []
     assert_one_sentence(start(*named, *extra), says)
+
+
+def test_endless_questions_need_a_limit() -> None:
+    command = start("evaluate", random_model(), "-b", "arithmetic", "--device", "cpu")
+    assert_one_sentence(command, "--benchmarks: arithmetic has no end; set --limit to a number of questions.")
+
+
+@pytest.mark.parametrize("name, damage", [("recipe.json", None), ("recipe.json", "{}"), ("run.json", "{}")])
+def test_a_damaged_run_is_not_continued(tmp_path: Path, name: str, damage: str | None) -> None:
+    shutil.copytree(trained({"train.steps": 1}).path, tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    if damage is not None:
+        (tmp_path / "run" / name).write_text(damage)
+    before = sums_of(tmp_path)
+    command = start("train", tmp_path / "run", "--resume", "--train.steps=2")
+    assert_one_sentence(command, f"{name} cannot be read (")
+    assert "the run directory is damaged; restore that file, or start another run" in command.err
+    assert sums_of(tmp_path) == before
 
 
 @pytest.mark.slow

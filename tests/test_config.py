@@ -61,6 +61,19 @@ REFUSALS = {
     "parse string as an integer.",
     "train.steps=2.5": "the recipe: train.steps = 2.5 cannot be used; input should be a valid integer, got a number "
     "with a fractional part.",
+    "train.seed=4294967296": "the recipe: train.seed = 4294967296 cannot be used; input should be less than "
+    "4294967296.",
+    "learner.betas=[0.9]": "the recipe: learner.betas = [0.9] cannot be used; write a list of 2 values.",
+    "learner.betas=[0.9, 0.99, 0.999]": "the recipe: learner.betas = [0.9, 0.99, 0.999] cannot be used; write a list "
+    "of 2 values.",
+    "learner.betas=0.9": "the recipe: learner.betas = 0.9 cannot be used; write a list, in square brackets.",
+    "log.sinks='wandb'": "the recipe: log.sinks = 'wandb' cannot be used; write a list, in square brackets.",
+    "evaluation.benchmarks=['amc']": "the recipe: evaluation.benchmarks.0 = 'amc' cannot be used; input should be a "
+    "table.",
+    "evaluation.benchmarks=[{limit=3}]": "the recipe lacks the setting 'evaluation.benchmarks.0.name'; add it.",
+    "questions.options=3": "the recipe: questions.options = 3 cannot be used; input should be a table.",
+    "checkpoint.keep_best='maybe'": "the recipe: checkpoint.keep_best = 'maybe' cannot be used; input should be true "
+    "or false, unable to interpret input.",
     "train.seed=-1": "the recipe: train.seed = -1 cannot be used; input should be greater than or equal to 0.",
     "learner.learning_rate=0": "the recipe: learner.learning_rate = 0 cannot be used; input should be greater than 0.",
     "learner.learning_rate=nan": "the recipe: learner.learning_rate = nan cannot be used; input should be a finite "

@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from r1zero.demo import answer, corpus, run_demo, worked_steps
+from r1zero.errors import UserError
 from r1zero.questions.arithmetic import Problem
 from r1zero.runs import Run
 from r1zero.types import AnswerFormat
@@ -100,6 +102,31 @@ def test_an_interrupted_demo_continues(demo: Path, tmp_path: Path) -> None:
         assert untimed(Run.open(out / name).read("metrics")) == untimed(Run.open(demo / name).read("metrics"))
         final = "checkpoints/step-000003/model.safetensors"
         assert (out / name / final).read_bytes() == (demo / name / final).read_bytes()
+
+
+@pytest.mark.parametrize("found", ["base", "dr_grpo"])
+def test_another_seed_does_not_go_on_with_what_is_there(demo: Path, tmp_path: Path, found: str) -> None:
+    shutil.copytree(demo / found, tmp_path / found)
+    before = sums_of(tmp_path)
+    with pytest.raises(UserError) as caught:
+        run_demo(tmp_path, BOTH, 1, Console(file=io.StringIO()), pretrain_steps=12, changes=SMALL)
+    assert str(caught.value) == (
+        f"--seed 1 is not the seed 0 that the demo in {tmp_path} was begun with; give --seed 0 to continue it, or "
+        "choose another --out."
+    )
+    assert sums_of(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == [found]
+
+
+def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=400)
+    changes = SMALL | {"train.steps": 1, "evaluation.benchmarks": []}
+    run_demo(tmp_path / "[red]", ("grpo",), 0, console, pretrain_steps=2, changes=changes)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0].endswith(f"in {tmp_path}/[red]/base")
+    assert lines[1].startswith(f"{tmp_path}/[red]/grpo: ")
+    assert lines[-1] == f"learning curves: {tmp_path}/[red]/curves.png"
 
 
 # ---- what the base model reads

@@ -1,9 +1,13 @@
 """Evaluation: the numbers by hand, the same responses every time, and the command that writes them down."""
 
+import itertools
 import json
 import math
+import os
+import signal
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -11,6 +15,12 @@ from hypothesis import strategies as st
 
 from r1zero.assemble import make_sampler
 from r1zero.evaluate import Protocol, SetResult, average, evaluate, summarise, wilson
+from r1zero.evaluate.compare import compare
+from r1zero.evaluate.contamination import overlaps
+from r1zero.evaluate.journal import Journal
+from r1zero.evaluate.published import ROWS, published
+from r1zero.evaluate.saved import Saved, open_saved, regrade
+from r1zero.evaluate.statistics import clustered, majority, paired, pass_at_k
 from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
 from r1zero.questions import load_questions
@@ -18,7 +28,7 @@ from r1zero.sampling import SamplingParams
 from r1zero.templates import get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Rollout, Stop, Verdict
 from r1zero.verify import Verifier
-from tiny_runs import graded, start, taught_model
+from tiny_runs import random_model, start, taught_model, wait_for
 
 # ---- Wilson's interval
 
@@ -50,6 +60,117 @@ def test_wilson_holds_the_share_and_stays_a_share(n: int, data: st.DataObject) -
     assert high <= wider[1] + 1e-12
 
 
+# ---- other estimators
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_pass_at_k_is_what_counting_all_subsets_gives(n: int) -> None:
+    for c in range(n + 1):
+        samples = [True] * c + [False] * (n - c)
+        for k in range(1, n + 1):
+            subsets = list(itertools.combinations(samples, k))
+            assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(4, 1, 5), (4, 1, 0), (4, 5, 1)])
+def test_pass_at_impossible_k_is_refused(n: int, c: int, k: int) -> None:
+    with pytest.raises(ValueError, match="pass@"):
+        pass_at_k(n, c, k)
+
+
+def test_majority_by_hand() -> None:
+    assert majority(["4", "4.0", "5", "5"], [True, True, False, False]) == 0.5  # right ones vote together: a tie
+    assert majority(["4", "4.0", "4", "5", "5"], [True, True, True, False, False]) == 1.0
+    assert majority(["4", "5", "5", None], [True, False, False, False]) == 0.0
+    assert majority([None, None], [False, False]) == 0.0
+
+
+@pytest.mark.parametrize("n", [30, 83, 500])
+@pytest.mark.parametrize("p", [0.05, 0.2, 0.3, 0.5, 0.85])
+def test_95_percent_intervals_of_one_answer_each_cover_95_percent(n: int, p: float) -> None:
+    """Exactly, over all outcomes; averaged over p ± 0.02, since the binomial is so coarse that coverage jumps with p."""
+    intervals = [clustered([1.0] * k + [0.0] * (n - k)) for k in range(n + 1)]
+    coverage = []
+    for near in np.linspace(p - 0.02, p + 0.02, 9):
+        chances = [math.comb(n, k) * near**k * (1 - near) ** (n - k) for k in range(n + 1)]
+        coverage.append(sum(c for c, e in zip(chances, intervals, strict=True) if e.low <= near <= e.high))
+    assert 0.93 <= sum(coverage) / len(coverage) <= 0.97
+
+
+@pytest.mark.parametrize("p", [0.08, 0.3, 0.5, 0.85])
+@pytest.mark.parametrize(("questions", "samples"), [(83, 8), (272, 4)])
+def test_95_percent_intervals_of_several_samples_cover_95_percent(p: float, questions: int, samples: int) -> None:
+    """Questions of mixed difficulty, drawn anew each time: the interval holds the true mean in 93 to 97 of 100."""
+    rng = np.random.default_rng([questions, samples, int(100 * p)])
+    trials = 2000
+    difficulty = rng.beta(2 * p, 2 * (1 - p), size=(trials, questions))
+    shares = rng.binomial(samples, difficulty) / samples
+    held = sum((e := clustered(row.tolist())).low <= p <= e.high for row in shares)
+    assert 0.93 <= held / trials <= 0.97
+
+
+def test_one_sample_each_makes_it_wilsons_interval() -> None:
+    estimate = clustered([1.0, 0.0, 0.0, 1.0, 1.0])
+    assert (estimate.low, estimate.high) == pytest.approx(wilson(0.6, 5))
+
+
+def test_mcnemar_by_hand() -> None:
+    # seven questions differ, six of them for the better: 2 · (7 + 1) / 2^7
+    first, second = [0.0] * 6 + [1.0] + [1.0] * 5, [1.0] * 6 + [0.0] + [1.0] * 5
+    found = paired(first, second)
+    assert (found.questions, found.difference) == (12, pytest.approx(5 / 12))
+    assert found.p_value == pytest.approx(2 * 8 / 128)
+    assert found.test == "exact (McNemar)"
+    assert paired(first, first).p_value == 1.0
+
+
+def test_sign_flips_by_hand() -> None:
+    # differences ½, ½, 1: |sum| is 2 for two of eight flips
+    found = paired([0.0, 0.5, 0.0], [0.5, 1.0, 1.0])
+    assert found.p_value == 2 / 8
+    assert found.test == "exact (all sign flips)"
+
+
+def test_the_permutation_test_holds_its_level() -> None:
+    rng = np.random.default_rng(0)
+    p_values = []
+    for trial in range(200):
+        a, b = rng.binomial(4, 0.4, size=(2, 40)) / 4
+        p_values.append(paired(a.tolist(), b.tolist(), seed=trial, draws=10_000).p_value)
+    assert 0.01 <= float(np.mean(np.array(p_values) < 0.05)) <= 0.10
+
+
+def test_the_papers_rows_average_to_what_is_printed() -> None:
+    for row in ROWS:
+        assert sum(row.percent) / 5 == pytest.approx(row.average, abs=0.11)
+    assert published("somewhere/Qwen2.5-Math-7B", "no") is not None
+    assert published("Qwen/Qwen2.5-Math-7B", "chat") is None
+
+
+# ---- contamination
+
+
+def test_contamination_by_hand() -> None:
+    def question(name: str, text: str) -> Question:
+        return Question(name, text, ("1",))
+
+    thirteen = "a train leaves the station at noon and runs sixty miles to town"
+    benchmark = [
+        question("b/0", "What is $2+2$?"),
+        question("b/1", f"Suppose {thirteen}. How long?"),
+        question("b/2", "Something else, with quite as many words as the others have, but none of them the same."),
+    ]
+    training = [
+        question("t/0", "what is 2 + 2"),
+        question("t/1", f"{thirteen.upper()}, as before: how fast?"),
+        question("t/2", "Another question."),
+    ]
+    found = overlaps(training, benchmark)
+    assert [(o.question.id, o.trained_on, o.exact) for o in found] == [("b/0", "t/0", True), ("b/1", "t/1", False)]
+    assert found[1].shared == thirteen
+    assert overlaps(training, benchmark, gram=14)[-1].question.id == "b/0"
+
+
 # ---- the summary
 
 
@@ -72,22 +193,32 @@ ROLLOUTS = [
 
 def test_a_summary_by_hand() -> None:
     result = summarise("set", ROLLOUTS, seconds=2.0)
+    shares = [1.0, 0.5, 0.0, 0.0]
+    variance = (0.625**2 + 0.125**2 + 2 * 0.375**2) / 4
+    low, high = wilson(3 / 8, 4 * (3 / 8 * 5 / 8) / variance)  # clustered: worth a little more than four answers
     assert result == SetResult(
         name="set",
         questions=4,
         samples=2,
-        accuracy=3 / 8,  # shares 1, 1/2, 0, 0
-        accuracy_low=wilson(3 / 8, 4)[0],  # over questions, not over responses
-        accuracy_high=wilson(3 / 8, 4)[1],
+        accuracy=3 / 8,
+        accuracy_low=pytest.approx(low),
+        accuracy_high=pytest.approx(high),
+        standard_error=pytest.approx(math.sqrt(variance / 4)),
         length=(10 + 20 + 5 + 32 + 32 + 3 + 4 + 14) / 8,
         length_correct=15.0,  # the truncated one apart
         length_incorrect=(5 + 3 + 4 + 14) / 4,
         truncated=2 / 8,
         answered=6 / 8,
         ungraded=2,
+        rates={"right": 3 / 8, "wrong": 1 / 8, "no_answer": 1 / 8, "ungraded": 1 / 8, "timeout": 1 / 8,
+               "truncated": 1 / 8},
+        pass_at={1: clustered(shares), 2: clustered([1.0, 1.0, 0.0, 0.0])},
+        majority=clustered([1.0, 1.0, 0.0, 0.0]),  # nobody but the right ones said what they answer
+        within={16: 1 / 8, 32: 3 / 8},
         sample_seconds=2.0,
         tokens=120,
-    )
+    )  # fmt: skip
+    assert sum(result.rates.values()) == 1
 
 
 def test_what_does_not_apply_is_left_out() -> None:
@@ -106,6 +237,7 @@ def test_what_does_not_apply_is_left_out() -> None:
 
 def test_numbers_are_named_as_the_table_says() -> None:
     keys = {key.replace("{set}", "set") for key in EVALUATION_METRICS} - {"eval/average"}
+    assert "eval/set/pass_at_n" not in summarise("set", [group(0, response(1, Outcome.RIGHT))]).numbers()
     assert set(summarise("set", ROLLOUTS).numbers()) == keys
 
 
@@ -142,11 +274,14 @@ def test_evaluating_twice_gives_the_same(tmp_path: Path, policy: Policy, protoco
     one = run(policy, protocol, tmp_path / "one")
     two = run(policy, protocol, tmp_path / "two", rows)
     assert one.numbers() == two.numbers()
-    tables = [graded(pq.read_table(tmp_path / name / "arithmetic.parquet").to_pylist()) for name in ("one", "two")]
+    tables = [pq.read_table(tmp_path / name / "arithmetic.parquet").to_pylist() for name in ("one", "two")]
     for first, second in zip(*tables, strict=True):
         # another batch shape rounds differently
         assert first.pop("logprobs") == pytest.approx(second.pop("logprobs"), abs=1e-5)
         assert first == second
+    if rows == 64:  # the same shapes: the same bytes
+        files = [(tmp_path / name / "arithmetic.parquet").read_bytes() for name in ("one", "two")]
+        assert files[0] == files[1]
     assert len(tables[0]) == 12 * protocol.samples
     assert 0 < one.accuracy < 1
 
@@ -190,11 +325,140 @@ def test_evaluate_writes_results_and_responses(tmp_path: Path) -> None:
     words += ["--answer-format", "last_number", "--max-new-tokens", "8", "--device", "cpu"]
     command = start(*words, "--samples", "2", "--temperature", "0.7", "--out", tmp_path / "out")
     assert command.wait() == 0, command.err
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["model"] == str(taught_model())
-    assert results["settings"]["temperature"] == 0.7
-    assert results["versions"]["torch"]
-    (result,) = results["results"]
+    identity = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert identity["model"] == str(taught_model())
+    assert identity["settings"]["temperature"] == 0.7
+    assert identity["versions"]["versions"]["torch"]
+    (cell,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    (result,) = cell["results"]
     assert (result["name"], result["questions"], result["samples"]) == ("arithmetic", 6, 2)
     assert pq.read_table(tmp_path / "out" / "arithmetic.parquet").num_rows == 12
     assert f"{result['accuracy']:.3f}" in command.out
+
+
+def test_evaluate_takes_columns_and_the_likeliest_tokens(tmp_path: Path) -> None:
+    rows = [{"text": f"{a}+1=", "gold": str(a + 1), "answer": "no"} for a in range(1, 7)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["evaluate", taught_model(), "-b", tmp_path / "sums.jsonl", "--template", "no", "--max-new-tokens", "8"]
+    words += ["--answer-format", "last_number", "--device", "cpu", "--out", tmp_path / "out", "--limit", "4"]
+    columns = ["--question-column", "text", "--answer-column", "gold"]
+    command = start(*words, *columns, "--temperature", "1.0", "--top-k", "1")
+    assert command.wait() == 0, command.err
+    drawn = pq.read_table(tmp_path / "out" / "sums.parquet").to_pylist()
+    assert [(row["prompt"], row["gold"]) for row in drawn] == [(f"{a}+1=", [str(a + 1)]) for a in range(1, 5)]
+    assert all(set(row["logprobs"]) == {0.0} for row in drawn)  # of one token there is no choice
+    settings = json.loads((tmp_path / "out" / "evaluation.json").read_text())["settings"]
+    assert settings["top_k"] == 1
+    assert settings["benchmarks"][0]["question_column"] == "text"
+
+
+def test_evaluate_takes_a_split(tmp_path: Path) -> None:
+    words = ["evaluate", taught_model(), "-b", "arithmetic", "--split", "test", "--limit", "3", "--template", "no"]
+    command = start(*words, "--max-new-tokens", "4", "--device", "cpu", "--out", tmp_path / "out")
+    assert command.wait() == 0, command.err
+    assert pq.read_table(tmp_path / "out" / "arithmetic-test.parquet").num_rows == 3
+
+
+WORDS = ("--template", "no", "--answer-format", "last_number", "--max-new-tokens", "16", "--device", "cpu")
+
+
+def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    words = ["evaluate", taught_model(), "-b", "arithmetic", "--limit", "150", "--samples", "3", "--temperature", "1.0"]
+    words += ["--batch-rows", "12", *WORDS]
+    whole = start(*words, "--out", tmp_path / "whole")
+    journal = tmp_path / "cut" / "arithmetic.jsonl"
+    cut = start(*words, "--out", tmp_path / "cut")
+    wait_for(lambda: (journal.exists() and journal.stat().st_size > 20_000) or None, "a hundred graded responses")
+    os.kill(cut.pid, signal.SIGKILL)
+    cut.wait()
+    kept = len(journal.read_text().splitlines())
+    assert 0 < kept < 450
+    with journal.open("a") as file:
+        file.write('{"question": 0, "sample": 0, "ids": [1')  # torn
+    again = start(*words, "--out", tmp_path / "cut")
+    assert again.wait() == 0, again.err
+    assert whole.wait() == 0, whole.err
+    assert not journal.exists()
+    rows = [pq.read_table(tmp_path / name / "arithmetic.parquet").to_pylist() for name in ("whole", "cut")]
+    for one, two in zip(*rows, strict=True):
+        assert one.pop("logprobs") == pytest.approx(two.pop("logprobs"), abs=1e-5)
+        assert one == two
+    results = [(tmp_path / name / "results.json").read_bytes() for name in ("whole", "cut")]
+    assert results[0] == results[1]
+
+
+def test_a_finished_evaluation_is_not_asked_again_and_another_one_is_refused(tmp_path: Path) -> None:
+    words = ["evaluate", taught_model(), "-b", "arithmetic", "--limit", "5", *WORDS, "--out", tmp_path / "out"]
+    first = start(*words)
+    assert first.wait() == 0, first.err
+    before = (tmp_path / "out" / "arithmetic.parquet").stat().st_mtime_ns
+    second = start(*words)
+    assert second.wait() == 0, second.err
+    assert (tmp_path / "out" / "arithmetic.parquet").stat().st_mtime_ns == before
+    other = start(*words, "--seed", "1")
+    assert other.wait() == 2
+    assert "holds another evaluation (of other seed)" in other.err
+
+
+def test_a_matrix_compare_and_regrade(tmp_path: Path) -> None:
+    """Two models under two templates in one call; then two cells held against each other, and one graded again."""
+    out = tmp_path / "out"
+    words = ["evaluate", taught_model(), random_model(), "-b", "arithmetic", "--limit", "8", "--samples", "4"]
+    words += ["--temperature", "1.0", "--template", "no", "qwen_math", *WORDS[2:], "--out", out]
+    command = start(*words)
+    assert command.wait() == 0, command.err
+    cells = json.loads((out / "results.json").read_text())
+    assert [(Path(cell["model"]).name, cell["template"]) for cell in cells] == [
+        ("taught", "no"), ("taught", "qwen_math"), ("random", "no"), ("random", "qwen_math")
+    ]  # fmt: skip
+    assert (out / "results.png").stat().st_size > 1000
+    assert "| taught" in (out / "results.md").read_text().replace(str(taught_model().parent) + "/", "")
+    taught, random = out / "taught--no", out / "random--no"
+    compared = start("compare", random, taught, "--out", tmp_path / "pictures")
+    assert compared.wait() == 0, compared.err
+    assert (tmp_path / "pictures" / "arithmetic-pass-at-k.png").exists()
+    (found,) = compare(open_saved(random), open_saved(taught))
+    rows = {name: pq.read_table(out / name / "arithmetic.parquet").to_pylist() for name in ("taught--no", "random--no")}
+    right = {name: sum(row["outcome"] == "right" for row in cell) / 32 for name, cell in rows.items()}
+    assert found.paired.difference == pytest.approx(right["taught--no"] - right["random--no"])
+    assert found.second_pass_at[4] >= found.second_pass_at[1]
+    again = start("evaluate", "--regrade", taught)
+    assert again.wait() == 0, again.err
+    assert "0 verdicts changed" in again.out
+
+
+def test_regrading_lists_every_verdict_that_changed(tmp_path: Path) -> None:
+    command = start("evaluate", taught_model(), "-b", "arithmetic", "--limit", "6", *WORDS, "--out", tmp_path / "out")
+    assert command.wait() == 0, command.err
+    saved = open_saved(tmp_path / "out")
+    boxed = Saved(saved.path, saved.identity | {"answer_format": "boxed"})
+    with Verifier(workers=1, timeout_s=60) as verifier:
+        results, changed = regrade(boxed, verifier)
+    assert results[0].accuracy == 0  # nobody draws boxes here
+    assert len(changed) == 6
+    assert {d.after.outcome for d in changed} == {Outcome.NO_ANSWER}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["evaluate", "--regrade", "nowhere"], "holds no evaluation"),
+        (["evaluate"], "evaluate needs a model"),
+        (["evaluate", "model"], "evaluate needs question sets"),
+        (["compare", "nowhere", "nowhere"], "holds no evaluation"),
+    ],
+)
+def test_bad_input_is_one_sentence(words: list[str], sentence: str) -> None:
+    command = start(*words)
+    assert command.wait() == 2
+    assert sentence in command.err
+    assert command.err.count("\n") == 1
+
+
+def test_a_journal_keeps_whole_groups(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "set.jsonl")
+    completion, verdict = response(3, Outcome.WRONG)
+    for key in ((0, 0), (0, 1), (2, 1)):
+        journal.add(*key, completion, verdict)
+    assert journal.read(2) == {0: {0: (completion, verdict), 1: (completion, verdict)}}
+    assert Journal(tmp_path / "none.jsonl").read(2) == {}

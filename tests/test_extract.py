@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from r1zero.types import AnswerFormat
 from r1zero.verify import extract
-from r1zero.verify.extract import balanced
-from r1zero.verify.grade import number
+from r1zero.verify.boxes import balanced
+from r1zero.verify.numbers import number
 
 BOXED, TAGS, LAST_NUMBER = AnswerFormat.BOXED, AnswerFormat.ANSWER_TAGS, AnswerFormat.LAST_NUMBER
+AUTO, BARE = AnswerFormat.AUTO, AnswerFormat.BARE
 
 
 @pytest.mark.parametrize(
@@ -33,14 +34,33 @@ BOXED, TAGS, LAST_NUMBER = AnswerFormat.BOXED, AnswerFormat.ANSWER_TAGS, AnswerF
         (r"<think> \boxed{41} </think> \boxed{43}", "43"),
         # Pitfall 34: an earlier box is never recovered.
         (r"\boxed{1} then \boxed{2", None),
-        (r"\boxed{1} then \boxed 2", None),
+        (r"\boxed{1} then \boxed 2", "2"),  # as TeX reads it
+        (r"\boxed 7$", "7"),
+        (r"\boxed x", "x"),
+        # boxes side by side are one answer
+        (r"\boxed{1}, \boxed{2} and \boxed{3}", "1, 2, 3"),
+        (r"$\boxed{1}$ or $\boxed{2}$", "1, 2"),
+        (r"\boxed{3}\boxed{4}", "3, 4"),
+        (r"\boxed{7}, \boxed{7}", "7"),
+        (r"$y_1 = \boxed{x}$ and $y_2 = \boxed{2x}$", "x, 2x"),
+        (r"\boxed{1} papers and \boxed{2} bins", "1, 2"),
+        (r"\boxed{5}. Wait, \boxed{3}", "3"),
+        (r"\boxed{1} and \boxed{2}, but then \boxed{3}", "3"),
+        (r"\boxed{1}+\boxed{2}", "2"),
+        # neither the reasoning nor an invented turn holds an answer
+        (r"<think> \boxed{3} </think> so it is 4", None),
+        (r"<think> \boxed{3}", None),
+        ("\\boxed{5}\n\nHuman: 1+2?\n\\boxed{3}", "5"),
+        ("\\boxed{5}<|im_end|>\\boxed{3}", "5"),
+        ("\\boxed{5}\nQuestion: 1+2?\n\\boxed{3}", "5"),
+        ("Question: 1+2?\n\\boxed{3}", "3"),
         (r"\boxed{1} then \boxed", None),
         (r"\boxed{3} \boxed{}", None),
         (r"\boxed{1} then \boxed{2\}", None),
         (r"\boxed{ }", None),
         (r"\boxed{", None),
         (r"boxed{3}", None),
-        (r"\fbox{7}", None),
+        (r"\fbox{7}", "7"),
         ("42", None),
         ("", None),
     ],
@@ -56,7 +76,7 @@ def test_boxed(response, answer):
         ("</think><answer>4</answer>", "4"),
         ("</think>\n\n<answer>\n4\n</answer> trailing", "4"),
         (r"</think> <answer> it is \boxed{4} </answer>", "4"),
-        (r"</think> <answer> \boxed{3} or \boxed{4} </answer>", "4"),
+        (r"</think> <answer> \boxed{3} or \boxed{4} </answer>", "3, 4"),
         (r"</think> <answer> \boxed{3} or \boxed{4 </answer>", None),
         (r"</think> <answer> \boxed{} </answer>", None),
         ("</think> <answer>1</answer> <answer>2</answer>", "2"),
@@ -116,6 +136,37 @@ def test_last_number(response, answer):
     assert extract(response, LAST_NUMBER) == answer
 
 
+@pytest.mark.parametrize(
+    "response, answer",
+    [
+        (r"so \boxed{4}. Final answer: 5", "4"),
+        (r"so \boxed{4", None),
+        ("<answer> 7 </answer>", "7"),
+        ("<answer> 7", None),
+        ("The final answer is $x+1$. I hope it is correct.", "x+1"),
+        ("Final Answer: The largest $n$ is 34.", "34"),
+        ("Answer: 41 was wrong.\nAnswer: 42", "42"),
+        ("Final answer: -3.5", "-3.5"),
+        ("✅ Final Answer: **73**", "73"),
+        ("the answer is (7, 6)", "(7, 6)"),
+        ("Therefore $x \\geq 5$ is the solution.", "x \\geq 5"),
+        ("It costs 1,000.99€", "1,000.99"),
+        ("an increase of 25%.", "25\\%"),
+        ("AZYUK2A", None),
+        ("no number at all", None),
+        ("", None),
+        ("<think> the answer is 5", None),
+    ],
+)
+def test_auto(response, answer):
+    assert extract(response, AUTO) == answer
+
+
+def test_bare():
+    assert extract("  x + 1 ", BARE) == "x + 1"
+    assert extract(" ", BARE) is None
+
+
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates and control characters too
 PIECES = [
     r"\boxed",
@@ -141,7 +192,7 @@ SOUP = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 def test_extract_never_raises_and_never_returns_blank(response, answer_format):
     answer = extract(response, answer_format)
     assert answer is None or (answer and answer == answer.strip())
-    if answer is not None and answer_format is not LAST_NUMBER:
+    if answer is not None and answer_format in (BOXED, TAGS) and ", " not in answer:
         assert answer in response
 
 
@@ -163,7 +214,7 @@ BALANCED = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=4).map("".j
 def test_a_balanced_answer_comes_back_out_of_its_box(answer, before, after):
     assert balanced(answer)
     boxed = rf"{before} \boxed{{{answer}}} {after}"
-    if r"\boxed" not in after:
+    if not any(mark in before + answer + after for mark in ("boxed", "fbox", "<", "\n")):
         assert extract(boxed, BOXED) == (answer.strip() or None)
 
 

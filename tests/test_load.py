@@ -8,7 +8,7 @@ import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers import EOS, TOKENIZER, VOCABULARY, gemma2, llama, mistral, policy_of, qwen
 from r1zero.errors import UserError
@@ -86,6 +86,28 @@ def test_an_eos_id_that_the_model_cannot_sample_is_none(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps(settings))
     with pytest.raises(UserError, match="names an EOS token"):
         load_policy(str(tmp_path), device="cpu")
+
+
+def test_a_revision_of_a_local_folder_is_not_ignored(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.revision = 'v2' is for Hub names, and model\.path = .* is a local"):
+        load_policy(str(saved(tmp_path)), revision="v2", device="cpu")
+
+
+def test_flash_attention_that_is_not_here_is_blamed_on_the_attention(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r'^model\.attention = "flash_attention_2" needs a GPU and the package flash-'):
+        load_policy(str(saved(tmp_path)), device="cpu", attention="flash_attention_2")
+
+
+def test_an_attention_that_a_model_cannot_do_is_blamed_on_the_attention(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    with pytest.raises(UserError, match=r"^model\.attention = 'nonsense' does not fit the model at model\.path"):
+        load_policy(str(folder), device="cpu", attention="nonsense")
+
+
+def test_positions_are_the_models_own() -> None:
+    assert policy_of(qwen()).positions == 4096
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=8, n_layer=1, n_head=2))
+    assert policy_of(bloom).positions is None  # its attention has no bound
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "nonsense"])

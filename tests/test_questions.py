@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.errors import UserError
-from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions
+from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions, renamed
 from r1zero.questions.rows import Columns, format_number, gold_answers
 from r1zero.types import Question
 
@@ -290,6 +290,28 @@ def test_options_and_limits_are_checked(tmp_path: Path):
         load_questions(path, limit=0)
     with pytest.raises(UserError, match="do not apply to arithmetic"):
         load_questions("arithmetic", answer_column="answer")
+
+
+@pytest.mark.parametrize("row", [{"question": "a\ud800"}, {"answer": ["1", "\udfff"]}, {"level": "\ud83d"}])
+def test_half_a_character_is_named_by_its_question(tmp_path: Path, row: dict):
+    rows = [{"question": "a\U0001f600", "answer": "1"}, {"question": "b", "answer": "2"} | row]
+    path = jsonl(tmp_path / "q.jsonl", rows)
+    with pytest.raises(UserError, match=r"question q/1 \(.*q\.jsonl, row 1\) holds half a character .*: mend the row"):
+        load_questions(str(path))
+
+
+def test_sets_that_are_named_elsewhere_are_named_so(tmp_path: Path):
+    path = jsonl(tmp_path / "questions.name" / "questions.jsonl", [{"text": "a?", "answer": "1"}])
+    for arguments in ({"split": "dev"}, {"options": {"level": 1}}, {}, {"limit": 0}):
+        with pytest.raises(UserError) as caught:
+            load_questions(str(path), **arguments)
+        said = str(renamed(caught.value, lambda key: f"<{key}>"))
+        assert said.replace(str(path), "").count("questions.") == 0
+        assert str(path) in said or "limit" in arguments or "options" in arguments
+    assert str(renamed(UserError("set questions.question_column and"), str.upper)) == "set QUESTION_COLUMN and"
+    assert str(renamed(UserError("questions.options.level is"), str.upper)) == "OPTIONS.LEVEL is"
+    for path in ("my-questions.name", "questions.names", "a/questions.name"):
+        assert str(renamed(UserError(path), str.upper)) == path
 
 
 # --- names: order, environment -------------------------------------------------------------------------------

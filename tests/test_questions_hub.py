@@ -6,6 +6,7 @@ In processes of their own: the Hub's client reads its environment at import.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,39 @@ def test_an_unreachable_hub_is_a_users_error(tmp_path: Path):
     )
     assert unknown.startswith("the Hub data set 'owner/name' could not be loaded (")
     assert unknown.endswith("a folder that holds it, or set questions.name to a file")
+
+
+UNREACHABLE = """
+from r1zero.errors import UserError
+from r1zero.policy.load import load_policy
+from r1zero.questions import load_questions
+for load in (lambda: load_policy("owner/name", device="cpu"), lambda: load_questions("owner/name")):
+    try:
+        load()
+    except UserError as error:
+        print(error)
+import huggingface_hub.constants
+print(huggingface_hub.constants.is_offline_mode())
+"""
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path: Path):
+    """Its client would try every file six times; nothing listens at this port."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        environment = os.environ | {"HF_ENDPOINT": nowhere, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        environment |= {"NO_PROXY": "*", "no_proxy": "*"}
+        environment.pop(DATA_VARIABLE, None)
+        run = subprocess.run(
+            [sys.executable, "-c", UNREACHABLE], capture_output=True, text=True, env=environment, check=True
+        )
+    model, questions, offline = run.stdout.splitlines()
+    assert model.startswith("model.path = 'owner/name' cannot be loaded (no such local folder either); ")
+    assert f"The loader said: {nowhere} does not answer: " in model
+    assert questions.startswith(f"the Hub data set 'owner/name' could not be loaded ({nowhere} does not answer: ")
+    assert offline == "False", "what was set for one load must not stay"
+    assert "Retrying" not in run.stderr
 
 
 THROUGH_DATASETS = """

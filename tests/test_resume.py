@@ -132,6 +132,20 @@ def test_a_torn_checkpoint_costs_only_the_steps_since_the_one_before(tmp_path: P
     assert_same_run(run, reference)
 
 
+def test_damage_that_keeps_the_size_costs_only_the_steps_since_the_one_before(tmp_path: Path) -> None:
+    reference = trained(SETTINGS)
+    shutil.copytree(reference.path, tmp_path / "run")
+    newest = checkpoints.latest(tmp_path / "run" / "checkpoints")
+    assert newest
+    weights = newest.path / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-3] ^= 64
+    weights.write_bytes(data)
+    run = train(tiny_recipe(SETTINGS), tmp_path / "run", resume=True)
+    assert_same_run(run, reference)
+    assert [row["note"] for row in run.read("notes")] == [f"{newest.path.name} is damaged and was passed over"]
+
+
 # ---- resuming what needs no resuming, or other things
 
 
@@ -158,6 +172,42 @@ def test_more_steps_make_the_longer_run(tmp_path: Path) -> None:
     name = "checkpoints/step-000006/model.safetensors"
     assert (run.path / name).read_bytes() == (longer.path / name).read_bytes()
     assert run.recipe.train.steps == 6  # so that the next resume by the directory alone goes on to 6 too
+
+
+def test_fewer_steps_than_are_done_change_nothing(tmp_path: Path) -> None:
+    shutil.copytree(trained({"train.steps": 3}).path, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"train\.steps = 2 is less than the 3 steps that .*run has done; set train"):
+        train(tiny_recipe({"train.steps": 2}), tmp_path / "run", resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_another_torch_is_said_and_written_down(tmp_path: Path) -> None:
+    shutil.copytree(trained({"train.steps": 3}).path, tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    facts["versions"]["torch"] = "1.0.0"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    command = start("train", tmp_path / "run", "--resume", "--train.steps=4")
+    assert command.wait() == 0, command.err
+    said = [line for line in command.out.splitlines() if line.startswith("note ")]
+    assert len(said) == 1
+    assert said[0].startswith("note started with torch 1.0.0 on cpu, now torch ")
+    notes = Run(tmp_path / "run").read("notes")
+    assert [(row["step"], f"note {row['note']}") for row in notes] == [(3, said[0])]
+
+
+def test_the_questions_may_lie_elsewhere_when_a_run_goes_on(tmp_path: Path) -> None:
+    rows = [{"question": f"{i}+1=", "answer": str(i + 1)} for i in range(8)]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings: dict[str, object] = {
+        "questions.name": "sums.jsonl", "questions.options": {}, "questions.data_dir": str(tmp_path / "one"),
+        "evaluation.benchmarks": [{"name": "sums.jsonl"}],
+    }  # fmt: skip
+    train(tiny_recipe(settings | {"train.steps": 1}), tmp_path / "run")
+    moved = settings | {"train.steps": 2, "questions.data_dir": str(tmp_path / "two")}
+    assert len(train(tiny_recipe(moved), tmp_path / "run", resume=True).read("metrics")) == 2
 
 
 @pytest.mark.parametrize(

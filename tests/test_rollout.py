@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet
-from r1zero.rollout import Prompt, PromptStream, collect
+from r1zero.rollout import Prompt, PromptStream, collect, longest_prompt, make_prompt
 from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.templates import Template, get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Stop
@@ -100,6 +100,35 @@ def test_a_prompt_of_exactly_the_limit_is_kept() -> None:
     assert ids(stream(questions, max_tokens=10).next(1)) == ["one/0"]
     with pytest.raises(UserError):
         stream(questions, max_tokens=9).next(1)
+
+
+class Picky:
+    """A renderer that cannot do one question and writes half a character for another."""
+
+    content = ("picky",)
+
+    def render(self, question_text: str) -> str:
+        if question_text == "1":
+            raise ValueError("not this one")
+        return "\ud800" if question_text == "2" else question_text
+
+
+def test_a_template_that_fails_names_the_question() -> None:
+    template = Template("picky", AnswerFormat.BOXED, (), Picky())
+    questions = numbered(3)
+    assert make_prompt(questions[0], template, encode, "").text == "0"
+    with pytest.raises(UserError, match=r"^Question set/1: template\.name = 'picky' fails .*\(not this one\)"):
+        make_prompt(questions[1], template, encode, "")
+    with pytest.raises(UserError, match=r"^Question set/2 under template picky holds half a character \(a lone surrog"):
+        make_prompt(questions[2], template, encode, "")
+
+
+def test_the_longest_prompt() -> None:
+    questions = numbered(12, long=(3,))
+    assert longest_prompt(questions, TEMPLATE, encode) == 100
+    assert longest_prompt(questions, TEMPLATE, encode, 100) == 100
+    assert longest_prompt(questions, TEMPLATE, encode, 99) == 2
+    assert longest_prompt(questions, TEMPLATE, encode, 0) == 0
 
 
 def test_too_few_questions_are_an_error_that_says_how_many_there_are() -> None:

@@ -1,6 +1,8 @@
 """Run directories: what is written reads back, what a crash tore is left out, and another run is never continued."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,11 +15,21 @@ import r1zero
 from r1zero.assemble import newest_checkpoint
 from r1zero.config import Recipe
 from r1zero.errors import UserError
-from r1zero.runs import Run, provenance, write_parquet, write_text
+from r1zero.runs import Run, provenance, remedy, write_parquet, write_text, writing
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 from tiny_runs import tiny_recipe
 
-FACTS = {"objective_hash": "abc", "questions_fingerprint": "def", "template_hash": "012", "threads": 1}
+FACTS = {
+    "objective_hash": "abc",
+    "questions_fingerprint": "def",
+    "benchmarks_fingerprint": "345 678",
+    "template_hash": "012",
+    "device": "cpu",
+    "threads": 1,
+    "parameters": 9,
+    "questions": "arithmetic",
+    "questions_count": 16,
+}
 
 
 def recipe(overrides: dict[str, object] | None = None) -> Recipe:
@@ -66,10 +78,13 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         Run.create(tmp_path / "file", recipe(), FACTS)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", "null", "\udcff"])
+@pytest.mark.parametrize("damage", [None, "", "{", "[]", "{}", "null", "\udcff"])
 @pytest.mark.parametrize("name", ["run.json", "recipe.json"])
-def test_a_damaged_run_is_one_sentence(run: Run, name: str, damage: str) -> None:
-    (run.path / name).write_bytes(damage.encode("utf-8", "surrogateescape"))
+def test_a_damaged_run_is_one_sentence(run: Run, name: str, damage: str | None) -> None:
+    if damage is None:
+        (run.path / name).unlink()
+    else:
+        (run.path / name).write_bytes(damage.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=rf"{name} cannot be read .*: the run directory is damaged; restore that file"):
         _ = run.facts if name == "run.json" else run.recipe
 
@@ -115,8 +130,9 @@ def test_a_run_goes_on_with_its_own_recipe(run: Run) -> None:
         ("log.rollouts_every", 0),
         ("log.sinks", ["wandb"]),
         ("evaluation.every", 1),
-        ("evaluation.benchmarks", []),
         ("verifier.workers", 4),
+        ("questions.data_dir", "elsewhere"),  # where files lie, not what they hold: that has fingerprints
+        ("model.device", "cuda"),  # said in a note
     ],
 )
 def test_what_leaves_the_weights_alone_may_change(run: Run, key: str, value: object) -> None:
@@ -149,6 +165,52 @@ def test_a_setting_that_bits_depend_on_is_refused(run: Run, key: str, value: obj
         run.check_same(recipe({key: value}), FACTS)
 
 
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("evaluation.benchmarks", []),
+        ("evaluation.samples", 1),
+        ("evaluation.max_new_tokens", 8),
+        ("evaluation.temperature", 0.5),
+    ],
+)
+def test_what_the_best_score_depends_on_may_not_change(tmp_path: Path, key: str, value: object) -> None:
+    run = Run.create(tmp_path, recipe({"evaluation.samples": 2, "evaluation.temperature": 1.0}), FACTS)
+    sentence = rf"other settings of {key} \(its scores would no longer compare: `r1zero evaluate` evaluates a check"
+    with pytest.raises(UserError, match=sentence):
+        run.check_same(recipe({"evaluation.samples": 2, "evaluation.temperature": 1.0, key: value}), FACTS)
+
+
+def test_fewer_steps_than_are_done_are_refused(run: Run) -> None:
+    run.check_same(recipe({"train.steps": 4}), FACTS, 4)
+    with pytest.raises(UserError) as caught:
+        run.check_same(recipe({"train.steps": 2}), FACTS, 4)
+    assert str(caught.value) == (
+        f"train.steps = 2 is less than the 4 steps that {run.path} has done; set train.steps to 4 or more, or start "
+        "another run with another --out."
+    )
+
+
+def test_another_torch_or_device_is_a_note(run: Run) -> None:
+    now = provenance() | FACTS
+    torch = now["versions"]["torch"]
+    assert run.moved(now) == []
+    assert run.moved(now | {"device": "cuda:0"}) == [
+        f"started with torch {torch} on cpu, now torch {torch} on cuda: from here on the numbers are not bit for bit "
+        "those of a run that was never interrupted"
+    ]
+    (note,) = run.moved(now | {"versions": {"torch": "9.9"}})
+    assert note.startswith(f"started with torch {torch} on cpu, now torch 9.9 on cpu: ")
+    run.note(3, [note])
+    ((step, kept),) = [(row["step"], row["note"]) for row in run.read("notes")]
+    assert (step, kept) == (3, note)
+
+
+def test_another_card_of_the_same_kind_is_none(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, recipe(), FACTS | {"device": "cuda:0"})
+    assert run.moved(provenance() | FACTS | {"device": "cuda:1"}) == []
+
+
 def test_more_steps_are_refused_where_the_schedule_depends_on_them(tmp_path: Path) -> None:
     run = Run.create(tmp_path, recipe({"learner.schedule": "cosine"}), FACTS)
     run.check_same(recipe({"learner.schedule": "cosine"}), FACTS)
@@ -156,7 +218,9 @@ def test_more_steps_are_refused_where_the_schedule_depends_on_them(tmp_path: Pat
         run.check_same(recipe({"learner.schedule": "cosine", "train.steps": 9}), FACTS)
 
 
-@pytest.mark.parametrize("name", ["objective_hash", "questions_fingerprint", "template_hash"])
+@pytest.mark.parametrize(
+    "name", ["objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash"]
+)
 def test_another_objective_set_or_template_is_refused(run: Run, name: str) -> None:
     with pytest.raises(UserError, match=f"started with another {name.replace('_', ' ')} \\({FACTS[name]}, now new\\)"):
         run.check_same(recipe(), FACTS | {name: "new"})
@@ -297,8 +361,33 @@ def test_a_failed_replacement_keeps_the_old_file_and_leaves_nothing(tmp_path: Pa
 
 def test_parquet_where_nothing_can_be_written_is_one_sentence(run: Run) -> None:
     (run.path / "evaluations" / "file").write_text("")
-    with pytest.raises(UserError, match=r"set\.parquet cannot be written \(.*\); make room there"):
+    with pytest.raises(UserError, match=r"set\.parquet cannot be written \(.*\); mend that and give the same command"):
         write_parquet(run.path / "evaluations" / "file" / "set.parquet", pyarrow.table({"a": [1]}))
+
+
+@pytest.mark.parametrize(
+    "number, advice",
+    [
+        (errno.ENOSPC, "make room there"),
+        (errno.EDQUOT, "make room there"),
+        (errno.EACCES, "get permission to write there"),
+        (errno.EROFS, "get permission to write there"),
+        (errno.ENOTDIR, "mend that"),
+    ],
+)
+def test_the_advice_is_that_for_what_went_wrong(number: int, advice: str) -> None:
+    with pytest.raises(UserError) as caught, writing(Path("x")):
+        raise OSError(number, os.strerror(number), "x")
+    assert str(caught.value) == (
+        f"x cannot be written ({os.strerror(number)}); {advice} and give the same command again (`r1zero train` with "
+        "--resume)."
+    )
+
+
+def test_the_advice_for_writers_that_hide_the_number() -> None:
+    assert remedy(ValueError("I/O error: No space left on device (os error 28)")) == "make room there"
+    assert remedy(ValueError("I/O error: Permission denied (os error 13)")) == "get permission to write there"
+    assert remedy(RuntimeError("file write failed")) == "make room there"
 
 
 def test_reading_a_run_needs_no_torch() -> None:

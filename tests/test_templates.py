@@ -243,6 +243,21 @@ def test_chat_errors():
         get_template("chat")
 
 
+def test_a_chat_template_that_fails_is_one_sentence():
+    picky = "{% if 'x' in messages[0].content %}{{ raise_exception('No x.') }}{% endif %}{{ messages[0].content }}"
+    template = get_template("chat", tiny_tokenizer(picky))
+    assert template.render("Q") == "Q"
+    with pytest.raises(UserError, match=r"template\.name = 'chat' fails when it is rendered \(No x\.\): mend the tem"):
+        template.render("x")
+
+
+def test_a_jinja_template_that_fails_for_one_question_is_one_sentence(tmp_path: Path):
+    template = get_template(str(jinja(tmp_path, "{{ question }}{{ 1 / (question | length - 3) }}")))
+    assert template.render("four").startswith("four")
+    with pytest.raises(UserError, match=r"template\.name = 'own' fails when it is rendered \(division by zero\)"):
+        template.render("abc")
+
+
 # --- names --------------------------------------------------------------------------------------------------------
 
 

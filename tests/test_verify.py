@@ -1,27 +1,30 @@
-"""Grading: the exact path by hand and by properties, the pool with real workers, real hangs and real kills."""
+"""The pool: real workers, real hangs and real kills, from threads, asyncio, forks and spawned processes."""
 
+import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from r1zero.types import AnswerFormat, Outcome
-from r1zero.verify import Verifier, grade_exact
-from r1zero.verify.grade import number
+from r1zero.verify import Verifier
 
 BOXED = AnswerFormat.BOXED
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-# Each of these runs far past any limit in Math-Verify 0.9.0 with its own timeouts off (GRADERS.md, "Hostile inputs").
-HANGS = [r"9^{9^{9^{9}}}", "1000000000!", r"\binom{1000000000}{500000000}", r"5^{5^{5^{5^5}}}"]
+# Each of these gets past the guard, and keeps Math-Verify 0.9.0 busy far beyond any limit.
+HANGS = [rf"\int_0^{{1}} \sin(x^{{x}}) \cos(\sin x) \log({k}+x^5) dx" for k in range(1, 5)]
+
+
+def lim(n: object) -> str:
+    """x + n, in a form that only a worker can read."""
+    return rf"\lim_{{t \to 0}} {n}+x"
 
 
 def box(answer: str) -> str:
@@ -56,101 +59,6 @@ def wait_until(condition, seconds: float) -> bool:
     return condition()
 
 
-# -- the exact path
-
-
-@pytest.mark.parametrize(
-    "gold, answer, outcome, rule",
-    [
-        ("42", "42", Outcome.RIGHT, "text"),
-        ("9.6\n", "9.6", Outcome.RIGHT, "text"),
-        ("42", "42.", Outcome.RIGHT, "text"),
-        ("42", "$42$", Outcome.RIGHT, "text"),
-        ("42", "$$ 42. $$.", Outcome.RIGHT, "text"),
-        ("(1, 2)", "( 1,2 )", Outcome.RIGHT, "text"),
-        (r"\frac{1}{2} x", r"\frac{1}{2}x", Outcome.RIGHT, "text"),
-        ("142.0", "142", Outcome.RIGHT, "number"),
-        ("025", "25", Outcome.RIGHT, "number"),
-        ("1/2", r"\frac{1}{2}", Outcome.RIGHT, "number"),
-        ("0.5", r"\dfrac12", Outcome.RIGHT, "number"),
-        ("-3/4", r"\tfrac{-3}{4}", Outcome.RIGHT, "number"),
-        ("1234567", "1,234,567", Outcome.RIGHT, "number"),
-        ("14{,}916", "14916", Outcome.RIGHT, "number"),
-        ("11111111100", r"11,\! 111,\! 111,\! 100", Outcome.RIGHT, "number"),
-        ("-3", "\u22123", Outcome.RIGHT, "number"),
-        ("3", "+3.000", Outcome.RIGHT, "number"),
-        (".5", "0.5", Outcome.RIGHT, "number"),
-        ("9007199254740993", "9007199254740992", Outcome.WRONG, "number"),  # equal as floats
-        ("0.0000001", "0.0000002", Outcome.WRONG, "number"),  # equal to Math-Verify
-        ("1/3", "0.333", Outcome.WRONG, "number"),
-        ("3", "-3", Outcome.WRONG, "number"),
-        ("200", "2", Outcome.WRONG, "number"),
-    ],
-)
-def test_exact_path_decides(gold, answer, outcome, rule):
-    verdict = grade_exact(gold, answer)
-    assert verdict is not None
-    assert (verdict.outcome, verdict.rule) == (outcome, rule)
-
-
-@pytest.mark.parametrize(
-    "gold, answer",
-    [
-        ("23", "2 3"),
-        ("1234", "12,34"),
-        ("32349", "32, 349"),
-        ("32,349", "32, 349"),
-        ("1/0", "0"),
-        ("50\\%", "50"),
-        ("x", "y"),
-        ("3", "3x"),
-        ("3", "nan"),
-        ("3", "1e3"),
-        ("", ""),
-        (" ", "5"),
-        ("5", "."),
-        (r"\sin x", r"\sinx"),
-        ("1", "9" * 201),
-    ],
-)
-def test_exact_path_leaves_open(gold, answer):
-    assert grade_exact(gold, answer) is None
-
-
-NUMBERS = (
-    st.fractions(max_denominator=1000).map(str)
-    | st.integers().map("{:,}".format)
-    | st.decimals(-999, 999).map("{:f}".format)
-)
-TEXT = (
-    st.text(st.characters(exclude_categories=()), max_size=30)
-    | NUMBERS
-    | st.text("0123456789,./-{}\\ $frac", max_size=12)
-)
-
-
-@given(TEXT, TEXT)
-def test_exact_path_is_symmetric(gold, answer):
-    assert grade_exact(gold, answer) == grade_exact(answer, gold)
-
-
-@given(TEXT)
-def test_exact_path_is_reflexive(text):
-    verdict = grade_exact(text, text)
-    if verdict is None:
-        assert grade_exact(text, "x") is None  # only what is blank to begin with
-    else:
-        assert verdict.right
-
-
-@given(st.integers(), st.integers(1, 10**6))
-def test_a_number_is_its_exact_value(top, bottom):
-    assert number(f"{top}/{bottom}") == Fraction(top, bottom)
-    assert number(rf"\frac{{{top}}}{{{bottom}}}") == Fraction(top, bottom)
-    assert number(f"{top:,}") == top
-    assert number(f"{top}.{bottom}") == Fraction(f"{top}.{bottom}")
-
-
 # -- the pool
 
 
@@ -174,11 +82,13 @@ def verifier():
         (["x+1"], r"\notalatexcommand{{}", Outcome.NO_ANSWER),
         (["x+1"], "中文", Outcome.WRONG),
         (["x+1"], "x+1 \x00 \ud800", Outcome.WRONG),
+        (["x+1"], lim(1), Outcome.RIGHT),
+        (["x+2"], lim(1), Outcome.WRONG),
         (["\ud800"], "x+1", Outcome.UNGRADED),
         (["{"], "x+1", Outcome.UNGRADED),
         (["{", "1+x"], "x+1", Outcome.RIGHT),
         (["{", "7+x"], "x+1", Outcome.UNGRADED),
-        (["12:00"], "x", Outcome.UNGRADED),  # Math-Verify raises on its own gold
+        (["12:00"], "x", Outcome.WRONG),
         ([], "5", Outcome.UNGRADED),
         (["", " "], "5", Outcome.UNGRADED),
         (["5"], "9" * 2001, Outcome.WRONG),
@@ -204,13 +114,13 @@ def test_megabytes_and_a_bare_string_gold(verifier):
     huge = "\\boxed{" * 150_000
     verdicts = verifier.verify([(huge, ["5"], BOXED), (box("1" * 1_000_000), ["5"], BOXED), (box("15"), "15", BOXED)])
     assert [v.outcome for v in verdicts] == [Outcome.NO_ANSWER, Outcome.WRONG, Outcome.RIGHT]
-    assert verdicts[1].rule == "too long"
+    assert verdicts[1].rule == "refused: too long"
 
 
 def test_submit_ready_drain_and_verify_keep_their_own(verifier):
-    verifier.submit("slow", box("x+1"), ["1+x"], BOXED)
+    verifier.submit("slow", box(lim(1)), ["1+x"], BOXED)
     verifier.submit("fast", box("5"), ["5"], BOXED)
-    assert [v.outcome for v in verifier.verify([(box("y+1"), ["1+y"], BOXED)])] == [Outcome.RIGHT]
+    assert [v.outcome for v in verifier.verify([(box(lim(9)), ["9+x"], BOXED)])] == [Outcome.RIGHT]
     answered = dict(verifier.ready())
     answered |= dict(verifier.drain())
     assert {key: v.outcome for key, v in answered.items()} == {"slow": Outcome.RIGHT, "fast": Outcome.RIGHT}
@@ -232,7 +142,7 @@ def test_the_cheap_path_starts_no_worker_and_the_import_is_light():
 @pytest.mark.slow
 def test_hanging_answers_are_timeouts_and_honest_ones_between_them_are_right():
     before = workers_of(os.getpid())  # the module's shared pool
-    honest = [(box(f"x+{n}"), [f"{n}+x"], BOXED) for n in range(8)]
+    honest = [(box(lim(n)), [f"{n}+x"], BOXED) for n in range(8)]
     items = honest[:2]
     for n, hang in enumerate(HANGS):
         items += [(box(hang), ["x+1"], BOXED), honest[2 + n]]
@@ -240,7 +150,7 @@ def test_hanging_answers_are_timeouts_and_honest_ones_between_them_are_right():
         verdicts = pool.verify([*items, (box("x"), ["{"], BOXED)])
         expected = [Outcome.RIGHT] * 2 + [Outcome.TIMEOUT, Outcome.RIGHT] * len(HANGS) + [Outcome.UNGRADED]
         assert [v.outcome for v in verdicts] == expected
-        assert [v.extracted for v in verdicts[:3]] == ["x+0", "x+1", HANGS[0]]
+        assert [v.extracted for v in verdicts[:3]] == [lim(0), lim(1), HANGS[0]]
         assert all(3.0 <= v.seconds < 4.5 for v in verdicts if v.outcome is Outcome.TIMEOUT)
         assert pool.counts == {Outcome.RIGHT: 6, Outcome.TIMEOUT: 4, Outcome.UNGRADED: 1}
         assert not any(v.graded for v in verdicts if v.outcome in (Outcome.TIMEOUT, Outcome.UNGRADED))
@@ -249,9 +159,10 @@ def test_hanging_answers_are_timeouts_and_honest_ones_between_them_are_right():
 
 def test_a_caller_that_comes_back_late_loses_nothing():
     with Verifier(workers=2, timeout_s=1.5) as pool:
-        assert pool.verify([(box("x+1"), ["1+x"], BOXED), (box("y+1"), ["1+y"], BOXED)])[0].right  # both workers are up
+        # both workers are up
+        assert pool.verify([(box(lim(1)), ["1+x"], BOXED), (box(lim(9)), ["9+x"], BOXED)])[0].right
         pool.submit("hang", box(HANGS[0]), ["x+1"], BOXED)
-        pool.submit("honest", box("x+1"), ["1+x"], BOXED)
+        pool.submit("honest", box(lim(1)), ["1+x"], BOXED)
         time.sleep(3.5)  # past the limit and past the worker's own alarm
         verdicts = dict(pool.drain())
     assert verdicts["honest"].right
@@ -261,14 +172,14 @@ def test_a_caller_that_comes_back_late_loses_nothing():
 def test_a_worker_killed_from_outside_costs_at_most_its_own_task():
     before = workers_of(os.getpid())
     with Verifier(workers=1, timeout_s=20.0) as pool:
-        assert pool.verify([(box("x+1"), ["1+x"], BOXED)])[0].right
+        assert pool.verify([(box(lim(1)), ["1+x"], BOXED)])[0].right
         [idle] = workers_of(os.getpid()) - before
         os.kill(idle, signal.SIGKILL)
         # A zombie has closed its pipes; before that, a task may still be handed to it and be lost with it.
         assert wait_until(lambda: ") Z " in Path(f"/proc/{idle}/stat").read_text(), 5)
-        assert pool.verify([(box("x+2"), ["2+x"], BOXED)])[0].right  # it died idle: nobody's loss
+        assert pool.verify([(box(lim(2)), ["2+x"], BOXED)])[0].right  # it died idle: nobody's loss
         pool.submit("victim", box(HANGS[0]), ["x+1"], BOXED)
-        pool.submit("next", box("x+3"), ["3+x"], BOXED)
+        pool.submit("next", box(lim(3)), ["3+x"], BOXED)
         [busy] = workers_of(os.getpid()) - before
         os.kill(busy, signal.SIGKILL)
         verdicts = dict(pool.drain())
@@ -278,16 +189,16 @@ def test_a_worker_killed_from_outside_costs_at_most_its_own_task():
 
 def test_workers_that_cannot_start_leave_answers_ungraded():
     with Verifier(workers=2, memory_mb=20) as pool:  # too little even for the interpreter
-        verdicts = pool.verify([(box("x+1"), ["1+x"], BOXED), (box("5"), ["5"], BOXED)])
+        verdicts = pool.verify([(box(lim(1)), ["1+x"], BOXED), (box("5"), ["5"], BOXED)])
     assert [v.outcome for v in verdicts] == [Outcome.UNGRADED, Outcome.RIGHT]
-    assert verdicts[0].rule == "no worker could be started"
+    assert verdicts[0].rule.startswith("no worker could be started")
 
 
 def test_no_worker_survives_a_killed_parent():
     code = (
         "import time; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A\n"
         "v = Verifier(workers=2, timeout_s=3.0)\n"
-        "v.verify([('\\\\boxed{x+1}', ['1+x'], A.BOXED), ('\\\\boxed{y+1}', ['1+y'], A.BOXED)])\n"
+        "v.check()\n"
         f"v.submit(0, {box(HANGS[0])!r}, ['x+1'], A.BOXED)\n"
         "print('hanging', flush=True); time.sleep(600)"
     )
@@ -314,7 +225,8 @@ def test_an_idle_worker_ends_with_its_parent_even_if_its_input_stays_open(own_pa
     if own_parent:
         worker.stdin.write(b'{"id": 7, "gold": "x+1", "answer": "1+x"}\n')
         worker.stdin.flush()
-        assert json.loads(worker.stdout.readline()) == {"id": 7, "outcome": "right", "rule": "math_verify"}
+        reply = json.loads(worker.stdout.readline())
+        assert reply == {"id": 7, "outcome": "right", "rule": "math_verify", "score": None}
         worker.stdin.close()
     assert worker.wait(timeout=20) == 0
     worker.stdin.close()
@@ -326,7 +238,7 @@ def test_from_another_thread():
 
     def work() -> None:
         with Verifier(workers=1, timeout_s=20.0) as pool:
-            found.extend(pool.verify([(box("x+1"), ["1+x"], BOXED)]))
+            found.extend(pool.verify([(box(lim(1)), ["1+x"], BOXED)]))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -344,35 +256,90 @@ def test_misuse_is_refused():
         pool.submit(0, box("5"), ["5"], BOXED)
 
 
-# -- real answers
+def many(count: int, start: int = 0) -> list:
+    return [(box(lim(n)), [f"{n}+x"], BOXED) for n in range(start, start + count)]
 
 
-@pytest.mark.slow
-def test_accuracy_on_graded_pairs(verifier):
-    path = SHARED / "verifier" / "cases.jsonl"
-    if not path.exists():
-        pytest.skip(f"no graded pairs at {path}")
-    cases = [case for case in map(json.loads, path.read_text("utf-8").splitlines()) if case["boxed"]]
-    bare = [rf"\boxed{{{case['prediction']}}}" if case["kind"] == "answer" else case["prediction"] for case in cases]
-    verdicts = verifier.verify([(text, [case["gold"]], BOXED) for text, case in zip(bare, cases, strict=True)])
-    agree = sum(verdict.right == case["expected"] for verdict, case in zip(verdicts, cases, strict=True))
-    accepted = sum(verdict.right and not case["expected"] for verdict, case in zip(verdicts, cases, strict=True))
-    print(f"\n{agree}/{len(cases)} = {agree / len(cases):.1%} as expected, {accepted} false accepts")
-    # Measured 440 and 7. 18 of the 45 misses are answers spread over several boxes, of which we read the last.
-    assert agree >= 440
-    assert accepted <= 7
+def test_threads_share_a_pool(verifier):
+    found: dict[int, list[bool]] = {}
+
+    def work(k: int) -> None:
+        items = [*many(3, 10 * k), *[(box(str(n)), [str(n + n % 2)], BOXED) for n in range(40)]]
+        found[k] = [v.right for v in verifier.verify(items)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == dict.fromkeys(range(4), [True] * 3 + [n % 2 == 0 for n in range(40)])
 
 
-def test_benchmark_golds_equal_themselves(verifier):
-    names = ("aime24", "amc", "math500", "minerva", "olympiad_bench")
-    if not (SHARED / "data").exists():
-        pytest.skip(f"no benchmarks at {SHARED / 'data'}")
-    items = []
-    for name in names:
-        for line in (SHARED / "data" / f"{name}.jsonl").read_text("utf-8").splitlines():
-            gold = json.loads(line)["answer"]
-            golds = [str(text) for text in gold] if isinstance(gold, list) else [str(gold)]
-            items += [(box(text), golds, BOXED) for text in golds]
-    verdicts = verifier.verify(items)
-    assert len(items) >= 1560
-    assert [item for item, verdict in zip(items, verdicts, strict=True) if not verdict.right] == []
+def test_asyncio(verifier):
+    async def both() -> list:
+        return await asyncio.gather(verifier.averify(many(2, 50)), verifier.averify([(box("5"), ["6"], BOXED)]))
+
+    first, second = asyncio.run(both())
+    assert [v.right for v in first] == [True, True]
+    assert [v.right for v in second] == [False]
+
+
+def in_child(pool: Verifier, pipe) -> None:
+    pipe.send([v.outcome for v in pool.verify([*many(1, 70), (box("4"), ["5"], BOXED)])])
+    pool.close()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_has_workers_of_its_own(method):
+    with Verifier(workers=1, timeout_s=20.0) as pool:
+        pool.check()
+        mine = workers_of(os.getpid())
+        context = multiprocessing.get_context(method)
+        here, there = context.Pipe()
+        child = context.Process(target=in_child, args=(pool, there))
+        child.start()
+        there.close()
+        assert here.recv() == [Outcome.RIGHT, Outcome.WRONG]
+        child.join(20)
+        assert child.exitcode == 0
+        assert pool.verify(many(1, 71))[0].right  # the child left our worker alone
+        assert mine <= workers_of(os.getpid())
+
+
+def test_the_same_pair_is_graded_once():
+    with Verifier(workers=1, timeout_s=1.0) as pool:
+        pool.check()
+        begun = time.monotonic()
+        verdicts = pool.verify([(box(HANGS[0]), ["x+1"], BOXED)] * 1000)
+        assert time.monotonic() - begun < 4
+    assert {v.outcome for v in verdicts} == {Outcome.TIMEOUT}
+
+
+@pytest.mark.parametrize("poison", [2, 16])
+def test_poison_between_honest_answers(poison):
+    hangs = [rf"\int_0^{{1}} \sin(x^{{x}}) \cos(\sin x) \log({k}+x^7) dx" for k in range(poison)]
+    with Verifier(workers=2, timeout_s=0.5) as pool:
+        pool.check()
+        honest = [(box(f"{n}.0"), [str(n)], BOXED) for n in range(200)]
+        items = [*honest[:100], *[(box(hang), ["x+1"], BOXED) for hang in hangs], *honest[100:], *many(2, 80)]
+        verdicts = pool.verify(items)
+    assert all(v.right for v in (*verdicts[:100], *verdicts[100 + poison : -2]))
+    assert all(v.seconds < 1.0 for v in verdicts)
+    assert not any(v.right for v in verdicts[100 : 100 + poison])
+
+
+def test_the_callers_memory_stays_flat_and_a_pool_leaves_nothing_behind():
+    def resident_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def work(first: int, last: int) -> None:
+        for n in range(first, last):
+            pool.verify([(box(rf"\frac{{{n}}}{{7}}+\sqrt{{2}}"), [rf"{n}/7"], BOXED), (box(f"{n}"), [f"{n}"], BOXED)])
+
+    before = workers_of(os.getpid())
+    with Verifier(workers=2) as pool:
+        work(0, 1500)
+        settled = resident_mb()
+        work(1500, 5000)
+        assert resident_mb() - settled < 10
+    assert workers_of(os.getpid()) == before

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from r1zero import checkpoints, config, evaluate
-from r1zero.config import Benchmark, Evaluation, Questions, Recipe
+from r1zero.config import Evaluation, Recipe
 from r1zero.errors import UserError
 from r1zero.gather import Gatherer, Penalty, ReferencePenalty, no_penalty
+from r1zero.inputs import load_sets, longest_that_fits, notes
 from r1zero.learner import Learner
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.load import Policy, load_policy
-from r1zero.questions import QuestionSet, load_questions, renamed
+from r1zero.questions import QuestionSet
 from r1zero.rewards import Truncation
-from r1zero.rollout import PromptStream, longest_prompt
-from r1zero.runs import Run, provenance, write_text, writing
+from r1zero.rollout import PromptStream
+from r1zero.runs import Run, provenance
 from r1zero.sampling import Sampler, SamplingParams
 from r1zero.sampling.torch_sampler import TorchSampler
 from r1zero.sinks import Sink, check_sinks, open_sinks
 from r1zero.templates import Template, get_template
-from r1zero.types import Completion
 from r1zero.verify import Verifier
 
 
@@ -64,22 +63,15 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     check_sinks(recipe.log.sinks)
     checkpoint, skipped = newest_checkpoint(out / "checkpoints") if existing else (None, [])
     done = checkpoint.step if checkpoint else 0
-    if existing:
-        existing.check_ahead(recipe.train.steps, done)
     threads = set_threads(recipe.train.threads or (existing.facts.get("threads") if existing else None))
     objective = recipe_objective(recipe)
-    data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-    questions = load_set(recipe.questions, data_dir)
-    benchmarks = load_benchmarks(recipe.evaluation, data_dir)
+    questions, benchmarks = load_sets(recipe)
     policy = recipe_policy(recipe, checkpoint)
     template = make_template(recipe.template, policy)
-    longest = prompt_room(recipe, policy, template, questions)
-    check_room(policy, template, benchmarks, recipe.eval_max_new_tokens, _eval_budget(recipe))
+    longest = longest_that_fits(recipe, policy, template, questions, benchmarks)
     sampler = make_sampler(policy, recipe.sampling.batch_rows)
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
-    beginning = stream.state()
-    stream.next(recipe.rollout.prompts)  # if there are too few questions, now is the time to say so
-    stream.restore(beginning)
+    stream.check(recipe.rollout.prompts)
     facts = describe(objective, questions, benchmarks, template, policy, threads)
     reference = load_reference(recipe, objective)
     learner = make_learner(recipe, policy, objective, reference)
@@ -88,7 +80,7 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
         learner.restore(state["learner"])
         stream.restore(state["stream"])
     if existing:
-        existing.check_same(recipe, facts)
+        existing.check_same(recipe, facts, done)
         skipped += existing.moved(provenance() | facts)
     run = existing or Run.create(out, recipe, facts)
     with run.locked(), open_pool(recipe, run) as (verifier, sinks):
@@ -128,47 +120,6 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
         )
 
 
-def evaluate_model(
-    model: str,
-    settings: Evaluation,
-    shape: config.Template,
-    *,
-    seed: int,
-    rows: int,
-    device: str,
-    data_dir: Path | None,
-    out: Path | None,
-    progress: Callable[[Completion], None] | None = None,
-) -> list[evaluate.SetResult]:
-    """Evaluate one model on `settings.benchmarks`; with `out`, keep the responses and results.json there.
-
-    Settings are named as on the command line of `r1zero evaluate`.
-
-    Raises:
-        UserError: anything that the user has to mend.
-    """
-    set_threads(None)
-    sets = load_benchmarks(settings, data_dir, flag)
-    policy = load_policy(model, device=device)
-    template = make_template(shape, policy)
-    protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, seed)
-    check_room(policy, template, sets, protocol.params.max_new_tokens, "--max-new-tokens")
-    if out is not None:
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-    with Verifier() as verifier:
-        results = evaluate.evaluate(
-            sets, make_sampler(policy, rows), verifier, policy.encode, protocol, folder=out, progress=progress
-        )
-    if out is not None:
-        facts = {"model": model, "template": template.name, "template_hash": template.hash, "seed": seed}
-        content = provenance() | facts | {"settings": settings.model_dump(mode="json")}
-        content["results"] = [asdict(result) for result in results]
-        with writing(out / "results.json"):
-            write_text(out / "results.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return results
-
-
 @contextmanager
 def open_pool(recipe: Recipe, run: Run) -> Iterator[tuple[Verifier, tuple[Sink, ...]]]:
     """The verifier's processes and the trackers, closed in the end."""
@@ -180,7 +131,10 @@ def open_pool(recipe: Recipe, run: Run) -> Iterator[tuple[Verifier, tuple[Sink, 
         config=recipe.model_dump(mode="json"),
     )
     try:
-        with Verifier(recipe.verifier.workers, recipe.verifier.timeout_s, recipe.verifier.memory_mb) as verifier:
+        chosen = recipe.verifier
+        with Verifier(chosen.workers, chosen.timeout_s, chosen.memory_mb, chosen.reward) as verifier:
+            if chosen.reward is not None:
+                verifier.check()
             yield verifier, tuple(sinks)
     finally:
         for sink in sinks:
@@ -271,91 +225,6 @@ def make_protocol(settings: Evaluation, template: Template, max_new_tokens: int,
     """How to evaluate."""
     params = SamplingParams(max_new_tokens, settings.temperature, settings.top_p, settings.top_k, template.stop)
     return evaluate.Protocol(template, params, settings.samples, seed)
-
-
-def notes(questions: QuestionSet) -> list[str]:
-    """What a user should know about a set: rows left out, unexpected size."""
-    dropped = [f"{questions.name}: {count} rows left out ({reason})" for reason, count in questions.dropped.items()]
-    return [*dropped, *questions.notes]
-
-
-def load_set(settings: Questions | Benchmark, data_dir: Path | None) -> QuestionSet:
-    """The question set that a section of the recipe names."""
-    return load_questions(
-        settings.name,
-        data_dir=data_dir,
-        question_column=settings.question_column,
-        answer_column=settings.answer_column,
-        split=settings.split,
-        limit=settings.limit,
-        options=settings.options,
-    )
-
-
-def in_recipe(key: str) -> str:
-    """A benchmark's setting as a recipe names it."""
-    return "evaluation.benchmarks" if key == "name" else f"{key} in evaluation.benchmarks"
-
-
-def flag(key: str) -> str:
-    """A benchmark's setting as the command line names it."""
-    return "--benchmarks" if key == "name" else f"--{key.replace('_', '-')}"
-
-
-def load_benchmarks(
-    settings: Evaluation, data_dir: Path | None, named: Callable[[str], str] = in_recipe
-) -> tuple[QuestionSet, ...]:
-    """The sets to evaluate on; `named` says what their settings are called where the user wrote them.
-
-    Raises:
-        UserError: a set cannot be had, has no end, or has another's name: nobody could tell their results apart.
-    """
-    sets: list[QuestionSet] = []
-    for benchmark in settings.benchmarks:
-        if benchmark.name == "arithmetic" and benchmark.limit is None and "count" not in benchmark.options:
-            raise UserError(f"{named('name')}: arithmetic has no end; set {named('limit')} to a number of questions.")
-        try:
-            sets.append(load_set(benchmark, data_dir))
-        except UserError as error:
-            raise renamed(error, named) from error
-    names = [each.name for each in sets]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{named('name')} names {name!r} more than once; keep one of them.")
-    return tuple(sets)
-
-
-def prompt_room(recipe: Recipe, policy: Policy, template: Template, questions: QuestionSet) -> int:
-    """The longest prompt to train on. Raises UserError when a response to it would not fit into the model."""
-    limit, budget = recipe.questions.max_prompt_tokens, recipe.sampling.max_new_tokens
-    if policy.positions is None or limit + budget <= policy.positions:
-        return limit
-    prompt = longest_prompt(questions, template, policy.encode, limit)
-    if prompt + budget > policy.positions:
-        remedy = "lower it, or leave long prompts out with questions.max_prompt_tokens"
-        raise _no_room("sampling.max_new_tokens", budget, prompt, policy.positions, remedy)
-    return policy.positions - budget
-
-
-def check_room(policy: Policy, template: Template, sets: Sequence[QuestionSet], budget: int, setting: str) -> None:
-    """Make sure that every set's prompts, and `budget` tokens after them, fit into the model. Raises UserError."""
-    for questions in sets if policy.positions is not None else ():
-        prompt = longest_prompt(questions, template, policy.encode)
-        if policy.positions is not None and prompt + budget > policy.positions:
-            remedy = f"lower it, for {questions.name} has such prompts"
-            raise _no_room(setting, budget, prompt, policy.positions, remedy)
-
-
-def _no_room(setting: str, budget: int, prompt: int, positions: int, remedy: str) -> UserError:
-    return UserError(
-        f"{setting} = {budget} after a prompt of {prompt} tokens needs {prompt + budget} positions, and the model has "
-        f"{positions} (its max_position_embeddings): {remedy}."
-    )
-
-
-def _eval_budget(recipe: Recipe) -> str:
-    """The setting that `recipe.eval_max_new_tokens` comes from."""
-    return f"{'sampling' if recipe.evaluation.max_new_tokens is None else 'evaluation'}.max_new_tokens"
 
 
 def make_sampler(policy: Policy, rows: int) -> Sampler:

@@ -2,16 +2,18 @@
 
     checkpoints/step-000016/   config.json, model.safetensors, tokenizer files: an ordinary Hugging Face folder
                                training_state.pt: optimiser, schedule, data position
-                               complete.json: step, evaluation average, sizes of all files; written last
+                               complete.json: step, evaluation average, sizes and checksums of all files; written last
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,12 @@ from safetensors import SafetensorError
 
 from r1zero.errors import UserError
 from r1zero.policy.load import Policy
-from r1zero.runs import write_text
+from r1zero.runs import remedy, write_text
 
 _STATE = "training_state.pt"
 _SEAL = "complete.json"
+_BROKEN_SEAL = "damaged.json"
+_THREADS = 8  # hashing leaves Python's lock to others, and a large model has many files
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,14 @@ class Checkpoint:
                 "checkpoint before it."
             ) from None
 
+    def intact(self) -> bool:
+        """Whether every file holds what was sealed. Reads all of them."""
+        try:
+            sealed = _read_seal(self.path)["files"]
+            return _sums(self.path, list(sealed)) == {name: entry["blake2b"] for name, entry in sealed.items()}
+        except (OSError, *_NO_SEAL):
+            return False
+
 
 def save(folder: Path, step: int, policy: Policy, state: dict[str, Any], score: float | None) -> Checkpoint:
     """Write a checkpoint whole, or leave nothing of it.
@@ -62,8 +74,9 @@ def save(folder: Path, step: int, policy: Policy, state: dict[str, Any], score: 
         policy.tokenizer.save_pretrained(aside)
         with (aside / _STATE).open("wb") as file:
             torch.save(state, file)
-        sizes = {str(path.relative_to(aside)): path.stat().st_size for path in _files(aside)}
-        write_text(aside / _SEAL, json.dumps({"step": step, "score": score, "files": sizes}, indent=2) + "\n")
+        sums = _sums(aside, [str(path.relative_to(aside)) for path in _files(aside)])
+        files = {name: {"size": (aside / name).stat().st_size, "blake2b": sum_} for name, sum_ in sums.items()}
+        write_text(aside / _SEAL, json.dumps({"step": step, "score": score, "files": files}, indent=2) + "\n")
         _sync(aside)
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
@@ -74,35 +87,46 @@ def save(folder: Path, step: int, policy: Policy, state: dict[str, Any], score: 
         remains = f"the checkpoint of step {last.step} is whole" if last else "there is no older checkpoint"
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"The checkpoint of step {step} cannot be written to {folder} ({reason}); {remains}: make room there and "
-            "continue with --resume."
+            f"The checkpoint of step {step} cannot be written to {folder} ({reason}): {remedy(error)} and continue "
+            f"with --resume; {remains}."
         ) from None
     return Checkpoint(final, step, score)
 
 
 def complete(folder: Path) -> list[Checkpoint]:
-    """All whole checkpoints, oldest first. One whose files do not have the sizes it was sealed with is not whole."""
+    """All checkpoints that look whole, oldest first: sealed, with files of the sizes they were sealed with."""
     found = []
     for path in steps(folder):
         try:
-            seal = json.loads((path / _SEAL).read_text(encoding="utf-8"))
-            whole = all((path / name).stat().st_size == size for name, size in seal["files"].items())
+            seal = _read_seal(path)
+            whole = all((path / name).stat().st_size == entry["size"] for name, entry in seal["files"].items())
             checkpoint = Checkpoint(path, seal["step"], seal["score"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no seal, or one that is not ours
+        except (OSError, *_NO_SEAL):
             continue
-        if whole:
+        if whole and checkpoint.step == _number(path):
             found.append(checkpoint)
     return found
 
 
 def steps(folder: Path) -> list[Path]:
     """The folders that are named like checkpoints, whole or not; what else is kept there is no business of ours."""
-    return sorted(path for path in folder.glob("step-*/") if re.fullmatch(r"step-\d{6,}", path.name))
+    named = (path for path in folder.glob("step-*/") if re.fullmatch(r"step-\d{6,}", path.name))
+    return sorted(named, key=_number)
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint."""
-    return max(complete(folder), key=lambda checkpoint: checkpoint.step, default=None)
+    """The newest checkpoint whose files hold what they were sealed with. Older ones are not read."""
+    return next((checkpoint for checkpoint in reversed(complete(folder)) if checkpoint.intact()), None)
+
+
+def unseal(folder: Path, after: int) -> None:
+    """Take the seal from checkpoints newer than the one a run goes on from, which are damaged.
+
+    They stay where they are, but count neither among the last ones nor as the best.
+    """
+    for checkpoint in complete(folder):
+        if checkpoint.step > after:
+            (checkpoint.path / _SEAL).rename(checkpoint.path / _BROKEN_SEAL)
 
 
 def prune(folder: Path, keep_last: int, keep_best: bool) -> None:
@@ -118,6 +142,28 @@ def prune(folder: Path, keep_last: int, keep_best: bool) -> None:
             shutil.rmtree(checkpoint.path.rename(folder / f".{checkpoint.path.name}.tmp"))
     for leftover in folder.glob(".step-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+_NO_SEAL = (ValueError, KeyError, TypeError, AttributeError)  # what reading a seal that is not ours can raise
+
+
+def _read_seal(path: Path) -> dict[str, Any]:
+    return json.loads((path / _SEAL).read_text(encoding="utf-8"))
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _sums(folder: Path, names: list[str]) -> dict[str, str]:
+    """The checksum of each of these files, several at a time."""
+
+    def checksum(name: str) -> str:
+        with (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        return dict(zip(names, pool.map(checksum, names), strict=True))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -15,20 +15,23 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from r1zero.assemble import recipe_objective, set_threads
 from r1zero.config import Recipe, load_recipe
+from r1zero.errors import UserError
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.pretrain import pretrain
 from r1zero.questions.arithmetic import Problem, arithmetic
 from r1zero.report.figures import training_curves
-from r1zero.runs import Run, writing
+from r1zero.runs import Run, write_text, writing
 from r1zero.train import train
 from r1zero.view import RichView
 
 LEVEL = 3
 PRETRAIN_STEPS = 1300
+SEED = "demo_seed.txt"  # in the base model's folder: the seed it was made with
 NO_CHANGES: Mapping[str, object] = MappingProxyType({})
 _WORKED_ONLY = 0.8  # share of pretraining on worked answers alone: the sums must be learnt before they are diluted
 
@@ -87,8 +90,24 @@ def make_base_model(folder: Path, seed: int, console: Console, steps: int = PRET
     shutil.rmtree(aside, ignore_errors=True)
     model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
+    write_text(aside / SEED, f"{seed}\n")
     aside.rename(folder)
-    console.print(f"base model: {model.num_parameters():,} parameters, loss {loss:.3f} nats a token, in {folder}")
+    said = f"base model: {model.num_parameters():,} parameters, loss {loss:.3f} nats a token, in {folder}"
+    console.print(escape(said))
+
+
+def check_seed(out: Path, seed: int, objectives: Sequence[str]) -> None:
+    """Make sure that what is found in `out` was made with this seed. Raises UserError."""
+    marker = out / "base" / SEED
+    runs = [out / objective for objective in objectives if (out / objective / "run.json").is_file()]
+    found = [marker.read_text(encoding="utf-8").strip()] if marker.is_file() else []
+    found += [str(Run.open(path).recipe.train.seed) for path in runs]
+    for other in found:
+        if other != str(seed):
+            raise UserError(
+                f"--seed {seed} is not the seed {other} that the demo in {out} was begun with; give --seed {other} to "
+                "continue it, or choose another --out."
+            )
 
 
 def recipe(base: Path, objective: str, seed: int, changes: Mapping[str, object]) -> Recipe:
@@ -116,6 +135,7 @@ def run_demo(
     recipes = {objective: recipe(base, objective, seed, changes) for objective in objectives}
     for resolved in recipes.values():
         recipe_objective(resolved)  # a wrong name is better told now than after pretraining
+    check_seed(out, seed, objectives)
     if not base.exists():
         with writing(base):
             out.mkdir(parents=True, exist_ok=True)
@@ -125,5 +145,5 @@ def run_demo(
         with RichView(console, every=10) as view:
             runs[objective] = train(resolved, out / objective, resume=True, view=view)
     picture = training_curves(runs, out / "curves.png")
-    console.print(f"learning curves: {picture}")
+    console.print(f"learning curves: {escape(str(picture))}")
     return picture

@@ -119,6 +119,7 @@ EVALUATION_METRICS = {
     "responses count as not right here.",
     "eval/{set}/accuracy_low": "Lower end of the accuracy's 95 % interval (Wilson, over questions).",
     "eval/{set}/accuracy_high": "Upper end of it.",
+    "eval/{set}/pass_at_n": "pass@n: share of questions with a right answer among their n samples; of several samples.",
     "eval/{set}/length": "Mean response length in tokens.",
     "eval/{set}/length_correct": "Mean length of right, finished responses.",
     "eval/{set}/length_incorrect": "Mean length of finished responses that are not right.",

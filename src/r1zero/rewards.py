@@ -22,20 +22,20 @@ class Truncation:
 
     def reward(self, completion: Completion, verdict: Verdict) -> float:
         """r_i of one response."""
-        return TRUNCATION[self.policy](verdict.right, self.penalty) if completion.truncated else float(verdict.right)
+        return TRUNCATION[self.policy](verdict.reward, self.penalty) if completion.truncated else verdict.reward
 
     def counts(self, completion: Completion, verdict: Verdict) -> bool:
         """Whether the response enters its group's baseline and the gradient."""
         return verdict.graded and not (self.policy == "mask_out" and completion.truncated)
 
 
-TRUNCATION: dict[str, Callable[[bool, float], float]] = {
-    "reward_zero": lambda right, penalty: 0.0,
-    "mask_out": lambda right, penalty: 0.0,
-    "keep": lambda right, penalty: float(right),
-    "penalise": lambda right, penalty: -penalty,
+TRUNCATION: dict[str, Callable[[float, float], float]] = {
+    "reward_zero": lambda reward, penalty: 0.0,
+    "mask_out": lambda reward, penalty: 0.0,
+    "keep": lambda reward, penalty: reward,
+    "penalise": lambda reward, penalty: -penalty,
 }
-"""The reward of a truncated response, from whether its answer is right. `reward_zero` is the paper's."""
+"""The reward of a truncated response, from what it would earn otherwise. `reward_zero` is the paper's."""
 
 
 def rewards_of(rollouts: Sequence[Rollout], truncation: Truncation) -> tuple[Tensor, Tensor]:

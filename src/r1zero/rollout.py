@@ -5,6 +5,7 @@ Grading overlaps decoding: each response is handed to the verifier's processes t
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from r1zero.errors import UserError
 from r1zero.questions import QuestionSet
 from r1zero.sampling import Request, Sampler, SamplingParams
 from r1zero.templates import Template
-from r1zero.types import Completion, Question, Rollout, Verdict
+from r1zero.types import Completion, Question, Rollout, Verdict, is_text
 from r1zero.verify import Verifier
 
 Encode = Callable[[str], tuple[int, ...]]
+
+_ALL_BUT_ENDLESS = 100_000  # no real set is larger, and generated questions resemble one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,26 @@ class Prompt:
 
 def make_prompt(question: Question, template: Template, encode: Encode, key: str) -> Prompt:
     """Render and encode a question. Raises UserError when nothing comes of it: a model must be given something."""
-    text = template.render(question.text)
+    try:
+        text = template.render(question.text)
+    except UserError as error:
+        raise UserError(f"Question {question.id}: {error}") from error
+    if not is_text(text):
+        raise UserError(
+            f"Question {question.id} under template {template.name} holds half a character (a lone surrogate), which "
+            "no tokenizer reads; mend the question or the template."
+        )
     ids = encode(text)
     if not ids:
         raise UserError(f"Question {question.id} is an empty prompt under template {template.name}; remove its row.")
     return Prompt(question, text, ids, key)
+
+
+def longest_prompt(questions: QuestionSet, template: Template, encode: Encode, at_most: int | None = None) -> int:
+    """Tokens of the set's longest prompt (among those of `at_most` tokens). Of an endless set, its beginning counts."""
+    first = itertools.islice(questions, _ALL_BUT_ENDLESS)
+    lengths = (len(make_prompt(question, template, encode, question.id).ids) for question in first)
+    return max((length for length in lengths if at_most is None or length <= at_most), default=0)
 
 
 class PromptStream:
@@ -57,6 +75,12 @@ class PromptStream:
     def epoch(self) -> float:
         """Passes over the set so far."""
         return self.position / len(self.questions)
+
+    def check(self, count: int) -> None:
+        """Deal `count` prompts and take them back. Raises UserError like `next`: before a run is the time to say so."""
+        beginning = self.state()
+        self.next(count)
+        self.restore(beginning)
 
     def next(self, count: int) -> list[Prompt]:
         """The next `count` prompts.

@@ -4,6 +4,7 @@
     recipe.json                 the resolved recipe
     metrics.jsonl               one line a step
     evaluations.jsonl           one line an evaluation
+    notes.jsonl                 what was noted when the run was continued: another torch, a damaged checkpoint
     rollouts/step-000001.parquet          one row a response
     evaluations/step-000000/SET.parquet   one row a response
     checkpoints/step-000016/              an ordinary Hugging Face model folder, and the training state
@@ -11,9 +12,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,8 +36,14 @@ from r1zero.errors import UserError
 from r1zero.types import Rollout
 
 _PACKAGES = ("torch", "transformers", "datasets", "math-verify", "sympy", "numpy", "tokenizers")
-_MAY_CHANGE = ("train.steps", "checkpoint.", "log.", "evaluation.", "verifier.workers")
-"""What a resumed run may change without becoming another run."""
+_MAY_CHANGE = (
+    "train.steps", "checkpoint.", "log.", "evaluation.every", "verifier.workers", "questions.data_dir", "model.device"
+)  # fmt: skip
+"""What a resumed run may change without becoming another run; of evaluation, nothing that its best score depends on."""
+_SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
+"""Facts that must be what they were."""
+_FACTS = (*_SAME, "versions", "device", "threads", "parameters", "questions", "questions_count")
+"""Facts that are read again; a run.json without them is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,34 +107,62 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe the run was started, or last continued, with."""
-        return make_recipe(self._read_json("recipe.json"), where=str(self.path / "recipe.json"))
+        return self.recipe_with({})
+
+    def recipe_with(self, overrides: Mapping[str, object]) -> Recipe:
+        """The same with dotted overrides."""
+        data = self._read_json("recipe.json", ("model", "questions", "train"))
+        return make_recipe(data, overrides, where=str(self.path / "recipe.json"))
 
     @property
     def facts(self) -> dict[str, Any]:
         """How the run was made."""
-        return self._read_json("run.json")
+        return self._read_json("run.json", _FACTS)
 
-    def check_same(self, recipe: Recipe, facts: Mapping[str, Any]) -> None:
-        """Make sure that continuing with `recipe` and `facts` continues the same run, bit for bit.
+    def check_same(self, recipe: Recipe, facts: Mapping[str, Any], done: int = 0) -> None:
+        """Make sure that continuing with `recipe` and `facts` after `done` steps continues the same run, bit for bit.
 
         Raises:
-            UserError: a setting differs that would make it another run, or the questions or the objective changed.
+            UserError: a setting differs that would make it another run, the questions or the objective changed, or
+                fewer steps are asked for than are done.
         """
+        if recipe.train.steps < done:
+            raise UserError(
+                f"train.steps = {recipe.train.steps} is less than the {done} steps that {self.path} has done; set "
+                f"train.steps to {done} or more, or start another run with another --out."
+            )
         changed = [key for key in differences(self.recipe, recipe) if not key.startswith(_MAY_CHANGE)]
         if "train.steps" in differences(self.recipe, recipe) and recipe.learner.schedule != "constant":
             changed.append("train.steps (which sets the decay of learner.schedule)")
         if changed:
+            scored = any(key.startswith("evaluation.") for key in changed)
+            hint = " (its scores would no longer compare: `r1zero evaluate` evaluates a checkpoint)" if scored else ""
             raise UserError(
-                f"{self.path} was started with other settings of {', '.join(changed)}; resume it with the recipe it "
-                "has (give only its directory and --resume), or start another run with another --out."
+                f"{self.path} was started with other settings of {', '.join(changed)}{hint}; resume it with the recipe "
+                "it has (give only its directory and --resume), or start another run with another --out."
             )
-        for name in ("objective_hash", "questions_fingerprint", "template_hash"):
-            old, new = self.facts.get(name), facts.get(name)
+        for name in _SAME:
+            old, new = self.facts[name], facts.get(name)
             if old != new:
                 raise UserError(
                     f"{self.path} was started with another {name.replace('_', ' ')} ({old}, now {new}), so continuing "
                     "would not be the same run; restore what it had, or start another run with another --out."
                 )
+
+    def moved(self, facts: Mapping[str, Any]) -> list[str]:
+        """A note when the run goes on with another torch, or on another kind of device, than it was started with."""
+        old, new = ((each["versions"].get("torch"), each["device"].split(":")[0]) for each in (self.facts, facts))
+        if old == new:
+            return []
+        return [
+            f"started with torch {old[0]} on {old[1]}, now torch {new[0]} on {new[1]}: from here on the numbers are "
+            "not bit for bit those of a run that was never interrupted"
+        ]
+
+    def note(self, step: int, notes: Iterable[str]) -> None:
+        """Keep what a user should know of how the run was continued after `step`."""
+        for note in notes:
+            self.log("notes", {"step": step, "time": _now(), "note": note})
 
     def renew(self, recipe: Recipe) -> None:
         """Save the recipe that the run continues with: more steps, say, which a later `--resume` must know of."""
@@ -175,11 +212,13 @@ class Run:
             raise UserError(f"{self.path} has no rollouts of step {step}; see the files in {path.parent}.")
         return pq.read_table(path).to_pylist()
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _read_json(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         try:
             data = json.loads((self.path / name).read_text(encoding="utf-8"))
             if not isinstance(data, dict):
                 raise ValueError("it holds no object")
+            if missing := [key for key in keys if key not in data]:
+                raise ValueError(f"it lacks {', '.join(missing)}")
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.path / name} cannot be read ({error}): the run directory is damaged; restore that file, or "
@@ -188,7 +227,7 @@ class Run:
         return data
 
 
-def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]]) -> pa.Table:
+def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]], *, timed: bool = True) -> pa.Table:
     """Rollouts as a table, one row a response in question order; `extra` are further columns of the same order."""
     rows = [
         {
@@ -212,6 +251,8 @@ def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]]) -
         for g, (completion, verdict) in enumerate(zip(rollout.completions, rollout.verdicts, strict=True))
     ]
     table = pa.Table.from_pylist(rows, schema=_ROLLOUT_SCHEMA)
+    if not timed:  # equal responses, equal bytes
+        table = table.drop_columns(["grade_seconds"])
     for name, values in extra.items():
         table = table.append_column(name, pa.array(values, type=pa.float64()))
     return table
@@ -241,13 +282,17 @@ _ROLLOUT_SCHEMA = pa.schema(
 def provenance() -> dict[str, Any]:
     """Where and with what a run was made: time, versions, git commit, command."""
     return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
         "r1zero": __version__,
         "python": sys.version.split()[0],
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "git_commit": git_commit(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def git_commit() -> str | None:
@@ -298,9 +343,22 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); make room there and give the same command again "
+            f"{path} cannot be written ({error.strerror or error}); {remedy(error)} and give the same command again "
             "(`r1zero train` with --resume)."
         ) from None
+
+
+def remedy(error: Exception) -> str:
+    """What to do about a file that cannot be written, as the beginning of a clause."""
+    number = error.errno if isinstance(error, OSError) else None
+    said = re.search(r"os error (\d+)", str(error))  # how the writer of safetensors tells it
+    if number is None and said:
+        number = int(said[1])
+    if number in (errno.ENOSPC, errno.EDQUOT, None):  # torch says no more than that a write failed: most often this
+        return "make room there"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "get permission to write there"
+    return "mend that"
 
 
 def _json(data: Mapping[str, Any]) -> str:

@@ -130,8 +130,19 @@ class Template:
     renderer: Renderer
 
     def render(self, question_text: str) -> str:
-        """The prompt for a question, byte for byte as it is tokenised."""
-        return self.renderer.render(question_text)
+        """The prompt for a question, byte for byte as it is tokenised.
+
+        Raises:
+            UserError: the tokenizer's chat template, or the user's own, fails on this question.
+        """
+        try:
+            return self.renderer.render(question_text)
+        except _rendering_errors() as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"template.name = {self.name!r} fails when it is rendered ({reason}): mend the template, or name "
+                "another one"
+            ) from error
 
     @property
     def hash(self) -> str:
@@ -272,12 +283,19 @@ def from_jinja(path: Path) -> Template:
         raise UserError(f"the template {path} is not UTF-8: save it as UTF-8") from error
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"the template {path} has a syntax error in line {error.lineno}: {error.message}") from error
-    except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # what a template's own expressions can raise when they are evaluated
+    except _rendering_errors() as error:
         raise UserError(f"the template {path} fails when it is rendered: {error}") from error
     stop = _stop_strings(getattr(module, "stop", []), path)
     answer_format = _answer_format(getattr(module, "answer_format", AnswerFormat.BOXED.value), path)
     return Template(path.stem, answer_format, stop, Jinja(source))
+
+
+def _rendering_errors() -> tuple[type[Exception], ...]:
+    """What a template's own expressions can raise when they are evaluated."""
+    import jinja2
+
+    own = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
+    return (jinja2.TemplateError, *own)
 
 
 def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:

@@ -26,6 +26,15 @@ class Question:
     level: str | None = None
 
 
+def is_text(value: str) -> bool:
+    """Whether a string can be written as UTF-8, which one with a lone surrogate (half of a pair) cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class AnswerFormat(StrEnum):
     """Where in a response its final answer stands: part of a template, read by the verifier."""
 
@@ -35,6 +44,10 @@ class AnswerFormat(StrEnum):
     """`</think>`, any white space, `<answer>…</answer>`: the R1 template's form."""
     LAST_NUMBER = "last_number"
     """The last number of the text, as for GSM8K-like sets."""
+    AUTO = "auto"
+    """The last box, else answer tags, else a stated final answer, else the last number or expression: for audits."""
+    BARE = "bare"
+    """The whole text is the answer: for audits."""
 
 
 class Stop(StrEnum):
@@ -91,17 +104,26 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The verifier's answer about one response: the outcome, what it extracted, the rule that decided, and the time."""
+    """The verifier's answer about one response: the outcome, what it extracted, the rule that decided, and the time.
+
+    `score` is what a user's own reward function gave, if it gave a number; the outcome is then right from 1 upwards.
+    """
 
     outcome: Outcome
     extracted: str | None = None
     rule: str = ""
     seconds: float = 0.0
+    score: float | None = None
 
     @property
     def right(self) -> bool:
         """Whether the response counts as right."""
         return self.outcome is Outcome.RIGHT
+
+    @property
+    def reward(self) -> float:
+        """What the response earns: the score of a user's own function, else 1 if it is right and 0 if not."""
+        return float(self.right) if self.score is None else self.score
 
     @property
     def graded(self) -> bool:

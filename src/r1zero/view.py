@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -48,9 +48,10 @@ class RichView:
         facts = parts.run.facts
         say(f"[bold]{escape(str(parts.run.path))}[/]: {facts['parameters'] / 1e6:.3g} M parameters "
             f"on {facts['device']}, {facts['threads']} threads, "
-            f"{facts['questions_count']:,} questions of {facts['questions']}, "
-            f"template {parts.template.name}", highlight=False)  # fmt: skip
-        say(f"[bold]{parts.objective.name}[/] {parts.objective.hash}: {parts.objective.formula}", highlight=False)
+            f"{facts['questions_count']:,} questions of {escape(facts['questions'])}, "
+            f"template {escape(parts.template.name)}", highlight=False)  # fmt: skip
+        objective = parts.objective
+        say(f"[bold]{escape(objective.name)}[/] {objective.hash}: {escape(objective.formula)}", highlight=False)
         if parts.step:
             say(f"continuing after step {parts.step} of {recipe.train.steps}")
         for note in parts.notes:
@@ -74,7 +75,7 @@ class RichView:
 
     def evaluated(self, step: int, results: list[SetResult]) -> None:
         """One line with every set's accuracy."""
-        parts = [f"{r.name} {r.accuracy:.3f} [{r.accuracy_low:.3f}, {r.accuracy_high:.3f}]" for r in results]
+        parts = [f"{escape(r.name)} {r.accuracy:.3f} [{r.accuracy_low:.3f}, {r.accuracy_high:.3f}]" for r in results]
         mean = f"  average {average(results):.3f}" if len(results) > 1 else ""
         self.responses = 0
         self.console.print(f"[cyan]evaluation[/] after step {step}: {'  '.join(parts)}{mean}", highlight=False)
@@ -114,29 +115,11 @@ def response_counter(console: Console) -> Iterator[Callable[[Completion], None]]
         yield count
 
 
-def results_table(title: str, results: list[SetResult]) -> Table:
-    """Evaluation results as a table."""
-    table = Table(title=title, title_justify="left")
-    for heading in ("set", "questions", "samples", "accuracy", "95 % interval", "length", "right", "wrong", "truncated",
-                    "answered", "ungraded", "tok/s"):  # fmt: skip
-        table.add_column(heading, justify="left" if heading == "set" else "right")
-    for r in results:
-        table.add_row(
-            r.name,
-            str(r.questions),
-            str(r.samples),
-            f"{r.accuracy:.3f}",
-            f"{r.accuracy_low:.3f} – {r.accuracy_high:.3f}",
-            f"{r.length:.0f}",
-            _length(r.length_correct),
-            _length(r.length_incorrect),
-            f"{r.truncated:.0%}",
-            f"{r.answered:.0%}",
-            str(r.ungraded),
-            f"{r.tokens / r.sample_seconds:,.0f}" if r.sample_seconds else "-",
-        )
+def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of texts: the first column to the left, numbers to the right."""
+    table = Table(title=escape(title), title_justify="left")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table
-
-
-def _length(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"

@@ -8,10 +8,14 @@ import sys
 from cyclopts import CycloptsError
 
 # importing a command registers it
+from r1zero.cli import audit as audit
+from r1zero.cli import compare as compare
 from r1zero.cli import demo as demo
 from r1zero.cli import doctor as doctor
 from r1zero.cli import evaluate as evaluate
+from r1zero.cli import objectives as objectives
 from r1zero.cli import train as train
+from r1zero.cli import verify as verify
 from r1zero.cli.program import app
 from r1zero.errors import UserError
 

@@ -2,84 +2,200 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+
+def _several(*names: str) -> Parameter:
+    """A setting that takes several values in a row."""
+    return Parameter(name=list(names), consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Which questions are asked."""
+
+    benchmarks: Annotated[list[str], Parameter(name=["--benchmarks", "-b"], consume_multiple=True, negative=())] = (
+        field(default_factory=list)
+    )
+    """Question sets: catalogue names (aime24 amc math500 minerva olympiad gsm8k-test …), files, or `arithmetic`."""
+    split: str | None = None
+    """Which split of the sets to take, where they have several."""
+    question_column: str | None = None
+    """The column that holds the questions; known names are tried by default."""
+    answer_column: str | None = None
+    """The column that holds the gold answers; known names are tried by default."""
+    limit: int | None = None
+    """Take only the first questions of each set."""
+    data_dir: Path | None = None
+    """A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How they are put to the model."""
+
+    template: Annotated[list[str], _several("--template", "-t")] = field(default_factory=lambda: ["qwen_math"])
+    """qwen_math, r1, no, few_shot, chat, …, or a Jinja file; several make a matrix."""
+    answer_format: str | None = None
+    """boxed, answer_tags or last_number; the template's own by default."""
+    instruction: str = ""
+    """Added to the question by the chat template."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How responses are drawn."""
+
+    samples: int = 1
+    """Responses per question; more than one needs a temperature above 0."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """Draw only from the likeliest tokens that together have this probability; 1 leaves all."""
+    top_k: int = 0
+    """Draw only from this many likeliest tokens; 0 leaves all."""
+    max_new_tokens: int = 3000
+    """The token budget of a response."""
+    seed: int = 0
+    """Seed of the draws."""
+    batch_rows: int = 64
+    """The most responses decoded side by side."""
+
+
+SETS, ASKING, DRAWING = Sets(), Asking(), Drawing()
 
 
 @app.command
 def evaluate(
-    model: str,
-    /,
-    *,
-    benchmarks: Annotated[list[str], Parameter(name=["--benchmarks", "-b"], consume_multiple=True)],
-    template: str = "qwen_math",
-    answer_format: str | None = None,
-    instruction: str = "",
-    samples: int = 1,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    max_new_tokens: int = 3000,
-    limit: int | None = None,
-    seed: int = 0,
-    batch_rows: int = 64,
+    *models: str,
+    sets: Sets = SETS,
+    asking: Asking = ASKING,
+    drawing: Drawing = DRAWING,
     device: str = "auto",
-    data_dir: Path | None = None,
+    reward: str | None = None,
     out: Path | None = None,
+    regrade: Path | None = None,
 ) -> None:
-    """Evaluate a model folder, checkpoint or Hub name on question sets.
+    """Evaluate models (folders, checkpoints or Hub names) under templates on question sets.
 
     Parameters
     ----------
-    model
-        A model folder, a run's checkpoint, or a Hub name.
-    benchmarks
-        Question sets: catalogue names (aime24 amc math500 minerva olympiad gsm8k-test …), files, or `arithmetic`.
-    template
-        qwen_math, r1, no, few_shot, chat, or a Jinja file.
-    answer_format
-        boxed, answer_tags or last_number; the template's own by default.
-    instruction
-        Added to the question by the chat template.
-    samples
-        Responses per question; more than one needs a temperature above 0.
-    limit
-        Take only the first questions of each set.
+    models
+        One or more; every model is asked under every template.
+    device
+        cpu, cuda, …; auto takes a GPU when there is one.
+    reward
+        Grade with your own function (MODULE:FUNCTION or a command) in place of the verifier.
     out
-        Keep every response and the results there.
+        Keep every response and the results there; a call that was interrupted goes on where it stopped.
+    regrade
+        Grade the responses of an earlier evaluation's --out folder again, without asking anything.
     """
+    if regrade is not None:
+        if models:
+            raise UserError(f"--regrade {regrade} asks no model; leave {models[0]} out.")
+        _regrade(regrade, reward)
+        return
+    if not models:
+        raise UserError("evaluate needs a model: a folder, a checkpoint or a Hub name; or --regrade FOLDER.")
+    if not sets.benchmarks:
+        raise UserError(
+            "evaluate needs question sets: --benchmarks NAME …, for example --benchmarks math500 gsm8k-test."
+        )
+    _ask(models, sets, asking, drawing, device, reward, out)
+
+
+def _ask(
+    models: tuple[str, ...],
+    sets: Sets,
+    asking: Asking,
+    drawing: Drawing,
+    device: str,
+    reward: str | None,
+    out: Path | None,
+) -> None:
     from rich.console import Console
-    from rich.markup import escape
 
-    from r1zero.assemble import evaluate_model
     from r1zero.config import Benchmark, Evaluation, Template, checked
-    from r1zero.view import response_counter, results_table
+    from r1zero.matrix import Conditions, details, evaluate_matrix, headings_and_rows, notes
+    from r1zero.view import plain_table, response_counter
 
-    protocol = checked(
-        Evaluation,
-        {
-            "benchmarks": [checked(Benchmark, {"name": name, "limit": limit}) for name in benchmarks],
-            "samples": samples,
-            "temperature": temperature,
-            "top_p": top_p,
-            "max_new_tokens": max_new_tokens,
-        },
-    )
-    shape = checked(Template, {"name": template, "answer_format": answer_format, "instruction": instruction})
+    if drawing.batch_rows < 1:
+        raise UserError(f"--batch-rows {drawing.batch_rows} decodes nothing; give 1 or more.")
+    if drawing.seed < 0:
+        raise UserError(f"--seed {drawing.seed} is no seed; give 0 or more.")
+    columns = {name: getattr(sets, name) for name in ("split", "question_column", "answer_column", "limit")}
+    draws = {name: getattr(drawing, name) for name in ("samples", "temperature", "top_p", "top_k", "max_new_tokens")}
+    benchmarks = [checked(Benchmark, {"name": name} | columns) for name in sets.benchmarks]
+    protocol = checked(Evaluation, {"benchmarks": benchmarks} | draws)
+    shape = {"answer_format": asking.answer_format, "instruction": asking.instruction}
+    shapes = [checked(Template, {"name": name} | shape) for name in asking.template]
+    conditions = Conditions(drawing.seed, drawing.batch_rows, device, sets.data_dir, out, reward)
     console = Console()
     with response_counter(console) as count:
-        results = evaluate_model(
-            model,
-            protocol,
-            shape,
-            seed=seed,
-            rows=batch_rows,
-            device=device,
-            data_dir=data_dir,
-            out=out,
-            progress=count,
+        cells = evaluate_matrix(models, shapes, protocol, conditions, count)
+    for cell in cells:
+        title = f"{cell.model}, template {cell.template}, temperature {drawing.temperature:g}"
+        console.print(plain_table(title, *details(cell.results)))
+    if len(cells) > 1 or len(cells[0].results) > 1 or cells[0].paper:
+        console.print(
+            plain_table("per cent right [95 % interval], average ± standard error", *headings_and_rows(cells))
         )
-    console.print(results_table(escape(f"{model}, template {template}, temperature {temperature:g}"), results))
+    for line in dict.fromkeys(note for cell in cells for note in notes(cell.results)):
+        console.print(line, highlight=False, markup=False)
+    if out is not None:
+        from r1zero.report.benchmarks import accuracies
+
+        accuracies({f"{cell.model}, {cell.template}": cell.results for cell in cells}, out / "results.png")
+        console.print(f"kept: {out} (responses, results.json, results.md, results.png)", highlight=False, markup=False)
+
+
+def _regrade(folder: Path, reward: str | None) -> None:
+    import json
+
+    from rich.console import Console
+
+    from r1zero.evaluate.saved import open_saved, regrade
+    from r1zero.matrix import details
+    from r1zero.runs import write_text, writing
+    from r1zero.verify import Verifier
+    from r1zero.view import plain_table
+
+    saved, console = open_saved(folder), Console()
+    with Verifier(reward=reward) as verifier:
+        if reward:
+            verifier.check()
+        results, changed = regrade(saved, verifier)
+    console.print(plain_table(f"{saved.label}, graded again", *details(results)))
+    for d in changed[:20]:
+        console.print(
+            f"{d.set} {d.question}#{d.sample}: {d.before.outcome} ({d.before.rule}) → {d.after.outcome} "
+            f"({d.after.rule}); gold {', '.join(d.gold)}, answer {d.after.extracted}",
+            highlight=False,
+            markup=False,
+        )
+    path = folder / "disagreements.jsonl"
+    lines = [
+        {
+            "set": d.set,
+            "question": d.question,
+            "sample": d.sample,
+            "gold": list(d.gold),
+            "before": {"outcome": str(d.before.outcome), "extracted": d.before.extracted, "rule": d.before.rule},
+            "after": {"outcome": str(d.after.outcome), "extracted": d.after.extracted, "rule": d.after.rule},
+        }
+        for d in changed
+    ]
+    with writing(path):
+        write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    console.print(f"{len(changed)} verdicts changed; all of them: {path}", highlight=False, markup=False)

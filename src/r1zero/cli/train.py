@@ -57,8 +57,9 @@ def train(
         if not resume:
             raise UserError(f"{recipe} is a directory, not a recipe; to continue the run there, add --resume.")
         out = out or recipe
-        recipe = Run.open(recipe).path / "recipe.json"
-    resolved = load_recipe(recipe, changes)
+        resolved = Run.open(recipe).recipe_with(changes)
+    else:
+        resolved = load_recipe(recipe, changes)
     console = Console()
     with RichView(console, every) as view:
         run = run_training(resolved, out or Path("runs") / recipe.stem, resume=resume, view=view)

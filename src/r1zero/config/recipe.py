@@ -152,8 +152,9 @@ class Learner(Section):
 
 
 class Verifier(Section):
-    """The pool of grading processes."""
+    """The pool of grading processes; `reward` names a user's own function or command (docs/verification.md)."""
 
+    reward: str | None = None
     workers: int = Field(default=2, ge=1)
     timeout_s: float = Field(default=2.0, gt=0)
     memory_mb: int = Field(default=2048, ge=256)

@@ -16,7 +16,8 @@ _ROWS = (
     Objective("dapo", "standardised", "clipped", "token_mean", clip_high=0.28, note="With `rollout.dynamic = true`."),
     Objective("gspo", "standardised", "clipped", "per_response", ratio="sequence", clip_low=3e-4, clip_high=4e-4),
     Objective("cispo", "standardised", "cispo", "token_mean", clip_low=1.0, clip_high=4.0),
-    Objective("max_rl", "mean_divided", "clipped", "constant"),
-)
+    Objective("max_rl", "mean_divided", "clipped", "constant",
+              note="Aims at the log of each question's pass rate, so its distance from ∇J is meant."),
+)  # fmt: skip
 
 PRESETS = {row.name: row for row in _ROWS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from r1zero.objectives.objective import WEIGHTS, Objective
 from r1zero.objectives.peers import PEERS
 from r1zero.objectives.presets import PRESETS
 
-__all__ = ["PEERS", "PRESETS", "TABLE", "Objective", "make_objective"]
+__all__ = ["PEERS", "PRESETS", "TABLE", "Objective", "make_objective", "pick_rows"]
 
 TABLE = PRESETS | PEERS
 
@@ -36,6 +37,17 @@ def make_objective(name: str, **settings: Any) -> Objective:
         if holds(objective, given):
             raise UserError(sentence.format(o=objective))
     return objective
+
+
+def pick_rows(names: Iterable[str], default: Mapping[str, Objective] = TABLE) -> list[Objective]:
+    """The rows of these names, or all of `default` where none is given. Raises UserError for a name there is not."""
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in TABLE:
+            close = difflib.get_close_matches(name, TABLE, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise UserError(f"No objective is called {name!r}; {hint}`r1zero objectives` lists them all.")
+    return [TABLE[name] for name in wanted] if wanted else list(default.values())
 
 
 # Settings that contradict each other or do nothing: (what is wrong, the sentence). `given` are the user's own.

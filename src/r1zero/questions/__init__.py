@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -27,13 +27,15 @@ from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_pa
 from r1zero.questions.rows import Columns, Table, read_questions
 from r1zero.types import Question
 
-__all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions"]
+__all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed"]
 
 DATA_VARIABLE = "R1ZERO_DATA"
 """The environment variable that names a folder of question sets, looked in after `--data-dir`."""
 
 _ARITHMETIC = "arithmetic"
 _HUB_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+# A setting as the sentences of this package name it; not a part of somebody's path.
+_SETTING = re.compile(r"(?<![\w./-])questions\.(name|limit|split|question_column|answer_column|options(?:\.\w+)?)\b")
 _NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 _SIZE_TOLERANCE = 0.05  # published sizes are rounded ("57k"); a copy further off than this is worth a note
 
@@ -113,6 +115,11 @@ def load_questions(
     questions, dropped = read_questions(set_name, table, columns)
     notes = _size_note(entry, table) if entry and not split else ()
     return QuestionSet(set_name, questions[:limit], dropped, _fingerprint(questions[:limit]), table.source, notes)
+
+
+def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
+    """The error with every setting `questions.KEY` called `name(KEY)`, for sets that are named somewhere else."""
+    return UserError(_SETTING.sub(lambda found: name(found[1]), str(error)))
 
 
 def _read(place: Path | _HubPlace, columns: Columns, split: Split, options: Mapping[str, object]) -> Table:

@@ -342,6 +342,6 @@ def arithmetic(
         raise UserError(f"questions.split is {split!r}: for arithmetic set it to one of {', '.join(SPLITS)}")
     if not _is_whole(count) or count < 1:
         raise UserError(f"questions.options.count is {count!r}: set it to a whole number from 1 up")
-    if not _is_whole(seed):
-        raise UserError(f"questions.options.seed is {seed!r}: set it to a whole number")
+    if not _is_whole(seed) or seed < 0:
+        raise UserError(f"questions.options.seed is {seed!r}: set it to a whole number from 0 up")
     return ArithmeticQuestions(levels, style, split, count, seed)

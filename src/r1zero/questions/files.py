@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1zero.errors import UserError
+from r1zero.hub import reached_or_offline
 from r1zero.questions.catalogue import Entry
 from r1zero.questions.rows import LEVEL_COLUMNS, Columns, Row, Table, column_names
 
@@ -192,10 +193,12 @@ def read_hub(name: str, columns: Columns, split: Split, options: Mapping[str, st
 
     only = split.stated or split.preferred
     remedy = f"check questions.split, or {remedy}" if split.stated else remedy
-    try:
-        loaded = datasets.load_dataset(name, options.get("config"), split=only, revision=options.get("revision"))
-    except (OSError, ValueError, DatasetsError, HTTPError) as error:
-        raise UserError(f"the Hub data set {name!r} could not be loaded ({_cause(error)}): {remedy}") from error
+    with reached_or_offline() as unreached:
+        try:
+            loaded = datasets.load_dataset(name, options.get("config"), split=only, revision=options.get("revision"))
+        except (OSError, ValueError, DatasetsError, HTTPError) as error:
+            cause = unreached or _cause(error)
+            raise UserError(f"the Hub data set {name!r} could not be loaded ({cause}): {remedy}") from error
     if not isinstance(loaded, datasets.Dataset | datasets.DatasetDict):
         raise UserError(f"the Hub data set {name!r} can only be streamed: {remedy}")
     if isinstance(loaded, datasets.Dataset):

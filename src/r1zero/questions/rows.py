@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from r1zero.errors import UserError
 from r1zero.questions.catalogue import ANSWER_COLUMNS, QUESTION_COLUMNS
-from r1zero.types import Question
+from r1zero.types import Question, is_text
 
 LEVEL_COLUMNS = ("level", "difficulty")
 
@@ -137,7 +137,13 @@ def read_questions(set_name: str, table: Table, columns: Columns) -> tuple[tuple
         if not text or not golds:
             dropped[NO_ANSWER if text else NO_QUESTION] += 1
             continue
-        questions.append(Question(f"{set_name}/{number}", text, golds, _level(row, level_column)))
+        question = Question(f"{set_name}/{number}", text, golds, _level(row, level_column))
+        if not all(map(is_text, (text, question.level or "", *golds))):
+            raise UserError(
+                f"question {question.id} ({table.source}, row {number}) holds half a character (a lone surrogate such "
+                "as \\ud800), which is no text: mend the row"
+            )
+        questions.append(question)
     if not questions:
         raise UserError(
             f"none of the {len(table.rows)} rows of {table.source} has both a question in {question_column!r} and an "

@@ -1,16 +1,23 @@
 r"""Where a response's final answer stands: `extract(response, answer_format)`.
 
-Three formats (`r1zero.types.AnswerFormat`). All scans are linear in the length of the response whatever it holds: model
-output is hostile by accident (a megabyte of `\boxed{`), and a quadratic regular expression stalls a run.
+The formats are those of `r1zero.types.AnswerFormat`. All scans are linear in the length of the response whatever it
+holds: model output is hostile by accident (a megabyte of `\boxed{`), and a quadratic regular expression stalls a run.
+
+Three things are never an answer: what stands in the reasoning (before the last `</think>`), what stands in a new turn
+of the conversation that the model went on to invent, and an earlier box when the last one is broken.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from r1zero.types import AnswerFormat
+from r1zero.verify.auto import stated_answer
+from r1zero.verify.boxes import balanced as balanced
+from r1zero.verify.boxes import last_answer
+from r1zero.verify.boxes import last_box as last_box
 
-_BRACE_OR_ESCAPE = re.compile(r"\\.|[{}]", re.DOTALL)
 _THINK_THEN_ANSWER = re.compile(r"</think>\s*<answer>")
 
 # Atomic and possessive (`(?>`, `++`): an integer is taken whole or not at all, so no attempt backtracks through digits.
@@ -27,53 +34,64 @@ _NUMBER = re.compile(
 )
 
 
+# Where a chat goes on without the model's being asked. The soft ones count only behind a box: a response may well begin
+# by repeating its question.
+_TURN = re.compile(
+    r"<\|im_end\|>|<\|im_start\|>\s*(?:user|system)|<\|eot_id\|>|<\|endoftext\|>|</s>"
+    r"|\n\s*(?:Human|User)\s*:"
+)
+_SOFT_TURN = re.compile(r"\n\s*(?:Question|Problem|Q)\s*(?:[0-9]+\s*)?:")
+
+
 def extract(response: str, answer_format: AnswerFormat) -> str | None:
     """The final answer in `response`, stripped of outer white space, or None when it holds none in that format.
 
     Never raises and never guesses: an unclosed last box is None even if an earlier box was closed. Source: the answer
     extraction of understand-r1-zero's reward functions (PAPER.md 2.3); unlike it, any white space between the R1
-    template's tags is accepted, because whether a tokenizer emits a blank or a line feed there is no mathematics.
+    template's tags is accepted, because whether a tokenizer emits a blank or a line feed there is no mathematics, and
+    boxes that are listed side by side are one answer with several parts.
     """
-    if answer_format is AnswerFormat.BOXED:
-        return last_box(response)
-    if answer_format is AnswerFormat.ANSWER_TAGS:
-        return _tagged(response)
-    return _last_number(response)
+    return _FORMATS[answer_format](first_turn(response))
 
 
-def last_box(text: str) -> str | None:
-    r"""The content of the last `\boxed{…}`, or None when the last `\boxed` has no brace, is unclosed, or is blank.
-
-    White space may stand between `\boxed` and its brace, as in LaTeX. `\boxed 7` is no box.
-    """
-    start = text.rfind("\\boxed")
-    if start < 0:
-        return None
-    opening = start + len("\\boxed")
-    while opening < len(text) and text[opening].isspace():
-        opening += 1
-    if not text.startswith("{", opening):
-        return None
-    closing = _closing_brace(text, opening)
-    return None if closing is None else text[opening + 1 : closing].strip() or None
+def first_turn(response: str) -> str:
+    """`response` up to where the model goes on to play the user or to pose the next question."""
+    end = len(response)
+    for found in _TURN.finditer(response):
+        if response[: found.start()].strip():
+            end = found.start()
+            break
+    box = response.find("\\boxed")
+    if 0 <= box < end:
+        soft = _SOFT_TURN.search(response, box, end)
+        end = soft.start() if soft is not None else end
+    return response[:end]
 
 
-def balanced(text: str) -> bool:
-    r"""Whether the braces of `text` match; `\{` and `\}` do not count, nor does a brace after any other backslash."""
-    return _closing_brace("{" + text + "}", 0) == len(text) + 1
+def final_part(response: str) -> str:
+    """What stands behind the reasoning: after the last `</think>`; nothing, if the reasoning was never ended."""
+    _, mark, rest = response.rpartition("</think>")
+    return rest if mark else "" if "<think>" in response else response
 
 
-def _closing_brace(text: str, opening: int) -> int | None:
-    """The index of the brace that closes the one at `opening`, or None."""
-    depth = 0
-    for token in _BRACE_OR_ESCAPE.finditer(text, opening):
-        if token[0] == "{":
-            depth += 1
-        elif token[0] == "}":
-            depth -= 1
-            if depth == 0:
-                return token.start()
-    return None
+def _boxed(response: str) -> str | None:
+    return last_answer(final_part(response))
+
+
+def _bare(response: str) -> str | None:
+    return response.strip() or None
+
+
+def _auto(response: str) -> str | None:
+    """The last box, else answer tags, else a stated final answer, else the last number or expression."""
+    final = final_part(response)
+    if "\\boxed" in final or "\\fbox" in final:
+        return last_answer(final)
+    start = final.rfind("<answer>")
+    if start >= 0:
+        inner, closed, _ = final[start + len("<answer>") :].partition("</answer>")
+        return (inner.strip() or None) if closed else None
+    return stated_answer(final)
 
 
 def _tagged(response: str) -> str | None:
@@ -85,7 +103,7 @@ def _tagged(response: str) -> str | None:
     if end < 0:
         return None
     answer = response[start:end].strip()
-    return last_box(answer) if "\\boxed" in answer else answer or None
+    return last_answer(answer) if "\\boxed" in answer else answer or None
 
 
 def _last_number(response: str) -> str | None:
@@ -97,3 +115,12 @@ def _last_number(response: str) -> str | None:
         return None
     digits = last["plain"] or f"{last['top'] or last['a']}/{last['bottom'] or last['b']}"
     return ("-" if last["sign"] else "") + re.sub(r"[^0-9./]", "", digits)
+
+
+_FORMATS: dict[AnswerFormat, Callable[[str], str | None]] = {
+    AnswerFormat.BOXED: _boxed,
+    AnswerFormat.ANSWER_TAGS: _tagged,
+    AnswerFormat.LAST_NUMBER: _last_number,
+    AnswerFormat.AUTO: _auto,
+    AnswerFormat.BARE: _bare,
+}

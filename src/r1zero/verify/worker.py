@@ -1,9 +1,10 @@
-r"""The program that grades one pair at a time with Math-Verify.
+r"""The program that grades one pair at a time: with Math-Verify, or with a user's own reward function.
 
-    python -m r1zero.verify.worker LIMIT_S START_S MEMORY_MB PARENT
+    python -m r1zero.verify.worker LIMIT_S START_S MEMORY_MB PARENT [REWARD]
 
-Protocol: it prints `ready` after its imports; then for every JSON line `{id, gold, answer}` on standard input it prints
-one JSON line `{id, outcome, rule}`; it ends at the end of its input. `r1zero.verify.pool` starts, limits and kills it.
+Protocol: it prints `ready` after its imports, or `failed: …` and ends; then for every JSON line `{id, gold, answer}` on
+standard input it prints one JSON line `{id, outcome, rule, score}`; it ends at the end of its input.
+`r1zero.verify.pool` starts, limits and kills it.
 
 Whatever happens to its parent, it does not outlive its work: before every task (and before the imports) it arms an
 alarm whose default action ends the process even inside C code, and while idle it watches its parent's process id.
@@ -18,17 +19,20 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from subprocess import TimeoutExpired
 from typing import Any
 
-from r1zero.verify.extract import balanced
-from r1zero.verify.grade import unwrap
+from r1zero.verify.boxes import balanced
+from r1zero.verify.custom import Judgement, load_reward
+from r1zero.verify.numbers import unwrap
+from r1zero.verify.tokens import plain
 
 GRACE_S = 1.0
 """Seconds past the task's limit at which the worker ends itself, if its parent has not killed it by then."""
 _PARENT_CHECK_S = 2.0
 
-Grader = Callable[[str, str], tuple[str, str]]
+Grader = Callable[[Any, str], Judgement]
 
 
 def main(argv: list[str]) -> None:
@@ -40,27 +44,69 @@ def main(argv: list[str]) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     protocol = _private_stdout()
-    grade = _load_grader()
-    grade("x+1", r"\frac{x^2-1}{x-1}")  # ANTLR and sympy build their tables on first use: 0.3 s that no task should pay
+    try:
+        grade = _load_reward(argv[4], limit_s) if len(argv) > 4 else _load_grader()
+    except Exception as error:  # noqa: BLE001  a user's module may raise anything while it is imported
+        why = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}\n"
+        os.write(protocol, why.encode("ascii", "replace"))
+        return
     signal.setitimer(signal.ITIMER_REAL, 0)
     os.write(protocol, b"ready\n")
     while line := _next_line(parent):
         task = json.loads(line)
         _arm(limit_s + GRACE_S)
-        outcome, rule = grade_safely(grade, task["gold"], task["answer"])
-        reply = json.dumps({"id": task["id"], "outcome": outcome, "rule": rule}) + "\n"
+        if len(argv) > 4:
+            outcome, rule, score = grade_safely(grade, task["gold"], task["answer"])
+        else:
+            judge = partial(grade_safely, grade, task["gold"], task["answer"])
+            outcome, rule, score = _in_child(judge, limit_s, protocol)
+        reply = json.dumps({"id": task["id"], "outcome": outcome, "rule": rule[:500], "score": score}) + "\n"
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.write(protocol, reply.encode("ascii"))  # below PIPE_BUF, so written whole
 
 
-def grade_safely(grade: Grader, gold: str, answer: str) -> tuple[str, str]:
-    """`grade(gold, answer)`, or ("ungraded", the reason) if it fails: our boundary to other people's code."""
+def _in_child(judge: Callable[[], Judgement], limit_s: float, protocol: int) -> Judgement:
+    """The judgement of a forked child, which is killed at the limit: a hanging answer does not cost another start.
+
+    Only for Math-Verify, which is single-threaded: a user's own function may have started threads when it was imported.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _arm(limit_s + GRACE_S)
+        os.close(protocol)  # else the parent would not see that this worker ended
+        os.close(0)
+        try:
+            os.write(writing, json.dumps(judge()).encode("ascii"))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    in_time = bool(select.select([reading], [], [], limit_s)[0])
+    found = os.read(reading, select.PIPE_BUF) if in_time else b""
+    os.close(reading)
+    os.kill(child, signal.SIGKILL)  # it may have ended by itself; it is reaped below, so its id is still its own
+    os.waitpid(child, 0)
+    if found:
+        outcome, rule, score = json.loads(found)
+        return outcome, rule, score
+    return ("ungraded", "worker died", None) if in_time else ("timeout", f"killed after {limit_s:g} s", None)
+
+
+def grade_safely(grade: Grader, gold: Any, answer: str) -> Judgement:
+    """`grade(gold, answer)`, or ("ungraded", the reason, None) if it fails: our boundary to other people's code."""
     try:
         return grade(gold, answer)
     except MemoryError:
-        return "ungraded", "out of memory"
-    except Exception as error:  # noqa: BLE001  the one broad except: sympy raises nearly every type there is
-        return "ungraded", f"grader failed: {type(error).__name__}"
+        return "ungraded", "out of memory", None
+    except TimeoutExpired:
+        return "timeout", "the command ran into the limit", None
+    except Exception as error:  # noqa: BLE001  sympy raises nearly every type there is, and users' code the others
+        return "ungraded", f"grader failed: {type(error).__name__}", None
+
+
+def _load_reward(spec: str, limit_s: float) -> Grader:
+    grade = load_reward(spec, limit_s)
+    return lambda gold, response: grade(response, gold)
 
 
 def _arm(seconds: float) -> None:
@@ -109,7 +155,7 @@ def _load_grader() -> Grader:
     where = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
 
     def parsed(text: str) -> list[Any]:
-        text = unwrap(text)
+        text = plain(unwrap(text))
         if not balanced(text):  # "3} \boxed{5" would make two boxes
             return []
         boxed = rf"\boxed{{{text}}}"
@@ -117,16 +163,17 @@ def _load_grader() -> Grader:
 
     parsed_gold = lru_cache(maxsize=256)(parsed)  # a group's G answers share their gold
 
-    def grade(gold: str, answer: str) -> tuple[str, str]:
+    def grade(gold: str, answer: str) -> Judgement:
         golds = parsed_gold(gold)
         if not golds:
-            return "ungraded", "gold unparsed"
+            return "ungraded", "gold unparsed", None
         answers = parsed(answer)
         if not answers:
-            return "wrong", "unparsed"
+            return "wrong", "unparsed", None
         same = verify(golds, answers, timeout_seconds=None, raise_on_error=True)
-        return ("right" if same else "wrong"), "math_verify"
+        return ("right" if same else "wrong"), "math_verify", None
 
+    grade("x+1", r"\frac{x^2-1}{x-1}")  # ANTLR and sympy build their tables on first use: 0.3 s that no task should pay
     return grade
 
 

@@ -1,0 +1,189 @@
+"""Invariance: that a recipe's gradient is the same however its step is cut, laid out, ordered and spread.
+
+On the user's own model and objective: responses are sampled from the model for questions of the recipe, cut to
+different lengths, and given made-up rewards that keep every group live; nobody has to be able to answer anything. Then
+the gradient of that one step is computed again and again, each time otherwise.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.multiprocessing
+from torch import Tensor
+
+from r1zero.assemble import load_reference, make_learner, make_sampler, make_template, recipe_objective, recipe_policy
+from r1zero.audit.replay import take_gradient
+from r1zero.config import Recipe
+from r1zero.inputs import load_set
+from r1zero.metrics import Tally
+from r1zero.objectives.objective import WEIGHTS
+from r1zero.objectives.table import Objective
+from r1zero.policy.batch import Trajectory
+from r1zero.policy.load import Policy
+from r1zero.rollout import PromptStream
+from r1zero.sampling import Request, SamplingParams
+
+QUESTIONS, SAMPLES, LONGEST = 3, 4, 64
+TOLERANCE = 1e-5
+"""Largest relative difference that counts as equal in float32."""
+ROUGH_TOLERANCE = 0.05
+"""The same where forward passes run in bfloat16, whose rounding depends on the shape of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """One other way of computing the same gradient."""
+
+    name: str
+    difference: float | None
+    """‖g − g₀‖ / ‖g₀‖; None where it is not possible with this recipe."""
+    reason: str = ""
+    """Why not."""
+
+
+def tolerance(policy: Policy) -> float:
+    """What counts as equal on this policy."""
+    return TOLERANCE if policy.exact else ROUGH_TOLERANCE
+
+
+def certify(recipe: Recipe, *, ranks: int = 2) -> Iterator[tuple[Variation, bool]]:
+    """Each variation with whether its gradient equals that of the recipe as it stands.
+
+    Raises:
+        UserError: the recipe's model or questions cannot be had.
+    """
+    policy, objective = recipe_policy(recipe, None), recipe_objective(recipe)
+    trajectories = sample(recipe, policy, objective)
+    base = gradient(recipe, policy, objective, trajectories)
+    equal = tolerance(policy)
+    for variation in _variations(recipe, policy, objective, trajectories, base, ranks):
+        yield variation, variation.difference is None or variation.difference <= equal
+
+
+def _variations(
+    recipe: Recipe,
+    policy: Policy,
+    objective: Objective,
+    trajectories: Sequence[Trajectory],
+    base: Sequence[Tensor],
+    ranks: int,
+) -> Iterator[Variation]:
+    for name, budget in (("one response per micro-batch", 1), ("everything in one micro-batch", 1 << 40)):
+        other = _with(recipe, micro_tokens=budget)
+        yield Variation(name, difference(gradient(other, policy, objective, trajectories), base))
+    generator = torch.Generator().manual_seed(1)
+    shuffled = [trajectories[i] for i in torch.randperm(len(trajectories), generator=generator).tolist()]
+    yield Variation("responses in another order", difference(gradient(recipe, policy, objective, shuffled), base))
+    for layout in ("padded", "packed", "shared"):
+        if layout == recipe.learner.layout:
+            continue
+        if reason := _impossible(recipe, layout):
+            yield Variation(f"layout {layout}", None, reason)
+            continue
+        other = _with(recipe, layout=layout)
+        yield Variation(f"layout {layout}", difference(gradient(other, policy, objective, trajectories), base))
+    if "{chunks}" in WEIGHTS[objective.weights].formula and objective.chunking == "equal":
+        cut = replace(objective, chunks=len(trajectories))
+        name = f"the micro-batches of its own formula: {len(trajectories)} instead of {objective.chunks}"
+        yield Variation(name, difference(gradient(recipe, policy, cut, trajectories), base))
+    name = f"{ranks} processes, gradients summed"
+    yield Variation(name, difference(_spread(recipe, trajectories, ranks), base))
+
+
+def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Trajectory]:
+    """Responses of the recipe's model to its questions, of different lengths, right and wrong by turns."""
+    data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
+    questions, template = load_set(recipe.questions, data_dir), make_template(recipe.template, policy)
+    room, seed = min(LONGEST, recipe.sampling.max_new_tokens), recipe.train.seed
+    longest = recipe.questions.max_prompt_tokens
+    stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=seed)
+    requests = [Request(prompt.key, prompt.ids) for prompt in stream.next(min(QUESTIONS, recipe.rollout.prompts))]
+    params = SamplingParams(room, recipe.sampling.temperature)
+    sampler = make_sampler(policy, recipe.sampling.batch_rows)
+    drawn = {(s.request, s.sample): s.completion for s in sampler.sample(requests, SAMPLES, params, seed=seed, step=1)}
+    completions = [drawn[p, g] for p in range(len(requests)) for g in range(SAMPLES)]
+    shape = (len(requests), SAMPLES)
+    keep_N = torch.randint(1, room + 1, (len(completions),), generator=torch.Generator().manual_seed(0))
+    lengths = [min(completion.length, keep) for completion, keep in zip(completions, keep_N.tolist(), strict=True)]
+    rewards_PG = torch.arange(SAMPLES).remainder(2).float().expand(shape).clone()
+    rewards_PG[0] = torch.tensor([1.0] + [0.0] * (SAMPLES - 1))  # a harder question
+    advantages_PG = objective.advantages(
+        rewards_PG, torch.ones(shape, dtype=torch.bool), torch.tensor(lengths).view(shape)
+    )
+    return [
+        Trajectory(requests[i // SAMPLES].prompt_ids, c.token_ids[:n], c.logprobs[:n], advantage)
+        for i, (c, n, advantage) in enumerate(zip(completions, lengths, advantages_PG.flatten().tolist(), strict=True))
+    ]
+
+
+def gradient(
+    recipe: Recipe,
+    policy: Policy,
+    objective: Objective,
+    trajectories: Sequence[Trajectory],
+    share: Sequence[int] | None = None,
+) -> list[Tensor]:
+    """The gradient of one optimiser step on all responses (or on a share of them), parameter by parameter."""
+    learner = make_learner(recipe, policy, objective, load_reference(recipe, objective))
+    return take_gradient(learner, trajectories, learner.hold(trajectories, Tally()), share)
+
+
+def difference(gradient: Sequence[Tensor], base: Sequence[Tensor]) -> float:
+    """‖g − g₀‖ / ‖g₀‖."""
+    off = sum(float((g.double() - b.double()).square().sum()) for g, b in zip(gradient, base, strict=True))
+    norm = sum(float(b.double().square().sum()) for b in base)
+    return (off / norm) ** 0.5 if norm else float(off > 0)
+
+
+def _with(recipe: Recipe, **settings: object) -> Recipe:
+    return recipe.model_copy(update={"learner": recipe.learner.model_copy(update=settings)})
+
+
+def _impossible(recipe: Recipe, layout: str) -> str:
+    if layout == "packed" and recipe.model.attention == "eager":
+        return 'not with model.attention = "eager"'
+    if layout == "shared" and recipe.learner.gradient_checkpointing:
+        return "not with learner.gradient_checkpointing"
+    return ""
+
+
+def _spread(recipe: Recipe, trajectories: Sequence[Trajectory], ranks: int) -> list[Tensor]:
+    """The gradient as `ranks` processes on this machine compute it: each its share, all summed with gloo."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        work = (ranks, port, recipe.model_dump_json(), list(trajectories), folder, torch.get_num_threads())
+        torch.multiprocessing.spawn(_rank, work, nprocs=ranks)
+        return torch.load(Path(folder) / "gradient.pt")
+
+
+def _rank(
+    rank: int, ranks: int, port: int, recipe_json: str, trajectories: list[Trajectory], folder: str, threads: int
+) -> None:
+    """What one process of a data-parallel step does."""
+    torch.set_num_threads(max(1, threads // ranks))
+    recipe = Recipe.model_validate_json(recipe_json)
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=f"tcp://127.0.0.1:{port}",
+        rank=rank,
+        world_size=ranks,
+        timeout=timedelta(minutes=10),
+    )
+    try:
+        policy, objective = recipe_policy(recipe, None), recipe_objective(recipe)
+        parts = gradient(recipe, policy, objective, trajectories, range(rank, len(trajectories), ranks))
+        for part in parts:
+            torch.distributed.all_reduce(part, op=torch.distributed.ReduceOp.SUM)
+        if rank == 0:
+            torch.save(parts, Path(folder) / "gradient.pt")
+    finally:
+        torch.distributed.destroy_process_group()

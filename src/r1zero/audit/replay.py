@@ -1,0 +1,116 @@
+"""Counterfactual replay: one saved step of a run, and the gradient that each objective would have taken from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from r1zero import checkpoints
+from r1zero.assemble import load_reference, make_learner, recipe_policy
+from r1zero.audit.saved import Step, read_step
+from r1zero.metrics import Tally
+from r1zero.objectives.table import Objective, make_objective
+from r1zero.policy.batch import Trajectory
+from r1zero.policy.load import Policy
+from r1zero.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One objective's gradient on the data."""
+
+    objective: str
+    norm: float
+    cosine: float | None
+    """With dr_grpo's; None where either is zero."""
+    length_bias: float | None
+    difficulty_bias: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A saved step, and the weights it is looked at with."""
+
+    step: Step
+    source: str
+    """Where the weights are from."""
+    exact: bool
+    """Whether they are the ones that sampled."""
+    rows: tuple[Replayed, ...]
+
+
+def replay(run: Run, number: int, objectives: Sequence[Objective]) -> Replay:
+    """Gradients of all objectives on the responses of step `number`, the whole batch as one optimiser step.
+
+    The weights are those of the newest checkpoint before the step, or the base model. Where they are not the ones that
+    sampled, π_old is what the sampler reported, so that ratios are not 1. Objectives with a critic have none here.
+
+    Raises:
+        UserError: the step or the model is not there.
+    """
+    recipe, step = run.recipe, read_step(run, number)
+    before = [c for c in checkpoints.complete(run.path / "checkpoints") if c.step < number]
+    policy = recipe_policy(recipe, before[-1] if before else None)
+    exact = (before[-1].step if before else 0) == number - 1
+    plain = make_objective("dr_grpo", constant=recipe.constant)
+    yardstick = _gradient(run, policy, plain, step, exact=exact)
+    rows = tuple(_compare(run, policy, objective, step, yardstick, exact=exact) for objective in objectives)
+    source = before[-1].path.name if before else recipe.model.path
+    return Replay(step, source, exact, rows)
+
+
+def _compare(
+    run: Run, policy: Policy, objective: Objective, step: Step, yardstick: Sequence[Tensor], *, exact: bool
+) -> Replayed:
+    gradient = _gradient(run, policy, objective, step, exact=exact)
+    along = sum(_dot(g, y) for g, y in zip(gradient, yardstick, strict=True))
+    norm, other = (sum(_dot(g, g) for g in each) ** 0.5 for each in (gradient, yardstick))
+    bias = step.bias(objective)
+    cosine = along / (norm * other) if norm and other else None
+    return Replayed(objective.name, norm, cosine, bias.length, bias.difficulty)
+
+
+def _gradient(run: Run, policy: Policy, objective: Objective, step: Step, *, exact: bool) -> list[Tensor]:
+    """The gradient of L, parameter by parameter, on the CPU."""
+    recipe, trajectories = run.recipe, step.trajectories(objective)
+    reference = load_reference(recipe, objective) if objective.in_loss else None
+    learner = make_learner(recipe, policy, objective, reference)
+    old = None if exact else [torch.tensor(t.sampler_logprobs, device=policy.device) for t in trajectories]
+    fixed = None
+    if reference is not None:
+        settings = recipe.learner
+        fixed, _ = token_scores(
+            reference,
+            trajectories,
+            [i for i, t in enumerate(trajectories) if t.counts and t.length],
+            recipe.sampling.temperature,
+            layout=settings.layout,
+            budget=settings.micro_tokens,
+        )
+    return take_gradient(learner, trajectories, Held(old=old, reference=fixed))
+
+
+def take_gradient(
+    learner: Learner, trajectories: Sequence[Trajectory], held: Held, share: Sequence[int] | None = None
+) -> list[Tensor]:
+    """What `Learner.gradient` adds to the model's parameters, one tensor each, on the CPU; nothing is left on them."""
+    model = learner.policy.model
+    model.zero_grad(set_to_none=True)
+    model.train()  # for gradient checkpointing; dropout is off
+    learner.gradient(trajectories, held, Tally(), share)
+    parts = [(torch.zeros_like(p) if p.grad is None else p.grad).detach().cpu() for p in model.parameters()]
+    model.zero_grad(set_to_none=True)
+    return parts
+
+
+def _dot(one: Tensor, other: Tensor) -> float:
+    return float(torch.dot(one.flatten().double(), other.flatten().double()))
+
+
+def pushes(step: Step, objectives: Sequence[Objective]) -> Iterator[tuple[str, list[float]]]:
+    """For each objective, w·Â of every response of the step."""
+    for objective in objectives:
+        yield objective.name, step.pushes(objective).tolist()

@@ -1,0 +1,165 @@
+"""`r1zero audit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+if TYPE_CHECKING:
+    from r1zero.objectives.table import Objective
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """The exact audit."""
+
+    group_sizes: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative=())] = (2, 4, 8)
+    """Samples per question, 2 to 10."""
+    off_policy: bool = False
+    """Audit at a policy some way ahead of the one that sampled."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What to audit in place of the formulas."""
+
+    run: Path | None = None
+    """A run directory: the bias meter on its saved rollouts, step by step."""
+    step: int | None = None
+    """With --run: replay this step, and compare the gradients that the objectives would have taken from it."""
+    invariance: Path | None = None
+    """A recipe: certify that micro-batches, order, layout and processes do not change its gradient."""
+
+
+_EXACTLY, _SUBJECT = Exactly(), Subject()
+
+
+@app.command
+def audit(
+    *objectives: str,
+    exactly: Exactly = _EXACTLY,
+    subject: Subject = _SUBJECT,
+    out: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Measure how objectives are biased: exactly, on a task small enough to list every batch that can be drawn.
+
+    For each objective and group size, the expectation of its gradient is held against the true gradient ∇J: relative
+    bias after the best scaling, cosine, that scale, and how a response's weight goes with its length and with its
+    question's difficulty. With --run, --step or --invariance it is your own run, step or recipe that is measured.
+
+    Parameters
+    ----------
+    objectives
+        Rows of `r1zero objectives`; all by default, in a replay the presets.
+    out
+        Write pictures into this folder, as PNG and SVG.
+    json_
+        Print the numbers as JSON.
+    """
+    from r1zero.objectives.table import PRESETS, TABLE, pick_rows
+
+    if subject.step is not None and subject.run is None:
+        raise UserError(f"--step {subject.step} belongs to a run; name its directory with --run.")
+    if subject.invariance is not None:
+        if subject.run is not None or objectives:
+            raise UserError("--invariance audits the objective of its recipe; leave other objectives and --run out.")
+        _invariance(subject.invariance, json_)
+    elif subject.run is None:
+        _exact(pick_rows(objectives, TABLE), exactly, out, json_)
+    elif subject.step is None:
+        _meter(subject.run, pick_rows(objectives, {}), out, json_)
+    else:
+        _replay(subject.run, subject.step, pick_rows(objectives, PRESETS), out, json_)
+
+
+def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: bool) -> None:
+    from r1zero.cli import audit_views as views
+    from r1zero.objectives.audit import Audit
+    from r1zero.objectives.mdp import Mdp, ahead
+
+    for size in exactly.group_sizes:
+        if not 2 <= size <= 10:
+            raise UserError(
+                f"--group-sizes {size} cannot be audited: a group of one has no baseline, and beyond 10 there are too "
+                "many batches to list; give sizes from 2 to 10."
+            )
+    mdp = Mdp()
+    old = mdp.policy()
+    new = ahead(mdp, old) if exactly.off_policy else old
+    measures = []
+    with views.progress("auditing", len(rows) * len(exactly.group_sizes)) as advance:
+        for size in sorted(set(exactly.group_sizes)):
+            audit = Audit(mdp, size, new, old if exactly.off_policy else None)
+            for row in rows:
+                measures.append(audit.measure(row))
+                advance()
+    if as_json:
+        views.as_json(measures)
+    else:
+        views.exact_table(measures, rows)
+    if out is not None:
+        views.exact_pictures(mdp, rows, measures, out, off_policy=exactly.off_policy)
+
+
+def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from r1zero.assemble import recipe_objective
+    from r1zero.audit.saved import read_meter
+    from r1zero.cli import audit_views as views
+    from r1zero.runs import Run
+
+    run = Run.open(path)
+    own = recipe_objective(run.recipe)
+    others = [replace(row, constant=own.constant) for row in rows if row.name != own.name]
+    readings = list(read_meter(run, [own, *others]))
+    if as_json:
+        views.meter_json(readings)
+    else:
+        views.meter_table(readings, len(others) + 1)
+    if out is not None:
+        views.meter_pictures(readings, path, out)
+
+
+def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from r1zero.assemble import recipe_objective, set_threads
+    from r1zero.audit.replay import replay
+    from r1zero.cli import audit_views as views
+    from r1zero.runs import Run
+
+    run = Run.open(path)
+    own = recipe_objective(run.recipe)
+    chosen = [own, *(replace(row, constant=own.constant) for row in rows if row.name != own.name)]
+    playable = [row for row in chosen if not row.critic]
+    set_threads(run.recipe.train.threads)
+    result = replay(run, step, playable)
+    if as_json:
+        views.as_json(result.rows)
+    else:
+        views.replay_table(result, [row.name for row in chosen if row.critic])
+    if out is not None:
+        views.replay_pictures(result, playable, out)
+
+
+def _invariance(recipe: Path, as_json: bool) -> None:
+    from r1zero.assemble import set_threads
+    from r1zero.audit.invariance import certify
+    from r1zero.cli import audit_views as views
+    from r1zero.config import load_recipe
+
+    resolved = load_recipe(recipe, {})
+    set_threads(resolved.train.threads)
+    equal = views.invariance(certify(resolved), as_json)
+    if not equal:
+        raise SystemExit(1)

@@ -1,0 +1,241 @@
+"""What `r1zero audit` prints and draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from r1zero.audit.invariance import Variation
+from r1zero.audit.replay import Replay
+from r1zero.cli.objectives import share, slope
+from r1zero.objectives.audit import Measure
+from r1zero.objectives.dynamics import follow
+from r1zero.objectives.example import example_batch
+from r1zero.objectives.mdp import Mdp
+from r1zero.objectives.meter import Bias
+from r1zero.objectives.table import TABLE, Objective
+from r1zero.report.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
+
+Readings = Sequence[tuple[int, Objective, Bias]]
+
+_SHOWN = ("dr_grpo", "grpo", "grpo_no_length", "dapo", "max_rl", "openrlhf/reinforce_baseline")
+"""Whose weights are drawn, where nothing else is asked for."""
+_FOLLOWED = ("dr_grpo", "grpo", "dapo", "openrlhf/reinforce_baseline")
+_DYNAMICS_GROUP = 4
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error, so that what is printed can be read by a program."""
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
+
+
+def as_json(rows: Iterable[Any]) -> None:
+    """Print records as a JSON list of objects."""
+    print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+
+
+def exact_table(measures: Sequence[Measure], rows: Sequence[Objective]) -> None:
+    """Bias by group size, and the largest group's other numbers; rows with equal numbers share a line."""
+    sizes = sorted({measure.group_size for measure in measures})
+    critics = {row.name for row in rows if row.critic}
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for name, measured in _by_name(measures).items():
+        last = measured[sizes[-1]]
+        numbers = [share(measured[size].relative_bias) for size in sizes]
+        numbers += [f"{last.cosine:.3f}", f"{last.scale:.3g}", slope(last.length_bias), slope(last.difficulty_bias)]
+        lines.setdefault(tuple(numbers), []).append(name + (" (V = 0)" if name in critics else ""))
+    table = Table(
+        title="Bias of the expected gradient against ∇J", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for heading in (*(f"bias\nG = {size}" for size in sizes), "cosine", "scale", "length", "diffi-\nculty"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("objectives", overflow="fold")
+    for numbers, names in lines.items():
+        table.add_row(*numbers, escape("\n".join(names)), end_section=len(lines) > 8)
+    console = Console()
+    console.print(table)
+    console.print(
+        "bias: ‖a·E[g] − ∇J‖ / ‖∇J‖ at the best multiple a, which is scale. length, difficulty: slopes of the log of a "
+        "response's expected weight on log |o| and on log √(p(1−p)) of its question; 0 is unbiased. cosine to "
+        f"difficulty are for G = {sizes[-1]}, with C = 1. A critic is audited at V = 0.",
+        style="dim",
+        markup=False,
+        highlight=False,
+    )
+    for row in rows if len(rows) <= 12 else ():
+        if row.note:
+            console.print(f"{row.name}: {row.note}", markup=False, highlight=False, style="dim")
+
+
+def _by_name(measures: Sequence[Measure]) -> dict[str, dict[int, Measure]]:
+    by_name: dict[str, dict[int, Measure]] = {}
+    for measure in measures:
+        by_name.setdefault(measure.objective, {})[measure.group_size] = measure
+    return by_name
+
+
+def exact_pictures(
+    mdp: Mdp, rows: Sequence[Objective], measures: Sequence[Measure], out: Path, *, off_policy: bool
+) -> None:
+    """Weight against length, bias bars, and the length dynamics."""
+    chosen = {row.name: row for row in rows}
+    shown = [TABLE[name] for name in _SHOWN if name in chosen] or list(rows)[:6]
+    rewards_PG, graded_PG, lengths_PG = example_batch()
+    pushes = {row.name: _pushes(row, rewards_PG, graded_PG, lengths_PG) for row in shown}
+    files = weight_pictures(
+        pushes,
+        lengths_PG.flatten().tolist(),
+        (rewards_PG == 1).flatten().tolist(),
+        out / "weights",
+        "What a token is multiplied with, on a made-up batch of easy and hard questions",
+    )
+    size = max(measure.group_size for measure in measures)
+    alike: dict[str, list[Measure]] = {}
+    for measured in measures:
+        if measured.group_size == size:
+            alike.setdefault(share(measured.relative_bias), []).append(measured)
+    biases = {
+        fill(", ".join(m.objective for m in group), 64, break_on_hyphens=False): group[0].relative_bias
+        for group in alike.values()
+    }
+    when = ", off-policy" if off_policy else ""
+    files += bias_bars(biases, out / "bias", f"Bias of the expected gradient, groups of {size}{when}")
+    followed = [TABLE[name] for name in _FOLLOWED if name in chosen] or list(rows)[:4]
+    start, paths = mdp.policy(), {}
+    with progress("following", len(followed) + 1) as advance:
+        for objective in (None, *followed):
+            path = follow(mdp, objective, _DYNAMICS_GROUP, start)
+            paths[path.objective] = asdict(path)
+            advance()
+    title = f"Along the exact expected gradient, groups of {_DYNAMICS_GROUP}"
+    files += dynamics_picture(paths, out / "dynamics", title)
+    _told(files)
+
+
+def meter_json(readings: Readings) -> None:
+    """The meter's readings as a JSON list of objects."""
+    rows = [
+        {"step": step, "objective": row.name, "length_bias": bias.length, "difficulty_bias": bias.difficulty}
+        for step, row, bias in readings
+    ]
+    print(json.dumps(rows, indent=2, ensure_ascii=False))
+
+
+def meter_table(readings: Readings, objectives: int) -> None:
+    """A line a step for one objective; means over steps for several."""
+    table = Table(title="Bias meter on the saved rollouts", title_justify="left")
+    if objectives == 1:
+        table.add_column("step", justify="right")
+    table.add_column("objective")
+    table.add_column("length", justify="right")
+    table.add_column("difficulty", justify="right")
+    if objectives == 1:
+        for step, row, bias in readings:
+            table.add_row(str(step), row.name, slope(bias.length), slope(bias.difficulty))
+    else:
+        for name in dict.fromkeys(row.name for _, row, _ in readings):
+            own = [bias for _, row, bias in readings if row.name == name]
+            length, difficulty = (_mean([getattr(bias, kind) for bias in own]) for kind in ("length", "difficulty"))
+            table.add_row(name, slope(length), slope(difficulty))
+    console = Console()
+    console.print(table)
+    steps = len({step for step, _, _ in readings})
+    console.print(
+        f"Slopes of log(w·|Â| / |r − mean|) on log |o| and log √(p(1−p)){'' if objectives == 1 else ', means over'}"
+        f"{'' if objectives == 1 else f' {steps} steps'}: 0 is unbiased, −1 is GRPO; – where a batch cannot tell.",
+        style="dim",
+    )
+
+
+def meter_pictures(readings: Readings, run: Path, out: Path) -> None:
+    """Both slopes over the steps."""
+    series: dict[str, dict[str, list[tuple[int, float]]]] = {"length bias": {}, "difficulty bias": {}}
+    for step, row, bias in readings:
+        for kind, value in (("length bias", bias.length), ("difficulty bias", bias.difficulty)):
+            line = series[kind].setdefault(row.name, [])
+            if value is not None:
+                line.append((step, value))
+    _told(meter_picture(series, out / "meter", f"Bias meter of {run.name}"))
+
+
+def replay_table(result: Replay, left_out: Sequence[str]) -> None:
+    """One row an objective."""
+    table = Table(title=f"Gradients on the rollouts of step {result.step.number}", title_justify="left")
+    for heading in ("objective", "norm", "cosine with dr_grpo", "length", "difficulty"):
+        table.add_column(heading, justify="left" if heading == "objective" else "right")
+    for row in result.rows:
+        cosine = "–" if row.cosine is None else f"{row.cosine:.4f}"
+        table.add_row(row.objective, f"{row.norm:.4g}", cosine, slope(row.length_bias), slope(row.difficulty_bias))
+    console = Console()
+    console.print(table)
+    off = "" if result.exact else "; they did not sample this step, so ratios to the sampler's log-probs are not 1"
+    console.print(
+        f"Weights: {result.source}{off}. The whole batch as one optimiser step.", style="dim", highlight=False
+    )
+    if left_out:
+        console.print(f"Left out, for they need their critic: {', '.join(left_out)}.", style="dim")
+
+
+def replay_pictures(result: Replay, objectives: Sequence[Objective], out: Path) -> None:
+    """What every response of the step would have weighed."""
+    step = result.step
+    files = weight_pictures(
+        {row.name: step.pushes(row).tolist() for row in objectives},
+        step.lengths_PG.flatten().tolist(),
+        (step.rewards_PG > 0).flatten().tolist(),
+        out / f"weights-step-{step.number:06d}",
+        f"What a token of each response is multiplied with, step {step.number}",
+    )
+    _told(files)
+
+
+def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:
+    """Say each variation as it is found; whether all were equal."""
+    console, rows, equal = Console(), [], True
+    for variation, same in found:
+        equal &= same
+        rows.append(asdict(variation) | {"equal": same})
+        if as_json:
+            continue
+        if variation.difference is None:
+            console.print(f"  –        {variation.name} ({variation.reason})", markup=False, highlight=False)
+        else:
+            mark = "[green]same[/]" if same else "[red]differs[/]"
+            console.print(f"  {variation.difference:.1e}  {variation.name}: {mark}", highlight=False)
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        largest = max((row["difference"] for row in rows if row["difference"] is not None), default=0.0)
+        verdict = "the gradient does not depend on them" if equal else "the gradient depends on how a step is computed"
+        console.print(f"Largest relative difference {largest:.1e}: {verdict}.", highlight=False)
+    return equal
+
+
+def _pushes(row: Objective, rewards_PG: Any, graded_PG: Any, lengths_PG: Any) -> list[float]:
+    """w·Â of every response of a batch."""
+    from r1zero.audit.saved import Step
+
+    return Step(0, rewards_PG, graded_PG, lengths_PG, ()).pushes(row).tolist()
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _told(files: Sequence[Path]) -> None:
+    Console(stderr=True).print(f"pictures: {', '.join(str(file) for file in files)}", highlight=False, soft_wrap=True)

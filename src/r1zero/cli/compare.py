@@ -1,0 +1,117 @@
+"""`r1zero compare` and `r1zero contamination`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from r1zero.cli.program import app
+
+
+@app.command
+def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int = 0) -> None:
+    """Compare two evaluations of the same questions: paired differences, an exact or permutation test, pass@k curves.
+
+    Parameters
+    ----------
+    first
+        The --out folder of an evaluation.
+    second
+        Another one.
+    out
+        Draw the pass@k curves there, one PNG a set.
+    seed
+        Seed of the permutation test where it is not exact.
+    """
+    from rich.console import Console
+
+    from r1zero.evaluate.compare import compare as compare_saved
+    from r1zero.evaluate.run import file_name
+    from r1zero.evaluate.saved import open_saved
+    from r1zero.view import plain_table
+
+    one, two, console = open_saved(first), open_saved(second), Console()
+    found = compare_saved(one, two, seed=seed)
+    headings = ["set", "questions", "first", "second", "difference", "95 % interval", "p", "test", "pass@k crosses at"]
+    rows = [
+        [
+            c.name,
+            str(c.paired.questions),
+            f"{c.first:.3f}",
+            f"{c.second:.3f}",
+            f"{c.paired.difference:+.3f}",
+            f"{c.paired.low:+.3f} – {c.paired.high:+.3f}",
+            f"{c.paired.p_value:.3g}",
+            c.paired.test,
+            "-" if c.crossover is None else f"k = {c.crossover}",
+        ]
+        for c in found
+    ]
+    console.print(f"first: {one.label}\nsecond: {two.label}", highlight=False, markup=False)
+    console.print(plain_table("second − first, on the same questions", headings, rows))
+    if out is not None:
+        from r1zero.report.benchmarks import pass_at_k
+
+        for c in found:
+            curves = {one.label: c.first_pass_at, two.label: c.second_pass_at}
+            path = pass_at_k(curves, c.name, out / f"{file_name(c.name)}-pass-at-k.png")
+            console.print(f"drawn: {path}", highlight=False, markup=False)
+
+
+@app.command
+def contamination(
+    training: str,
+    /,
+    *,
+    benchmarks: Annotated[list[str], Parameter(name=["--benchmarks", "-b"], consume_multiple=True, negative=())],
+    evaluation: Path | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Look for a benchmark's questions in a training set: word for word, and by shared runs of 13 words.
+
+    Parameters
+    ----------
+    training
+        A catalogue name, a file or a folder.
+    benchmarks
+        Question sets to look for.
+    evaluation
+        The --out folder of an evaluation: its score on the questions that were not found is printed, too.
+    data_dir
+        A folder to look for question sets in.
+    """
+    from rich.console import Console
+
+    from r1zero.evaluate.contamination import overlaps
+    from r1zero.evaluate.saved import open_saved
+    from r1zero.evaluate.summary import summarise
+    from r1zero.questions import load_questions
+    from r1zero.view import plain_table
+
+    trained = load_questions(training, data_dir=data_dir)
+    saved = dict(open_saved(evaluation).sets()) if evaluation else {}
+    headings = ["benchmark", "questions", "word for word", "13 words in a row"]
+    headings += ["score on all", "score on the rest"] if saved else []
+    rows, examples = [], []
+    for name in benchmarks:
+        questions = load_questions(name, data_dir=data_dir)
+        found = overlaps(trained, list(questions))
+        exact = sum(overlap.exact for overlap in found)
+        row = [name, str(len(questions)), str(exact), str(len(found) - exact)]
+        if saved:
+            dirty = {overlap.question.id for overlap in found}
+            rollouts = saved.get(questions.name, [])
+            rest = [rollout for rollout in rollouts if rollout.question.id not in dirty]
+            row += [
+                f"{summarise(name, part).accuracy:.3f} of {len(part)}" if part else "-" for part in (rollouts, rest)
+            ]
+        rows.append(row)
+        examples += found[:3]
+    console = Console()
+    console.print(plain_table(f"questions that {training} holds", headings, rows))
+    for overlap in examples:
+        console.print(
+            f"{overlap.question.id} ~ {overlap.trained_on}: {overlap.shared[:160]}", highlight=False, markup=False
+        )

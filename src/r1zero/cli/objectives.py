@@ -1,0 +1,86 @@
+"""`r1zero objectives`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+GROUP_SIZE = 4
+
+
+@app.command
+def objectives(
+    *names: str, constant: float = 1.0, json_: Annotated[bool, Parameter(name="--json", negative=())] = False
+) -> None:
+    """List the objectives: formula, hash, and how each weighs responses by length and by difficulty.
+
+    Length and difficulty are the bias meter's slopes on a made-up rollout batch: 0 is unbiased, −1 is GRPO. The last
+    number is the exact relative bias of the expected gradient with groups of 4, which `r1zero audit` takes apart: it
+    also shows what a denominator that differs from step to step does.
+
+    Parameters
+    ----------
+    names
+        Rows to list; all by default.
+    constant
+        C of the rows that have one. A run takes its token budget, and its hash is of that.
+    json_
+        Print the rows as JSON.
+    """
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from r1zero.objectives.audit import Audit
+    from r1zero.objectives.example import example_batch
+    from r1zero.objectives.mdp import Mdp
+    from r1zero.objectives.meter import bias_meter
+    from r1zero.objectives.table import pick_rows
+
+    if constant <= 0:
+        raise UserError(f"--constant {constant:g} cannot divide a sum; give the token budget, say.")
+    batch, mdp = example_batch(), Mdp()
+    audit = Audit(mdp, GROUP_SIZE, mdp.policy())
+    rows = []
+    for row in pick_rows(names):
+        objective = replace(row, constant=constant)
+        bias = bias_meter(*batch, objective)
+        rows.append(
+            {
+                "objective": row.name,
+                "hash": objective.hash,
+                "formula": objective.formula,
+                "note": row.note,
+                "length_bias": bias.length,
+                "difficulty_bias": bias.difficulty,
+                "relative_bias": audit.measure(row).relative_bias,
+            }
+        )
+    if json_:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    for row in rows:
+        numbers = f"length {slope(row['length_bias'])}  difficulty {slope(row['difficulty_bias'])}"
+        console.print(
+            f"[bold]{escape(row['objective'])}[/]  {row['hash']}  {numbers}  bias {share(row['relative_bias'])}"
+        )
+        console.print(f"    {row['formula']}", markup=False, highlight=False, soft_wrap=True)
+        if row["note"]:
+            console.print(f"    {row['note']}", markup=False, highlight=False, style="dim", soft_wrap=True)
+
+
+def slope(value: float | None) -> str:
+    """A slope for people: two digits, no negative zero."""
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"
+
+
+def share(value: float) -> str:
+    """A relative bias for people."""
+    return "none" if value < 1e-9 else f"{100 * value:.2g} %"

@@ -1,0 +1,186 @@
+"""`r1zero verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from r1zero.types import AnswerFormat, Verdict
+    from r1zero.verify.audit import Graded, Summary
+
+_Text = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+_SHOWN = 40
+
+
+@app.command
+def verify(
+    gold: _Text = None,
+    answer: _Text = None,
+    /,
+    *,
+    file: Path | None = None,
+    out: Path | None = None,
+    format: str = "auto",
+    second: str | None = None,
+    reward: str | None = None,
+    workers: int = 2,
+    timeout_s: float = 2.0,
+    memory_mb: int = 2048,
+) -> None:
+    """Grade one answer and say why, or audit a file of graded pairs.
+
+    Parameters
+    ----------
+    gold
+        The accepted answer.
+    answer
+        A bare answer, or a whole response if it holds a box or answer tags.
+    file
+        A JSON Lines file with gold, prediction and, if known, kind (answer or response) and expected.
+    out
+        Write one line per line of the file there: the line with verdict, extracted, rule and seconds.
+    format
+        Where a response's answer stands: auto, boxed, answer_tags, last_number or bare.
+    second
+        Another grader to compare with: math-verify, paper-fast or paper-slow-rules.
+    reward
+        Grade with your own function (module:function, file.py:function) or command ('cmd: …') instead.
+    workers
+        How many grading processes may run.
+    timeout_s
+        Seconds for one comparison, after which its process is killed.
+    memory_mb
+        Address space of a grading process.
+    """
+    from rich.console import Console
+
+    from r1zero.types import AnswerFormat
+    from r1zero.verify import Verifier
+    from r1zero.verify.second import SECOND
+
+    if format not in list(AnswerFormat):
+        raise UserError(f"--format {format} is unknown; use one of {', '.join(AnswerFormat)}.")
+    if second is not None and second not in SECOND:
+        raise UserError(f"--second {second} is unknown; use one of {', '.join(SECOND)}.")
+    if workers < 1 or timeout_s <= 0 or memory_mb < 256:
+        raise UserError("--workers, --timeout-s and --memory-mb must be at least 1, above 0 and at least 256.")
+    console = Console()
+    with (
+        Verifier(workers, timeout_s, memory_mb, reward) as verifier,
+        Verifier(workers, timeout_s, memory_mb, SECOND[second or "math-verify"]) as other,
+    ):
+        if reward is not None:
+            verifier.check()
+        asked = other if second is not None else None
+        if file is not None:
+            if gold is not None:
+                raise UserError("--file and GOLD ANSWER were both given; leave one out.")
+            _audit(console, file, out, AnswerFormat(format), verifier, asked)
+        elif gold is None or answer is None:
+            raise UserError("nothing to verify: give GOLD and ANSWER, or --file PAIRS.")
+        else:
+            _explain(console, gold, answer, AnswerFormat(format), verifier, asked)
+
+
+def _explain(
+    console: Console, gold: str, answer: str, chosen: AnswerFormat, verifier: object, second: object | None
+) -> None:
+    from r1zero.types import AnswerFormat
+    from r1zero.verify import Verifier
+
+    assert isinstance(verifier, Verifier)
+    whole = any(mark in answer for mark in ("\\boxed", "<answer>", "</think>"))
+    bare = chosen is AnswerFormat.AUTO and not whole
+    [verdict] = verifier.verify([(answer, [gold], AnswerFormat.BARE if bare else chosen)])
+    _show(console, "verdict", verdict)
+    if isinstance(second, Verifier):
+        [opinion] = second.verify([(answer if whole else rf"\boxed{{{answer}}}", [gold], AnswerFormat.BOXED)])
+        console.print(f"second     {opinion.outcome.value}: {opinion.rule}", markup=False, highlight=False)
+
+
+def _show(console: Console, title: str, verdict: Verdict) -> None:
+    from r1zero.verify.rules import explained
+
+    lines = [
+        f"{title:10} {verdict.outcome.value}",
+        f"{'extracted':10} {verdict.extracted if verdict.extracted is not None else '(nothing)'}",
+        f"{'rule':10} {explained(verdict.rule)}",
+        f"{'seconds':10} {verdict.seconds:.6f}",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _audit(
+    console: Console, file: Path, out: Path | None, chosen: AnswerFormat, verifier: object, second: object | None
+) -> None:
+    import json
+
+    from rich.progress import track
+
+    from r1zero.verify import Verifier
+    from r1zero.verify.audit import grade_pairs, read_pairs, summarise
+
+    assert isinstance(verifier, Verifier)
+    pairs = read_pairs(file)
+    graded = list(
+        track(
+            grade_pairs(pairs, verifier, chosen, second if isinstance(second, Verifier) else None),
+            total=len(pairs),
+            description="grading",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+    )
+    if out is not None:
+        try:
+            out.write_text("".join(json.dumps(g.row) + "\n" for g in graded), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--out {out} cannot be written ({error}); give a path in an existing folder.") from error
+    _table(console, summarise(graded))
+
+
+def _table(console: Console, found: Summary) -> None:
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    table.add_row("pairs", str(found.pairs))
+    for name, count in found.outcomes.items():
+        table.add_row(f"  {name}", str(count))
+    if found.judged:
+        table.add_row("as expected", f"{found.agreed} of {found.judged} ({found.agreed / found.judged:.1%})")
+        table.add_row("false accepts", str(len(found.false_accepts)))
+        table.add_row("false rejects", str(len(found.false_rejects)))
+    table.add_row("decided in process", f"{found.in_process:.1%}")
+    table.add_row("median, mean", f"{found.median_ms:.3f} ms, {found.mean_ms:.3f} ms")
+    console.print(table)
+    for title, graded in (
+        ("false accepts", found.false_accepts),
+        ("false rejects", found.false_rejects),
+        ("disagreements with the second grader", found.disagreements),
+    ):
+        _list(console, title, graded)
+
+
+def _list(console: Console, title: str, graded: Sequence[Graded]) -> None:
+    if not graded:
+        return
+    console.print(f"\n{title}: {len(graded)}", highlight=False)
+    for one in graded[:_SHOWN]:
+        second = f", second: {one.second.outcome.value}" if one.second is not None else ""
+        gold, shown = " | ".join(one.pair.gold)[:60], (one.verdict.extracted or "(nothing)")[:60]
+        line = f"  line {one.pair.line}: gold {gold!a}, answer {shown!a}: {one.verdict.outcome.value}"
+        console.print(f"{line} by {one.verdict.rule!r}{second}", markup=False, highlight=False, soft_wrap=True)
+    if len(graded) > _SHOWN:
+        console.print(f"  … and {len(graded) - _SHOWN} more (--out writes them all)", highlight=False)

@@ -1,0 +1,10 @@
+"""Evaluation: question sets × a policy → accuracy, pass@k and majority with intervals; kept, resumed, compared.
+
+`run` asks and keeps, `summary` counts, `statistics` holds the estimators, `saved` reads an evaluation back.
+"""
+
+from r1zero.evaluate.run import Protocol, evaluate
+from r1zero.evaluate.statistics import wilson
+from r1zero.evaluate.summary import SetResult, average, summarise
+
+__all__ = ["Protocol", "SetResult", "average", "evaluate", "summarise", "wilson"]

@@ -1,0 +1,81 @@
+"""Two evaluations on the same questions: paired differences and pass@k curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r1zero.errors import UserError
+from r1zero.evaluate.saved import Saved
+from r1zero.evaluate.statistics import Paired, clustered, paired, pass_at_k
+from r1zero.types import Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One set: accuracies, the paired difference (second − first), and both pass@k curves (k → pass@k)."""
+
+    name: str
+    first: float
+    second: float
+    paired: Paired
+    first_pass_at: dict[int, float]
+    second_pass_at: dict[int, float]
+
+    @property
+    def crossover(self) -> int | None:
+        """The smallest k from which the one that loses pass@1 is ahead; None if that never happens."""
+        ahead = [
+            (k, self.second_pass_at[k] - self.first_pass_at[k])
+            for k in sorted(self.first_pass_at)
+            if k in self.second_pass_at
+        ]
+        start = ahead[0][1]
+        return next((k for k, gap in ahead if gap * start < 0), None)
+
+
+def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
+    """Compare on all sets and questions that both have.
+
+    Raises:
+        UserError: no set in common, or the same set with other questions.
+    """
+    theirs = dict(second.sets())
+    found = []
+    for name, mine in first.sets():
+        if name not in theirs:
+            continue
+        one, two = _by_question(mine), _by_question(theirs[name])
+        if one.keys() != two.keys():
+            raise UserError(
+                f"{first.path} and {second.path} asked different questions of {name} ({len(one)} and {len(two)}, "
+                f"{len(one.keys() & two.keys())} in common); evaluate both on the same ones."
+            )
+        a, b = [_share(one[q]) for q in one], [_share(two[q]) for q in one]
+        found.append(
+            Comparison(
+                name,
+                sum(a) / len(a),
+                sum(b) / len(b),
+                paired(a, b, seed=seed),
+                _curve(mine),
+                _curve(theirs[name]),
+            )
+        )
+    if not found:
+        raise UserError(f"{first.path} and {second.path} have no finished question set in common; nothing to compare.")
+    return found
+
+
+def _by_question(rollouts: Sequence[Rollout]) -> dict[str, Rollout]:
+    return {rollout.question.id: rollout for rollout in rollouts}
+
+
+def _share(rollout: Rollout) -> float:
+    return sum(v.right for v in rollout.verdicts) / len(rollout.verdicts)
+
+
+def _curve(rollouts: Sequence[Rollout]) -> dict[int, float]:
+    n = len(rollouts[0].verdicts)
+    rights = [sum(v.right for v in r.verdicts) for r in rollouts]
+    return {k: clustered([pass_at_k(n, c, k) for c in rights]).value for k in range(1, n + 1)}

@@ -1,0 +1,59 @@
+"""Graded responses as they come, one line of JSON each, so that an interrupted evaluation goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from r1zero.runs import writing
+from r1zero.types import Completion, Outcome, Stop, Verdict
+
+Graded = tuple[Completion, Verdict]
+
+
+class Journal:
+    """An append-only file; a line that an interruption tore is left out when it is read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def add(self, question: int, sample: int, completion: Completion, verdict: Verdict) -> None:
+        """Keep a response. Raises UserError when it cannot be written."""
+        line = {
+            "question": question,
+            "sample": sample,
+            "ids": completion.token_ids,
+            "logprobs": completion.logprobs,
+            "text": completion.text,
+            "stop": str(completion.stop),
+            "outcome": str(verdict.outcome),
+            "extracted": verdict.extracted,
+            "rule": verdict.rule,
+            "score": verdict.score,
+        }
+        with writing(self.path), self.path.open("a", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read(self, samples: int) -> dict[int, dict[int, Graded]]:
+        """By question and sample: the questions of which all `samples` are there."""
+        found: dict[int, dict[int, Graded]] = defaultdict(dict)
+        if not self.path.exists():
+            return {}
+        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                continue
+            completion = Completion(tuple(line["ids"]), tuple(line["logprobs"]), line["text"], Stop(line["stop"]))
+            verdict = Verdict(Outcome(line["outcome"]), line["extracted"], line["rule"], score=line["score"])
+            found[line["question"]][line["sample"]] = (completion, verdict)
+        self._mend()
+        return {question: group for question, group in found.items() if len(group) == samples}
+
+    def _mend(self) -> None:
+        """Let the next line begin on a line of its own."""
+        content = self.path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            with writing(self.path), self.path.open("ab") as file:
+                file.write(b"\n")

@@ -1,0 +1,110 @@
+"""Reading an evaluation back: its responses, what it was, and its responses graded once more.
+
+An evaluation's folder holds SET.parquet for every set and `evaluation.json`, which says how it was made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r1zero.errors import UserError
+from r1zero.evaluate.summary import SetResult, summarise
+from r1zero.types import AnswerFormat, Completion, Outcome, Question, Rollout, Stop, Verdict
+from r1zero.verify import Verifier
+
+IDENTITY = "evaluation.json"
+
+
+def read_rollouts(path: Path) -> list[Rollout]:
+    """The graded groups of a saved set. Raises UserError when it is not one."""
+    try:
+        rows = pq.read_table(path).to_pylist()
+        return [_rollout(list(group)) for _, group in groupby(rows, key=lambda row: row["question_id"])]
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} holds no saved responses ({error}); name the --out folder of an evaluation.") from None
+
+
+def _rollout(rows: list[dict[str, Any]]) -> Rollout:
+    first = rows[0]
+    return Rollout(
+        Question(first["question_id"], "", tuple(first["gold"]), level=first["level"]),
+        first["prompt"],
+        tuple(first["prompt_ids"]),
+        tuple(
+            Completion(tuple(row["response_ids"]), tuple(row["logprobs"]), row["response"], Stop(row["stop"]))
+            for row in rows
+        ),
+        tuple(Verdict(Outcome(row["outcome"]), row["extracted"], row["rule"]) for row in rows),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An evaluation on disk."""
+
+    path: Path
+    identity: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The model and the template."""
+        return f"{self.identity.get('model', self.path.name)}, {self.identity.get('template', '?')}"
+
+    @property
+    def answer_format(self) -> AnswerFormat:
+        """How answers were extracted."""
+        return AnswerFormat(self.identity["answer_format"])
+
+    def sets(self) -> Iterator[tuple[str, list[Rollout]]]:
+        """(name, groups) of every finished set."""
+        for name, file in self.identity.get("sets", {}).items():
+            if (self.path / file).exists():
+                yield name, read_rollouts(self.path / file)
+
+
+def open_saved(path: Path) -> Saved:
+    """The evaluation in a folder. Raises UserError when there is none."""
+    try:
+        identity = json.loads((path / IDENTITY).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        identity = None
+    if not isinstance(identity, dict) or "sets" not in identity:
+        raise UserError(f"{path} holds no evaluation ({IDENTITY}); name a folder that `r1zero evaluate --out` wrote.")
+    return Saved(path, identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A response that two verifiers see differently."""
+
+    set: str
+    question: str
+    sample: int
+    gold: tuple[str, ...]
+    before: Verdict
+    after: Verdict
+
+
+def regrade(saved: Saved, verifier: Verifier) -> tuple[list[SetResult], list[Disagreement]]:
+    """Grade all kept responses once more, without sampling: the new results, and where the verdict changed."""
+    results, changed = [], []
+    for name, rollouts in saved.sets():
+        items = [(c.text, r.question.gold, saved.answer_format) for r in rollouts for c in r.completions]
+        verdicts = iter(verifier.verify(items))
+        graded = [replace(r, verdicts=tuple(next(verdicts) for _ in r.completions)) for r in rollouts]
+        for old, new in zip(rollouts, graded, strict=True):
+            changed += [
+                Disagreement(name, old.question.id, g, old.question.gold, before, after)
+                for g, (before, after) in enumerate(zip(old.verdicts, new.verdicts, strict=True))
+                if before.outcome is not after.outcome
+            ]
+        results.append(summarise(name, graded))
+    return results, changed

@@ -1,0 +1,123 @@
+"""Estimators and intervals, clustered by question: the samples of one question are no independent evidence.
+
+Legend: Q questions, n samples of each, c of them right.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Z = 1.959964
+"""Two standard errors or so: 95 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value in [0, 1] with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """1 − C(n−c, k) / C(n, k): the chance that k of the n samples, drawn without replacement, hold a right one.
+
+    Unbiased for the chance that k fresh samples do (Chen et al. 2021, "Evaluating Large Language Models Trained on
+    Code", eq. 1). ValueError if k > n.
+    """
+    if not 1 <= k <= n or not 0 <= c <= n:
+        raise ValueError(f"pass@{k} of {c} right among {n}")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def majority(answers: Sequence[str | None], right: Sequence[bool]) -> float:
+    """maj@n of one question: 1 if the most frequent answer is right, 0 if not, a share of 1 where it ties.
+
+    Right responses vote together, however they write their answer; None does not vote. All-silent is 0.
+    """
+    spoken = [(answer, ok) for answer, ok in zip(answers, right, strict=True) if ok or answer]
+    votes = Counter("right" if ok else f"wrong {answer}" for answer, ok in spoken)
+    if not votes:
+        return 0.0
+    most = max(votes.values())
+    winners = [answer for answer, count in votes.items() if count == most]
+    return float("right" in winners) / len(winners)
+
+
+def wilson(p: float, n: float, z: float = Z) -> tuple[float, float]:
+    """Wilson's score interval (1927) for a share `p` of `n` questions; z = 1.96 gives 95 %."""
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))  # p itself is inside, rounding or not
+
+
+def clustered(values: Sequence[float]) -> Estimate:
+    """The mean of one number in [0, 1] per question, with Wilson's interval for as many questions as it is worth.
+
+    Questions are the sampling unit: SE² = Var(values) / Q, so that the values weigh as much as p(1−p) / SE² answers of
+    0 or 1, never fewer than Q. With one greedy answer each this is Wilson's interval itself.
+    """
+    q, p = len(values), math.fsum(values) / len(values)
+    variance = math.fsum((value - p) ** 2 for value in values) / q
+    # no more than 25-fold: from few questions a small variance may be luck
+    worth = min(max(p * (1 - p) / variance, 1.0), 25.0) * q if variance > 0 else q
+    return Estimate(p, *wilson(p, worth))
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """The standard error of the mean of one number per question."""
+    q, p = len(values), math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - p) ** 2 for value in values)) / q
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two models on the same questions: the mean difference (second − first), its 95 % interval, and a p-value."""
+
+    questions: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+
+
+def paired(first: Sequence[float], second: Sequence[float], *, seed: int = 0, draws: int = 100_000) -> Paired:
+    """Compare two models by one number per question.
+
+    The p-value is two-sided, of the sign-flip permutation test, where each question's difference is as likely to have
+    come out the other way: exact for 0/1 answers (McNemar's test) and for up to 16 differing questions, else by `draws`
+    random flips. The interval is the difference ± 1.96 standard errors of the questions' differences.
+    """
+    differences = np.array(second, dtype=float) - np.array(first, dtype=float)
+    q, mean = len(differences), float(differences.mean())
+    error = float(differences.std() / math.sqrt(q))
+    moved = differences[differences != 0]
+    p_value, test = _sign_flip(moved, seed, draws)
+    return Paired(q, mean, mean - Z * error, mean + Z * error, p_value, test)
+
+
+def _sign_flip(moved: np.ndarray, seed: int, draws: int) -> tuple[float, str]:
+    n = len(moved)
+    if n == 0:
+        return 1.0, "no question differs"
+    observed = abs(moved.sum()) - 1e-12
+    if np.all(np.abs(moved) == 1):
+        more = max(int((moved > 0).sum()), int((moved < 0).sum()))
+        tail = sum(math.comb(n, k) for k in range(more, n + 1)) / 2**n
+        return min(1.0, 2 * tail), "exact (McNemar)"
+    if n <= 16:
+        signs = np.array(list(itertools.product((1, -1), repeat=n)))
+        return float((np.abs(signs @ moved) >= observed).mean()), "exact (all sign flips)"
+    rng = np.random.default_rng(seed)
+    hits, batch = 0, 10_000
+    for _ in range(draws // batch):
+        hits += int((np.abs(rng.choice((-1, 1), size=(batch, n)) @ moved) >= observed).sum())
+    return (hits + 1) / (draws // batch * batch + 1), f"{draws // batch * batch} random sign flips"

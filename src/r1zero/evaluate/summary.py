@@ -1,0 +1,111 @@
+"""What one question set's graded responses come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r1zero.evaluate.statistics import Estimate, clustered, majority, pass_at_k, standard_error
+from r1zero.types import Completion, Outcome, Rollout, Verdict
+
+RATES = ("right", "wrong", "no_answer", "ungraded", "timeout", "truncated")
+"""What becomes of a response, each exactly one of them: `truncated` where it is cut off and not right all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetResult:
+    """One question set's outcome. Accuracies and shares are in [0, 1]; lengths in tokens, None of nothing."""
+
+    name: str
+    questions: int
+    samples: int
+    accuracy: float
+    """avg@n: the mean over questions of their samples' share of right answers."""
+    accuracy_low: float
+    accuracy_high: float
+    standard_error: float
+    length: float
+    length_correct: float | None
+    length_incorrect: float | None
+    truncated: float
+    answered: float
+    ungraded: int
+    """Responses that nobody could grade, timeouts included."""
+    rates: dict[str, float]
+    pass_at: dict[int, Estimate]
+    """pass@k for every k up to the number of samples."""
+    majority: Estimate | None
+    """maj@n; None of one sample."""
+    within: dict[int, float]
+    """Accuracy if only responses that end within so many tokens counted: the same samples, cut again."""
+    sample_seconds: float
+    tokens: int
+
+    def numbers(self) -> dict[str, float]:
+        """The result under the keys of `metrics.EVALUATION_METRICS`; what does not apply is left out."""
+        names = ("accuracy", "accuracy_low", "accuracy_high", "length", "length_correct", "length_incorrect")
+        names += ("truncated", "answered", "ungraded")
+        values = {f"eval/{self.name}/{name}": getattr(self, name) for name in names}
+        if self.samples > 1:
+            values[f"eval/{self.name}/pass_at_n"] = self.pass_at[self.samples].value
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> SetResult:
+    """The numbers of one set's graded responses. A response that nobody could grade counts as not right."""
+    pairs = [(c, v) for r in rollouts for c, v in zip(r.completions, r.verdicts, strict=True)]
+    n = len(rollouts[0].verdicts)
+    rights = [sum(v.right for v in r.verdicts) for r in rollouts]
+    shares = [right / n for right in rights]
+    accuracy = clustered(shares)
+    votes = [majority([v.extracted for v in r.verdicts], [v.right for v in r.verdicts]) for r in rollouts]
+    return SetResult(
+        name=name,
+        questions=len(rollouts),
+        samples=n,
+        accuracy=accuracy.value,
+        accuracy_low=accuracy.low,
+        accuracy_high=accuracy.high,
+        standard_error=standard_error(shares),
+        length=sum(c.length for c, _ in pairs) / len(pairs),
+        length_correct=mean([c.length for c, v in pairs if v.right and not c.truncated]),
+        length_incorrect=mean([c.length for c, v in pairs if not v.right and not c.truncated]),
+        truncated=sum(c.truncated for c, _ in pairs) / len(pairs),
+        answered=sum(v.outcome is not Outcome.NO_ANSWER for _, v in pairs) / len(pairs),
+        ungraded=sum(not v.graded for _, v in pairs),
+        rates={rate: sum(fate(c, v) == rate for c, v in pairs) / len(pairs) for rate in RATES},
+        pass_at={k: clustered([pass_at_k(n, right, k) for right in rights]) for k in range(1, n + 1)},
+        majority=clustered(votes) if n > 1 else None,
+        within=_within(pairs),
+        sample_seconds=seconds,
+        tokens=sum(c.length for c, _ in pairs),
+    )
+
+
+def fate(completion: Completion, verdict: Verdict) -> str:
+    """Which of `RATES` a response is."""
+    return "truncated" if completion.truncated and not verdict.right else str(verdict.outcome)
+
+
+def average(results: Sequence[SetResult]) -> float | None:
+    """The unweighted mean of the sets' accuracies (the paper's average), None of nothing."""
+    return mean([result.accuracy for result in results])
+
+
+def average_error(results: Sequence[SetResult]) -> float:
+    """The standard error of that average: the sets' errors are independent."""
+    return sum(result.standard_error**2 for result in results) ** 0.5 / max(len(results), 1)
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean, None of nothing."""
+    return sum(values) / len(values) if values else None
+
+
+def _within(pairs: Sequence[tuple[Completion, Verdict]]) -> dict[int, float]:
+    """At powers of two from 16 up to the first that holds every response."""
+    longest = max(c.length for c, _ in pairs)
+    budgets = [16]
+    while budgets[-1] < longest:
+        budgets.append(budgets[-1] * 2)
+    return {b: sum(v.right and c.length <= b for c, v in pairs) / len(pairs) for b in budgets}

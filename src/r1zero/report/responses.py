@@ -1,0 +1,225 @@
+"""Saved responses → what the page embeds of them: whole groups of evenly spaced steps, within a budget, and plainly
+told how many were left out.
+
+Offsets into texts are in UTF-16 units, as the page's script counts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from r1zero.report.keywords import keyword_spans
+from r1zero.report.lengths import CLASSES, UNREADABLE, class_of
+from r1zero.report.load import RunData
+from r1zero.report.words import plural
+from r1zero.verify.extract import first_turn
+
+MOST_STEPS = 12
+MOST_RESPONSES = 4000
+MOST_CHARACTERS = 3_000_000
+LONGEST = 16_000
+"""Characters of one text; of a longer one the middle is left out."""
+_HEAD = 10_000
+_COLUMNS = (
+    "question_id", "level", "gold", "sample", "prompt", "response", "stop", "length", "outcome", "extracted", "rule",
+    "logprobs", "reward", "advantage",
+)  # fmt: skip
+_BARS = 96  # of a response's surprisal, drawn token by token
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[0-9]+)?")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The responses of one run that a page holds, ready for JSON, and a sentence on those it does not."""
+
+    steps: list[dict[str, Any]]
+    shown: int
+    saved: int
+    sentence: str
+
+
+def embed(run: RunData, share: float = 1.0, problems: list[str] | None = None) -> Embedded:
+    """Choose and encode a run's responses, in a share of the page's budget.
+
+    Steps are evenly spaced, the first and the last among them; of a step too large for its part, evenly spaced
+    questions with all their responses.
+    """
+    problems = [] if problems is None else problems
+    steps = spaced(run.rollout_steps, MOST_STEPS)
+    saved = sum(count for sums in run.lengths.values() for count, _ in sums.values())
+    chosen: list[dict[str, Any]] = []
+    shown = clipped = 0
+    asked = answered = 0
+    for step in steps:
+        try:
+            groups = list(_groups(_read(run, step)))
+        except UNREADABLE as error:
+            problems.append(f"The responses of step {step} cannot be read ({str(error).splitlines()[0]}); left out.")
+            continue
+        room = share / len(steps)
+        kept = _fitting(groups, room * MOST_RESPONSES, room * MOST_CHARACTERS)
+        chosen.append({"step": step, "groups": [_group(rows) for rows in kept]})
+        shown += sum(map(len, kept))
+        clipped += sum(len(row["response"] or "") > LONGEST for rows in kept for row in rows)
+        asked, answered = asked + len(groups), answered + len(kept)
+    return Embedded(chosen, shown, saved, _sentence(run, [each["step"] for each in chosen], (answered, asked), shown,
+                                                    saved, clipped))  # fmt: skip
+
+
+def spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` evenly spaced items, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    if most < 2:
+        return list(items[:most])
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def answer_span(response: str, extracted: str | None) -> tuple[int, int] | None:
+    """Where the extracted answer stands in a response: in the last box or answer tag that holds it, else its last
+    place. Numbers are found in another dress too: 1,234 for 1234, \\frac{1}{2} for 1/2.
+    """
+    if not extracted:
+        return None
+    text = first_turn(response)
+    answer = re.escape(extracted)
+    if len(extracted) <= 40 and _NUMBER.fullmatch(extracted):
+        answer = rf"(?<![0-9.]){_dressed(extracted)}(?![0-9]|\.[0-9])"
+    held = rf"(?:\\(?:boxed|fbox)\s*\{{|<answer>)[^{{}}<>\n]{{0,20}}?(?P<answer>{answer})"
+    for pattern in (held, f"(?P<answer>{answer})"):
+        places = [found.span("answer") for found in re.finditer(pattern, text)]
+        if places:
+            return places[-1]
+    return None
+
+
+def utf16(text: str, offset: int) -> int:
+    """An offset in characters as one in UTF-16 units."""
+    return len(text[:offset].encode("utf-16-le", errors="surrogatepass")) // 2
+
+
+def sparkline(logprobs: Sequence[float]) -> str:
+    """Surprisal along a response, at most 96 characters: 0 is none, z is 7 nats a token or more."""
+    count = min(len(logprobs), _BARS)
+    edges = [round(i * len(logprobs) / count) for i in range(count + 1)] if count else []
+    means = [-sum(logprobs[a:b]) / (b - a) for a, b in pairwise(edges)]
+    return "".join(_DIGITS[max(0, min(35, round(5 * mean)))] if math.isfinite(mean) else "z" for mean in means)
+
+
+def _read(run: RunData, step: int) -> list[Row]:
+    path = run.path / "rollouts" / f"step-{step:06d}.parquet"
+    names = pq.read_schema(path).names
+    return pq.read_table(path, columns=[name for name in _COLUMNS if name in names]).to_pylist()
+
+
+def _groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows in question order → groups; the number of the sample falls where a new one begins."""
+    group: list[Row] = []
+    for row in rows:
+        if group and (
+            row.get("question_id") != group[-1].get("question_id") or (row.get("sample") or 0) <= group[-1]["sample"]
+        ):
+            yield group
+            group = []
+        group.append({"sample": 0, "response": "", **row})
+    if group:
+        yield group
+
+
+def _fitting(groups: Sequence[list[Row]], responses: float, characters: float) -> list[list[Row]]:
+    """Evenly spaced groups within a budget; one at least."""
+    if not groups:
+        return []
+    sizes = [
+        sum(min(LONGEST, len(row["response"] or "")) + 200 for row in rows) + min(LONGEST, len(rows[0]["prompt"] or ""))
+        for rows in groups
+    ]
+    mean = sum(sizes) / len(groups)
+    fit = min(responses / max(1, max(map(len, groups))), characters / mean)
+    return spaced(groups, max(1, int(fit)))
+
+
+def _group(rows: Sequence[Row]) -> dict[str, Any]:
+    first = rows[0]
+    return {
+        "q": str(first.get("question_id") or ""),
+        "level": first.get("level"),
+        "gold": [str(gold) for gold in first.get("gold") or []],
+        "prompt": _clip(first.get("prompt") or ""),
+        "rows": [_row(row) for row in rows],
+    }
+
+
+def _row(row: Row) -> list[Any]:
+    text = _clip(row["response"] or "")
+    logprobs = row.get("logprobs") or []
+    answer = answer_span(text, row.get("extracted"))
+    outcome = str(row.get("outcome"))
+    return [
+        row["sample"],
+        text,
+        CLASSES.index(class_of(outcome, str(row.get("stop")))),
+        outcome,
+        str(row.get("stop")),
+        row.get("length"),
+        _finite(row.get("reward"), 4),
+        _finite(row.get("advantage"), 4),
+        _finite(-sum(logprobs) / len(logprobs) if logprobs else None, 4),
+        row.get("extracted"),
+        row.get("rule") or "",
+        None if answer is None else _units(text, answer),
+        [_units(text, span) for span in keyword_spans(text)],
+        sparkline(logprobs),
+    ]
+
+
+def _units(text: str, span: tuple[int, int]) -> list[int]:
+    return [utf16(text, span[0]), utf16(text, span[1])]
+
+
+def _clip(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    tail = LONGEST - _HEAD
+    return f"{text[:_HEAD]}\n[… {len(text) - LONGEST:,} characters left out …]\n{text[-tail:]}"
+
+
+def _finite(value: object, digits: int) -> float | None:
+    return round(float(value), digits) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _dressed(number: str) -> str:
+    """A pattern of the ways to write a plain number: with thousands separators, as a TeX fraction, with a long minus."""
+    sign = "[-\u2212]" if number.startswith("-") else ""
+    separated = [r"(?:,|\{,\}|,\\!)?".join(map(re.escape, part)) for part in number.lstrip("-").split("/")]
+    if len(separated) == 1:
+        return sign + separated[0]
+    top, bottom = separated
+    return rf"{sign}(?:{top}/{bottom}|\\[dt]?frac\{{{top}\}}\{{{bottom}\}})"
+
+
+def _sentence(
+    run: RunData, steps: Sequence[int], questions: tuple[int, int], shown: int, saved: int, clipped: int
+) -> str:
+    if not run.rollout_steps:
+        return "It has saved no responses."
+    if shown == saved:
+        text = f"All {plural(saved, 'saved response')} of {plural(len(steps), 'step')}"
+    else:
+        text = f"{shown:,} of {saved:,} saved responses: "
+        text += f"{len(steps)} of {len(run.rollout_steps)} saved steps, evenly spaced"
+        some = f"{questions[0]:,} of their {questions[1]:,} questions with all responses"
+        text += f", {'all questions of each' if questions[0] == questions[1] else some}"
+    if clipped:
+        text += f"; the middle of {plural(clipped, 'response')} longer than {LONGEST:,} characters is left out"
+    return text + "."

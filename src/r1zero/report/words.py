@@ -1,0 +1,57 @@
+"""Numbers as readers like them. The page's script has the same rules."""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "\u2212"
+
+
+def number(value: float | None) -> str:
+    """Three or four digits that count: 0.0123, 0.988, 12.3, 123, 4,857, 1.2 M."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size >= 1e6:
+        text = f"{size / 1e9:.3g} G" if size >= 1e9 else f"{size / 1e6:.3g} M"
+    elif size >= 1000:
+        text = f"{size:,.0f}"
+    elif size >= 100 or value == int(value):
+        text = f"{size:.0f}"
+    elif size >= 10:
+        text = f"{size:.1f}"
+    elif size >= 1:
+        text = f"{size:.2f}".rstrip("0")
+    elif size >= 1e-3:
+        text = f"{size:.3g}"
+    else:
+        text = f"{size:.2g}"
+    return (MINUS if value < 0 and text.strip("0.") else "") + text
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, to a tenth."""
+    text = f"{abs(value):.1f}" if abs(value) < 100 else f"{abs(value):,.0f}"
+    return text if not text.strip("0.") else ("+" if value > 0 else MINUS) + text
+
+
+def percent(value: float | None) -> str:
+    """A share as per cent; small and nearly whole ones with a decimal."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{100 * value:.0f}" if abs(100 * value - round(100 * value)) < 0.05 else f"{100 * value:.1f}"
+    return f"{text.replace('-', MINUS)} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: 1 step, 1,200 steps."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 45 s, 12 min or 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

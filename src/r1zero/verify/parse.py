@@ -1,0 +1,275 @@
+r"""Tokens → shape: a recursive-descent reader of answers as people and models write them.
+
+    answer      element (separator element)*            separators: , ; and or
+    element     link (relation link)*                   x = 5,  2 < x \le 7,  x \in [0, 1]
+    link        part (\cup part | \setminus part)*      a set, an interval, a matrix, words, or a value with its unit
+
+Expressions are read by `r1zero.verify.algebra`. Where conventions differ (is `f(2)` a product?) one reading is taken
+for gold and answer alike. What is not understood raises `UnreadableError` and is left to other means.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from r1zero.verify.algebra import ExpressionReader
+from r1zero.verify.nodes import (
+    Chain,
+    Expr,
+    Group,
+    Matrix,
+    Measured,
+    Num,
+    Op,
+    Shape,
+    Union,
+    Without,
+    Words,
+    is_expression,
+    negated,
+)
+from r1zero.verify.table import words
+from r1zero.verify.tokens import Token, UnreadableError, tokenize
+from r1zero.verify.units import SCALES, spoken, unit_of
+
+MAX_ITEMS = 200
+_LINK_ENDS = ("sep", "relation", "close", "environment")
+_DETERMINANTS = ("\\begin{vmatrix}", "\\begin{Vmatrix}")
+_MATRICES = tuple(f"\\begin{{{name}}}" for name in ("pmatrix", "bmatrix", "matrix", "array", "Bmatrix", "smallmatrix"))
+_HARMLESS = words(
+    """
+    the answer is final value approximately about exactly equals therefore so
+    """
+)
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Shape | None:
+    """What an answer's text says, or None if it is not in the notation that is read here. Never raises."""
+    try:
+        return Reader(tokenize(text)).whole()
+    except (UnreadableError, RecursionError):
+        return None
+
+
+class Reader(ExpressionReader):
+    """Reads one answer."""
+
+    def whole(self) -> Shape:
+        """All tokens as one answer."""
+        label = self._choice_label()
+        if not self.tokens[self.at :] and label is not None:
+            return label
+        shape = self.answer()
+        if self.at < len(self.tokens):
+            raise UnreadableError(f"{self.tokens[self.at].text!r} was not expected")
+        return shape if label is None else Chain((label, shape), ("label",))
+
+    def _choice_label(self) -> Words | None:
+        r"""`\textbf{(C)}` at the start, before nothing or before the choice's own value."""
+        kinds = [(token.kind, token.text) for token in self.tokens[:3]]
+        if len(kinds) == 3 and kinds[0] == ("open", "(") and kinds[2] == ("close", ")"):
+            kind, text = kinds[1]
+            behind = self.tokens[3:4]
+            if kind == "word" and len(text) == 1 and not (behind and behind[0].kind in ("sep", "relation")):
+                self.at = 3
+                return Words(text, letter=True)
+        return None
+
+    def answer(self, *closers: str) -> Shape:
+        """Elements up to the end, or up to a closing bracket, which is left standing."""
+        rows: list[list[Shape]] = [[]]
+        while not self.done(*closers):
+            token = self.peek()
+            if token is not None and token.kind == "sep":
+                self.at += 1
+                if token.text == ";" and rows[-1]:
+                    rows.append([])
+                continue
+            if rows[-1] and not self._after_separator():
+                raise UnreadableError("two answers without a separator")
+            rows[-1].append(self.element())
+            if sum(map(len, rows)) > MAX_ITEMS:
+                raise UnreadableError("too many items")
+        rows = [row for row in rows if row]
+        if not rows:
+            raise UnreadableError("nothing")
+        if len(rows) > 1 and any(len(row) > 1 for row in rows):
+            return Group(tuple(Group(tuple(row), "(", ")") if len(row) > 1 else row[0] for row in rows))
+        items = [item for row in rows for item in row]
+        return items[0] if len(items) == 1 else Group(tuple(items))
+
+    def _after_separator(self) -> bool:
+        return self.at > 0 and self.tokens[self.at - 1].kind == "sep"
+
+    def element(self) -> Shape:
+        r"""One element: a link, or links joined by relations; a leading `\\approx` says nothing."""
+        if self.sees("relation", "~"):
+            self.at += 1
+        links, relations = [self.link()], []
+        while (token := self.peek()) is not None and token.kind == "relation":
+            self.at += 1
+            relations.append(token.text)
+            links.append(self.link())
+        return Chain(tuple(links), tuple(relations)) if relations else links[0]
+
+    def link(self) -> Shape:
+        """A set, an interval, words, or a value."""
+        parts = [self.part()]
+        while (token := self.peek()) is not None and token.kind == "op" and token.text in ("cup", "setminus"):
+            self.at += 1
+            if token.text == "setminus":
+                return Without(parts[0] if len(parts) == 1 else Union(tuple(parts)), self.part())
+            parts.append(self.part())
+        return parts[0] if len(parts) == 1 else Union(tuple(parts))
+
+    def part(self) -> Shape:
+        """What stands between `\\cup` signs."""
+        token, after = self.peek(), self.peek(1)
+        if token is not None and token.kind == "unit":
+            self.at += 1
+            return self._with_unit(self.sum(), "dollar")
+        if after is not None and after.kind == "unit" and self.sees("op", "-"):
+            self.at += 2
+            return self._with_unit(negated(self.sum()), "dollar")
+        spoken_first = token is not None and token.kind in ("run", "word")
+        if token is not None and spoken_first and after is not None and token.text.lower() in _HARMLESS:
+            return self._introduced(self.rest_of_link())
+        if token is not None and (token.kind == "word" or (token.kind == "run" and self._only_words())):
+            return self._words()
+        shape = self.sum_or_shape()
+        return self._with_unit(shape) if is_expression(shape) else shape  # type: ignore[arg-type]
+
+    def _only_words(self) -> bool:
+        """Whether a run of letters is prose: no single letters or signs beside it up to the end of the link."""
+        rest = self.rest_of_link()
+        return all(token.kind in ("run", "word") for token in rest) and (
+            len(rest) > 1 or len(rest[0].text) > 3 or rest[0].text.lower() in ("yes", "no", "odd")
+        )
+
+    def rest_of_link(self) -> list[Token]:
+        """The tokens up to the end of this link."""
+        found: list[Token] = []
+        depth = 0
+        for token in self.tokens[self.at :]:
+            depth += {"{": 1, "}": -1}.get(token.text, 0) if token.kind == "brace" else 0
+            if depth < 0:
+                break
+            if token.kind in _LINK_ENDS or (token.kind == "op" and token.text in ("&", "cup", "|")):
+                break
+            found.append(token)
+        return found
+
+    def _words(self) -> Shape:
+        rest = self.rest_of_link()
+        if any(token.kind not in ("word", "run", "letter", "number", "primes", "op", "brace") for token in rest):
+            return self._introduced(rest)
+        if rest[-1].kind == "number" and all(token.text.lower() in _HARMLESS for token in rest[:-1]):
+            return self._introduced(rest)
+        self.at += len(rest)
+        words = [token.text for token in rest]
+        if len(words) == 1 and len(words[0]) == 1:
+            return Words(words[0], letter=True)
+        return Words(spoken(words))
+
+    def _introduced(self, rest: list[Token]) -> Shape:
+        """A value after words that only introduce it: `the answer is 5`, `about 3.5`."""
+        while (token := self.peek()) is not None and token.kind in ("word", "run") and token.text.lower() in _HARMLESS:
+            self.at += 1
+        token = self.peek()
+        if token is None or token.kind in ("word", "run") or not rest:
+            raise UnreadableError("words and signs mixed")
+        shape = self.sum_or_shape()
+        return self._with_unit(shape) if is_expression(shape) else shape  # type: ignore[arg-type]
+
+    def _with_unit(self, value: Expr, unit: str = "") -> Shape:
+        """The value with the words behind it: a unit, a percent sign, or a scale such as million."""
+        negative = isinstance(value, Op) and value.name == "neg"
+        inner = value.args[0] if isinstance(value, Op) and negative else value
+        if isinstance(inner, Op) and inner.name in ("percent", "degree"):
+            percent = inner.name == "percent"
+            value, unit = inner.args[0], "" if percent else "degree"
+            value = negated(value) if negative else value
+            if percent:
+                return Measured(value, "", percent=True)
+        rest = self.rest_of_link()
+        if rest and rest[0].kind in ("word", "run") and rest[0].text.lower() in SCALES:
+            self.at += 1
+            value, rest = Op("mul", (value, Num(SCALES[rest[0].text.lower()]))), rest[1:]
+        if not rest:
+            return Measured(value, unit) if unit else value
+        if rest == [rest[0]] and (rest[0].kind, rest[0].text) in (("unit", "$"), ("postfix", "%")):
+            self.at += 1
+            return Measured(value, "dollar" if rest[0].kind == "unit" else "", percent=rest[0].kind != "unit")
+        allowed = ("word", "run", "letter", "number", "op", "brace", "postfix", "open", "primes")
+        if any(token.kind not in allowed for token in rest):
+            raise UnreadableError("words and signs mixed")
+        found = unit_of([token.text for token in rest if token.kind != "brace"])
+        if found is None:
+            raise UnreadableError("no unit")
+        self.at += len(rest)
+        if found == "percent":
+            return Measured(value, "", percent=True)
+        return Measured(value, unit + found)
+
+    # -- brackets
+
+    def bracketed(self) -> Shape:
+        """A bracket and what it holds: an expression in parentheses, a tuple, an interval or a set."""
+        opening = self.take()
+        with self.deeper():
+            if opening.text == "{" and (token := self.peek()) is not None and token.text in ("}",):
+                self.take()
+                return Group((), "{", "}")
+            self._skip_set_builder(opening)
+            inner = self.answer(")", "]", "}")
+            closing = self.take()
+        left, right = opening.text, closing.text
+        if left in ("lfloor", "lceil"):
+            raise UnreadableError("a list in a floor")
+        if isinstance(inner, Chain) and left == "{":
+            return inner
+        bare = isinstance(inner, Group) and not inner.left
+        if isinstance(inner, Group) and bare:
+            return Group(inner.items, left, right)
+        if left == "{" and right == "}":
+            return Group((inner,), "{", "}") if opening.kind == "open" else inner
+        return inner
+
+    def _skip_set_builder(self, opening: Token) -> None:
+        r"""`\{x \mid x > 3\}` says no more than `x > 3`."""
+        if opening.text != "{" or not self.sees("letter"):
+            return
+        for place in range(self.at + 1, min(self.at + 6, len(self.tokens))):
+            token = self.tokens[place]
+            if token.kind == "op" and token.text in ("|", ":"):
+                self.at = place + 1
+                return
+            if token.kind in ("sep", "close") or token.text in "<>=+-*/^":
+                return
+
+    def matrix(self) -> Shape:
+        """A matrix environment, or the determinant of one."""
+        begin = self.take()
+        if begin.text not in (*_MATRICES, *_DETERMINANTS):
+            raise UnreadableError(begin.text)
+        rows: list[list[Shape]] = [[]]
+        with self.deeper():
+            while (token := self.peek()) is not None and token.kind != "environment":
+                if token.kind == "sep" and token.text == "row":
+                    self.at += 1
+                    rows.append([])
+                elif token.kind == "op" and token.text == "&":
+                    self.at += 1
+                else:
+                    rows[-1].append(self.element())
+        self.take()
+        rows = [row for row in rows if row]
+        if not rows or any(len(row) != len(rows[0]) for row in rows):
+            raise UnreadableError("ragged matrix")
+        if begin.text in _DETERMINANTS:
+            flat = tuple(entry for row in rows for entry in row)
+            if len(rows) != len(rows[0]) or not all(map(is_expression, flat)):
+                raise UnreadableError("no determinant")
+            return Op("det", flat)  # type: ignore[arg-type]
+        return Matrix(tuple(map(tuple, rows)))
