@@ -2,7 +2,7 @@
 # A second run finds the stamps in .venv and starts at once; editing pyproject.toml installs again.
 #
 #   make test                            lint, types and all tests
-#   make demo                            train a tiny model and draw its learning curves
+#   make demo                            train a tiny model and report on it
 #   make PYTHON=python3.12 test          another Python (3.11 or newer)
 #   make TORCH="torch==2.11.*" demo      another torch
 #   make PYTEST_ARGS="-k verify" test    some of the tests
@@ -23,7 +23,7 @@ PYTEST_ARGS ?=
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core  ## Train a tiny model on built-in arithmetic and draw its learning curves
+demo: $(VENV)/.core  ## Train a tiny model on built-in arithmetic and write a page about it
 	$(BIN)/r1zero demo
 
 test: lint types $(VENV)/.dev  ## Lint, type check, and run all tests

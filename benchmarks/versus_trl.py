@@ -204,7 +204,7 @@ def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict
     from r1zero.metrics import Tally
     from r1zero.objectives.table import make_objective
     from r1zero.policy.load import load_policy
-    from r1zero.rewards import observe, rewards_of, trajectories_of
+    from r1zero.rewards import Truncation, observe, rewards_of, trajectories_of
     from r1zero.rollout import Prompt, collect
     from r1zero.sampling import SamplingParams
     from r1zero.sampling.torch_sampler import TorchSampler
@@ -238,11 +238,11 @@ def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict
                 rollouts, _, _ = collect(
                     batch, sampler, verifier, template, params, samples=work.samples, seed=work.seed, step=step
                 )
-            rewards, graded = rewards_of(rollouts, "reward_zero")
+            rewards, graded = rewards_of(rollouts, Truncation())
             advantages = objective.advantages(rewards, graded)
             observe(tally, rollouts, rewards, graded, (advantages == 0).all(dim=1))
             with meter.phase("learning"):
-                learner.learn(trajectories_of(rollouts, advantages), step, tally)
+                learner.learn(trajectories_of(rollouts, advantages, graded), step, tally)
             lengths = [completion.length for rollout in rollouts for completion in rollout.completions]
             meter.responses(lengths, rewards.flatten().tolist())
             meter.step_done()

@@ -15,6 +15,8 @@ from transformers import (
     MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
 from r1zero import config
@@ -24,7 +26,7 @@ from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy
-from r1zero.policy.tiny import character_tokenizer, tiny_model
+from r1zero.policy.tiny import character_tokenizer
 
 torch.set_num_threads(1)  # the models are so small that threads only wait for one another
 
@@ -47,11 +49,6 @@ def lively(model: PreTrainedModel, std: float = 0.25, seed: int = 0) -> PreTrain
     return model.eval()
 
 
-def qwen(seed: int = 0) -> PreTrainedModel:
-    """Qwen2 with tied embeddings, as `r1zero.policy.tiny` makes it."""
-    return lively(tiny_model(TOKENIZER, width=32, layers=2, heads=2), seed=seed)
-
-
 _SHAPE = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -64,6 +61,14 @@ _SHAPE = {
     "eos_token_id": EOS,
     "pad_token_id": 0,
 }
+
+
+def qwen(seed: int = 0) -> PreTrainedModel:
+    """Qwen2, whose attention has biases, with tied embeddings."""
+    shape = {name: value for name, value in _SHAPE.items() if name != "head_dim"}
+    shape |= {"intermediate_size": 128, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = Qwen2Config(**shape, max_position_embeddings=4096, tie_word_embeddings=True)
+    return lively(Qwen2ForCausalLM(config), seed=seed)
 
 
 def llama() -> PreTrainedModel:

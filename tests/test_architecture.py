@@ -21,6 +21,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "r1zero"
 LAYERS = (
     "errors",
     "hub",
+    "endpoint",
     "types",
     "config",
     "questions",

@@ -1,20 +1,23 @@
 """The exact audit: against every single batch that can be drawn, against the formulas, and against sampling."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import product, takewhile
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from r1zero.cli.objectives import share
 from r1zero.objectives import advantage
 from r1zero.objectives.audit import Audit, TooManyError, compare, expected_gradient, pushes
 from r1zero.objectives.dynamics import follow
-from r1zero.objectives.mdp import STOP, Mdp
+from r1zero.objectives.mdp import STOP, Mdp, ahead
 from r1zero.objectives.table import PEERS, PRESETS, TABLE, Objective
 
 TINY = Mdp(rounds=1, stride=1)  # ■, a■, b■, aa, ab, ba, bb
 FULL = Mdp()
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "objectives.md"
 
 
 def tiny_policy(seed: int = 0, questions: int = 2) -> Tensor:
@@ -226,12 +229,18 @@ def test_in_groups_of_two_dividing_by_the_deviation_biases_nothing() -> None:
 
 def test_off_policy_only_the_whole_products_of_ratios_would_be_exact() -> None:
     old = FULL.policy()
-    new = old + 0.5 * FULL.true_gradient(old) / FULL.true_gradient(old).norm()
-    audit = Audit(FULL, 4, new, old)
-    dr_grpo, capped = (audit.measure(PRESETS[name]).relative_bias for name in ("dr_grpo", "gspo"))
-    assert 1e-4 < dr_grpo < 0.2  # a token's ratio knows nothing of the ratios before it
-    assert capped > dr_grpo
-    # at the first step nothing is off-policy
+    near, far = ahead(FULL, old, 4, 0.05), ahead(FULL, old)
+    ratios = (FULL.logprobs(near) - FULL.logprobs(old)).exp()
+    assert 0.8 < ratios.min() < ratios.max() < 1.2  # nothing is clipped yet
+    audit = Audit(FULL, 4, near, old)
+    # a token's ratio knows nothing of the ratios before it; REINFORCE knows of none at all
+    dr_grpo, reinforce = (audit.measure(PRESETS[name]).relative_bias for name in ("dr_grpo", "reinforce"))
+    assert 1e-3 < dr_grpo < reinforce < 0.1
+    # further on, the few tokens at the clip's bounds are those that the true gradient is made of
+    audit = Audit(FULL, 4, far, old)
+    clipped, capped = (audit.measure(PRESETS[name]).relative_bias for name in ("dr_grpo", "cispo"))
+    assert clipped > 5 * capped
+    # where nothing is off-policy
     assert Audit(FULL, 4, old, old).measure(PRESETS["dr_grpo"]).relative_bias < 1e-12
 
 
@@ -254,6 +263,31 @@ def test_the_whole_table_is_audited_by_the_functions_that_train() -> None:
     assert row.advantages(torch.tensor([[1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)).tolist() == (
         advantage.standardised(torch.tensor([[1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)).tolist()
     )
+
+
+def test_the_worked_example_of_the_page() -> None:
+    # docs/objectives.md: one question; R right with 2 tokens, S wrong with 2, L wrong with 10; π = 1/2, 1/4, 1/4
+    pi, rewards = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([1.0, 0.0, 0.0])
+    lengths = torch.tensor([2.0, 2.0, 10.0])
+
+    def push(c: Tensor) -> Tensor:
+        """E[c·∇ log π] on the three logits."""
+        return pi * (c - (pi * c).sum())
+
+    advantages = rewards - (pi * rewards).sum()
+    torch.testing.assert_close(push(advantages), torch.tensor([1 / 4, -1 / 8, -1 / 8]))
+    torch.testing.assert_close(push(advantages / lengths), torch.tensor([1 / 10, -3 / 40, -1 / 40]))
+
+
+def test_the_table_of_the_page_is_what_the_audit_finds() -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("| objectives | bias, G = 2"))
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in takewhile(bool, lines[first + 2 :])]
+    printed = {name.strip("` "): row[1:3] for row in table for name in row[0].split(",")}
+    assert set(printed) == set(TABLE)
+    audits = [Audit(FULL, size, FULL.policy()) for size in (2, 4)]
+    for name, row in TABLE.items():
+        assert printed[name] == [share(audit.measure(row).relative_bias) for audit in audits], name
 
 
 # -- dynamics

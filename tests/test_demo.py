@@ -36,11 +36,11 @@ BOTH = ("dr_grpo", "grpo")
 
 
 def miniature(out: Path) -> tuple[Path, str]:
-    """The demo with little of everything; the picture, and what was printed."""
+    """The demo with little of everything; the page, and what was printed."""
     console = Console(file=io.StringIO(), width=200)
-    picture = run_demo(out, BOTH, 0, console, pretrain_steps=12, changes=SMALL)
+    page = run_demo(out, BOTH, 0, console, pretrain_steps=12, changes=SMALL)
     assert isinstance(console.file, io.StringIO)
-    return picture, console.file.getvalue()
+    return page, console.file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +81,13 @@ def test_the_picture_is_a_real_png(demo: Path) -> None:
 def test_a_finished_demo_is_kept(demo: Path) -> None:
     before = sums_of(demo)
     lines = (demo / "grpo" / "metrics.jsonl").read_bytes()
-    picture, said = miniature(demo)
+    page, said = miniature(demo)
     assert sums_of(demo) == before
     assert (demo / "grpo" / "metrics.jsonl").read_bytes() == lines
     assert "base model:" not in said
-    assert str(picture) in said
+    assert f"report: {page}\n" in said
+    assert page == demo / "report.html"
+    assert all(f"<b>{name}</b>" in page.read_text(encoding="utf-8") for name in BOTH)
 
 
 def test_an_interrupted_demo_continues(demo: Path, tmp_path: Path) -> None:
@@ -126,7 +128,8 @@ def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
     lines = console.file.getvalue().splitlines()
     assert lines[0].endswith(f"in {tmp_path}/[red]/base")
     assert lines[1].startswith(f"{tmp_path}/[red]/grpo: ")
-    assert lines[-1] == f"learning curves: {tmp_path}/[red]/curves.png"
+    assert lines[-2] == f"learning curves: {tmp_path}/[red]/curves.png"
+    assert lines[-1] == f"report: {tmp_path}/[red]/report.html"
 
 
 # ---- what the base model reads

@@ -88,7 +88,7 @@ def test_majority_by_hand() -> None:
 @pytest.mark.parametrize("n", [30, 83, 500])
 @pytest.mark.parametrize("p", [0.05, 0.2, 0.3, 0.5, 0.85])
 def test_95_percent_intervals_of_one_answer_each_cover_95_percent(n: int, p: float) -> None:
-    """Exactly, over all outcomes; averaged over p ± 0.02, since the binomial is so coarse that coverage jumps with p."""
+    """Exactly, over all outcomes; averaged over p ± 0.02, since coverage jumps with p for so coarse a binomial."""
     intervals = [clustered([1.0] * k + [0.0] * (n - k)) for k in range(n + 1)]
     coverage = []
     for near in np.linspace(p - 0.02, p + 0.02, 9):

@@ -8,7 +8,15 @@ import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 from torch import nn
-from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from helpers import EOS, TOKENIZER, VOCABULARY, gemma2, llama, mistral, policy_of, qwen
 from r1zero.errors import UserError
@@ -77,7 +85,7 @@ def test_weights_that_are_missing_are_never_made_up(tmp_path: Path) -> None:
 
 def test_an_eos_id_that_the_model_cannot_sample_is_none(tmp_path: Path) -> None:
     """Qwen2's tokenizer class makes up an EOS token of its own where its files name none."""
-    tiny_model(TOKENIZER, width=32, layers=1, heads=2).save_pretrained(tmp_path)
+    qwen().save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
         settings = json.loads((tmp_path / name).read_text())
@@ -250,3 +258,16 @@ def test_dropout_in_every_form() -> None:
     assert (attention.attention_dropout, attention.dropout) == (0.0, 0.0)
     assert (attention.activation_dropout, attention.layerdrop) == (0.0, 0.0)
     assert (attention.resid_dropout.p, model[2].p) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("make", ["qwen2", "llama"])
+def test_a_tokenizer_is_the_one_that_was_saved(tmp_path: Path, make: str) -> None:
+    """transformers takes Qwen2's tokenizer for every folder of that type: the spaces of this one's texts were lost."""
+    shape = {"vocab_size": len(TOKENIZER), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 2, "bos_token_id": None, "eos_token_id": 1}
+    model = Qwen2ForCausalLM(Qwen2Config(**shape)) if make == "qwen2" else LlamaForCausalLM(LlamaConfig(**shape))
+    model.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    text = "What is 7 + 5?\n 12"
+    assert load_policy(str(tmp_path), device="cpu").encode(text) == tuple(TOKENIZER.encode(text))
+    assert TOKENIZER.decode(TOKENIZER.encode(text)) == text

@@ -1,6 +1,5 @@
 """TRL's own loss beside our row of the same name: `GRPOTrainer._compute_loss` of 1.16, on the same log-probs."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers import TOKENIZER, qwen
 from r1zero.objectives.table import PEERS, Objective
-from tests.helpers import TOKENIZER, qwen
 
 trl = pytest.importorskip("trl", reason="TRL is not installed (pip install 'trl==1.16.*')")
 if not trl.__version__.startswith("1.16."):
@@ -55,8 +54,8 @@ def trainer_of(folder: Path, **options: Any) -> Any:
 
 
 @pytest.fixture(scope="module", params=ROWS)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Objective, Any]]:
-    yield (
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Objective, Any]:
+    return (
         replace(PEERS[request.param], constant=float(BUDGET)),
         trainer_of(tmp_path_factory.mktemp("trl"), **ROWS[request.param]),
     )

@@ -315,6 +315,7 @@ def test_the_same_pair_is_graded_once():
     assert {v.outcome for v in verdicts} == {Outcome.TIMEOUT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("poison", [2, 16])
 def test_poison_between_honest_answers(poison):
     hangs = [rf"\int_0^{{1}} \sin(x^{{x}}) \cos(\sin x) \log({k}+x^7) dx" for k in range(poison)]
@@ -328,6 +329,7 @@ def test_poison_between_honest_answers(poison):
     assert not any(v.right for v in verdicts[100 : 100 + poison])
 
 
+@pytest.mark.slow
 def test_the_callers_memory_stays_flat_and_a_pool_leaves_nothing_behind():
     def resident_mb() -> float:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -228,7 +228,8 @@ NUMBERS = (
     | st.integers().map("{:,}".format)
     | st.decimals(-999, 999).map("{:f}".format)
 )
-SOUP = st.lists(st.sampled_from([*"0123456789xyn+-*/^_(){}[],.:;=<>|!%$ ", r"\frac", r"\sqrt", r"\pm", r"\text{", r"\cup"]))
+PIECES = [*"0123456789xyn+-*/^_(){}[],.:;=<>|!%$ ", r"\frac", r"\sqrt", r"\pm", r"\text{", r"\cup"]
+SOUP = st.lists(st.sampled_from(PIECES))
 TEXT = st.text(st.characters(exclude_categories=()), max_size=30) | NUMBERS | SOUP.map("".join)
 
 
@@ -284,7 +285,7 @@ def test_expressions_by_hand():
     [
         (r"\int_0^1 9^{9^{9}} dx", "tower"),
         (r"\lim_{x \to 0} x^{100000}", "exponent"),
-        (r"\int_0^{100000} x dx", "count"),
+        (r"\int_0^{x} 100000 dx", "count"),
         (r"\int " + "(" * 30, "nested"),
         ("x" * 601, "long"),
     ],
@@ -294,7 +295,8 @@ def test_the_guard_refuses(text, why):
 
 
 def test_the_guard_lets_honest_answers_pass():
-    for text in (r"\int_0^1 e^{-x^{2}} dx", r"\sum_{k=1}^{\infty} \frac{1}{k^2}", r"\int_0^x \frac{\sin(t^3+t)}{1+e^{t}} dt"):
+    integral = r"\int_0^x \frac{\sin(t^3+t)}{1+e^{t}} dt"
+    for text in (r"\int_0^1 e^{-x^{2}} dx", r"\sum_{k=1}^{\infty} \frac{1}{k^2}", integral):
         assert refusal(text) is None
         assert not has_prose(text)
     assert has_prose(r"3 \text{ is wrong}")
@@ -308,7 +310,7 @@ def golds_of(name: str) -> list[list[str]]:
     if not path.exists():
         pytest.skip(f"no question set at {path}")
     found = []
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8").strip().split("\n"):
         answer = json.loads(line)["answer"]
         found.append([str(gold) for gold in (answer if isinstance(answer, list) else [answer])])
     return found
@@ -355,7 +357,8 @@ def faults(gold: str):
     """Wrong answers near a gold answer."""
     if re.fullmatch(r"-?\d+", gold):
         n = int(gold)
-        yield from (str(n + 1), str(n - 1), str(10 * n + (n == 0)), str(100 * n + (n == 0)), f"{n},7919", f"{n}!" if n > 2 else "99")
+        yield from (str(n + 1), str(n - 1), str(10 * n or 7), str(100 * n or 7), f"{n},7919")
+        yield f"{n}!" if n > 2 else "99"
         yield from (str(-n or 1), rf"{n} \text{{ or }} 7919", f"{n}+y", f"{n}.05", f"[{n},{n + 3}]")
         if abs(n) > 1:
             yield from (f"1/{n}", rf"\frac{{1}}{{{n}}}")
@@ -381,7 +384,7 @@ def test_graded_pairs():
     path = SHARED / "verifier" / "cases.jsonl"
     if not path.exists():
         pytest.skip(f"no graded pairs at {path}")
-    cases = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    cases = [json.loads(line) for line in path.read_text("utf-8").strip().split("\n")]
     items = []
     for case in cases:
         bare = case["kind"] == "answer"
@@ -389,8 +392,8 @@ def test_graded_pairs():
         items.append((rf"\boxed{{{case['prediction']}}}" if bare else case["prediction"], [case["gold"]], form))
     with Verifier(workers=1, timeout_s=20.0) as verifier:
         verdicts = verifier.verify(items)
-    found = [(case, verdict) for case, verdict in zip(cases, verdicts, strict=True) if verdict.right != case["expected"]]
+    missed = {case["id"] for case, v in zip(cases, verdicts, strict=True) if v.right != case["expected"]}
     # Of these, 81 is labelled by its prose although its box says otherwise, and 264 asks which of two numbers is meant.
-    assert {case["id"] for case, _ in found} <= {81, 264}
+    assert missed <= {81, 264}
     milliseconds = sorted(1e3 * verdict.seconds for verdict in verdicts)
-    print(f"\n{len(cases) - len(found)}/{len(cases)}; median {milliseconds[len(cases) // 2]:.2f} ms")
+    print(f"\n{len(cases) - len(missed)}/{len(cases)}; median {milliseconds[len(cases) // 2]:.2f} ms")

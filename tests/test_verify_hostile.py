@@ -2,14 +2,14 @@
 
 import asyncio
 import multiprocessing
-import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from hostile import GOLD, HOSTILE, PAIRS
 
-from r1zero.types import AnswerFormat, Outcome
+from hostile import GOLD, HOSTILE, PAIRS
+from r1zero.types import AnswerFormat
 from r1zero.verify import Verifier
 
 BOXED = AnswerFormat.BOXED
@@ -96,5 +96,4 @@ def test_no_exception_and_no_output(verifier, capfd):
     verifier.verify(ITEMS)
     out, err = capfd.readouterr()
     assert out == err == ""
-    assert not os.path.exists("HACKED")
-    assert verifier.counts[Outcome.RIGHT] >= 0
+    assert not Path("HACKED").exists()

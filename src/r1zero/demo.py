@@ -25,6 +25,7 @@ from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.pretrain import pretrain
 from r1zero.questions.arithmetic import Problem, arithmetic
 from r1zero.report.figures import training_curves
+from r1zero.report.page import write_report
 from r1zero.runs import Run, write_text, writing
 from r1zero.train import train
 from r1zero.view import RichView
@@ -126,7 +127,7 @@ def run_demo(
     pretrain_steps: int = PRETRAIN_STEPS,
     changes: Mapping[str, object] = NO_CHANGES,
 ) -> Path:
-    """Pretrain, train with each objective, draw; returns the picture. Parts that are already done are kept.
+    """Pretrain, train with each objective, report; returns the page. Parts that are already done are kept.
 
     `changes` are dotted overrides of the demo's recipe.
     """
@@ -146,4 +147,6 @@ def run_demo(
             runs[objective] = train(resolved, out / objective, resume=True, view=view)
     picture = training_curves(runs, out / "curves.png")
     console.print(f"learning curves: {escape(str(picture))}")
-    return picture
+    page = write_report([run.path for run in runs.values()], out / "report.html").page
+    console.print(f"report: {escape(str(page))}")
+    return page

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -275,7 +275,22 @@ def _observe(tally: Tally, key: str, values_N: Tensor) -> None:
     tally.add(key, values_N.double().sum().item(), values_N.numel())
 
 
-def learning_rate_factor(update: int, settings: config.Learner, total: int) -> float:
+@runtime_checkable
+class Schedule(Protocol):
+    """The settings of a learning-rate schedule."""
+
+    @property
+    def schedule(self) -> str:
+        """`constant`, `linear` or `cosine`."""
+        ...
+
+    @property
+    def warmup_steps(self) -> int:
+        """Optimiser steps of linear rise."""
+        ...
+
+
+def learning_rate_factor(update: int, settings: Schedule, total: int) -> float:
     """What the learning rate of the `update`-th optimiser step (from 0) is multiplied with.
 
     Rises linearly over `warmup_steps`, its last step at full rate; then stays, or falls to 0 at `total`.

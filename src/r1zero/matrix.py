@@ -18,7 +18,7 @@ from r1zero.evaluate.run import file_name
 from r1zero.evaluate.saved import IDENTITY
 from r1zero.evaluate.summary import average, average_error
 from r1zero.inputs import check_room, flag, load_benchmarks
-from r1zero.policy.load import Policy, load_policy
+from r1zero.policy.load import load_policy
 from r1zero.questions import QuestionSet
 from r1zero.runs import provenance, write_text, writing
 from r1zero.templates import Template
@@ -80,9 +80,9 @@ def evaluate_matrix(
                 check_room(policy, template, sets, protocol.params.max_new_tokens, "--max-new-tokens")
                 folder = conditions.out
                 if folder is not None and not single:
-                    folder = folder / f"{_slug(model)}--{_slug(template.name)}"
+                    folder = folder / f"{slug(model)}--{slug(template.name)}"
                 if folder is not None:
-                    _claim(folder, _identity(model, policy, template, sets, settings, conditions))
+                    claim(folder, identity(model, policy.size, template, sets, settings, conditions))
                 results = evaluate.evaluate(
                     sets,
                     sampler,
@@ -99,9 +99,9 @@ def evaluate_matrix(
     return cells
 
 
-def _identity(
+def identity(
     model: str,
-    policy: Policy,
+    parameters: int | None,
     template: Template,
     sets: Sequence[QuestionSet],
     settings: Evaluation,
@@ -112,7 +112,7 @@ def _identity(
     return {
         "model": model,
         "model_files": {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()},
-        "parameters": sum(p.numel() for p in policy.model.parameters()),
+        "parameters": parameters,
         "template": template.name,
         "template_hash": template.hash,
         "answer_format": str(template.answer_format),
@@ -124,7 +124,7 @@ def _identity(
     }
 
 
-def _claim(folder: Path, identity: dict[str, Any]) -> None:
+def claim(folder: Path, identity: dict[str, Any]) -> None:
     """Make the folder this evaluation's, or find that it is already. Raises UserError when it is another's."""
     path = folder / IDENTITY
     try:
@@ -206,10 +206,10 @@ def markdown(cells: Sequence[Cell]) -> str:
         "Per cent right with 95 % intervals over questions; averages ± one standard error.",
         "",
     ]
-    lines += [*_markdown_table(headings, rows), ""]
+    lines += [*markdown_table(headings, rows), ""]
     for cell in cells:
         lines += [f"## {cell.model}, template {cell.template}", ""]
-        lines += [*_markdown_table(*details(cell.results)), "", *(f"- {note}" for note in notes(cell.results)), ""]
+        lines += [*markdown_table(*details(cell.results)), "", *(f"- {note}" for note in notes(cell.results)), ""]
     return "\n".join(lines)
 
 
@@ -236,7 +236,7 @@ def notes(results: Sequence[evaluate.SetResult]) -> list[str]:
     coarse = [r for r in results if r.standard_error >= 0.02]
     return [
         f"{r.name}: the standard error over its {r.questions} questions is {100 * r.standard_error:.1f} points, so "
-        f"that differences below {200 * 2**0.5 * r.standard_error:.0f} points between two models may be chance; compare "
+        f"that differences below {200 * 2**0.5 * r.standard_error:.0f} points between models may be chance; compare "
         "on the same questions with `r1zero compare`."
         for r in coarse
     ]
@@ -246,7 +246,8 @@ def _tokens(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def _markdown_table(headings: list[str], rows: list[list[str]]) -> list[str]:
+def markdown_table(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """A table's lines in Markdown."""
     cells = [[text.replace("|", "\\|") for text in row] for row in [headings, *rows]]
     return [
         f"| {' | '.join(cells[0])} |",
@@ -255,5 +256,6 @@ def _markdown_table(headings: list[str], rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A model's or template's name as a folder's."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name.strip("/").split("/")[-1]) or "model"

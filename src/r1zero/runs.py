@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero import __version__
-from r1zero.config import Recipe, differences, make_recipe
+from r1zero.config import Recipe, Section, differences, make_recipe
 from r1zero.errors import UserError
 from r1zero.types import Rollout
 
@@ -53,7 +53,7 @@ class Run:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, recipe: Recipe, facts: Mapping[str, Any]) -> Run:
+    def create(cls, path: Path, recipe: Section, facts: Mapping[str, Any]) -> Run:
         """Begin a run in a directory that holds none.
 
         Raises:

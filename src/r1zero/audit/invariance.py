@@ -15,8 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-import torch.multiprocessing
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from r1zero.assemble import load_reference, make_learner, make_sampler, make_template, recipe_objective, recipe_policy
 from r1zero.audit.replay import take_gradient
@@ -161,7 +161,7 @@ def _spread(recipe: Recipe, trajectories: Sequence[Trajectory], ranks: int) -> l
         port = free.getsockname()[1]
         free.close()
         work = (ranks, port, recipe.model_dump_json(), list(trajectories), folder, torch.get_num_threads())
-        torch.multiprocessing.spawn(_rank, work, nprocs=ranks)
+        spawn(_rank, work, nprocs=ranks)
         return torch.load(Path(folder) / "gradient.pt")
 
 

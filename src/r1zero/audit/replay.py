@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from r1zero import checkpoints
 from r1zero.assemble import load_reference, make_learner, recipe_policy
 from r1zero.audit.saved import Step, read_step
+from r1zero.held import Held, token_scores
+from r1zero.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
@@ -108,9 +110,3 @@ def take_gradient(
 
 def _dot(one: Tensor, other: Tensor) -> float:
     return float(torch.dot(one.flatten().double(), other.flatten().double()))
-
-
-def pushes(step: Step, objectives: Sequence[Objective]) -> Iterator[tuple[str, list[float]]]:
-    """For each objective, w·Â of every response of the step."""
-    for objective in objectives:
-        yield objective.name, step.pushes(objective).tolist()

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from r1zero.errors import UserError
-from r1zero.objectives.meter import Bias, bias_meter
+from r1zero.objectives.meter import Bias, bias_meter, pushes
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.runs import Run
@@ -40,9 +40,7 @@ class Step:
 
     def pushes(self, objective: Objective) -> Float[Tensor, " N"]:
         """w_i·Â_i: what every token of a response is multiplied with."""
-        advantages_N = objective.advantages(self.rewards_PG, self.graded_PG, self.lengths_PG).flatten()
-        group_N = torch.arange(self.rewards_PG.shape[0]).repeat_interleave(self.rewards_PG.shape[1])
-        return advantages_N * objective.response_weights(self.lengths_PG.flatten(), advantages_N != 0, group_N)
+        return pushes(self.rewards_PG, self.graded_PG, self.lengths_PG, objective).flatten()
 
     def bias(self, objective: Objective) -> Bias:
         """The bias meter's reading, all responses of the batch in one optimiser step."""

@@ -14,6 +14,8 @@ from r1zero.cli import demo as demo
 from r1zero.cli import doctor as doctor
 from r1zero.cli import evaluate as evaluate
 from r1zero.cli import objectives as objectives
+from r1zero.cli import pretrain as pretrain
+from r1zero.cli import report as report
 from r1zero.cli import train as train
 from r1zero.cli import verify as verify
 from r1zero.cli.program import app

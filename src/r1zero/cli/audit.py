@@ -82,10 +82,13 @@ def audit(
 
 
 def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: bool) -> None:
+    import torch
+
     from r1zero.cli import audit_views as views
     from r1zero.objectives.audit import Audit
     from r1zero.objectives.mdp import Mdp, ahead
 
+    torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
     for size in exactly.group_sizes:
         if not 2 <= size <= 10:
             raise UserError(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,16 +16,18 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from r1zero.audit.invariance import Variation
-from r1zero.audit.replay import Replay
 from r1zero.cli.objectives import share, slope
 from r1zero.objectives.audit import Measure
 from r1zero.objectives.dynamics import follow
 from r1zero.objectives.example import example_batch
 from r1zero.objectives.mdp import Mdp
-from r1zero.objectives.meter import Bias
+from r1zero.objectives.meter import Bias, pushes
 from r1zero.objectives.table import TABLE, Objective
 from r1zero.report.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
+
+if TYPE_CHECKING:
+    from r1zero.audit.invariance import Variation
+    from r1zero.audit.replay import Replay
 
 Readings = Sequence[tuple[int, Objective, Bias]]
 
@@ -38,7 +40,8 @@ _DYNAMICS_GROUP = 4
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     """A bar on standard error, so that what is printed can be read by a program."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=total)
         yield lambda: bar.advance(task)
 
@@ -95,9 +98,8 @@ def exact_pictures(
     chosen = {row.name: row for row in rows}
     shown = [TABLE[name] for name in _SHOWN if name in chosen] or list(rows)[:6]
     rewards_PG, graded_PG, lengths_PG = example_batch()
-    pushes = {row.name: _pushes(row, rewards_PG, graded_PG, lengths_PG) for row in shown}
     files = weight_pictures(
-        pushes,
+        {row.name: pushes(rewards_PG, graded_PG, lengths_PG, row).flatten().tolist() for row in shown},
         lengths_PG.flatten().tolist(),
         (rewards_PG == 1).flatten().tolist(),
         out / "weights",
@@ -223,13 +225,6 @@ def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:
         verdict = "the gradient does not depend on them" if equal else "the gradient depends on how a step is computed"
         console.print(f"Largest relative difference {largest:.1e}: {verdict}.", highlight=False)
     return equal
-
-
-def _pushes(row: Objective, rewards_PG: Any, graded_PG: Any, lengths_PG: Any) -> list[float]:
-    """w·Â of every response of a batch."""
-    from r1zero.audit.saved import Step
-
-    return Step(0, rewards_PG, graded_PG, lengths_PG, ()).pushes(row).tolist()
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

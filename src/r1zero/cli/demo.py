@@ -9,7 +9,7 @@ from r1zero.cli.program import app
 
 @app.command
 def demo(*, out: Path = Path("runs/demo"), objectives: tuple[str, ...] = ("dr_grpo", "grpo"), seed: int = 0) -> None:
-    """Pretrain a tiny base model, train it with each objective on built-in arithmetic, and draw what happened.
+    """Pretrain a tiny base model, train it with each objective on built-in arithmetic, and write a page about it.
 
     Parameters
     ----------

@@ -34,6 +34,7 @@ def objectives(
     """
     from dataclasses import replace
 
+    import torch
     from rich.console import Console
     from rich.markup import escape
 
@@ -45,6 +46,7 @@ def objectives(
 
     if constant <= 0:
         raise UserError(f"--constant {constant:g} cannot divide a sum; give the token budget, say.")
+    torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
     batch, mdp = example_batch(), Mdp()
     audit = Audit(mdp, GROUP_SIZE, mdp.policy())
     rows = []
@@ -83,4 +85,6 @@ def slope(value: float | None) -> str:
 
 def share(value: float) -> str:
     """A relative bias for people."""
-    return "none" if value < 1e-9 else f"{100 * value:.2g} %"
+    if value < 1e-9:
+        return "none"
+    return f"{100 * value:.2g} %" if value < 0.995 else f"{100 * value:.0f} %"

@@ -5,7 +5,7 @@
 `recipe` holds the sections and settings, `load` reads and checks them, `sentences` says what is wrong.
 """
 
-from r1zero.config.load import checked, load_recipe, make_recipe
+from r1zero.config.load import checked, load_recipe, make_recipe, read_recipe, validated
 from r1zero.config.overrides import differences, parse_overrides
 from r1zero.config.recipe import (
     Benchmark,
@@ -20,6 +20,7 @@ from r1zero.config.recipe import (
     Recipe,
     Rollout,
     Sampling,
+    Section,
     Template,
     Train,
     Verifier,
@@ -38,6 +39,7 @@ __all__ = [
     "Recipe",
     "Rollout",
     "Sampling",
+    "Section",
     "Template",
     "Train",
     "Verifier",
@@ -46,4 +48,6 @@ __all__ = [
     "load_recipe",
     "make_recipe",
     "parse_overrides",
+    "read_recipe",
+    "validated",
 ]

@@ -18,7 +18,15 @@ from r1zero.errors import UserError
 SectionT = TypeVar("SectionT", bound=Section)
 
 
+RecipeT = TypeVar("RecipeT", bound=Section)
+
+
 def load_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """`read_recipe` for a training run."""
+    return read_recipe(path, Recipe, overrides)
+
+
+def read_recipe(path: Path, kind: type[RecipeT], overrides: Mapping[str, object] | None = None) -> RecipeT:
     """Read a recipe from a TOML file, or a run's recipe.json, and apply dotted overrides ({"train.seed": 1}).
 
     Raises:
@@ -37,18 +45,25 @@ def load_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Re
         raise UserError(f"The recipe {path} cannot be parsed: {error}.") from None
     if not isinstance(data, dict):
         raise UserError(f"The recipe {path} holds no sections; give the path of a TOML file or of a run.")
-    return make_recipe(data, overrides, where=str(path))
+    return validated(data, kind, overrides, where=str(path))
 
 
 def make_recipe(
     data: Mapping[str, Any], overrides: Mapping[str, object] | None = None, where: str = "the recipe"
 ) -> Recipe:
     """Check a recipe given as nested mappings, overrides applied. Raises UserError like `load_recipe`."""
+    return validated(data, Recipe, overrides, where)
+
+
+def validated(
+    data: Mapping[str, Any], kind: type[RecipeT], overrides: Mapping[str, object] | None, where: str
+) -> RecipeT:
+    """Nested mappings with overrides as a recipe of a kind. Raises UserError like `load_recipe`."""
     merged = merge(data, overrides or {})
     try:
-        return Recipe.model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
-        raise UserError(sentence(error, where)) from None
+        raise UserError(sentence(error, where, kind)) from None
 
 
 def checked(section: type[SectionT], data: Mapping[str, Any]) -> SectionT:

@@ -11,22 +11,22 @@ from pydantic import BaseModel, ValidationError
 from r1zero.config.recipe import Benchmark, Recipe
 
 
-def sentence(error: ValidationError, where: str) -> str:
-    """The first of pydantic's complaints as one sentence naming the setting and the remedy."""
+def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe) -> str:
+    """The first of pydantic's complaints about a recipe of type `root` as one sentence: the setting and the remedy."""
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     key = ".".join(loc)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(loc[:-1])
+        known = _known_keys(loc[:-1], root)
         close = difflib.get_close_matches(loc[-1], known, n=1)
         hint = f"did you mean {'.'.join([*loc[:-1], close[0]])!r}?" if close else f"known here: {', '.join(known)}."
         return f"{where} has an unknown setting {key!r}; {hint}"
     if wanted := _items_wanted(error):
         key = ".".join(loc[:-1]) if first["type"] == "missing" else key
         return f"{where}: {key} = {_shown(first['input'])} cannot be used; write a list of {wanted} values."
-    section = isinstance(Recipe.model_fields[key].annotation, type) if key in Recipe.model_fields else False
+    section = isinstance(root.model_fields[key].annotation, type) if key in root.model_fields else False
     if first["type"] == "missing" and section:
-        return f"{where} lacks the section [{key}]; add it with its settings {', '.join(_known_keys(loc))}."
+        return f"{where} lacks the section [{key}]; add it with its settings {', '.join(_known_keys(loc, root))}."
     if first["type"] == "missing":
         by_flag = "" if any(isinstance(part, int) for part in first["loc"]) else f", or give it as --{key} VALUE"
         return f"{where} lacks the setting {key!r}; add it{by_flag}."
@@ -59,8 +59,8 @@ def _in_toml(message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def _known_keys(loc: list[str]) -> list[str]:
-    section: Any = Recipe
+def _known_keys(loc: list[str], root: type[BaseModel]) -> list[str]:
+    section: Any = root
     for part in loc:
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
         if field is None:

@@ -137,7 +137,7 @@ class Mdp:
         return logits_PXV
 
 
-def ahead(mdp: Mdp, logits_PXV: Float[Tensor, "P X V"], steps: int = 4, size: float = 0.3) -> Float[Tensor, "P X V"]:
+def ahead(mdp: Mdp, logits_PXV: Float[Tensor, "P X V"], steps: int = 4, size: float = 0.1) -> Float[Tensor, "P X V"]:
     """A policy some optimiser steps further up ∇J: what an objective meets at the later updates of a rollout batch."""
     for _ in range(steps):
         gradient = mdp.true_gradient(logits_PXV)

@@ -56,20 +56,25 @@ def multipliers(
 ) -> Float[Tensor, "P G"]:
     """m_i in float64; NaN for responses that tell nothing: ungraded, of a dead group, or without a gradient."""
     rewards_PG = torch.where(graded_PG, rewards_PG, 0.0).double()
-    advantages_PG = objective.advantages(rewards_PG, graded_PG, lengths_PG)
-    group_PG = torch.arange(rewards_PG.shape[0], device=rewards_PG.device)[:, None].expand_as(lengths_PG)
-    weights_PG = objective.response_weights(
-        lengths_PG.flatten(), advantages_PG.flatten() != 0, group_PG.flatten()
-    ).double()
-    weights_PG = weights_PG.view_as(rewards_PG)
+    advantages_PG, weights_PG = _parts(rewards_PG, graded_PG, lengths_PG, objective)
     mean_P1 = rewards_PG.sum(dim=1, keepdim=True) / graded_PG.sum(dim=1, keepdim=True).clamp(min=1)
     deviation_PG = rewards_PG - mean_P1
     spread_P1 = reward_spread(rewards_PG, graded_PG)[:, None]
-    m_PG = weights_PG.expand_as(rewards_PG).clone()
-    if objective.advantage not in NO_BASELINE:
-        m_PG = m_PG * advantages_PG.abs() / deviation_PG.abs()
+    baseline = objective.advantage not in NO_BASELINE
+    m_PG = weights_PG * advantages_PG.abs() / deviation_PG.abs() if baseline else weights_PG
     tells_PG = graded_PG & (spread_P1 > 0) & (deviation_PG != 0) & (lengths_PG > 0) & (m_PG > 0) & m_PG.isfinite()
     return torch.where(tells_PG, m_PG, torch.nan)
+
+
+def pushes(
+    rewards_PG: Float[Tensor, "P G"],
+    graded_PG: Bool[Tensor, "P G"],
+    lengths_PG: Int[Tensor, "P G"],
+    objective: Objective,
+) -> Float[Tensor, "P G"]:
+    """w_i·Â_i: what the gradient of every token of a response is multiplied with, at ρ = 1."""
+    advantages_PG, weights_PG = _parts(rewards_PG.double(), graded_PG, lengths_PG, objective)
+    return weights_PG * advantages_PG
 
 
 def reward_spread(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, " P"]:
@@ -105,3 +110,13 @@ def fit(
         return Bias(None, None)
     slopes = iter(torch.linalg.lstsq(design, target_N[:, None]).solution[:, 0].tolist())
     return Bias(*(next(slopes) if column.norm() > 1e-9 else None for column in (length_N, spread_N)))
+
+
+def _parts(
+    rewards_PG: Tensor, graded_PG: Tensor, lengths_PG: Tensor, objective: Objective
+) -> tuple[Float[Tensor, "P G"], Float[Tensor, "P G"]]:
+    """(Â_PG, w_PG), the whole batch as one optimiser step."""
+    advantages_PG = objective.advantages(rewards_PG, graded_PG, lengths_PG)
+    group_PG = torch.arange(rewards_PG.shape[0], device=rewards_PG.device)[:, None].expand_as(lengths_PG)
+    weights_N = objective.response_weights(lengths_PG.flatten(), advantages_PG.flatten() != 0, group_PG.flatten())
+    return advantages_PG, weights_N.double().expand(rewards_PG.numel()).reshape(rewards_PG.shape)

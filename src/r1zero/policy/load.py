@@ -17,7 +17,9 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 from transformers.utils.import_utils import is_flash_attn_2_available
 
@@ -48,16 +50,26 @@ class Policy:
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
     @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
     def exact(self) -> bool:
         """Whether forward passes run in float32 throughout."""
         return self.autocast is nullcontext and self.model.dtype == torch.float32
 
     def encode(self, prompt: str) -> tuple[int, ...]:
         """Token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once."""
-        bos, bos_id = self.tokenizer.bos_token, self.tokenizer.bos_token_id
-        if not isinstance(bos, str) or not isinstance(bos_id, int) or self.tokenizer("").input_ids[:1] != [bos_id]:
-            return tuple(self.tokenizer.encode(prompt, add_special_tokens=False))
-        return (bos_id, *self.tokenizer.encode(prompt.removeprefix(bos), add_special_tokens=False))
+        return encode_prompt(self.tokenizer, prompt)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
+    """See `Policy.encode`."""
+    bos, bos_id = tokenizer.bos_token, tokenizer.bos_token_id
+    if not isinstance(bos, str) or not isinstance(bos_id, int) or tokenizer("").input_ids[:1] != [bos_id]:
+        return tuple(tokenizer.encode(prompt, add_special_tokens=False))
+    return (bos_id, *tokenizer.encode(prompt.removeprefix(bos), add_special_tokens=False))
 
 
 def load_policy(
@@ -79,7 +91,7 @@ def load_policy(
     check_attention(attention, where)
     with nullcontext("") if Path(path).exists() else reached_or_offline() as unreached:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            tokenizer = load_tokenizer(path, revision)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
             )
@@ -98,6 +110,18 @@ def load_policy(
     silence_dropout(model)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path), pick_autocast(autocast, where))
+
+
+def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder or Hub name, as its tokenizer.json describes it.
+
+    For some model types (Qwen2 among them) transformers' AutoTokenizer builds that type's own tokenizer around the
+    vocabulary even where the folder says that it holds another: spaces may vanish from every prompt.
+    """
+    stated = get_tokenizer_config(path, revision=revision).get("tokenizer_class")
+    if stated in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+        return PreTrainedTokenizerFast.from_pretrained(path, revision=revision)
+    return AutoTokenizer.from_pretrained(path, revision=revision)
 
 
 def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> UserError:

@@ -6,7 +6,7 @@ import string
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 _ALPHABET = "\n " + string.digits + string.ascii_letters + string.punctuation
 
@@ -24,9 +24,12 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
 
 def tiny_model(
     tokenizer: PreTrainedTokenizerFast, *, width: int = 128, layers: int = 3, heads: int = 4, seed: int = 0
-) -> Qwen2ForCausalLM:
-    """A Qwen2 decoder of `layers` × `width` with random weights (a pure function of `seed`), embeddings tied."""
-    config = Qwen2Config(
+) -> LlamaForCausalLM:
+    """A Llama decoder of `layers` × `width` with random weights (a pure function of `seed`), embeddings tied.
+
+    Not Qwen2: for folders of that type transformers takes Qwen2's own tokenizer, whatever tokenizer.json says.
+    """
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=4 * width,
@@ -41,4 +44,4 @@ def tiny_model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen2ForCausalLM(config)
+        return LlamaForCausalLM(config)

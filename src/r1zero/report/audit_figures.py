@@ -11,6 +11,7 @@ mpl.use("Agg")  # figures go to files; no display is needed
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 RIGHT, WRONG = "C0", "C3"
 
@@ -36,12 +37,18 @@ def weight_pictures(
             x, y = zip(*points, strict=True) if points else ((), ())
             axis.scatter(x, y, s=7, color=color, alpha=0.5, linewidths=0, label=label)
         axis.axhline(0, color="black", linewidth=0.6)
-        axis.set_xscale("log")
+        if any(any(values) for values in pushes.values()):  # a scale of logarithms needs a number
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(ScalarFormatter())
+            axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_title(name, fontsize=9)
+        axis.tick_params(axis="x", labelsize=8)
         _plain(axis)
     for axis in axes[:, 0]:
         axis.set_ylabel("weight of a token")
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(pushes) - columns) : len(pushes)]:
+        axis.tick_params(labelbottom=True)
         axis.set_xlabel("length of its response")
     axes.flat[0].legend(frameon=False, fontsize=8, markerscale=2)
     figure.suptitle(title, fontsize=10)
@@ -102,10 +109,12 @@ def meter_picture(series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]
     for axis, (kind, lines) in zip(axes.flat, series.items(), strict=True):
         for color, (name, points) in enumerate(lines.items()):
             x, y = zip(*points, strict=True) if points else ((), ())
-            axis.plot(x, y, color=f"C{color % 10}", label=name, linewidth=1.5)
+            style = ("-", "--", ":", "-.")[color % 4]  # equal lines lie on one another
+            axis.plot(x, y, color=f"C{color % 10}", linestyle=style, label=name, linewidth=1.8)
         axis.axhline(0, color="black", linewidth=0.6)
         axis.set_title(kind, fontsize=10)
         axis.set_xlabel("step")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         _plain(axis)
     axes.flat[0].legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)

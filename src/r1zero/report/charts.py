@@ -28,6 +28,8 @@ class Chart:
     """The y axis reaches down to this at least; None leaves it to the data."""
     ceiling: float | None = None
     references: tuple[tuple[float, str], ...] = ()
+    span: tuple[float, float] | None = None
+    """The least that the x axis shows."""
     path: bool = False
     """The points are a path in a plane, not a function of x."""
 
@@ -53,6 +55,8 @@ _LEARNING = (
     ("rollout/reward", "Reward", True),
     ("rollout/pass_at_1", "pass@1", True),
     ("rollout/pass_at_g", "pass@G", True),
+    ("rollout/dead_groups", "Dead groups", True),
+    ("learn/entropy", "Entropy", False),
 )
 _LENGTHS = (
     ("rollout/length", "Length of all responses", False),
@@ -62,8 +66,6 @@ _LENGTHS = (
     ("rollout/truncated", "Truncated share", True),
 )
 _HEALTH = (
-    ("rollout/dead_groups", "Dead groups", True),
-    ("learn/entropy", "Entropy", False),
     ("learn/grad_norm", "Gradient norm", False),
     ("speed/tokens_per_second", "Speed", False),
 )
@@ -87,12 +89,14 @@ _REFERENCES = {
 
 
 def learning(groups: Sequence[Group]) -> list[Chart]:
-    """Reward, pass@1 and pass@G."""
-    return _panels(groups, _LEARNING)
+    """Reward and accuracies, pass@1 and pass@G, dead groups and entropy."""
+    panels = _panels(groups, _LEARNING)
+    rewards = [panel for panel in panels if panel.key == slug("rollout/reward")]
+    return [*rewards, *_evaluations(groups), *(panel for panel in panels if panel not in rewards)]
 
 
-def evaluations(groups: Sequence[Group]) -> list[Chart]:
-    """Accuracy of each question set, and their average where there are several."""
+def _evaluations(groups: Sequence[Group]) -> list[Chart]:
+    """Accuracy on each question set."""
     pattern = re.compile(r"eval/(.+)/accuracy")
     names = {
         match[1]
@@ -114,8 +118,9 @@ def evaluations(groups: Sequence[Group]) -> list[Chart]:
 
 
 def lengths(groups: Sequence[Group]) -> list[Chart]:
-    """Mean lengths, all and by class, and the truncated share."""
-    return _panels(groups, _LENGTHS)
+    """Mean lengths, all and by class, the truncated share, and what reward costs in tokens."""
+    path = _reward_against_length(groups)
+    return _panels(groups, _LENGTHS) + ([path] if path else [])
 
 
 def health(groups: Sequence[Group]) -> list[Chart]:
@@ -143,7 +148,7 @@ def missing(groups: Sequence[Group]) -> list[str]:
     return [title for key, title, _ in panels if slug(key) not in drawn]
 
 
-def reward_against_length(groups: Sequence[Group]) -> Chart | None:
+def _reward_against_length(groups: Sequence[Group]) -> Chart | None:
     """The path of training in the plane of mean length and reward (the paper's Fig. 1, right)."""
     series = []
     for index, group in enumerate(groups):
@@ -157,8 +162,8 @@ def reward_against_length(groups: Sequence[Group]) -> Chart | None:
             series.append(Series(group.title, f"s{index}", xs, ys, steps=steps))
     if not series:
         return None
-    about = "Token efficiency: each run's way from its first step (open mark) to its last (full mark). Up is better; to "
-    about += "the right costs tokens."
+    about = "Token efficiency: each run's way from its first step (open mark) to its last (full mark). "
+    about += "Up is better; to the right costs tokens."
     return Chart("reward-length", "Reward against length", "reward", tuple(series), about, x_label="tokens", path=True)
 
 
@@ -202,6 +207,8 @@ def _bins(steps: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, str, bool]]) -> list[Chart]:
+    steps = [step for group in groups for run in group.runs for step in run.metrics]
+    span = (float(min(steps)), float(max(steps))) if steps else None
     charts = []
     for key, title, percent in panels:
         series = _all(groups, lambda group, index, key=key: curve(group, index, key))
@@ -220,6 +227,7 @@ def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, str, bool]]) ->
                 percent=percent,
                 floor=None if key not in _OWN_PANEL else 0.0,
                 ceiling=0.05 if percent else None,
+                span=span,
                 references=_REFERENCES.get(key, ()),
             )
         )

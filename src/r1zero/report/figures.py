@@ -28,8 +28,12 @@ CLASS_COLORS = {"correct": "#0f766e", "incorrect": "#c2410c", "truncated": "#7c3
 _HATCHES = {"correct": "", "incorrect": "", "truncated": "////", "ungraded": "...."}
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "o", "x")
-_FOUR = (("rollout/reward", "Training reward"), ("rollout/length_correct", "Length of right answers"),
-         ("rollout/length_incorrect", "Length of wrong answers"), ("rollout/truncated", "Truncated responses"))  # fmt: skip
+_FOUR = (
+    ("rollout/reward", "Training reward"),
+    ("rollout/length_correct", "Length of right answers"),
+    ("rollout/length_incorrect", "Length of wrong answers"),
+    ("rollout/truncated", "Truncated responses"),
+)
 
 
 def training_curves(runs: Mapping[str, Run], out: Path) -> Path:
@@ -59,12 +63,10 @@ def training_curves(runs: Mapping[str, Run], out: Path) -> Path:
 
 
 def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
-    """Every figure of a report, as NAME.png and NAME.svg in `folder`; those that nothing was logged for are left out."""
-    path = charts.reward_against_length(groups)
+    """Every figure of a report that something was logged for, as NAME.png and NAME.svg in `folder`."""
     rows = {
-        "learning": [*charts.learning(groups), *charts.evaluations(groups)],
+        "learning": charts.learning(groups),
         "lengths": charts.lengths(groups),
-        "reward-against-length": [path] if path else [],
         "bias": charts.bias(groups),
         "health": charts.health(groups),
     }
@@ -79,7 +81,7 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
 
 
 def _row(panels: Sequence[Chart]) -> Figure:
-    columns = min(4, len(panels))
+    columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(3.5 * columns, 2.7 * rows + 0.3), layout="constrained", squeeze=False
@@ -87,7 +89,7 @@ def _row(panels: Sequence[Chart]) -> Figure:
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, chart in zip(axes.flat, panels, strict=False):
-        axis.set_title(chart.title, fontsize=10, loc="left", fontweight="semibold")
+        axis.set_title(chart.title, fontsize=10, loc="left", fontweight="bold")
         _curves(axis, chart)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     if len(labels) > 1:
@@ -125,17 +127,18 @@ def _lengths(groups: Sequence[Lengths]) -> Figure:
         len(groups), 3, figsize=(11, 2.9 * len(groups)), layout="constrained", squeeze=False
     )  # fmt: skip
     for (share, length, change), each in zip(axes, groups, strict=True):
-        stack = share.stackplot(each.steps, [each.shares[name] for name in CLASSES], labels=CLASSES,
-                                colors=[CLASS_COLORS[name] for name in CLASSES], alpha=0.75)  # fmt: skip
-        for patch, name in zip(stack, CLASSES, strict=True):
+        present = [name for name in CLASSES if any(each.shares[name])]
+        stack = share.stackplot(each.steps, [each.shares[name] for name in present], labels=present,
+                                colors=[CLASS_COLORS[name] for name in present], alpha=0.75)  # fmt: skip
+        for patch, name in zip(stack, present, strict=True):
             patch.set_hatch(_HATCHES[name])
         share.set_ylim(0, 1)
         share.yaxis.set_major_formatter(PercentFormatter(1.0))
-        share.set_title(f"{each.label}: shares", fontsize=10, loc="left", fontweight="semibold")
+        share.set_title(f"{each.label}: shares", fontsize=10, loc="left", fontweight="bold")
         share.legend(frameon=False, fontsize=7)
-        length.set_title("Length by class", fontsize=10, loc="left", fontweight="semibold")
+        length.set_title("Length by class", fontsize=10, loc="left", fontweight="bold")
         _curves(length, each.by_class)
-        change.set_title("Why the mean length changed", fontsize=10, loc="left", fontweight="semibold")
+        change.set_title("Why the mean length changed", fontsize=10, loc="left", fontweight="bold")
         _waterfall(change, each)
         for axis in (share, length):
             axis.set_xlabel("step", fontsize=8)
@@ -182,6 +185,8 @@ def _plain(axis: Axes) -> None:
 
 def _save(figure: Figure, name: Path) -> list[Path]:
     name.parent.mkdir(parents=True, exist_ok=True)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not for each file
     paths = [name.with_suffix(suffix) for suffix in (".png", ".svg")]
     for path in paths:
         figure.savefig(path, dpi=160)

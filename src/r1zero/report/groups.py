@@ -85,7 +85,8 @@ def evaluation_curve(group: Group, index: int, name: str) -> Series | None:
     series = _series(group, index, logged, 1)
     if series is None or len(group.runs) > 1:
         return series
-    rows = [group.runs[0].evaluations[int(step)] for step in series.x]
+    run = next(iter(group.runs))
+    rows = [run.evaluations[int(step)] for step in series.x]
     low = tuple(row.get(f"{key}_low", y) for row, y in zip(rows, series.y, strict=True))
     high = tuple(row.get(f"{key}_high", y) for row, y in zip(rows, series.y, strict=True))
     return Series(series.label, series.style, series.x, series.y, series.raw, low, high)
@@ -97,11 +98,11 @@ def window_of(points: int) -> int:
 
 
 def smooth(values: Sequence[float], window: int = 9) -> list[float]:
-    """Centred moving mean; the window shrinks at the ends, on both sides alike."""
+    """Centred moving mean. At the beginning, where curves are steep, it narrows on both sides; at the end, where one
+    step's noise would be taken for the outcome, on one only.
+    """
     half = window // 2
-    last = len(values) - 1
-    reach = [min(half, i, last - i) for i in range(len(values))]
-    spans = [values[i - r : i + r + 1] for i, r in enumerate(reach)]
+    spans = [values[max(0, i - half) : i + min(i, half) + 1] for i in range(len(values))]
     return [sum(span) / len(span) for span in spans]
 
 
@@ -115,8 +116,8 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 def differing(runs: Iterable[RunData]) -> list[str]:
     """The settings in which runs differ, those aside that make no other experiment."""
-    recipes = [run.recipe for run in runs]
-    keys = dict.fromkeys(key for recipe in recipes for key in recipe if not key.startswith(_NO_OTHER_RUN))
+    recipes = [_settings(run) for run in runs]
+    keys = dict.fromkeys(key for recipe in recipes for key in recipe)
     return [key for key in keys if len({_text(recipe.get(key)) for recipe in recipes}) > 1]
 
 
@@ -146,8 +147,12 @@ def _experiment(run: RunData) -> str:
     """Equal for runs that are the same experiment. A run without a recipe is like no other."""
     if not run.recipe:
         return str(run.path.resolve())
-    settings = {key: value for key, value in run.recipe.items() if not key.startswith(_NO_OTHER_RUN)}
-    return _text([settings, [run.facts.get(name) for name in _SAME_FACTS]])
+    return _text([_settings(run), [run.facts.get(name) for name in _SAME_FACTS]])
+
+
+def _settings(run: RunData) -> dict[str, object]:
+    """What makes the experiment. A setting of None is one that an older recipe does not know."""
+    return {k: v for k, v in run.recipe.items() if v is not None and not k.startswith(_NO_OTHER_RUN)}
 
 
 def _labels(firsts: Sequence[RunData]) -> list[str]:

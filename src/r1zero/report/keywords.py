@@ -1,4 +1,4 @@
-"""Words of self-reflection in a response: the paper's list, matched in lower case wherever they stand (PAPER.md 2.8)."""
+"""Words of self-reflection in a response: the paper's list (§2.3), matched in lower case wherever they stand."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def class_of(outcome: str, stop: str) -> str:
 
 def class_sums(responses: Iterable[tuple[str, str, int]]) -> ClassSums:
     """(outcome, stop, length) of responses, added up by class."""
-    sums = dict.fromkeys(CLASSES, (0, 0))
+    sums: dict[str, tuple[int, int]] = dict.fromkeys(CLASSES, (0, 0))
     for outcome, stop, length in responses:
         name = class_of(outcome, stop)
         count, tokens = sums[name]
@@ -40,7 +40,7 @@ def class_sums(responses: Iterable[tuple[str, str, int]]) -> ClassSums:
 
 
 def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
-    """Step → class sums, of every rollout file in `folder` that can be read; `problems` gets one sentence on the rest."""
+    """Step → class sums of every rollout file that can be read; `problems` gets one sentence on the others."""
     found: dict[int, ClassSums] = {}
     torn: list[str] = []
     for path, step in sorted((path, step) for path in folder.glob("*.parquet") if (step := step_of(path)) is not None):
@@ -66,7 +66,7 @@ def step_of(path: Path) -> int | None:
 
 def pooled(sums: Iterable[ClassSums]) -> ClassSums:
     """Several steps' sums as one."""
-    total = dict.fromkeys(CLASSES, (0, 0))
+    total: dict[str, tuple[int, int]] = dict.fromkeys(CLASSES, (0, 0))
     for one in sums:
         total = {name: (total[name][0] + one[name][0], total[name][1] + one[name][1]) for name in CLASSES}
     return total
@@ -125,6 +125,6 @@ def decompose(before: ClassSums, after: ClassSums) -> Change | None:
 
 
 def windows(steps: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The first and the last tenth of the steps, at least one each: what "start" and "end" mean in a report."""
-    size = max(1, round(len(steps) / 10))
+    """The first and the last twentieth of the steps, at least one each: what "start" and "end" mean in a report."""
+    size = max(1, round(len(steps) / 20))
     return tuple(steps[:size]), tuple(steps[-size:])

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -32,6 +32,13 @@ from r1zero.verify.rules import explained
 
 _ASSETS = "assets"
 _SCRIPTS = ("theme.js", "charts.js", "responses.js")
+_BIAS = (
+    "An unbiased objective moves every response by the same multiple of r − mean(r). The meter asks how that multiple "
+    "goes with the length of the response, and with the spread of its question's rewards.",
+    "0: not at all. Length −1: a token weighs 1/|o|, so a wrong answer is punished the less the longer it is, and "
+    "wrong answers tend to grow. Difficulty −1: advantages are divided by the standard deviation, which favours "
+    "questions that are nearly always or nearly never answered right.",
+)
 _SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
@@ -48,10 +55,12 @@ class Written:
 class Section:
     """A row of panels."""
 
+    key: str
     title: str
     lead: str
     charts: Sequence[Chart]
-    key: str = field(default="")
+    text: Sequence[str] = ()
+    """How to read them, by paragraph."""
 
 
 def write_report(paths: Sequence[Path], out: Path | None = None) -> Written:
@@ -115,11 +124,11 @@ def render(groups: Sequence[Group], name: str = "report") -> str:
         lengths=lengths,
         unlogged=charts.missing(groups),
         recipes=summary.recipes(groups),
-        embedded=[(run, embedded[run.path]) for run in runs],
+        embedded=_said(runs, embedded),
         responses=sum(each.shown for each in embedded.values()),
         keywords=KEYWORDS,
         classes=CLASSES,
-        figures=f"{name}-figures/",
+        figures=f"{name}-figures/" if drawn else "",
         smoothing=_smoothing(groups),
         several=any(len(group.runs) > 1 for group in groups),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -157,6 +166,14 @@ def script_json(data: object) -> Markup:
     return Markup(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_SAFE))
 
 
+def _said(runs: Sequence[RunData], embedded: Mapping[Path, Embedded]) -> list[tuple[str, str]]:
+    """What is embedded of each run; runs of which the same is true together."""
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        names.setdefault(embedded[run.path].sentence, []).append(run.name)
+    return [(", ".join(who) + (" (each)" if len(who) > 1 else ""), sentence) for sentence, who in names.items()]
+
+
 def _policy(script: str, style: str) -> str:
     """A content security policy: nothing is loaded, and no script runs but the page's own."""
     sums = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
@@ -164,20 +181,16 @@ def _policy(script: str, style: str) -> str:
 
 
 def _sections(groups: Sequence[Group]) -> list[Section]:
-    path = charts.reward_against_length(groups)
-    return [
-        each
-        for each in (
-            Section("Learning", "Does it get better?", [*charts.learning(groups), *charts.evaluations(groups)], "learning"),
-            Section("Lengths", "Which responses grow?", charts.lengths(groups), "lengths"),
-            Section("Reward against length", "What does the reward cost in tokens?", [path] if path else [], "efficiency"),
-            Section("Bias meter", "Does the objective weigh responses by their length, or questions by their difficulty?",
-                    charts.bias(groups), "bias"),
-            Section("Health", "Is training in order?", charts.health(groups), "health"),
-            Section("Other logged numbers", "", charts.others(groups), "others"),
-        )
-        if each.charts
-    ]  # fmt: skip
+    every = (
+        Section("learning", "Learning", "Does it get better?", charts.learning(groups)),
+        Section("lengths", "Lengths", "Which responses grow, and what does the reward cost in tokens?",
+                charts.lengths(groups)),
+        Section("bias", "Bias meter", "Does the objective weigh responses by length, or questions by difficulty?",
+                charts.bias(groups), _BIAS),
+        Section("health", "Health", "Is training in order?", charts.health(groups)),
+        Section("others", "Other logged numbers", "", charts.others(groups)),
+    )  # fmt: skip
+    return [section for section in every if section.charts]
 
 
 def _card(group: Group, index: int, problems: Mapping[Path, list[str]]) -> dict[str, Any]:
@@ -215,7 +228,8 @@ def _in_short(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
             parts.append(f"truncated {cell['Truncated'].start} → {cell['Truncated'].end}")
         done = max(run.done for run in group.runs)
         seconds = sum(row.get("time/step", 0.0) for run in group.runs for row in run.metrics.values())
-        pace = f"{plural(done, 'step')}, {duration(seconds)}" if done else "no step logged yet"
+        pace = plural(done, "step") + (" each" if len(group.runs) > 1 else "")
+        pace = f"{pace}, {duration(seconds)}" if done else "no step logged yet"
         said.append((f"s{i}", group.title, "; ".join([pace, *parts])))
     return said
 

@@ -199,7 +199,7 @@ def _finite(value: object, digits: int) -> float | None:
 
 
 def _dressed(number: str) -> str:
-    """A pattern of the ways to write a plain number: with thousands separators, as a TeX fraction, with a long minus."""
+    """A pattern of the ways to write a plain number: thousands separators, TeX fractions, a long minus."""
     sign = "[-\u2212]" if number.startswith("-") else ""
     separated = [r"(?:,|\{,\}|,\\!)?".join(map(re.escape, part)) for part in number.lstrip("-").split("/")]
     if len(separated) == 1:

@@ -9,7 +9,7 @@ from typing import Any
 from r1zero.report.groups import Group, differing, mean_and_deviation
 from r1zero.report.lengths import CLASSES, mean_length, mean_lengths, pooled, shares, windows
 from r1zero.report.load import RunData
-from r1zero.report.words import duration, number, percent, plural
+from r1zero.report.words import duration, number, plural, rate, score
 
 UNKNOWN = "not recorded"
 
@@ -75,13 +75,13 @@ def formula(group: Group) -> tuple[list[str], str]:
 def headline(groups: Sequence[Group]) -> list[HeadlineRow]:
     """The numbers to look at first. Rows that no group has are left out."""
     rows = [
-        _row(groups, "Reward", "rollout/reward", number),
-        _row(groups, "pass@1", "rollout/pass_at_1", percent),
-        _row(groups, "pass@G", "rollout/pass_at_g", percent),
+        _row(groups, "Reward", "rollout/reward", score),
+        _row(groups, "pass@1", "rollout/pass_at_1", rate),
+        _row(groups, "pass@G", "rollout/pass_at_g", rate),
         *_accuracies(groups),
         *_lengths(groups),
-        _row(groups, "Dead groups", "rollout/dead_groups", percent),
-        _row(groups, "Entropy, nats", "learn/entropy", number),
+        _row(groups, "Dead groups", "rollout/dead_groups", rate),
+        _row(groups, "Entropy, nats", "learn/entropy", score),
         HeadlineRow("Length bias, mean", tuple(_whole(group, "bias/length") for group in groups)),
         HeadlineRow("Difficulty bias, mean", tuple(_whole(group, "bias/difficulty") for group in groups)),
         HeadlineRow("Tokens sampled", tuple(_sum(group, "rollout/tokens", number) for group in groups)),
@@ -131,7 +131,7 @@ def _row(groups: Sequence[Group], title: str, key: str, tell: Callable[[float | 
 
 
 def _ends(group: Group, key: str, tell: Callable[[float | None], str]) -> Cell:
-    """Mean over the first and the last tenth of the steps; of several seeds their mean and its deviation."""
+    """Mean over the first and the last twentieth of the steps; of several seeds their mean and its deviation."""
     ends = [_window_means({s: row[key] for s, row in run.metrics.items() if key in row}) for run in group.runs]
     known = [pair for pair in ends if pair is not None]
     return _cell([start for start, _ in known], [end for _, end in known], tell)
@@ -169,10 +169,10 @@ def _accuracies(groups: Sequence[Group]) -> list[HeadlineRow]:
 def _accuracy(group: Group, key: str) -> Cell:
     rows = [[row for row in run.evaluations.values() if key in row] for run in group.runs]
     rows = [each for each in rows if each]
-    cell = _cell([each[0][key] for each in rows], [each[-1][key] for each in rows], percent)
+    cell = _cell([each[0][key] for each in rows], [each[-1][key] for each in rows], rate)
     last = rows[0][-1] if len(rows) == 1 else {}
     if f"{key}_low" in last and f"{key}_high" in last:
-        interval = f"{percent(last[f'{key}_low'])} to {percent(last[f'{key}_high'])}"
+        interval = f"{rate(last[f'{key}_low'])} to {rate(last[f'{key}_high'])}"
         cell = Cell(cell.end, cell.start, interval)
     return cell
 
@@ -183,7 +183,7 @@ def _lengths(groups: Sequence[Group]) -> list[HeadlineRow]:
         return [
             _row(groups, "Mean length", "rollout/length", number),
             *(_row(groups, f"Length, {name}", f"rollout/length_{name}", number) for name in CLASSES[:3]),
-            _row(groups, "Truncated", "rollout/truncated", percent),
+            _row(groups, "Truncated", "rollout/truncated", rate),
         ]
     pools = []
     for group in groups:
@@ -197,13 +197,14 @@ def _lengths(groups: Sequence[Group]) -> list[HeadlineRow]:
         )
         for name in CLASSES[:3]
     ]
-    cut = tuple(Cell(percent(shares(end)["truncated"]), percent(shares(start)["truncated"])) for start, end in pools)
+    cut = tuple(Cell(rate(shares(end)["truncated"]), rate(shares(start)["truncated"])) for start, end in pools)
     return [HeadlineRow("Mean length", means), *by_class, HeadlineRow("Truncated", cut)]
 
 
 def _whole(group: Group, key: str) -> Cell:
     runs = [[row[key] for row in run.metrics.values() if key in row] for run in group.runs]
-    return _cell([], [mean_and_deviation(values)[0] for values in runs if values], lambda v: number(round(v or 0, 3)))
+    means = [round(mean_and_deviation(values)[0], 3) + 0.0 for values in runs if values]  # + 0.0: there is no −0
+    return _cell([], means, score)
 
 
 def _sum(group: Group, key: str, tell: Callable[[float], str]) -> Cell:

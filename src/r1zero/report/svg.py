@@ -18,7 +18,7 @@ from r1zero.report.lengths import CLASSES
 from r1zero.report.words import number, percent, signed
 
 WIDTH, HEIGHT = 360, 220
-LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 44, 14, 20, 32
 MARKS = ("circle", "square", "triangle", "diamond", "ring", "cross")
 
 
@@ -53,7 +53,8 @@ def line_chart(chart: Chart) -> Markup:
             parts.append(_path([*there, *back[::-1]], f"band {series.style}", close=True))
     for series in chart.series:
         if series.raw and series.raw != series.y:
-            parts.append(_path([(x(a), y(b)) for a, b in zip(series.x, series.raw, strict=True)], f"raw {series.style}"))
+            behind = [(x(a), y(b)) for a, b in zip(series.x, series.raw, strict=True)]
+            parts.append(_path(behind, f"raw {series.style}"))
     for series in chart.series:
         points = [(x(a), y(b)) for a, b in zip(series.x, series.y, strict=True)]
         parts.append(_path(points, f"curve {series.style}"))
@@ -72,6 +73,7 @@ def area_chart(lengths: Lengths) -> Markup:
     y = _axis(0.0, 1.0, HEIGHT - BOTTOM, TOP)
     bounds = [0.0] * len(lengths.steps)
     parts: list[Markup] = []
+    labels: list[Markup] = []
     said = []
     for name in CLASSES:
         values = lengths.shares[name]
@@ -84,10 +86,16 @@ def area_chart(lengths: Lengths) -> Markup:
             there, back = [(x.start, there[0][1]), (x.end, there[0][1])], [(x.start, back[0][1]), (x.end, back[0][1])]
         parts.append(_path([*there, *back[::-1]], f"area {name}", close=True))
         parts.append(_path(there, f"edge {name}"))
+        widest = max(range(len(values)), key=lambda i: values[i])
+        if values[widest] > 0.12:
+            at = min(max(x(lengths.steps[widest]), x.start + 30), x.end - 30)
+            middle = y(bounds[widest] + values[widest] / 2) + 3.5
+            labels.append(_text(at, middle, name, "arealabel", "middle"))
         bounds = top
         said.append(f"{name} {percent(values[0])} to {percent(values[-1])}")
     frame = _frame(x, y, "step", "", percents=True)
-    return _svg(f"{lengths.key}-shares", f"Shares of classes, {lengths.label}", "; ".join(said), [*parts, frame])
+    title = f"Shares of classes, {lengths.label}"
+    return _svg(f"{lengths.key}-shares", title, "; ".join(said), [*parts, frame, *labels])
 
 
 def waterfall(lengths: Lengths) -> Markup:
@@ -184,7 +192,7 @@ def described(chart: Chart) -> str:
 
 def axes(chart: Chart) -> tuple[Axis, Axis]:
     """The scales that show all of a chart's curves, and its references."""
-    xs = [value for series in chart.series for value in series.x]
+    xs = [value for series in chart.series for value in series.x] + list(chart.span or ())
     ys = [value for series in chart.series for value in (*series.y, *series.raw)]
     ys += [bound for series in chart.series for bound in _visible(series, ys)]
     low, high = _extent(ys + [level for level, _ in chart.references])
@@ -200,11 +208,10 @@ def axes(chart: Chart) -> tuple[Axis, Axis]:
         low, high = low - abs(low or 1) * 0.5, high + abs(high or 1) * 0.5
     x_low, x_high = _extent(xs)
     if chart.path:
-        x_low, x_high = min(0.0, x_low), x_high * 1.03
-        high *= 1.03
+        x_low, x_high = min(0.0, x_low), _rounded(min(0.0, x_low), x_high)
     return (
         _axis(x_low, x_high, LEFT, WIDTH - RIGHT, whole=chart.x_label == "step"),
-        _axis(low, high, HEIGHT - BOTTOM, TOP),
+        _axis(low, _rounded(low, high), HEIGHT - BOTTOM, TOP),
     )
 
 
@@ -247,6 +254,15 @@ def _brief(values: Sequence[float]) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
+def _rounded(low: float, high: float) -> float:
+    """The upper end of an axis, raised to its next tick where that is near."""
+    marks = ticks(low, high)
+    if len(marks) < 2:
+        return high
+    step = marks[1] - marks[0]
+    return marks[-1] + step if marks[-1] + 0.3 * step < high else max(high, marks[-1])
+
+
 def _visible(series: Series, ys: Sequence[float]) -> list[float]:
     """A band's bounds, as far as they do not stretch the axis to more than twice the curves' own reach."""
     low, high = _extent(ys)
@@ -277,7 +293,7 @@ def _frame(x: Axis, y: Axis, x_label: str, unit: str, *, percents: bool = False)
     )
     parts.append(_text(x.end, y.start + 28, x_label, "label", "end"))
     if unit:
-        parts.append(_text(2, y.start + 28, unit, "label", "start"))
+        parts.append(_text(2, 9, unit, "label", "start"))
     return Markup("").join(parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 MINUS = "\u2212"
+SPACE = "\u00a0"  # one that no line breaks at
 
 
 def number(value: float | None) -> str:
@@ -36,11 +37,25 @@ def signed(value: float) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share as per cent; small and nearly whole ones with a decimal."""
+    """A share as per cent, as short as it is exact to a tenth."""
     if value is None or not math.isfinite(value):
         return "–"
     text = f"{100 * value:.0f}" if abs(100 * value - round(100 * value)) < 0.05 else f"{100 * value:.1f}"
-    return f"{text.replace('-', MINUS)} %"
+    return f"{text.replace('-', MINUS)}{SPACE}%"
+
+
+def rate(value: float | None) -> str:
+    """A share as per cent with one decimal, for tables."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{100 * value:.1f}{SPACE}%".replace("-", MINUS)
+
+
+def score(value: float | None) -> str:
+    """A number below ten with three decimals, for tables."""
+    if value is None or not math.isfinite(value) or abs(value) >= 10:
+        return number(value)
+    return f"{value:.3f}".replace("-", MINUS)
 
 
 def plural(count: int, noun: str) -> str:

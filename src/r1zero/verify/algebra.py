@@ -146,7 +146,7 @@ class ExpressionReader(ABC):
         previous = self.tokens[self.at - 1]
         after_whole = isinstance(left, Num) and left.decimals is None and previous.kind == "number"
         if token is not None and token.kind == "number":
-            if previous.kind == "close" and previous.text == ")":  # (n - 2) 2^n
+            if (previous.kind, previous.text) in (("close", ")"), ("postfix", "!")):  # (n - 2) 2^n, 5! 5!
                 return Op("mul", (left, expression(self.power())))
             if not (after_whole and token.spaced and self._slash_follows()):
                 raise UnreadableError("two numbers side by side")

@@ -76,7 +76,7 @@ class Graded:
 def read_pairs(path: Path) -> list[Pair]:
     """The lines of a JSONL file. UserError names the file, the line and what is missing."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: strings may hold other line ends
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--file {path} cannot be read ({error}); give a JSON Lines file in UTF-8.") from error
     pairs = [_pair(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from r1zero.verify.equal import equal, every, symbols
+from r1zero.verify.equal import equal, every, names_in, symbols
 from r1zero.verify.names import contradictory, head, stated
 from r1zero.verify.nodes import (
     Chain,
@@ -27,7 +27,7 @@ from r1zero.verify.nodes import (
     is_expression,
     walk,
 )
-from r1zero.verify.regions import REALS, region, same_equation, same_region
+from r1zero.verify.regions import REALS, listed, region, same_equation, same_region
 
 
 class Pass:
@@ -130,7 +130,7 @@ def _set_of_numbers(gold: Shape, answer: Shape) -> bool | Pass | None:
     """Intervals, inequalities and unions in any notation, if at least one side is no plain pair."""
     if not _is_region(gold) and not _is_region(answer):
         return PASS
-    one, other = region(gold), region(answer)
+    one, other = region(gold) or listed(gold), region(answer) or listed(answer)
     if one is not None and other is not None:
         return same_region(one, other)
     described = one or other
@@ -183,7 +183,10 @@ def _matrices(gold: Shape, answer: Shape) -> bool | Pass | None:
 
 
 def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
-    """A unit may be left out, but two must agree; p % is p and is p/100, and a bare 50 is not 0.5."""
+    r"""A unit may be left out, but two must agree; p % is p and is p/100, and a bare 50 is not 0.5.
+
+    A number of degrees is the angle that is written with a \pi.
+    """
     if not isinstance(gold, Measured) and not isinstance(answer, Measured):
         return PASS
     one, other = _unitless(gold), _unitless(answer)
@@ -195,6 +198,9 @@ def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
             return plain
         hundredth = [Op("div", (m.value, Num(Fraction(100)))) if m.percent else m.value for m in (one, other)]
         return equal(hundredth[0], hundredth[1])
+    for angle, plain in ((one, other), (other, one)):
+        if angle.unit == "degree" and not plain.unit and "\\pi" in names_in(plain.value):
+            return equal(Op("degree", (angle.value,)), plain.value)
     if one.unit and other.unit and one.unit != other.unit:
         return False
     return equal(one.value, other.value)

@@ -43,8 +43,11 @@ _WHOLE_ONLY = frozenset({"factorial", "binom", "mod", "gcd", "lcm"})
 _NO_VALUE = frozenset({"\\infty", "\\emptyset", "\\ldots"})
 
 
-def equal(gold: Expr, answer: Expr) -> bool | None:
-    """Whether they are equal; None where this module cannot tell. TooLargeError if one is too large to compute."""
+def equal(gold: Expr, answer: Expr, *, rounding: bool = True) -> bool | None:
+    """Whether they are equal; None where this module cannot tell. TooLargeError if one is too large to compute.
+
+    Without `rounding`, a long decimal stands for nothing but itself.
+    """
     if gold == answer:
         return True
     for one, other in ((gold, answer), (answer, gold)):
@@ -53,7 +56,7 @@ def equal(gold: Expr, answer: Expr) -> bool | None:
             theirs = infinite(other)
             return theirs == endless if theirs is not None else (None if _mentions(other, _NO_VALUE) else False)
     if isinstance(gold, Num) and isinstance(answer, Num):
-        return gold.value == answer.value or _rounds(gold, answer)
+        return gold.value == answer.value or (rounding and _rounds(gold, answer))
     if isinstance(gold, Op) and isinstance(answer, Op) and (_is_long_ratio(gold) or _is_long_ratio(answer)):
         return proportional(gold.args, answer.args) if gold.name == answer.name else False
     names = symbols(gold) | symbols(answer)
@@ -63,7 +66,7 @@ def equal(gold: Expr, answer: Expr) -> bool | None:
         return False  # 5/0 is nothing but itself, and so is 12:00
     if not names:
         same = _same_at({}, gold, answer)
-        return _rounds(gold, answer) if same is False else same
+        return _rounds(gold, answer) if same is False and rounding else same
     return _same_everywhere(gold, answer, sorted(names))
 
 
@@ -104,6 +107,11 @@ def symbols(expr: Expr) -> set[str]:
     """The names that need a value."""
     names = {node.name for node in walk(expr) if isinstance(node, Sym) and node.name not in CONSTANTS}
     return {name for name in names if not name.startswith(BOUND)}
+
+
+def names_in(expr: Expr) -> set[str]:
+    """All names, constants too."""
+    return {node.name for node in walk(expr) if isinstance(node, Sym)}
 
 
 def real_value(expr: Expr) -> Value | None:

@@ -155,7 +155,7 @@ class Reader(ExpressionReader):
             depth += {"{": 1, "}": -1}.get(token.text, 0) if token.kind == "brace" else 0
             if depth < 0:
                 break
-            if token.kind in _LINK_ENDS or (token.kind == "op" and token.text in ("&", "cup", "|")):
+            if token.kind in _LINK_ENDS or (token.kind == "op" and token.text in ("&", "cup", "setminus", "|")):
                 break
             found.append(token)
         return found

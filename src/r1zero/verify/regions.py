@@ -55,6 +55,13 @@ def region(shape: Shape) -> Region | None:
     return None if parts is None else Region(parts)
 
 
+def listed(shape: Shape) -> Region | None:
+    """A bare list of numbers as the set of them."""
+    if isinstance(shape, Group) and not shape.left and all(map(is_expression, shape.items)):
+        return region(Group(shape.items, "{", "}"))
+    return None
+
+
 def _both(one: Shape, other: Shape) -> Region | None:
     """`x < 1, x > 2` is either; `x > 1, x < 2` is both: two rays that meet mean what they share."""
     if not isinstance(one, Chain) or not isinstance(other, Chain):

@@ -116,4 +116,4 @@ def _same_part(gold: str, answer: str) -> bool:
         return False
     if len(symbols(shapes[0]) | symbols(shapes[1])) > 2:  # type: ignore[arg-type]
         return False
-    return equal(shapes[0], shapes[1]) is True  # type: ignore[arg-type]
+    return equal(shapes[0], shapes[1], rounding=False) is True  # type: ignore[arg-type]

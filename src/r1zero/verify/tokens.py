@@ -78,6 +78,7 @@ _TEXTS = words(
     text mbox textnormal textbf textit textrm textsf texttt mathrm operatorname hbox emph textup mathtt
     """
 )
+_UNIT_LETTERS = frozenset("msghLlNJWVKACFT")  # upright, they are units or the letters of choices
 _ACCENTS = words(
     """
     overline bar hat vec tilde widehat widetilde dot ddot overrightarrow overleftrightarrow underline mathbb
@@ -113,6 +114,8 @@ _SYMBOLS = {
     "oo": "\\infty", "pi": "\\pi", "varphi": "\\phi", "varepsilon": "\\epsilon", "vartheta": "\\theta",
     "ldots": "\\ldots", "cdots": "\\ldots", "dots": "\\ldots", "dotsc": "\\ldots", "dotsb": "\\ldots",
 }  # fmt: skip
+_SPECIAL = {"%": ("postfix", "%"), "$": ("unit", "$"), "&": ("op", "&"), "lor": ("sep", "and"), "or": ("sep", "and")}
+_MACRO_TABLES = (("op", _OPERATORS), ("relation", _RELATIONS), ("symbol", _SYMBOLS))
 _GREEK = words(
     """
     alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi
@@ -120,6 +123,7 @@ _GREEK = words(
     nabla prime star perp parallel
     """
 )
+_RENAMED = {"degree": ("postfix", "degree"), "row": ("sep", "row"), "joint": ("sep", "and"), "power": ("op", "^")}
 _BRACKETS = {
     "{": "{", "}": "}", "lbrace": "{", "rbrace": "}", "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")",
     "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil", "lvert": "|", "rvert": "|",
@@ -237,7 +241,8 @@ def _text_tokens(inner: str, macro: str, spaced: bool, depth: int) -> list[Token
     if name in FUNCTIONS and (macro == "operatorname" or name not in ("min", "max", "sec", "deg")):
         return [Token("function", name, spaced=spaced)]
     if macro in ("mathrm", "mathbf") and len(name) == 1 and name.isalpha() and name.isascii():
-        return [Token("letter", name, spaced=spaced)]
+        is_unit = macro == "mathrm" and name in _UNIT_LETTERS
+        return [Token("word" if is_unit else "letter", name, spaced=spaced)]
     if name in ("arg", "Re", "Im"):
         return [Token("letter", name, spaced=spaced)]
     return _tokens(inner, prose=True, depth=depth + 1)
@@ -260,15 +265,11 @@ def _token(kind: str, lexeme: str, spaced: bool, *, prose: bool) -> list[Token]:
         return [Token(kind, re.sub(r"\s|(?<=\})\{.*", "", lexeme), spaced=spaced)]
     if kind == "primes":
         return [Token("primes", "'" * (lexeme.count("'") + lexeme.count("prime")), spaced=spaced)]
-    table = {
-        "degree": ("postfix", "degree"),
-        "row": ("sep", "row"),
-        "joint": ("sep", "and"),
-        "power": ("op", "^"),
-        "relation": ("relation", _PLAIN_RELATIONS.get(lexeme, "")),
-        "sep": ("sep", ";" if lexeme == ";" else ","),
-    }
-    kind, spelled = table.get(kind, (kind, lexeme))
+    if kind == "relation":
+        return [Token(kind, _PLAIN_RELATIONS[lexeme], spaced=spaced)]
+    if kind == "sep":
+        return [Token(kind, ";" if lexeme == ";" else ",", spaced=spaced)]
+    kind, spelled = _RENAMED.get(kind, (kind, lexeme))
     return [Token(kind, spelled, spaced=spaced)]
 
 
@@ -278,7 +279,11 @@ def _number(lexeme: str, spaced: bool) -> Token:
     digits = re.sub(r"[^0-9]", "", whole)
     if len(digits) + len(decimals) > MAX_DIGITS or abs(int(exponent or 0)) > MAX_DIGITS:
         raise UnreadableError("too many digits")
-    value = Fraction(int(digits + decimals or "0"), 10 ** len(decimals)) * Fraction(10) ** int(exponent or 0)
+    value = Fraction(int(digits + decimals or "0"))
+    if decimals:
+        value /= 10 ** len(decimals)
+    if exponent:
+        value *= Fraction(10) ** int(exponent)
     spelled = str(value) if exponent else f"{digits}.{decimals}" if decimals else digits
     return Token("number", spelled, value, len(decimals) if "." in mantissa else None, spaced)
 
@@ -309,7 +314,7 @@ def _macro(name: str, spaced: bool) -> Token:
         if spelled in ("|", "||"):
             return Token("op", "|", spaced=spaced)
         return Token("open" if spelled in _OPENING else "close", spelled, spaced=spaced)
-    for kind, table in (("op", _OPERATORS), ("relation", _RELATIONS), ("symbol", _SYMBOLS)):
+    for kind, table in _MACRO_TABLES:
         if name in table:
             return Token(kind, table[name], spaced=spaced)
     if name in FUNCTIONS:
@@ -322,8 +327,7 @@ def _macro(name: str, spaced: bool) -> Token:
         return Token("letter", name[-1], spaced=True)
     if name in ("sum", "prod"):
         return Token("function", name, spaced=spaced)
-    special = {"%": ("postfix", "%"), "$": ("unit", "$"), "&": ("op", "&"), "lor": ("sep", "and"), "or": ("sep", "and")}
-    if name in special:
-        kind, spelled = special[name]
+    if name in _SPECIAL:
+        kind, spelled = _SPECIAL[name]
         return Token(kind, spelled, spaced=spaced)
     raise UnreadableError(f"\\{name}")

@@ -62,6 +62,9 @@ def unit_of(words: list[str]) -> str | None:
 
     Any noun is a unit (`7 apples`); `cm`, `centimeters` and `centimetre` are the same one.
     """
+    together = " ".join(words).lower()
+    if together in ("a m", "p m", "am", "pm"):
+        return together.replace(" ", "")
     spoken = [word.lower() for word in words if re.search(r"[A-Za-z$]", word)]
     if len(spoken) > MAX_WORDS or any(word in REFUSED for word in spoken):
         return None

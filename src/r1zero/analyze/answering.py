@@ -1,0 +1,99 @@
+"""Does a model answer, or go on with the text? By template, and which template is best (section 2.1, Fig. 3 left)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from r1zero.analyze.cells import Cell
+from r1zero.analyze.judges import Agreement, Judge, agreement
+from r1zero.analyze.rubrics import ANSWERING, Item, Judgement
+from r1zero.evaluate.statistics import Estimate, clustered
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A response and what the judge said of it."""
+
+    question: str
+    response: str
+    label: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """One template: who answers, with 95 % intervals over questions."""
+
+    template: str
+    temperature: float
+    questions: int
+    responses: int
+    judge: str
+    rate: Estimate | None
+    """Share of the judged responses that try to answer; None where none was judged."""
+    unparsable: int
+    refused: int
+    accuracy: Estimate
+    truncated: float
+    agreement: Agreement | None
+    """With the rule-based judge, where another one judged."""
+    continuing: list[Example]
+    """Responses that do not try to answer."""
+
+
+def items_of(cell: Cell) -> list[Item]:
+    """Every response of a cell with its question, in order."""
+    return [Item(group.question, reply.text) for group in cell.groups for reply in group.replies]
+
+
+def analyse(cell: Cell, judge: Judge, rules: Judge) -> Answering:
+    """The answering rate of one cell, by `judge`, beside the rules'."""
+    items = items_of(cell)
+    judged = judge.judge(items)
+    other = None
+    if judge.name != rules.name:
+        labels = [j.label for j in judged], [j.label for j in rules.judge(items)]
+        other = agreement((judge.name, rules.name), *labels)
+    shares = [share for share in _by_question(cell, judged) if share is not None]
+    continuing = [(item, j) for item, j in zip(items, judged, strict=True) if j.label == 0]
+    return Answering(
+        cell.template,
+        cell.temperature,
+        len(cell.groups),
+        len(items),
+        judge.name,
+        clustered(shares) if shares else None,
+        sum(j.label is None and not j.refused for j in judged),
+        sum(j.refused for j in judged),
+        clustered([group.right / len(group.replies) for group in cell.groups]),
+        sum(reply.truncated for reply in cell.replies) / len(items),
+        other,
+        [Example(item.question, item.response, j.label, j.reason) for item, j in continuing[:_SHOWN]],
+    )
+
+
+def _by_question(cell: Cell, judged: Sequence[Judgement]) -> list[float | None]:
+    """Each question's share of answering among its judged responses."""
+    shares: list[float | None] = []
+    rest = iter(judged)
+    for group in cell.groups:
+        labels = [label for _ in group.replies if (label := next(rest).label) is not None]
+        shares.append(sum(label == ANSWERING.positive for label in labels) / len(labels) if labels else None)
+    return shares
+
+
+def best(rows: Sequence[Answering]) -> Answering:
+    """The template that makes the model answer most; where two do so equally, the one with more right answers."""
+    return max(rows, key=lambda row: (row.rate.value if row.rate else -1.0, row.accuracy.value))
+
+
+def greediest(cells: Sequence[Cell]) -> Mapping[str, Cell]:
+    """For each template the cell of the lowest temperature: the answering rate is judged there."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.template not in found or cell.temperature < found[cell.template].temperature:
+            found[cell.template] = cell
+    return found

@@ -1,0 +1,104 @@
+"""The readiness card: what the analyses of a base model come to, before compute is spent on reinforcement learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r1zero.analyze import exploration, reflecting
+from r1zero.analyze.answering import Answering
+from r1zero.analyze.cells import Cell
+from r1zero.evaluate.statistics import Estimate
+
+_GROUP_SIZES = (4, 8, 16, 32)
+_ENOUGH = 0.5
+# by a part of the model's name; then by size
+_RECIPES = (
+    ("qwen2.5-math-7b", "recipes/qwen2.5-math-7b.toml"),
+    ("qwen2.5-math-1.5b", "recipes/qwen2.5-math-1.5b.toml"),
+    ("qwen2.5-1.5b", "recipes/qwen2.5-1.5b-r1.toml"),
+    ("smollm2-135m", "recipes/smollm2-135m-gsm8k.toml"),
+)
+_SMALL, _SMALL_RECIPE, _LARGE_RECIPE = 1e9, "recipes/smollm2-135m-gsm8k.toml", "recipes/qwen2.5-math-7b.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One model's card. What was not analysed is None."""
+
+    model: str
+    questions: int
+    template: str
+    answering: Estimate | None
+    judge: str
+    temperature: float | None
+    """Of the numbers below: 1, where training samples, or the highest that was measured."""
+    samples: int
+    pass_at: dict[int, Estimate]
+    """pass@1 and pass@8, or @n of fewer samples."""
+    never_solved: Estimate | None
+    live: exploration.Live | None
+    signal: exploration.Signal | None
+    best_temperature: float | None
+    """Where pass@n is highest."""
+    reflecting_responses: dict[str, float]
+    """Share by detection."""
+    reflecting_questions: dict[str, Estimate]
+    group_size: int | None
+    """The smallest of 4, 8, 16, 32 with half of the groups live, or the one with most of them."""
+    command: str
+
+
+def training_temperature(cells: Sequence[Cell]) -> Cell:
+    """The cell closest to how training samples: temperature 1, or the highest."""
+    return min(cells, key=lambda cell: (abs(cell.temperature - 1.0), -cell.temperature))
+
+
+def make_card(
+    template: str,
+    answering: Answering | None,
+    cells: Sequence[Cell],
+    explored: Sequence[exploration.AtTemperature],
+    reflected: Sequence[reflecting.AtTemperature],
+    parameters: int | None,
+) -> Card:
+    """The card of what was analysed; `cells` are those of several samples under the template."""
+    cell = training_temperature(cells)
+    at = next((row for row in explored if row.temperature == cell.temperature), None)
+    reflection = next((row for row in reflected if row.temperature == cell.temperature), None)
+    best = max(explored, key=lambda row: row.pass_at[row.samples].value, default=None)
+    size = suggested_group_size(cell)
+    most = max(k for k in (1, 2, 4, 8) if k <= cell.samples)
+    return Card(
+        cell.model,
+        len(cell.groups),
+        template,
+        answering.rate if answering else None,
+        answering.judge if answering else reflection.judge if reflection else "",
+        cell.temperature,
+        cell.samples,
+        {k: at.pass_at[k] for k in dict.fromkeys((1, most))} if at else {},
+        at.never_solved if at else None,
+        at.live if at else None,
+        exploration.signal(at.live, at.never_solved.value) if at else None,
+        best.temperature if best else None,
+        {name: found.responses / reflection.responses for name, found in reflection.counts.items()} if reflection else {},
+        dict(reflection.share_of_questions) if reflection else {},
+        size,
+        command(cell.model, template, size, parameters),
+    )
+
+
+def suggested_group_size(cell: Cell) -> int:
+    """The smallest group size at which half of the groups are expected to be live, else the one with most."""
+    counts = [(len(group.replies), group.right) for group in cell.groups]
+    shares = {size: exploration.live_groups(counts, size).share.value for size in _GROUP_SIZES}
+    return next((size for size, share in shares.items() if share >= _ENOUGH), max(shares, key=lambda s: shares[s]))
+
+
+def command(model: str, template: str, group_size: int, parameters: int | None) -> str:
+    """The training that the card recommends, as a command line on the nearest recipe."""
+    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
+    by_size = _SMALL_RECIPE if parameters is not None and parameters < _SMALL else _LARGE_RECIPE
+    recipe = next((path for part, path in _RECIPES if part in name), by_size)
+    return f"r1zero train {recipe} --model.path {model} --template.name {template} --rollout.samples {group_size}"

@@ -1,0 +1,230 @@
+"""Analyses as pages of Markdown: numbers with intervals, who judged, and what a reader must know beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from r1zero.analyze import exploration, reflecting
+from r1zero.analyze.answering import Answering
+from r1zero.analyze.card import Card
+from r1zero.analyze.helping import Helping
+from r1zero.analyze.judges import Agreement, Bill
+from r1zero.analyze.published import QUESTIONS, TEMPERATURES, Published
+from r1zero.analyze.reflection import KeywordCount
+from r1zero.analyze.training import Step
+from r1zero.evaluate.statistics import Estimate
+from r1zero.matrix import markdown_table
+
+
+def percent(value: float | None) -> str:
+    """A share as per cent."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """A share with its 95 % interval."""
+    return "–" if estimate is None else f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def answering_page(rows: Sequence[Answering], chosen: Answering, bill: Bill | None, paper: Published | None) -> str:
+    """Does it answer? By template."""
+    headings = ["template", "answering [95 %]", "right [95 %]", "truncated", "questions", "not judged"]
+    table = [
+        [
+            row.template + (" (best)" if row is chosen else ""),
+            interval(row.rate),
+            interval(row.accuracy),
+            percent(row.truncated),
+            str(row.questions),
+            f"{row.unparsable} unreadable, {row.refused} refused" if row.unparsable + row.refused else "0",
+        ]
+        for row in rows
+    ]
+    lines = ["# Does it answer?", "", f"Judged by: **{rows[0].judge}**.", "", *markdown_table(headings, table), ""]
+    if paper:
+        lines += [
+            f"The paper, {paper.model}: {percent(paper.without_template)} without a template, "
+            f"{percent(paper.with_template)} with its best one (judge gpt-4o-mini, {QUESTIONS} questions).",
+            "",
+        ]
+    lines += [line for row in rows for line in agreement_lines(row.agreement, f"template {row.template}")]
+    lines += bill_lines(bill)
+    for row in rows:
+        for example in row.continuing:
+            lines += [f"**{row.template}**, not answering ({example.reason[:200]}):", "", _quote(example.response), ""]
+    return "\n".join(lines)
+
+
+def exploration_page(rows: Sequence[exploration.AtTemperature], template: str, paper: Published | None) -> str:
+    """Does sampling reach right answers? By temperature."""
+    n = rows[0].samples
+    shown = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= n]
+    live = rows[0].live
+    headings = ["temperature", *(f"pass@{k}" for k in shown), "never solved", f"live groups of {live.group_size}"]
+    headings += ["truncated", "tokens"] + (["paper's pass@8"] if paper else [])
+    table = []
+    for row in rows:
+        line = [f"{row.temperature:g}", *(interval(row.pass_at[k]) for k in shown), interval(row.never_solved)]
+        line += [interval(row.live.share), percent(row.truncated), f"{row.tokens:.0f}"]
+        table.append(line + ([_paper_at(paper.pass_at_8, row.temperature)] if paper else []))
+    last = rows[-1]
+    verdict = exploration.signal(last.live, last.never_solved.value)
+    return "\n".join(
+        [
+            "# Does sampling reach right answers?",
+            "",
+            f"Template {template}, {last.questions} questions × {n} samples; 95 % intervals over questions. A group is "
+            f"live when it holds right and wrong answers; its expected share over {live.group_size} samples is "
+            f"{live.method}.",
+            "",
+            *markdown_table(headings, table),
+            "",
+            f"**Signal for reinforcement learning at temperature {last.temperature:g}: {verdict.word}** — "
+            f"{verdict.sentence}.",
+            "",
+        ]
+    )
+
+
+def reflection_page(
+    rows: Sequence[reflecting.AtTemperature],
+    helping: Sequence[Helping],
+    template: str,
+    bill: Bill | None,
+    paper: Published | None,
+) -> str:
+    """Does it reflect on what it says? By temperature; and does that help?"""
+    lines = ["# Does it reflect?", "", f"Template {template}. Judged by: **{rows[0].judge}**. Cross: the keywords and "
+             "the judge on the same response.", ""]  # fmt: skip
+    headings = ["temperature", "responses", *(f"{name}, responses" for name in reflecting.DETECTIONS)]
+    headings += [f"{name}, questions" for name in reflecting.DETECTIONS] + (["paper's cross"] if paper else [])
+    table = []
+    for row in rows:
+        line = [f"{row.temperature:g}", str(row.responses)]
+        line += [str(row.counts[name].responses) for name in reflecting.DETECTIONS]
+        line += [f"{row.counts[name].questions} of {row.questions}" for name in reflecting.DETECTIONS]
+        table.append(line + ([f"{_paper_at(paper.cross, row.temperature)} of {QUESTIONS}"] if paper else []))
+    lines += [*markdown_table(headings, table), ""]
+    names = list(rows[0].classes)
+    lines += ["## The judge's classes", "", "0 no attempt, 1 no reflection, 2 reflection, 3 only code.", ""]
+    classes = [[f"{row.temperature:g}", *(str(row.classes[name]) for name in names)] for row in rows]
+    lines += [*markdown_table(["temperature", *names], classes), ""]
+    lines += [line for row in rows for line in agreement_lines(row.agreement, f"temperature {row.temperature:g}")]
+    lines += bill_lines(bill)
+    lines += ["## Keywords", "", *keyword_lines([row.keywords for row in rows]), "", "## Does it help?", ""]
+    lines += helping_lines(helping)
+    lines += ["## Passages", ""]
+    for row in rows:
+        for passage in row.passages:
+            where = f"{passage.question_id} #{passage.sample}, temperature {row.temperature:g}, by {passage.found_by}"
+            lines += [f"{where}, {'right' if passage.right else 'not right'}:", "", f"> {passage.excerpt}", ""]
+    return "\n".join(lines)
+
+
+def keyword_lines(tables: Sequence[Sequence[KeywordCount]]) -> list[str]:
+    """All temperatures' keyword counts together, as a table."""
+    total: dict[str, list[int]] = {}
+    for table in tables:
+        for row in table:
+            counts = total.setdefault(row.keyword, [0, 0, 0, 0])
+            for i, count in enumerate((row.occurrences, row.responses, row.whole_occurrences, row.whole_responses)):
+                counts[i] += count
+    ordered = sorted(total.items(), key=lambda item: -item[1][0])
+    headings = ["keyword", "occurrences", "responses", "as a whole word", "responses with it"]
+    return markdown_table(headings, [[word, *map(str, counts)] for word, counts in ordered])
+
+
+def helping_lines(rows: Sequence[Helping]) -> list[str]:
+    """The paired comparison within questions, and the categories by level of the last temperature."""
+    headings = ["temperature", "found by", "reflecting", "others", "questions with both", "accuracy, reflecting − others",
+                "95 % interval", "p", "median"]  # fmt: skip
+    table = []
+    for row in rows:
+        line = [f"{row.temperature:g}", row.detection, str(row.reflecting), str(row.others)]
+        if row.difference and row.spread:
+            d = row.difference
+            line += [str(d.questions), f"{d.difference:+.3f}", f"{d.low:+.3f} – {d.high:+.3f}", f"{d.p_value:.3g}"]
+            line += [f"{row.spread.median:+.3f}"]
+        else:
+            line += ["0", "–", "–", "–", "–"]
+        table.append(line)
+    lines = ["Reflecting and other responses to the same question; questions that have both count once each.", ""]
+    lines += [*markdown_table(headings, table), ""]
+    if rows:
+        last = rows[-1]
+        names = list(last.lengths)
+        lines += [f"What becomes of responses by level, temperature {last.temperature:g} (reflecting ones in brackets):", ""]
+        by_level = [
+            [level, *(f"{counts[n]} ({last.reflecting_categories.get(level, {}).get(n, 0)})" for n in names)]
+            for level, counts in last.categories.items()
+        ]
+        lines += [*markdown_table(["level", *names], by_level), ""]
+        mean = [[n, *("–" if x is None else f"{x:.1f}" for x in (v.characters, v.tokens))] for n, v in last.lengths.items()]
+        lines += [*markdown_table(["mean length", "characters", "tokens"], mean), ""]
+    return lines
+
+
+def training_page(steps: Sequence[Step], run: str, judge: str) -> str:
+    """The same over a run's steps."""
+    headings = ["step", "answering", "pass@1", f"pass@{steps[0].samples}", "live groups", "keywords", "whole words"]
+    headings += ["judge", "cross", "questions reflecting", "truncated", "characters"]
+    table = [
+        [
+            str(s.step),
+            *map(percent, (s.answering, s.pass_at_1, s.pass_at_n, s.live_groups, s.keywords, s.whole_words, s.judge,
+                           s.cross, s.questions_reflecting, s.categories["truncated"])),
+            f"{s.characters:.0f}",
+        ]
+        for s in steps
+    ]  # fmt: skip
+    about = f"{run}, from its saved rollouts; {steps[0].questions} questions × {steps[0].samples} samples a step. "
+    return "\n".join(
+        ["# Over training", "", about + f"Judged by: **{judge}**.", "", *markdown_table(headings, table), ""]
+    )
+
+
+def card_page(card: Card) -> str:
+    """The readiness card."""
+    rows = [["best template", card.template], [f"answering ({card.judge})", interval(card.answering)]]
+    rows += [[f"pass@{k} at temperature {card.temperature:g}", interval(e)] for k, e in card.pass_at.items()]
+    if card.live and card.signal:
+        rows += [["never solved", interval(card.never_solved)]]
+        rows += [[f"live groups of {card.live.group_size} ({card.live.method})", interval(card.live.share)]]
+        rows += [["signal", f"{card.signal.word}: {card.signal.sentence}"]]
+        rows += [["temperature of the highest pass@n", f"{card.best_temperature:g}"]]
+    rows += [[f"reflecting responses, {name}", percent(share)] for name, share in card.reflecting_responses.items()]
+    rows += [[f"questions reflected on, {name}", interval(e)] for name, e in card.reflecting_questions.items()]
+    rows += [["suggested group size", str(card.group_size)]]
+    heading = [f"# Readiness of {card.model}", "", f"{card.questions} questions × {card.samples} samples.", ""]
+    return "\n".join([*heading, *markdown_table(["", ""], rows), "", "Start from:", "", f"    {card.command}", ""])
+
+
+def agreement_lines(found: Agreement | None, where: str) -> list[str]:
+    """A sentence on how two judges agree."""
+    if found is None or found.share is None:
+        return []
+    kappa = "undefined (one class only)" if found.kappa is None else f"{found.kappa:.2f}"
+    return [f"{found.first} and {found.second} agree on {percent(found.share)} of {found.judged} responses, Cohen's kappa "
+            f"{kappa} ({where}).", ""]  # fmt: skip
+
+
+def bill_lines(bill: Bill | None) -> list[str]:
+    """A sentence on what the judge took."""
+    if bill is None:
+        return []
+    cost = "" if bill.cost is None else f", cost {bill.cost:.4f}"
+    return [f"The judge was asked {bill.asked:,} times ({bill.stored:,} answers from disk, {bill.retried:,} retries, "
+            f"{bill.refused:,} refused, {bill.unparsable:,} unreadable): {bill.prompt_tokens:,} + {bill.answer_tokens:,} "
+            f"tokens{cost}.", ""]  # fmt: skip
+
+
+def _paper_at(values: Sequence[float], temperature: float) -> str:
+    near: Mapping[float, float] = dict(zip(TEMPERATURES, values, strict=True))
+    value = near.get(round(temperature, 3))
+    return "–" if value is None else f"{value:g}"
+
+
+def _quote(text: str) -> str:
+    """A fence that no response breaks out of."""
+    clipped = text[:400].replace("````", "'''")
+    return f"````text\n{clipped}\n````"

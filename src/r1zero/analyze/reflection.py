@@ -1,0 +1,134 @@
+"""Words of self-reflection in responses: the paper's list (section 2.3, its Fig. 9), or a user's own.
+
+Two counts, always side by side: the paper's, a lower-cased substring wherever it stands ("double-checking account" and
+"I rechecked the mailbox" count), and one of whole words only (they do not; neither does "rechecking my work").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from r1zero.errors import UserError
+
+KEYWORDS = (
+    "recheck", "rethink", "reassess", "reevaluate", "re-evaluate", "reevaluation", "re-examine", "reexamine",
+    "reconsider", "reanalyze", "double-check", "check again", "think again", "verify again", "go over the steps",
+)  # fmt: skip
+"""The paper's fifteen. `wait` and `try again` are left out there: they stand in too many texts that reflect on nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A keyword's place in a text; `whole` says whether it stands there as a word of its own."""
+
+    start: int
+    end: int
+    keyword: str
+    whole: bool
+
+
+class Detector:
+    """Finds keywords in texts, without regard to case."""
+
+    def __init__(self, keywords: Sequence[str] = KEYWORDS):
+        cleaned = [" ".join(word.lower().split()) for word in keywords]
+        self.keywords = tuple(dict.fromkeys(word for word in cleaned if word))
+        if not self.keywords:
+            raise UserError("--keywords holds no word; give a file with one keyword a line, or leave it out.")
+        # each keyword by itself, as the paper counts them: "re-evaluate" in "re-evaluated" hides no other
+        self._patterns = [
+            (word, re.compile(re.escape(word).replace(r"\ ", r"\s+"), re.IGNORECASE)) for word in self.keywords
+        ]
+
+    def spans(self, text: str, *, whole: bool = False) -> list[Span]:
+        """Where keywords stand, in order; with `whole`, only those that are words of their own."""
+        found = [
+            Span(*match.span(), word, _is_whole(text, *match.span()))
+            for word, pattern in self._patterns
+            for match in pattern.finditer(text)
+        ]
+        return sorted(
+            (span for span in found if span.whole or not whole), key=lambda span: (span.start, -span.end)
+        )
+
+    def holds(self, text: str, *, whole: bool = False) -> bool:
+        """Whether any keyword stands in a text."""
+        return bool(self.spans(text, whole=whole))
+
+
+def _is_whole(text: str, start: int, end: int) -> bool:
+    """Whether neither side goes on in letters, digits or, by a hyphen, in another part of the word."""
+    return not re.search(r"[\w]-?$", text[max(0, start - 2) : start]) and not re.match(r"-?\w", text[end : end + 2])
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordCount:
+    """One keyword over many responses: how often it stands there, and in how many responses."""
+
+    keyword: str
+    occurrences: int
+    responses: int
+    whole_occurrences: int
+    whole_responses: int
+
+
+def keyword_table(texts: Iterable[str], detector: Detector) -> list[KeywordCount]:
+    """Counts of every keyword of the list, those that never stand there included, the most frequent first."""
+    counts = {word: [0, 0, 0, 0] for word in detector.keywords}
+    for text in texts:
+        spans = detector.spans(text)
+        for span in spans:
+            counts[span.keyword][0] += 1
+            counts[span.keyword][2] += span.whole
+        for word in {span.keyword for span in spans}:
+            counts[word][1] += 1
+        for word in {span.keyword for span in spans if span.whole}:
+            counts[word][3] += 1
+    table = [KeywordCount(word, *numbers) for word, numbers in counts.items()]
+    return sorted(table, key=lambda row: -row.occurrences)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many responses, and how many questions with at least one such response (the paper's Fig. 3 right)."""
+
+    responses: int
+    questions: int
+
+
+def count_levels(flags_PG: Sequence[Sequence[bool]]) -> Counted:
+    """Counts at both levels, of one flag per response, grouped by question."""
+    return Counted(sum(sum(group) for group in flags_PG), sum(any(group) for group in flags_PG))
+
+
+def marked(text: str, spans: Sequence[Span], *, around: int = 240) -> str:
+    """An excerpt around the first keyword, every keyword in it between **asterisks** (Markdown's bold)."""
+    if not spans:
+        return _flat(text[: 2 * around])
+    low, high = max(0, spans[0].start - around), min(len(text), spans[0].end + around)
+    parts, at = [], low
+    for span in spans:
+        if span.start >= at and span.end <= high:
+            parts += [_flat(text[at : span.start]), f"**{_flat(text[span.start : span.end])}**"]
+            at = span.end
+    parts.append(_flat(text[at:high]))
+    return ("… " if low else "") + "".join(parts).strip() + (" …" if high < len(text) else "")
+
+
+def _flat(text: str) -> str:
+    """One line, with Markdown's own signs made harmless."""
+    return re.sub(r"([*_`|<>\[\]])", r"\\\1", re.sub(r"\s+", " ", text))
+
+
+def read_keywords(path: Path) -> tuple[str, ...]:
+    """A user's list: one keyword or phrase a line; empty lines and lines that begin with # are none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--keywords {path} cannot be read ({error}); give a text file with one keyword a line."
+        ) from None
+    return Detector([line for line in lines if not line.startswith("#")]).keywords

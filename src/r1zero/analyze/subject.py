@@ -1,0 +1,149 @@
+"""Whom to analyse: a model that fits here, or one that a server holds; and the questions it is asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from r1zero import config, evaluate
+from r1zero.analyze.cells import Cell, read_groups
+from r1zero.assemble import make_protocol, make_sampler, set_threads
+from r1zero.config import Benchmark, Evaluation, checked
+from r1zero.endpoint import Client
+from r1zero.errors import UserError
+from r1zero.evaluate.run import file_name
+from r1zero.hub import reached_or_offline
+from r1zero.inputs import check_room
+from r1zero.matrix import Conditions, claim, identity, slug
+from r1zero.policy.load import encode_prompt, load_policy
+from r1zero.questions import QuestionSet
+from r1zero.rollout import Encode
+from r1zero.sampling import Sampler
+from r1zero.sampling.server import ServerSampler
+from r1zero.templates import Template, get_template
+from r1zero.types import Completion, Question
+from r1zero.verify import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that can be asked. `check` raises a UserError where prompts and responses do not fit into it."""
+
+    name: str
+    sampler: Sampler
+    encode: Encode
+    tokenizer: PreTrainedTokenizerBase | None
+    parameters: int | None
+    check: Callable[[Template, QuestionSet, int], None]
+    notes: Callable[[], list[str]]
+
+
+def local(model: str, *, device: str, rows: int) -> Subject:
+    """A model folder or Hub name in this process."""
+    set_threads(None)
+    policy = load_policy(model, device=device)
+
+    def check(template: Template, questions: QuestionSet, budget: int) -> None:
+        check_room(policy, template, [questions], budget, "--max-new-tokens")
+
+    return Subject(model, make_sampler(policy, rows), policy.encode, policy.tokenizer, policy.size, check, list)
+
+
+def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> Subject:
+    """A model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
+    sampler = ServerSampler(client, model, workers=workers)
+    loaded = _tokenizer(tokenizer) if tokenizer else None
+    encode: Encode = sampler.encode if loaded is None else lambda text: encode_prompt(loaded, text)
+
+    def notes() -> list[str]:
+        missing = [f"{count:,} responses {what}" for what, count in sampler.missing.items() if count]
+        counts = client.counts
+        asked = f"{counts['asked']:,} requests sent, {counts['stored']:,} answered from disk, {counts['retried']:,} retried"
+        return [asked + "".join(f", {text}" for text in missing)]
+
+    return Subject(model, sampler, encode, loaded, None, lambda *_: None, notes)
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    try:
+        with reached_or_offline():
+            return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--tokenizer {name} cannot be loaded ({reason}); give a folder or a Hub name.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What all of an analysis's questions to a model have in common."""
+
+    questions: QuestionSet
+    max_new_tokens: int
+    seed: int
+    out: Path
+
+
+def ask(
+    subject: Subject,
+    shape: config.Template,
+    asking: Asking,
+    verifier: Verifier,
+    *,
+    temperature: float,
+    samples: int,
+    progress: Callable[[Completion], None] | None = None,
+) -> Cell:
+    """One cell, by the very evaluation of `r1zero evaluate`; what is in its folder already is not asked again."""
+    template = get_template(
+        shape.name, subject.tokenizer, answer_format=shape.answer_format, instruction=shape.instruction
+    )
+    questions = asking.questions
+    settings = checked(
+        Evaluation,
+        {
+            "benchmarks": [checked(Benchmark, {"name": questions.name})],
+            "samples": samples,
+            "temperature": temperature,
+            "max_new_tokens": asking.max_new_tokens,
+        },
+    )
+    protocol = make_protocol(settings, template, asking.max_new_tokens, asking.seed)
+    subject.check(template, questions, asking.max_new_tokens)
+    folder = asking.out / "responses" / f"{slug(template.name)}-t{temperature:g}-n{samples}"
+    conditions = Conditions(seed=asking.seed)
+    claim(folder, identity(subject.name, subject.parameters, template, [questions], settings, conditions))
+    evaluate.evaluate(
+        [questions], subject.sampler, verifier, subject.encode, protocol, folder=folder, resumable=True,
+        progress=progress,
+    )  # fmt: skip
+    groups = read_groups(folder / f"{file_name(questions.name)}.parquet", template.name)
+    return Cell(subject.name, template.name, temperature, tuple(groups))
+
+
+def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet:
+    """`count` questions, as equal a number of every difficulty level as there are, or any of a set without levels.
+
+    The paper took 500 of MATH's training questions, 100 a level. Which ones is decided by a hash of (seed, id): the
+    same on every machine, and a larger count of the same seed holds the smaller.
+    """
+    by_level: dict[str, list[Question]] = defaultdict(list)
+    for question in questions:
+        by_level[question.level or ""].append(question)
+    for level in by_level.values():
+        level.sort(key=lambda question: hashlib.sha256(f"{seed}/{question.id}".encode()).digest())
+    chosen: list[Question] = []
+    depth = 0
+    while len(chosen) < min(count, len(questions)):
+        row = [by_level[level][depth] for level in sorted(by_level) if depth < len(by_level[level])]
+        chosen += row[: count - len(chosen)]
+        depth += 1
+    order = {question.id: place for place, question in enumerate(questions)}
+    chosen.sort(key=lambda question: order[question.id])
+    ids = "".join(f"{question.id}\n" for question in chosen)
+    fingerprint = hashlib.sha256(f"{questions.fingerprint}\n{ids}".encode()).hexdigest()[:16]
+    return replace(questions, questions=tuple(chosen), fingerprint=fingerprint)

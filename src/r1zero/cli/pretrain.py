@@ -1,0 +1,59 @@
+"""`r1zero pretrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+_Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
+
+
+@app.command
+def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, resume: bool = False) -> None:
+    """Pretrain a model, or continue a model's pretraining, on texts or question–answer pairs.
+
+    Any setting of the recipe can be given as --section.key VALUE.
+
+    Parameters
+    ----------
+    recipe
+        A TOML recipe; or, with --resume, a run directory to continue with the recipe it has.
+    out
+        The run directory; runs/RECIPE by default.
+    resume
+        Continue from the last checkpoint (from the start where there is none).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from r1zero.config import parse_overrides, read_recipe
+    from r1zero.pretrain.recipe import PretrainRecipe
+    from r1zero.pretrain.run import pretrain_run
+
+    changes = parse_overrides(list(overrides))
+    folder = out or Path("runs") / recipe.stem
+    if recipe.is_dir():
+        if not resume:
+            raise UserError(f"{recipe} is a directory, not a recipe; to continue the run there, add --resume.")
+        folder, recipe = out or recipe, recipe / "recipe.json"
+    resolved = read_recipe(recipe, PretrainRecipe, changes)
+    console = Console()
+    columns = (TextColumn("pretraining"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("pretraining", total=None, said="")
+
+        def watch(step: int, total: int, numbers: dict[str, float]) -> None:
+            loss, speed = numbers["pretrain/loss"], numbers["speed/tokens_per_second"]
+            said = f"step {step}/{total}  loss {loss:.3f}  {speed:,.0f} tok/s"
+            if "pretrain/held_out_loss" in numbers:
+                said += f"  held out {numbers['pretrain/held_out_loss']:.3f}"
+                console.print(said, highlight=False)
+            progress.update(task, completed=step, total=total, said=said)
+
+        run = pretrain_run(resolved, folder, resume=resume, watch=watch)
+    console.print(f"done: {run.path} (metrics.jsonl, checkpoints/)", highlight=False, markup=False)

@@ -1,0 +1,34 @@
+"""`r1zero report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r1zero.cli.program import app
+
+
+@app.command
+def report(*runs: Path, out: Path | None = None) -> None:
+    """Write one HTML page about runs, and its figures beside it, e.g. `r1zero report runs/demo`.
+
+    The page needs nothing but itself: curves side by side (runs that differ only in their seed as a mean with a band),
+    why lengths changed, the bias meter, the recipe, and a browser of the responses.
+
+    Parameters
+    ----------
+    runs
+        Run directories, finished or not; or a folder that holds some.
+    out
+        The page, ending in .html, or a folder for it; by default report.html beside the runs.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from r1zero.report.page import write_report
+
+    written = write_report(runs, out)
+    console = Console()
+    console.print(f"report: {escape(str(written.page))} ({written.size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    folder = written.figures[0].parent if written.figures else None
+    if folder is not None:
+        console.print(f"figures: {escape(str(folder))} (PNG and SVG)", highlight=False, soft_wrap=True)

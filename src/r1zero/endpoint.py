@@ -1,0 +1,230 @@
+"""An HTTP endpoint that speaks JSON: asked side by side, retried with back-off, and never asked the same thing twice.
+
+What judges and the server sampler share. Every answer is on disk before anyone uses it, under a hash of what was asked,
+so that an interrupted call goes on where it stopped. The standard library is enough for this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import queue
+import sqlite3
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from r1zero.errors import UserError
+
+T, R = TypeVar("T"), TypeVar("R")
+
+WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
+"""Seconds before each new attempt: two minutes in all, in which a server can come back."""
+_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_MENDABLE = {
+    401: "does not accept the key (401); set {key} to a valid one",
+    403: "does not let this key in (403); set {key} to one that may use the model",
+    404: "has nothing at {path} (404); check the address, which usually ends in /v1, and the model's name",
+}
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
+"""What a server that is away, or dies while it answers, makes of a request; half an answer is no JSON."""
+
+
+class Refused(Exception):
+    """The endpoint will not take this one request, whoever asks however often: it is too long, say."""
+
+
+class NotThere(UserError):
+    """The server has nothing at a path (404)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to ask. `setting` is what the user calls it, `key_setting` where the key is taken from."""
+
+    url: str
+    setting: str
+    key_setting: str = ""
+    key: str | None = field(default=None, repr=False)
+    timeout_s: float = 1800.0
+    waits: tuple[float, ...] = WAITS
+
+    def __post_init__(self) -> None:
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UserError(f"{self.setting} {self.url} is no address; give one such as http://localhost:8000/v1.")
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One attempt. `path` is added to the address; one that begins with // replaces its /v1."""
+        base = self.url.rstrip("/")
+        address = base.removesuffix("/v1") + path[1:] if path.startswith("//") else base + path
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(address, data, headers, method="POST")
+        with self._opener().open(request, timeout=self.timeout_s) as answer:
+            found = json.loads(answer.read())
+        if not isinstance(found, dict):
+            raise ValueError("the answer is no JSON object")
+        return found
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """Proxies as the environment says, but none to this machine itself."""
+        near = urllib.parse.urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
+        return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if near else []))
+
+
+class Store:
+    """Answers by the hash of what was asked, in a file of SQLite, or in memory where no path is given."""
+
+    def __init__(self, path: Path | None = None):
+        self.path, self._lock = path, threading.Lock()
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(path or ":memory:", check_same_thread=False, timeout=60)
+            with self._base:
+                self._base.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
+        except (OSError, sqlite3.Error) as error:
+            raise UserError(f"{path} cannot be opened ({error}); remove it, or choose another --out.") from None
+
+    def get(self, key: str) -> Any | None:
+        """What was answered, None if it was never asked."""
+        with self._lock:
+            row = self._base.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put(self, key: str, answer: Any) -> None:
+        """Keep an answer; it is on disk when this returns."""
+        try:
+            with self._lock, self._base:
+                self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
+        except sqlite3.Error as error:
+            raise UserError(
+                f"{self.path} cannot be written ({error}); make room there and give the same command again."
+            ) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._base.close()
+
+
+def content_key(*content: object) -> str:
+    """A hash of everything that an answer depends on."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Client:
+    """Asks an endpoint through a store. `counts` holds asked, stored (answered from the store), retried and refused."""
+
+    def __init__(self, endpoint: Endpoint, store: Store | None = None):
+        self.endpoint, self.store = endpoint, store or Store()
+        self.counts: Counter[str] = Counter()
+        self._lock, self._over = threading.Lock(), threading.Event()
+
+    def ask(self, path: str, body: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """The answer to `body`, from the store if `key` was answered before.
+
+        Raises:
+            Refused: the endpoint takes this request from nobody.
+            UserError: it does not answer after all waits, or there is something to mend.
+        """
+        stored = self.store.get(key)
+        if stored is not None:
+            self.count("stored")
+            return stored
+        answer = self._patiently(path, body)
+        self.store.put(key, answer)
+        self.count("asked")
+        return answer
+
+    def count(self, what: str, more: int = 1) -> None:
+        """Add to a count."""
+        with self._lock:
+            self.counts[what] += more
+
+    def _patiently(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        reason = ""
+        for wait in (0.0, *self.endpoint.waits):
+            if wait:
+                self.count("retried")
+            if self._over.wait(wait):
+                break
+            try:
+                return self.endpoint.post(path, body)
+            except urllib.error.HTTPError as error:
+                reason = self._judge(error, path)
+            except _FAILURES as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{self.endpoint.setting} {self.endpoint.url} does not answer ({reason or 'another request gave up'}; tried "
+            f"{len(self.endpoint.waits) + 1} times); start the server again and give the same command: nothing "
+            "that it has answered is asked twice."
+        )
+
+    def _judge(self, error: urllib.error.HTTPError, path: str) -> str:
+        """The reason to try again; raises where trying again is no use."""
+        with error:
+            said = " ".join(error.read(2000).decode(errors="replace").split())[:300]
+        if error.code in _BUSY:
+            return f"{error.code} {said}".strip()
+        if error.code in _MENDABLE:
+            about = _MENDABLE[error.code].format(key=self.endpoint.key_setting or "its key", path=path)
+            kind = NotThere if error.code == 404 else UserError
+            raise kind(f"{self.endpoint.setting} {self.endpoint.url} {about}. It said: {said or 'nothing'}")
+        self.count("refused")
+        raise Refused(f"{error.code} {said}".strip())
+
+    def each(self, work: Sequence[T], do: Callable[[T], R], workers: int) -> Iterator[tuple[int, R]]:
+        """`do` of every piece of work, `workers` at a time, in the order they finish, with their places in `work`.
+
+        When one raises a UserError, no other is begun; those under way are waited for and given, and then it is raised. Threads
+        that are waiting before a new attempt give up at once.
+        """
+        todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[int, R | UserError] | None] = queue.SimpleQueue()
+        for index in range(len(work)):
+            todo.put(index)
+        self._over.clear()
+
+        def worker() -> None:
+            try:
+                while not self._over.is_set():
+                    index = todo.get_nowait()
+                    done.put((index, do(work[index])))
+            except queue.Empty:
+                pass
+            except UserError as error:
+                done.put((-1, error))
+                self._over.set()
+            finally:
+                done.put(None)
+
+        running = min(workers, len(work))
+        for _ in range(running):  # daemons: an interrupt does not wait for a server that takes its time
+            threading.Thread(target=worker, daemon=True).start()
+        failure: UserError | None = None
+        finished = 0
+        try:
+            while running:
+                item = done.get()
+                if item is None:
+                    running -= 1
+                elif isinstance(item[1], UserError):
+                    failure = failure or item[1]
+                else:
+                    finished += 1
+                    yield item[0], item[1]
+        finally:
+            self._over.set()
+        if failure is not None:
+            raise failure
+        if finished < len(work):
+            raise RuntimeError(f"{len(work) - finished} of {len(work)} requests ended without an answer")

@@ -1,0 +1,9 @@
+"""Pretraining a causal language model: where base models come from, and what a domain adds to one.
+
+`run` is the command `r1zero pretrain` (recipe, corpus, packing, run directory, resume); `teach` the plain loop of the
+demo's tiny base model.
+"""
+
+from r1zero.pretrain.teach import pretrain
+
+__all__ = ["pretrain"]

@@ -1,0 +1,124 @@
+"""The recipe of a pretraining run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from r1zero.config import Section
+from r1zero.config.recipe import Beta
+
+
+class Model(Section):
+    """What is trained."""
+
+    path: str
+    """A model folder or Hub name to continue; with `from_scratch`, where its config and tokenizer are taken from."""
+    revision: str | None = None
+    from_scratch: bool = False
+    """Draw all weights at random."""
+    attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
+    device: str = "auto"
+
+
+class Corpus(Section):
+    """The documents: texts, or questions with their answers on one line after the other."""
+
+    name: str
+    """A JSON Lines or Parquet file, a `save_to_disk` folder, or a Hub name."""
+    config: str | None = None
+    """The configuration of a Hub set."""
+    split: str = "train"
+    text_column: str | None = None
+    question_column: str | None = None
+    answer_column: str | None = None
+    joint: str = "\n"
+    """What stands between a question and its answer."""
+    streaming: bool = False
+    """Read a Hub set as it comes, without downloading it first: in its own order, shuffled over `buffer` documents."""
+    buffer: int = Field(default=10_000, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _text_or_pairs(self) -> Corpus:
+        pair = self.question_column is not None and self.answer_column is not None
+        half = (self.question_column is None) != (self.answer_column is None)
+        if half or pair == (self.text_column is not None):
+            raise ValueError(
+                "corpus needs either corpus.text_column, or corpus.question_column and corpus.answer_column; set one "
+                "or the other"
+            )
+        return self
+
+
+class Learner(Section):
+    """How documents become optimiser steps."""
+
+    learning_rate: float = Field(default=1e-5, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    sequence_length: int = Field(default=2048, ge=8)
+    """Tokens of a packed row; longer documents go on in the next row."""
+    rows: int = Field(default=64, ge=1)
+    """Rows of one optimiser step."""
+    micro_rows: int = Field(default=4, ge=1)
+    """Rows of one forward and backward pass. Changes speed and memory, never the gradient."""
+    autocast: Literal["auto", "off", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
+
+
+class Checkpoint(Section):
+    """When the run is saved, and what is kept."""
+
+    every: int = Field(default=200, ge=1)
+    keep_last: int = Field(default=2, ge=1)
+
+
+class Evaluation(Section):
+    """Held-out documents: the last ones of the corpus, never trained on."""
+
+    documents: int = Field(default=0, ge=0)
+    every: int = Field(default=100, ge=1)
+
+
+class Log(Section):
+    """What is written beside the run directory's own files."""
+
+    sinks: tuple[str, ...] = ()
+    project: str = "r1zero"
+
+
+class Train(Section):
+    """The length and the seed of the run: `steps` optimiser steps, or whole `epochs`."""
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: int | None = Field(default=None, ge=1)
+
+
+class PretrainRecipe(Section):
+    """A whole pretraining run."""
+
+    model: Model
+    corpus: Corpus
+    train: Train
+    learner: Learner = Learner()
+    evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoint = Checkpoint()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _an_end(self) -> PretrainRecipe:
+        if (self.train.steps is None) == (self.train.epochs is None):
+            raise ValueError("train.steps or train.epochs says when to stop; set one of them")
+        if self.train.epochs is not None and self.corpus.streaming:
+            raise ValueError("a streamed corpus has no known end; set train.steps in place of train.epochs")
+        if self.evaluation.documents and self.corpus.streaming:
+            raise ValueError("a streamed corpus has no last documents; set evaluation.documents to 0")
+        return self

@@ -1,0 +1,142 @@
+"""The server sampler: models that do not fit here, through an OpenAI-compatible completions endpoint (vLLM, SGLang).
+
+Prompts go out as token ids, one request a response. A response's seed is a pure function of (seed, step, key, sample),
+as far as the server honours seeds. What a server does not tell is counted, and never made up: a missing token id is −1,
+a missing log-prob NaN, so that lengths stay right and nobody can train on them by accident.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from r1zero.endpoint import Client, NotThere, Refused, content_key
+from r1zero.errors import UserError
+from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.types import Completion, Stop
+
+MISSING_ID = -1
+_EXTENSIONS: Mapping[str, Any] = {
+    "include_stop_str_in_output": True,  # vLLM
+    "return_token_ids": True,  # vLLM
+    "no_stop_trim": True,  # SGLang
+}
+"""Asked for where the server knows them; one that refuses unknown fields is asked without."""
+
+
+class ServerSampler:
+    """Samples from the model that a server calls `model`. `counts` tells of what was missing."""
+
+    def __init__(self, client: Client, model: str, *, workers: int = 32):
+        self.client, self.model, self.workers = client, model, workers
+        self._plain = False
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Responses whose token ids or log-probs the server did not give."""
+        return {name: self.client.counts[name] for name in ("without token ids", "without log-probs")}
+
+    def sample(
+        self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
+    ) -> Iterator[Sampled]:
+        """See `r1zero.sampling.Sampler`. Raises UserError when the server is away for too long."""
+        work = [(r, g) for r in range(len(requests)) for g in range(samples)]
+
+        def ask(item: tuple[int, int]) -> Completion:
+            request, sample = requests[item[0]], item[1]
+            noise = request_seed(seed, step, request.key, sample)
+            return self._completion(request, params, noise)
+
+        for index, completion in self.client.each(work, ask, self.workers):
+            self.client.count("without token ids", MISSING_ID in completion.token_ids)
+            self.client.count("without log-probs", any(map(math.isnan, completion.logprobs)))
+            yield Sampled(*work[index], completion)
+
+    def _completion(self, request: Request, params: SamplingParams, noise: int) -> Completion:
+        body = request_body(self.model, request, params, noise)
+        key = content_key("completion", body)
+        try:
+            try:
+                answer = self.client.ask("/completions", body if self._plain else {**body, **_EXTENSIONS}, key)
+            except Refused:
+                if self._plain:
+                    raise
+                answer = self.client.ask("/completions", body, key)
+                self._plain = True
+        except Refused as error:
+            raise UserError(
+                f"{self.client.endpoint.setting} {self.client.endpoint.url} refuses the prompt of {request.key} "
+                f"({len(request.prompt_ids)} tokens, {params.max_new_tokens} to come): {error}; check the model's name, "
+                "--max-new-tokens and the server's longest context."
+            ) from None
+        return read_completion(answer, params.stop, self.client.endpoint.setting)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a prompt, by the server's own tokenizer (vLLM and SGLang have one at /tokenize)."""
+        body = {"model": self.model, "prompt": text, "add_special_tokens": True}
+        try:
+            ids = self.client.ask("//tokenize", body, content_key("tokenize", body)).get("tokens")
+        except (Refused, NotThere):
+            ids = None
+        if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
+            raise UserError(
+                f"{self.client.endpoint.setting} {self.client.endpoint.url} does not tokenize; name the model's "
+                "tokenizer with --tokenizer (a folder or a Hub name)."
+            )
+        return tuple(ids)
+
+
+def request_seed(seed: int, step: int, key: str, sample: int) -> int:
+    """31 bits that name one response's noise."""
+    text = f"{seed}/{step}/{sample}/{key}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little") >> 1
+
+
+def request_body(model: str, request: Request, params: SamplingParams, noise: int) -> dict[str, Any]:
+    """A completions request in the words that all servers know; `top_k` only where it is used."""
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": list(request.prompt_ids),
+        "max_tokens": params.max_new_tokens,
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "seed": noise,
+        "n": 1,
+        "logprobs": 1,
+    }
+    return body | ({"top_k": params.top_k} if params.top_k else {}) | ({"stop": list(params.stop)} if params.stop else {})
+
+
+def read_completion(answer: Mapping[str, Any], stops: Sequence[str], setting: str) -> Completion:
+    """The completion in a server's answer. Raises UserError when there is none."""
+    try:
+        choice = answer["choices"][0]
+        text, finish = choice["text"], choice["finish_reason"]
+        logprobs = (choice.get("logprobs") or {}).get("token_logprobs")
+        ids = choice.get("token_ids")
+        counted = (answer.get("usage") or {}).get("completion_tokens")
+        how, text = _stop(finish, choice, text, stops)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{setting} gave an answer that is no completion ({error!r}); name a completions endpoint."
+        ) from None
+    # a server that gives neither ids nor log-probs nor a count leaves one missing token
+    length = next((len(x) for x in (ids, logprobs) if x), counted if counted is not None else 1)
+    found_ids = tuple(ids) if ids else (MISSING_ID,) * length
+    if not logprobs or len(logprobs) != len(found_ids):
+        logprobs = [math.nan] * len(found_ids)
+    return Completion(found_ids, tuple(math.nan if x is None else float(x) for x in logprobs), text, how)
+
+
+def _stop(finish: str, choice: Mapping[str, Any], text: str, stops: Sequence[str]) -> tuple[Stop, str]:
+    """How a response ended, and its text with the stop string that a server left out."""
+    if finish == "length":
+        return Stop.LENGTH, text
+    said = choice.get("stop_reason", choice.get("matched_stop"))  # vLLM, SGLang: the string, or a token's id
+    if isinstance(said, str) and said in stops:
+        return Stop.STOP_STRING, text if said in text else text + said
+    if said is None and any(stop in text for stop in stops):
+        return Stop.STOP_STRING, text
+    return Stop.EOS, text

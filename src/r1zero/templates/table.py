@@ -1,0 +1,216 @@
+"""The table of templates, and finding one by name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from r1zero.errors import UserError
+from r1zero.templates.jinja import JINJA_SUFFIXES, from_jinja
+from r1zero.templates.template import Chat, ChatTokenizer, Surround, Template
+from r1zero.types import AnswerFormat
+
+# The paper's three (its public code's strings; the printed Template 2 has a space before <|im_end|>, the code none).
+_QWEN_MATH = Template(
+    "qwen_math",
+    AnswerFormat.BOXED,
+    (),
+    Surround(
+        "<|im_start|>system\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
+        "<|im_start|>user\n",
+        "<|im_end|>\n<|im_start|>assistant\n",
+    ),
+)
+_R1_TEXT = (
+    "A conversation between User and Assistant. The User asks a question, and the Assistant solves it. The "
+    "Assistant first thinks about the reasoning process in the mind and then provides the User with the answer. "
+    "The reasoning process is enclosed within <think> </think> and answer is enclosed within <answer> </answer> "
+    "tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>.\nUser: "
+)
+# Ends in "<think>": the response does not hold the opening tag.
+_R1 = Template(
+    "r1",
+    AnswerFormat.ANSWER_TAGS,
+    ("</answer>",),
+    Surround(
+        _R1_TEXT,
+        "\nAssistant: <think>",
+    ),
+)
+_NO = Template("no", AnswerFormat.BOXED, (), Surround("", ""))
+
+# For base models on GSM8K-like sets, where the last number of the response is the answer. No space after "Answer:": in
+# most tokenizers the space belongs to the first word of the response.
+_QUESTION_ANSWER = Template(
+    "question_answer", AnswerFormat.LAST_NUMBER, ("\nQuestion:",), Surround("Question: ", "\nAnswer:")
+)
+
+# Other models' own prompts, to evaluate them with. The last two are put together from descriptions of their projects'
+# prompts; everything else in them is the R1 paragraph.
+_QWEN3 = Template(
+    "qwen3",
+    AnswerFormat.BOXED,
+    (),
+    Surround(
+        "<|im_start|>user\nQuestion: ",
+        "\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n<|im_start|>assistant\n",
+    ),
+)
+_R1_DISTILL_QWEN = Template(
+    "r1_distill_qwen",
+    AnswerFormat.BOXED,
+    (),
+    Surround(
+        "<｜begin▁of▁sentence｜><｜User｜>",
+        " Please reason step by step, and put your final answer within \\boxed{}.\n<｜Assistant｜><think>\n",
+    ),
+)
+_PARAGRAPH = _R1_TEXT.removesuffix("\nUser: ")
+_PRIME_ZERO = Template(
+    "prime_zero",
+    AnswerFormat.BOXED,
+    (),
+    Surround(
+        _PARAGRAPH.replace("The User", "The user")
+        .replace("The Assistant", "The assistant")
+        .replace("the User", "the user")
+        + " User: ",
+        "\n\nPresent the answer in LaTex format: \\boxed{Your answer}. Assistant:",
+    ),
+)
+_OPEN_REASONER_ZERO = Template(
+    "open_reasoner_zero",
+    AnswerFormat.ANSWER_TAGS,
+    ("</answer>",),
+    Surround(
+        _PARAGRAPH + " User: You must put your answer inside <answer> </answer> tags, i.e., <answer> answer here "
+        "</answer>. And your final answer will be extracted automatically by the \\boxed{} tag.\n"
+        "This is the problem:\n",
+        "\n\nAssistant: <think>",
+    ),
+)
+
+DEMONSTRATIONS: tuple[tuple[str, str], ...] = (
+    (
+        "The sum of two positive numbers is $26$ and the difference of their squares is $208$. "
+        "What is the larger of the two numbers?",
+        "Call the numbers $x > y$. Then $x^2 - y^2 = (x + y)(x - y) = 26(x - y) = 208$, so $x - y = 8$. Adding this to "
+        "$x + y = 26$ gives $2x = 34$ and $x = 17$. The answer is $\\boxed{17}$.",
+    ),
+    (
+        "How many positive integers less than $200$ are multiples of $6$ but not of $9$?",
+        "The multiples of $6$ below $200$ are $6 \\cdot 1, \\ldots, 6 \\cdot 33$, which is $33$ numbers. Those "
+        "that are also multiples of $9$ are the multiples of $18$, from $18 \\cdot 1$ to $18 \\cdot 11$, which is $11$ "
+        "numbers. That leaves $33 - 11 = 22$. The answer is $\\boxed{22}$.",
+    ),
+    (
+        "A rectangle has perimeter $34$ and its diagonals have length $13$. What is its area?",
+        "Let the sides be $a$ and $b$. Then $a + b = 17$ and $a^2 + b^2 = 13^2 = 169$. Since "
+        "$(a + b)^2 = a^2 + b^2 + 2ab$, we get $2ab = 289 - 169 = 120$, so the area is $ab = 60$. "
+        "The answer is $\\boxed{60}$.",
+    ),
+    (
+        "A bag holds $4$ red and $6$ blue marbles. Two marbles are drawn at random without putting the first one back. "
+        "What is the probability that they have different colours?",
+        "There are $\\binom{10}{2} = 45$ equally likely pairs, and $4 \\cdot 6 = 24$ of them have one marble of each "
+        "colour. The probability is $\\frac{24}{45} = \\frac{8}{15}$. The answer is $\\boxed{\\frac{8}{15}}$.",
+    ),
+)
+"""Our own four worked problems: the paper's 4-shot text was never released."""
+
+
+def few_shot(demonstrations: Sequence[tuple[str, str]] = DEMONSTRATIONS) -> Template:
+    r"""Worked examples before the question: `Question: {q}\nAnswer: {a}`, joined by two empty lines.
+
+    The paper's rows "4-shot" used a text that it did not release; their numbers point to the Qwen2.5-Math evaluation
+    toolkit, whose layout this is. The four demonstrations are **our own**, so results are comparable in kind, not to
+    the digit. Answers should end in `The answer is $\boxed{…}$.`, which the BOXED answer format reads.
+
+    A base model goes on with a next question of its own, so a response stops at `\n\nQuestion:` (two line breaks: an
+    answer may well use the word at the start of a line).
+
+    Raises:
+        UserError: there is no demonstration.
+    """
+    if not demonstrations:
+        raise UserError("few_shot needs at least one demonstration: give (question, answer) pairs")
+    shown = "".join(f"Question: {question}\nAnswer: {answer}\n\n\n" for question, answer in demonstrations)
+    return Template("few_shot", AnswerFormat.BOXED, ("\n\nQuestion:",), Surround(f"{shown}Question: ", "\nAnswer:"))
+
+
+def chat(tokenizer: ChatTokenizer, *, instruction: str = "", system: str = "") -> Template:
+    """The tokenizer's own chat template: one user message, the question.
+
+    `instruction` follows the question on a line of its own; `system` is a system message before it. No stop strings:
+    chat models end their turn with a token.
+
+    Raises:
+        UserError: the tokenizer has no chat template, as those of many base models.
+    """
+    if not tokenizer.chat_template:
+        raise UserError(
+            "template.name is 'chat', but the model's tokenizer has no chat template: "
+            f"use one of {', '.join(_TABLE)} or a {JINJA_SUFFIXES[0]} file"
+        )
+    source = tokenizer.chat_template
+    text = source if isinstance(source, str) else json.dumps(source, sort_keys=True)
+    return Template("chat", AnswerFormat.BOXED, (), Chat(tokenizer, text, instruction, system))
+
+
+_OTHERS = (_QWEN3, _R1_DISTILL_QWEN, _PRIME_ZERO, _OPEN_REASONER_ZERO)
+_TABLE: Mapping[str, Template] = MappingProxyType(
+    {template.name: template for template in (_QWEN_MATH, _R1, _NO, few_shot(), _QUESTION_ANSWER, *_OTHERS)}
+)
+_ALIASES: Mapping[str, str] = MappingProxyType({"none": "no"})
+
+
+def template_names() -> tuple[str, ...]:
+    """The names that `get_template` knows; `none` is another name of `no`."""
+    return (*_TABLE, "chat")
+
+
+def get_template(
+    name: str,
+    tokenizer: ChatTokenizer | None = None,
+    *,
+    answer_format: AnswerFormat | None = None,
+    instruction: str = "",
+) -> Template:
+    """The template called `name`, or the Jinja file at that path (ending in .jinja, .j2 or .jinja2).
+
+    `tokenizer` and `instruction` are used by `chat` alone; `answer_format` overrides the template's own.
+
+    Raises:
+        UserError: nothing goes by that name, the file is faulty, `chat` has no tokenizer or chat template, or an
+            instruction is given to a template whose text is fixed.
+    """
+    if instruction and name != "chat":
+        raise UserError(
+            f"template.instruction is for chat only, and template.name is {name!r}: "
+            f"remove the instruction, or write the whole prompt as a {JINJA_SUFFIXES[0]} file"
+        )
+    template = _named(name, tokenizer, instruction)
+    return template if answer_format is None else replace(template, answer_format=answer_format)
+
+
+def _named(name: str, tokenizer: ChatTokenizer | None, instruction: str) -> Template:
+    key = _ALIASES.get(name, name)
+    if key in _TABLE:
+        return _TABLE[key]
+    if name == "chat":
+        if tokenizer is None:
+            raise UserError("template.name is 'chat', which needs a model with a tokenizer: name another template here")
+        return chat(tokenizer, instruction=instruction)
+    if name.endswith(JINJA_SUFFIXES):
+        return from_jinja(Path(name).expanduser())
+    known = template_names()
+    close = difflib.get_close_matches(name, [*known, *_ALIASES], n=1, cutoff=0.4)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise UserError(
+        f"template.name is {name!r}, which is no template: {meant}"
+        f"set it to one of {', '.join(known)} or to a {JINJA_SUFFIXES[0]} file"
+    )

@@ -1,0 +1,245 @@
+"""The audit on runs, models and recipes, and what its commands print."""
+
+import json
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+import torch
+
+from r1zero.assemble import recipe_objective
+from r1zero.audit.invariance import certify, difference
+from r1zero.audit.replay import replay
+from r1zero.audit.saved import read_meter, read_step, saved_steps
+from r1zero.errors import UserError
+from r1zero.objectives.table import PEERS, PRESETS, TABLE
+from r1zero.report.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
+from r1zero.runs import Run
+from tiny_runs import start, tiny_recipe, trained, write_recipe
+
+STEPS = {"train.steps": 3, "checkpoint.every": 1, "checkpoint.keep_last": 3}
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return trained(STEPS)
+
+
+def rows_of(*words: str | Path) -> list[dict]:
+    command = start(*words, "--json")
+    assert command.wait() == 0, command.err
+    return json.loads(command.out)
+
+
+# -- saved runs
+
+
+def test_a_saved_step_is_what_the_learner_saw(run: Run) -> None:
+    assert saved_steps(run) == [1, 2, 3]
+    step, rows = read_step(run, 2), run.rollouts(2)
+    assert step.rewards_PG.shape == (4, 4)
+    objective = recipe_objective(run.recipe)
+    trajectories = step.trajectories(objective)
+    assert [t.advantage for t in trajectories] == [row["advantage"] for row in rows]
+    assert [t.length for t in trajectories] == [row["length"] for row in rows] == step.lengths_PG.flatten().tolist()
+    assert [list(t.response_ids) for t in trajectories] == [row["response_ids"] for row in rows]
+
+
+def test_the_meter_on_a_run_is_the_one_it_logged(run: Run) -> None:
+    logged = {row["step"]: (row.get("bias/length"), row.get("bias/difficulty")) for row in run.read("metrics")}
+    own = recipe_objective(run.recipe)
+    assert {number: (bias.length, bias.difficulty) for number, _, bias in read_meter(run, [own])} == logged
+    readings = [bias.length for _, _, bias in read_meter(run, [PRESETS["grpo"]]) if bias.length is not None]
+    assert readings == pytest.approx([-1.0] * len(readings), abs=1e-4)
+
+
+def test_runs_without_rollouts_say_so(tmp_path: Path) -> None:
+    bare = trained({"log.rollouts_every": 0, "train.steps": 1})
+    with pytest.raises(UserError, match=r"no saved rollouts to audit; train with log\.rollouts_every"):
+        saved_steps(bare)
+
+
+# -- replay
+
+
+def test_replaying_a_step_gives_the_gradient_that_was_taken(run: Run) -> None:
+    result = replay(run, 3, [PRESETS["grpo"], replace(PRESETS["dr_grpo"], constant=run.recipe.constant)])
+    grpo, dr_grpo = result.rows
+    assert result.exact
+    assert result.source == "step-000002"
+    logged = run.read("metrics")[2]["learn/grad_norm"]
+    assert dr_grpo.norm == pytest.approx(logged, rel=1e-5)
+    assert dr_grpo.cosine == pytest.approx(1.0, abs=1e-9)
+    assert grpo.cosine is not None
+    assert grpo.cosine < 0.9999
+
+
+def test_replaying_from_the_base_model(run: Run) -> None:
+    result = replay(run, 1, [PRESETS["rloo"]])
+    assert result.exact
+    assert result.source == run.recipe.model.path
+    assert result.rows[0].cosine == pytest.approx(1.0, abs=1e-6)  # 4/3 of dr_grpo's
+
+
+def test_replaying_with_weights_that_are_not_those_of_the_step() -> None:
+    pruned = trained({"train.steps": 3, "checkpoint.every": 3, "checkpoint.keep_best": False})
+    result = replay(pruned, 3, [PRESETS["dr_grpo"]])
+    assert not result.exact
+    assert result.source == pruned.recipe.model.path
+    assert result.rows[0].norm > 0
+
+
+def test_replaying_a_step_that_was_not_saved(run: Run) -> None:
+    with pytest.raises(UserError, match="no rollouts of step 9"):
+        replay(run, 9, [PRESETS["dr_grpo"]])
+
+
+# -- invariance
+
+
+def test_difference_by_hand() -> None:
+    one, other = [torch.tensor([3.0, 0.0]), torch.tensor([4.0])], [torch.tensor([3.0, 0.0]), torch.tensor([1.0])]
+    assert difference(one, other) == pytest.approx(3 / 10**0.5)
+    assert difference([torch.zeros(2)], [torch.zeros(2)]) == 0
+
+
+def test_a_recipe_of_ours_is_invariant() -> None:
+    found = {variation.name: (variation.difference, equal) for variation, equal in certify(tiny_recipe())}
+    assert set(found) == {
+        *("one response per micro-batch", "everything in one micro-batch", "responses in another order"),
+        *("layout packed", "layout shared", "2 processes, gradients summed"),
+    }
+    for name, (off, equal) in found.items():
+        assert equal, name
+        assert off is not None
+        assert off < 1e-5, name
+
+
+def test_a_peers_loss_that_depends_on_its_cut_is_found_out() -> None:
+    recipe = tiny_recipe({"objective.name": "trl/bnpo", "model.attention": "eager"})
+    serial = takewhile(lambda pair: "processes" not in pair[0].name, certify(recipe))  # those are tried last
+    found = {variation.name: (variation, equal) for variation, equal in serial}
+    assert not found["responses in another order"][1]
+    (cut,) = (name for name in found if name.startswith("the micro-batches of its own formula"))
+    assert not found[cut][1]
+    assert found["one response per micro-batch"][1]  # how we compute it changes nothing
+    packed, equal = found["layout packed"]
+    assert (packed.difference, equal, packed.reason) == (None, True, 'not with model.attention = "eager"')
+
+
+# -- commands
+
+
+def test_the_list_of_objectives_as_json() -> None:
+    rows = rows_of("objectives", "--constant", "3000")
+    assert [row["objective"] for row in rows] == list(TABLE)
+    by_name = {row["objective"]: row for row in rows}
+    dr_grpo, grpo = by_name["dr_grpo"], by_name["grpo"]
+    assert dr_grpo["hash"] == replace(PRESETS["dr_grpo"], constant=3000.0).hash
+    assert dr_grpo["formula"].endswith("C = 3000")
+    assert (dr_grpo["length_bias"], dr_grpo["difficulty_bias"]) == (pytest.approx(0), pytest.approx(0))
+    assert dr_grpo["relative_bias"] < 1e-12
+    assert (grpo["length_bias"], grpo["difficulty_bias"]) == (pytest.approx(-1), pytest.approx(-1))
+    assert grpo["relative_bias"] > 0.3
+
+
+def test_the_list_of_objectives_for_people() -> None:
+    command = start("objectives", "dr_grpo", "trl/cispo")
+    assert command.wait() == 0
+    assert PRESETS["dr_grpo"].formula in command.out
+    assert PEERS["trl/cispo"].note in command.out
+    assert "length 0.00  difficulty 0.00  bias none" in command.out
+
+
+def test_the_audit_as_json() -> None:
+    rows = rows_of("audit", "dr_grpo", "grpo", "--group-sizes", "2", "4")
+    assert [(row["objective"], row["group_size"]) for row in rows] == [
+        ("dr_grpo", 2), ("grpo", 2), ("dr_grpo", 4), ("grpo", 4)
+    ]  # fmt: skip
+    assert set(rows[0]) == {
+        *("objective", "group_size", "relative_bias", "cosine", "scale", "length_bias", "difficulty_bias")
+    }
+    assert rows[2]["relative_bias"] < 1e-12
+    assert rows[2]["scale"] == pytest.approx(4 / 3, rel=1e-12)  # G/(G−1) · C with C = 1
+    assert rows[3]["relative_bias"] > 0.3
+
+
+def test_the_audit_off_policy(tmp_path: Path) -> None:
+    rows = rows_of("audit", "dr_grpo", "--group-sizes", "2", "--off-policy")
+    assert rows[0]["relative_bias"] > 1e-3
+
+
+def test_the_audit_for_people_and_its_pictures(tmp_path: Path) -> None:
+    command = start("audit", "dr_grpo", "grpo", "ppo", "--group-sizes", "2", "--out", tmp_path / "pictures")
+    assert command.wait() == 0, command.err
+    assert "ppo (V = 0)" in command.out
+    assert "none" in command.out
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {f"{name}.{kind}" for name in ("weights", "bias", "dynamics") for kind in ("png", "svg")}
+
+
+def test_the_audit_of_a_run(run: Run, tmp_path: Path) -> None:
+    rows = rows_of("audit", "grpo", "--run", run.path)
+    assert [(row["step"], row["objective"]) for row in rows][:2] == [(1, "dr_grpo"), (1, "grpo")]
+    command = start("audit", "--run", run.path, "--out", tmp_path)
+    assert command.wait() == 0, command.err
+    assert "Bias meter" in command.out
+    assert (tmp_path / "meter.svg").exists()
+
+
+def test_the_replay_of_a_step(run: Run, tmp_path: Path) -> None:
+    command = start("audit", "--run", run.path, "--step", "2", "--out", tmp_path)
+    assert command.wait() == 0, command.err
+    assert "Weights: step-000001." in command.out
+    assert "they need their critic: ppo" in command.out
+    assert (tmp_path / "weights-step-000002.png").exists()
+    rows = rows_of("audit", "dr_grpo", "gspo", "--run", run.path, "--step", "2")
+    assert [row["objective"] for row in rows] == ["dr_grpo", "gspo"]
+
+
+def test_the_certificate(tmp_path: Path) -> None:
+    more = '[objective]\nname = "trl/bnpo"\n'
+    command = start("audit", "--invariance", write_recipe(tmp_path / "b.toml", more=more))
+    assert command.wait() == 1
+    assert "Largest relative difference" in command.out
+    assert "depends on how a step is computed" in command.out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("audit", "dr_grop"), "did you mean 'dr_grpo'?"),
+        (("objectives", "zzz"), "`r1zero objectives` lists them all"),
+        (("objectives", "--constant", "0"), "--constant 0 cannot divide"),
+        (("audit", "--group-sizes", "1"), "give sizes from 2 to 10"),
+        (("audit", "--group-sizes", "11"), "give sizes from 2 to 10"),
+        (("audit", "--step", "3"), "name its directory with --run"),
+        (("audit", "--run", "nowhere"), "nowhere is not a run directory"),
+        (("audit", "grpo", "--invariance", "r.toml"), "leave other objectives and --run out"),
+        (("audit", "--invariance", "nowhere.toml"), "nowhere.toml"),
+    ],
+)
+def test_mistakes_are_one_sentence(words: tuple[str, ...], says: str) -> None:
+    command = start(*words)
+    assert command.wait() == 2
+    assert says in command.err
+    assert command.err.startswith("r1zero: ")
+    assert command.err.count("\n") == 1, command.err
+    assert "Traceback" not in command.err
+
+
+# -- pictures
+
+
+def test_pictures_of_nothing_much(tmp_path: Path) -> None:
+    # no response, one objective, all zero, a meter that never read anything
+    files = weight_pictures({"a": []}, [], [], tmp_path / "none", "title")
+    files += weight_pictures({"a": [0.0, 0.0]}, [3, 4], [True, False], tmp_path / "zero", "title")
+    files += bias_bars({"a": 0.0}, tmp_path / "bars", "title")
+    files += dynamics_picture(
+        {"∇J": {"length_wrong": [1.0], "length_right": [1.0], "reward": [0.5]}}, tmp_path / "still", "title"
+    )
+    files += meter_picture({"length bias": {"a": []}}, tmp_path / "meter", "title")
+    assert all(file.stat().st_size > 1000 for file in files)
+    assert {file.suffix for file in files} == {".png", ".svg"}

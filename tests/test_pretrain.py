@@ -1,0 +1,249 @@
+"""Pretraining: packing without contamination, the loss by hand, a run resumed to the bit, and what it refuses."""
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from helpers import VOCABULARY, flat_gradient, llama, policy_of, qwen, relative_error
+from r1zero.config import validated
+from r1zero.errors import UserError
+from r1zero.policy.logprobs import response_logprobs
+from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
+from r1zero.pretrain.recipe import Corpus, PretrainRecipe
+from r1zero.pretrain.run import pretrain_run
+from r1zero.runs import Run
+from tiny_runs import random_model, start, sums_of, untimed, wait_for
+
+EOS = 1
+
+
+def lines(path: Path, count: int = 60, seed: int = 0) -> Path:
+    """Sums as questions and answers; with enough sameness to be learnt."""
+    rng = random.Random(seed)
+    rows = [
+        {"q": f"{a}+{b}=", "a": str(a + b)} for a, b in ((rng.randint(0, 9), rng.randint(0, 9)) for _ in range(count))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def recipe_of(corpus: Path, **overrides: object) -> PretrainRecipe:
+    data = {
+        "model": {"path": str(random_model()), "device": "cpu"},
+        "corpus": {"name": str(corpus), "question_column": "q", "answer_column": "a", "joint": " "},
+        "learner": {"learning_rate": 3e-3, "sequence_length": 32, "rows": 4, "micro_rows": 2, "schedule": "constant"},
+        "checkpoint": {"every": 3},
+        "train": {"steps": 8, "threads": 1},
+    }
+    return validated(data, PretrainRecipe, overrides, "the recipe")
+
+
+def encode(text: str) -> list[int]:
+    return [3 + ord(c) % 60 for c in text]
+
+
+def documents_of(path: Path, **settings: object) -> Documents:
+    corpus = Corpus(name=str(path), question_column="q", answer_column="a", **settings)  # type: ignore[arg-type]
+    held = 0
+    return Documents(open_corpus(corpus), corpus, encode, EOS, seed=0, held_out=held)
+
+
+# ---- documents and packing
+
+
+def test_documents_are_joined_ended_and_dealt_in_a_new_order_each_epoch(tmp_path: Path) -> None:
+    documents = documents_of(lines(tmp_path / "sums.jsonl", 12), joint="|")
+    first, second = ([documents.next() for _ in range(12)] for _ in range(2))
+    assert all(document[-1] == EOS and document.count(EOS) == 1 for document in first)
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert documents.epoch == 2.0
+    again = documents_of(tmp_path / "sums.jsonl", joint="|")
+    assert [again.next() for _ in range(12)] == first
+    assert 3 + ord("|") % 60 in first[0]
+
+
+def test_packing_loses_no_token_and_repeats_none(tmp_path: Path) -> None:
+    packer = Packer(documents_of(lines(tmp_path / "sums.jsonl", 12)), length=16)
+    packed = packer.next(5)
+    plain = documents_of(tmp_path / "sums.jsonl")
+    stream: list[int] = []
+    while len(stream) < 80:
+        stream += plain.next()
+    assert packed.ids_BL.flatten().tolist() == stream[:80]
+    # a document's first token is nobody's target, nor is the first of a row
+    starts = packed.starts_BL
+    assert starts[:, 0].all()
+    flat = packed.ids_BL.flatten().tolist()
+    for i in range(1, 80):
+        if i % 16:
+            assert starts.flatten()[i].item() == (flat[i - 1] == EOS)
+    assert packed.targets == 80 - int(starts.sum())
+
+
+@pytest.mark.parametrize("make", [qwen, llama])
+def test_packed_documents_do_not_see_one_another(make) -> None:
+    """The loss of a packed row is that of its documents alone."""
+    model = make()
+    policy = policy_of(model)
+    generator = torch.Generator().manual_seed(0)
+    texts = [[*torch.randint(3, VOCABULARY, (n,), generator=generator).tolist(), EOS] for n in (4, 7, 2, 9, 5, 3)]
+    ids = torch.tensor([[*texts[0], *texts[1], *texts[2]], [*texts[3], *texts[4]][:16]])
+    starts = torch.zeros_like(ids, dtype=torch.bool)
+    starts[0, [0, 5, 13]] = True
+    starts[1, [0, 10]] = True
+    packed = Packed(ids, starts)
+    together, _ = response_logprobs(policy, packed.micro_batch(policy.device), 1.0)
+    alone = []
+    for document in (*texts[:3], texts[3], texts[4]):
+        logits = model(input_ids=torch.tensor([document]), use_cache=False).logits[0]
+        alone.append(-functional.cross_entropy(logits[:-1], torch.tensor(document[1:]), reduction="none"))
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_the_gradient_does_not_depend_on_micro_rows() -> None:
+    model = qwen()
+    policy = policy_of(model)
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(3, VOCABULARY, (5, 12), generator=generator)
+    starts = torch.rand(5, 12, generator=generator) < 0.2
+    starts[:, 0] = True
+    packed, gradients = Packed(ids, starts), []
+    for size in (1, 2, 5):
+        model.zero_grad(set_to_none=True)
+        for at in range(0, 5, size):
+            part = packed.part(slice(at, at + size)).micro_batch(policy.device)
+            (-response_logprobs(policy, part, 1.0)[0].sum() / packed.targets).backward()
+        gradients.append(flat_gradient(model))
+    assert relative_error(gradients[1], gradients[0]) < 1e-5
+    assert relative_error(gradients[2], gradients[0]) < 1e-5
+
+
+# ---- runs
+
+
+def test_a_run_learns_and_its_checkpoint_is_an_ordinary_model(tmp_path: Path) -> None:
+    corpus = lines(tmp_path / "sums.jsonl", 200)
+    changes = {"train.steps": 40, "evaluation.documents": 20, "evaluation.every": 20}
+    run = pretrain_run(recipe_of(corpus, **changes), tmp_path / "run")
+    rows = run.read("metrics")
+    assert [row["step"] for row in rows] == list(range(1, 41))
+    assert rows[-1]["pretrain/loss"] < 0.6 * rows[0]["pretrain/loss"]
+    held = [row["pretrain/held_out_loss"] for row in rows if "pretrain/held_out_loss" in row]
+    assert len(held) == 2
+    assert held[1] < held[0]
+    further = {"model.path": str(run.path / "checkpoints" / "step-000040"), "train.steps": 1}
+    again = pretrain_run(recipe_of(corpus, **further), tmp_path / "on")
+    assert again.read("metrics")[0]["pretrain/loss"] < 0.8 * rows[0]["pretrain/loss"]
+
+
+def test_held_out_documents_are_never_dealt(tmp_path: Path) -> None:
+    corpus = Corpus(name=str(lines(tmp_path / "sums.jsonl", 12)), question_column="q", answer_column="a")
+    rows = open_corpus(corpus)
+    documents = Documents(rows, corpus, encode, EOS, seed=0, held_out=4)
+    dealt = {tuple(documents.next()) for _ in range(16)}
+    kept = [tuple(each.ids_BL[0].tolist()) for each in held_out(documents, 4, 32)]
+    whole = [(*encode(f"{row['q']}\n{row['a']}"), EOS) for row in rows]
+    assert kept == whole[8:]
+    assert dealt == set(whole[:8])
+
+
+def test_from_scratch_draws_other_weights_by_seed(tmp_path: Path) -> None:
+    corpus = lines(tmp_path / "sums.jsonl")
+    losses = []
+    for seed in (0, 0, 1):
+        out = tmp_path / f"run-{len(losses)}"
+        run = pretrain_run(recipe_of(corpus, **{"model.from_scratch": True, "train.seed": seed, "train.steps": 2}), out)
+        losses.append([row["pretrain/loss"] for row in run.read("metrics")])
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_epochs_are_counted_in_tokens(tmp_path: Path) -> None:
+    corpus = lines(tmp_path / "sums.jsonl", 60)
+    run = pretrain_run(recipe_of(corpus, **{"train.steps": None, "train.epochs": 2.0}), tmp_path / "run")
+    tokens = sum(len(f"{row['q']} {row['a']}") + 1 for row in map(json.loads, corpus.read_text().splitlines()))
+    assert len(run.read("metrics")) == 2 * tokens // (32 * 4)
+    assert 1.5 < run.read("metrics")[-1]["pretrain/epoch"] <= 2.0
+
+
+def test_streaming_deals_everything_once(tmp_path: Path) -> None:
+    documents = documents_of(lines(tmp_path / "sums.jsonl", 12), streaming=True, buffer=4)
+    whole = documents_of(tmp_path / "sums.jsonl")
+    assert sorted(documents.next() for _ in range(12)) == sorted(whole.next() for _ in range(12))
+    with pytest.raises(UserError, match="ended after 12 documents"):
+        documents.next()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, streaming: bool) -> None:
+    corpus = lines(tmp_path / "sums.jsonl", 400)
+    file = tmp_path / "recipe.toml"
+    file.write_text(
+        f"""
+        [model]
+        path = "{random_model()}"
+        device = "cpu"
+        [corpus]
+        name = "{corpus}"
+        question_column = "q"
+        answer_column = "a"
+        streaming = {str(streaming).lower()}
+        buffer = 16
+        [learner]
+        learning_rate = 3e-3
+        sequence_length = 32
+        rows = 4
+        warmup_steps = 3
+        [checkpoint]
+        every = 2
+        [train]
+        steps = 12
+        threads = 1
+        """
+    )
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    done = start("pretrain", file, "--out", whole)
+    assert done.wait() == 0, done.err
+    killed = start("pretrain", file, "--out", cut)
+    wait_for(lambda: (cut / "checkpoints" / "step-000004").exists() or None, "the second checkpoint")
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    again = start("pretrain", cut, "--resume")
+    assert again.wait() == 0, again.err
+    assert sums_of(cut / "checkpoints" / "step-000012") == sums_of(whole / "checkpoints" / "step-000012")
+    assert untimed(Run.open(cut).read("metrics")) == untimed(Run.open(whole).read("metrics"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"corpus.text_column": "q"}, "either corpus.text_column"),
+        ({"corpus.question_column": "nothing"}, "has no column 'nothing'"),
+        ({"corpus.name": "nowhere.jsonl"}, "cannot be read"),
+        ({"train.epochs": 1.0}, "set one of them"),
+        ({"corpus.streaming": True, "evaluation.documents": 4}, "evaluation.documents to 0"),
+        ({"learner.rowz": 3}, "did you mean 'learner.rows'"),
+        ({"model.path": "nowhere", "model.from_scratch": True}, "holds no config and tokenizer"),
+        ({"evaluation.documents": 60}, "lower evaluation.documents"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, changes: dict, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        pretrain_run(recipe_of(lines(tmp_path / "sums.jsonl"), **changes), tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_another_recipe_does_not_continue_a_run(tmp_path: Path) -> None:
+    corpus = lines(tmp_path / "sums.jsonl")
+    pretrain_run(recipe_of(corpus), tmp_path / "run")
+    with pytest.raises(UserError, match=r"other settings of learner\.learning_rate"):
+        pretrain_run(recipe_of(corpus, **{"learner.learning_rate": 1e-4}), tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match="already holds a run"):
+        pretrain_run(recipe_of(corpus), tmp_path / "run")
