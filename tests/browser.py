@@ -7,8 +7,11 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+from websockets.sync.client import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -26,8 +29,6 @@ class Browser:
     """One page. `requests` and `complaints` are what it asked for and complained about since it was opened."""
 
     def __init__(self, program: str, profile: Path):
-        from websockets.sync.client import connect
-
         command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.number = 0
@@ -35,7 +36,8 @@ class Browser:
         try:
             port = self._until(lambda: self._port(profile / "DevToolsActivePort"), "the browser to start")
             page = self._until(lambda: self._page(port), "a page")
-            self.socket = connect(page, max_size=None)
+            self.stack = ExitStack()
+            self.socket = self.stack.enter_context(connect(page, max_size=None))
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.do(f"{domain}.enable")
         except BaseException:
@@ -115,7 +117,7 @@ class Browser:
 
     def close(self) -> None:
         """End the browser."""
-        self.socket.close()
+        self.stack.close()
         self.process.terminate()
         try:
             self.process.wait(10)

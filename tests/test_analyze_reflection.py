@@ -1,4 +1,4 @@
-"""Keywords: the paper's list wherever it stands, whole words apart, counts at both levels, marks; and how well it does."""
+"""Keywords: the paper's list wherever it stands, whole words apart, counts at both levels, marks; how well it does."""
 
 from collections import Counter
 from pathlib import Path

@@ -168,6 +168,7 @@ def test_contamination_by_hand() -> None:
     found = overlaps(training, benchmark)
     assert [(o.question.id, o.trained_on, o.exact) for o in found] == [("b/0", "t/0", True), ("b/1", "t/1", False)]
     assert found[1].shared == thirteen
+    assert [o.covered for o in found] == [1.0, 13 / 16]  # of "suppose … how long", 13 of 16 words
     assert overlaps(training, benchmark, gram=14)[-1].question.id == "b/0"
 
 

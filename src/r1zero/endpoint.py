@@ -23,10 +23,10 @@ from typing import Any, TypeVar
 
 from r1zero.errors import UserError
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
-WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
-"""Seconds before each new attempt: two minutes in all, in which a server can come back."""
+_LONGEST_WAIT = 30.0
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _MENDABLE = {
     401: "does not accept the key (401); set {key} to a valid one",
@@ -37,11 +37,11 @@ _FAILURES = (OSError, http.client.HTTPException, ValueError)
 """What a server that is away, or dies while it answers, makes of a request; half an answer is no JSON."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The endpoint will not take this one request, whoever asks however often: it is too long, say."""
 
 
-class NotThere(UserError):
+class NotThereError(UserError):
     """The server has nothing at a path (404)."""
 
 
@@ -54,12 +54,22 @@ class Endpoint:
     key_setting: str = ""
     key: str | None = field(default=None, repr=False)
     timeout_s: float = 1800.0
-    waits: tuple[float, ...] = WAITS
+    patience_s: float = 120.0
+    """How long a server that is away is waited for."""
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{self.setting} {self.url} is no address; give one such as http://localhost:8000/v1.")
+
+    @property
+    def waits(self) -> list[float]:
+        """Seconds before each new attempt: half a second, then twice as long each time, up to half a minute."""
+        waits, left, wait = [], self.patience_s, 0.5
+        while left > 0:
+            waits.append(min(wait, left))
+            left, wait = left - wait, min(2 * wait, _LONGEST_WAIT)
+        return waits
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One attempt. `path` is added to the address; one that begins with // replaces its /v1."""
@@ -133,7 +143,7 @@ class Client:
         """The answer to `body`, from the store if `key` was answered before.
 
         Raises:
-            Refused: the endpoint takes this request from nobody.
+            RefusedError: the endpoint takes this request from nobody.
             UserError: it does not answer after all waits, or there is something to mend.
         """
         stored = self.store.get(key)
@@ -164,8 +174,8 @@ class Client:
             except _FAILURES as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{self.endpoint.setting} {self.endpoint.url} does not answer ({reason or 'another request gave up'}; tried "
-            f"{len(self.endpoint.waits) + 1} times); start the server again and give the same command: nothing "
+            f"{self.endpoint.setting} {self.endpoint.url} does not answer ({reason or 'another request gave up'}; "
+            f"tried {len(self.endpoint.waits) + 1} times); start the server again and give the same command: nothing "
             "that it has answered is asked twice."
         )
 
@@ -177,16 +187,16 @@ class Client:
             return f"{error.code} {said}".strip()
         if error.code in _MENDABLE:
             about = _MENDABLE[error.code].format(key=self.endpoint.key_setting or "its key", path=path)
-            kind = NotThere if error.code == 404 else UserError
+            kind = NotThereError if error.code == 404 else UserError
             raise kind(f"{self.endpoint.setting} {self.endpoint.url} {about}. It said: {said or 'nothing'}")
         self.count("refused")
-        raise Refused(f"{error.code} {said}".strip())
+        raise RefusedError(f"{error.code} {said}".strip())
 
     def each(self, work: Sequence[T], do: Callable[[T], R], workers: int) -> Iterator[tuple[int, R]]:
         """`do` of every piece of work, `workers` at a time, in the order they finish, with their places in `work`.
 
-        When one raises a UserError, no other is begun; those under way are waited for and given, and then it is raised. Threads
-        that are waiting before a new attempt give up at once.
+        When one raises a UserError, no other is begun; those under way are waited for and given, and then it is raised.
+        Threads that are waiting before a new attempt give up at once.
         """
         todo: queue.SimpleQueue[int] = queue.SimpleQueue()
         done: queue.SimpleQueue[tuple[int, R | UserError] | None] = queue.SimpleQueue()

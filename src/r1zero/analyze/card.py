@@ -82,7 +82,9 @@ def make_card(
         at.live if at else None,
         exploration.signal(at.live, at.never_solved.value) if at else None,
         best.temperature if best else None,
-        {name: found.responses / reflection.responses for name, found in reflection.counts.items()} if reflection else {},
+        {name: found.responses / reflection.responses for name, found in reflection.counts.items()}
+        if reflection
+        else {},
         dict(reflection.share_of_questions) if reflection else {},
         size,
         command(cell.model, template, size, parameters),

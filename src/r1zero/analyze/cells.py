@@ -1,6 +1,6 @@
 """What the analyses read: graded responses of one model under one template at one temperature, by question.
 
-They come from folders that `r1zero evaluate --out` wrote, from what `r1zero analyze` has sampled (the same folders), and
+They come from folders that `r1zero evaluate --out` wrote, from what `r1zero analyze` has sampled (the same kind), and
 from a run's saved rollouts. Token ids and log-probs stay on disk.
 """
 
@@ -22,7 +22,7 @@ from r1zero.templates import get_template, template_names
 from r1zero.templates.template import Surround
 from r1zero.types import Outcome, Stop
 
-CATEGORIES = ("correct", "incorrect", "unformatted", "truncated", "ungraded")
+CATEGORIES: tuple[str, ...] = ("correct", "incorrect", "unformatted", "truncated", "ungraded")
 """The four of the paper's App. D, each response in one; and those that nobody could grade, which it does not have."""
 _OF_OUTCOME = {
     Outcome.RIGHT: "correct",
@@ -158,7 +158,9 @@ def saved_cells(folders: Sequence[Path]) -> list[Cell]:
     cells = [saved_cell(folder) for folder in found]
     models = list(dict.fromkeys(cell.model for cell in cells))
     if len(models) > 1:
-        raise UserError(f"--saved holds evaluations of several models ({', '.join(models)}); name one model's at a time.")
+        raise UserError(
+            f"--saved holds evaluations of several models ({', '.join(models)}); name one model's at a time."
+        )
     return merged(cells)
 
 
@@ -174,8 +176,8 @@ def merged(cells: Sequence[Cell]) -> list[Cell]:
         ids = {group.id for group in old.groups}
         if old.samples != cell.samples or any(group.id in ids for group in cell.groups):
             raise UserError(
-                f"--saved holds two evaluations under template {cell.template} at temperature {cell.temperature:g} that "
-                "cannot be put together (the same questions, or other numbers of samples); name one of them."
+                f"--saved holds two evaluations under template {cell.template} at temperature {cell.temperature:g} "
+                "that cannot be put together (the same questions, or other numbers of samples); name one of them."
             )
         found[key] = replace(old, groups=old.groups + cell.groups)
     return list(found.values())

@@ -100,6 +100,6 @@ def signal(live: Live, never_solved: float) -> Signal:
         if share >= bound:
             return Signal(word, sentence)
     if never_solved > 0.5:
-        return Signal("none", "hardly a question is ever solved: pretrain on the domain (`r1zero pretrain`), take easier "
-                      "questions, or another template")  # fmt: skip
+        return Signal("none", "hardly a question is ever solved: pretrain on the domain (`r1zero pretrain`), take "
+                      "easier questions, or another template")  # fmt: skip
     return Signal("none", "nearly every question is always solved: take harder questions")

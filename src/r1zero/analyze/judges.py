@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from r1zero.analyze.rubrics import Item, Judgement, Rubric
-from r1zero.endpoint import Client, Refused, content_key
+from r1zero.endpoint import Client, RefusedError, content_key
 from r1zero.errors import UserError
 
 
@@ -91,7 +91,7 @@ class LLMJudge:
         new = self.client.store.get(key) is None
         try:
             answer = self.client.ask("/chat/completions", body, key)
-        except Refused as error:
+        except RefusedError as error:
             return Judgement(None, str(error), refused=True)
         if new:
             usage = answer.get("usage") or {}
@@ -115,7 +115,9 @@ def _text(answer: dict[str, Any]) -> str:
     try:
         return answer["choices"][0]["message"]["content"] or ""
     except (KeyError, IndexError, TypeError) as error:
-        raise UserError(f"--judge gave an answer that is no chat completion ({error!r}); name another endpoint.") from None
+        raise UserError(
+            f"--judge gave an answer that is no chat completion ({error!r}); name another endpoint."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,7 @@ class Agreement:
     table: dict[str, int]
 
 
-def agreement(
-    names: tuple[str, str], first: Sequence[int | None], second: Sequence[int | None]
-) -> Agreement:
+def agreement(names: tuple[str, str], first: Sequence[int | None], second: Sequence[int | None]) -> Agreement:
     """Share and Cohen's kappa (1960): (p_o − p_e) / (1 − p_e), where p_e is what chance gives.
 
     Kappa is None where nothing was judged by both, or where both always say the same one class (p_e = 1).

@@ -23,7 +23,9 @@ def percent(value: float | None) -> str:
 
 def interval(estimate: Estimate | None) -> str:
     """A share with its 95 % interval."""
-    return "–" if estimate is None else f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return (
+        "–" if estimate is None else f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    )
 
 
 def answering_page(rows: Sequence[Answering], chosen: Answering, bill: Bill | None, paper: Published | None) -> str:
@@ -136,8 +138,8 @@ def keyword_lines(tables: Sequence[Sequence[KeywordCount]]) -> list[str]:
 
 def helping_lines(rows: Sequence[Helping]) -> list[str]:
     """The paired comparison within questions, and the categories by level of the last temperature."""
-    headings = ["temperature", "found by", "reflecting", "others", "questions with both", "accuracy, reflecting − others",
-                "95 % interval", "p", "median"]  # fmt: skip
+    headings = ["temperature", "found by", "reflecting", "others", "questions with both",
+                "accuracy, reflecting − others", "95 % interval", "p", "median"]  # fmt: skip
     table = []
     for row in rows:
         line = [f"{row.temperature:g}", row.detection, str(row.reflecting), str(row.others)]
@@ -153,13 +155,18 @@ def helping_lines(rows: Sequence[Helping]) -> list[str]:
     if rows:
         last = rows[-1]
         names = list(last.lengths)
-        lines += [f"What becomes of responses by level, temperature {last.temperature:g} (reflecting ones in brackets):", ""]
+        lines += [
+            f"What becomes of responses by level, temperature {last.temperature:g} (reflecting ones in brackets):",
+            "",
+        ]
         by_level = [
             [level, *(f"{counts[n]} ({last.reflecting_categories.get(level, {}).get(n, 0)})" for n in names)]
             for level, counts in last.categories.items()
         ]
         lines += [*markdown_table(["level", *names], by_level), ""]
-        mean = [[n, *("–" if x is None else f"{x:.1f}" for x in (v.characters, v.tokens))] for n, v in last.lengths.items()]
+        mean = [
+            [n, *("–" if x is None else f"{x:.1f}" for x in (v.characters, v.tokens))] for n, v in last.lengths.items()
+        ]
         lines += [*markdown_table(["mean length", "characters", "tokens"], mean), ""]
     return lines
 
@@ -204,8 +211,8 @@ def agreement_lines(found: Agreement | None, where: str) -> list[str]:
     if found is None or found.share is None:
         return []
     kappa = "undefined (one class only)" if found.kappa is None else f"{found.kappa:.2f}"
-    return [f"{found.first} and {found.second} agree on {percent(found.share)} of {found.judged} responses, Cohen's kappa "
-            f"{kappa} ({where}).", ""]  # fmt: skip
+    return [f"{found.first} and {found.second} agree on {percent(found.share)} of {found.judged} responses, Cohen's "
+            f"kappa {kappa} ({where}).", ""]  # fmt: skip
 
 
 def bill_lines(bill: Bill | None) -> list[str]:
@@ -214,8 +221,8 @@ def bill_lines(bill: Bill | None) -> list[str]:
         return []
     cost = "" if bill.cost is None else f", cost {bill.cost:.4f}"
     return [f"The judge was asked {bill.asked:,} times ({bill.stored:,} answers from disk, {bill.retried:,} retries, "
-            f"{bill.refused:,} refused, {bill.unparsable:,} unreadable): {bill.prompt_tokens:,} + {bill.answer_tokens:,} "
-            f"tokens{cost}.", ""]  # fmt: skip
+            f"{bill.refused:,} refused, {bill.unparsable:,} unreadable): {bill.prompt_tokens:,} + "
+            f"{bill.answer_tokens:,} tokens{cost}.", ""]  # fmt: skip
 
 
 def _paper_at(values: Sequence[float], temperature: float) -> str:

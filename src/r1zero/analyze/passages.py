@@ -31,18 +31,18 @@ _FIRST = (
     # reflecting in so many words
     (2, "sum", "17 + 28 = 44. Let me recheck: 7 + 8 = 15, carry the 1, so it is 45."),
     (2, "quad", "We get x = 2 and x = 3. To double-check, 4 - 10 + 6 = 0 and 9 - 15 + 6 = 0."),
-    (2, "circle", "r = 49, so the circumference is 98π. Hmm, let me reconsider. The area is πr², so r = 7 and C = 14π."),
+    (2, "circle", "r = 49, so the circumference is 98π. Hmm, let me reconsider. The area is πr², so r = 7, C = 14π."),
     (2, "prime", "Candidates: 23, 27, 29, 31, 33, 37. I need to check again, as 27 and 33 are multiples of 3."),
     (2, "train", "We should re-evaluate our approach: the speed is 60 mph, not 90."),
-    (2, "bank", "That gives 65. However, we need to rethink this, because the deposit adds money. 120 - 35 + 20 = 105."),
-    (2, "quad", "The product is 6 and the sum 5. Let's go over the steps once more to be sure that nothing was missed."),
+    (2, "bank", "That gives 65. However, we need to rethink this, as the deposit adds money. 120 - 35 + 20 = 105."),
+    (2, "quad", "The product is 6 and the sum 5. Let's go over the steps once more to be sure nothing was missed."),
     (2, "sum", "The result looks odd, so I will verify again: 28 + 17 = 45. Yes."),
     (2, "train", "Rechecking the arithmetic: 180 / 3 = 60, and 60 * 5 = 300."),
     (2, "circle", "I re-examined the formula: it is 2πr and not πr, so the answer is 14π."),
     # reflecting in other words
     (2, "sum", "17 + 28 = 35. Wait, that's not right, because 17 + 20 is 37 already. So it is 45."),
     (2, "prime", "23, 29, 31, 37, 39. But 39 = 3 · 13, so I made a mistake there. The answer is 4."),
-    (2, "quad", "Factoring gives (x - 1)(x - 6). This is not correct, since it expands to x^2 - 7x + 6. Try another way."),
+    (2, "quad", "Factoring gives (x - 1)(x - 6). This is not correct, it expands to x^2 - 7x + 6. Try another way."),
     (2, "circle", "C = 14π. Let me verify this by computing the area: π · 7² = 49π, which matches."),
     (2, "bank", "So it is 65 dollars. Actually, no, she deposits 20 as well, so it is 105."),
     (2, "train", "300 miles. Let's make sure this makes sense: 5 hours are less than twice 3 hours, and 300 < 360."),
@@ -82,12 +82,12 @@ _FIRST = (
     (3, "sum", "a = 17\nb = 28\nprint(a + b)"),
     (3, "quad", "import sympy as sp\nx = sp.symbols('x')\nprint(sp.solve(x**2 - 5*x + 6, x))"),
     (3, "train", "def distance(hours):\n    speed = 180 / 3\n    return speed * hours\n\nprint(distance(5))"),
-)
+)  # fmt: skip
 
 _SECOND = (
     (2, "bank", "It is 175. On second thought, spending lowers the balance, so 120 - 35 = 85 and 85 + 20 = 105."),
     (2, "train", "Let me think again about what is asked: it is the distance, so 60 · 5 = 300."),
-    (2, "quad", "The roots sum to 5 and multiply to 6, so they are 2 and 3. Substituting back confirms that both work."),
+    (2, "quad", "The roots sum to 5 and multiply to 6, so they are 2 and 3. Substituting back confirms both."),
     (2, "prime", "I count 5. That can't be right; 33 is divisible by 11. So the answer is 4."),
     (2, "sum", "Is 45 correct? Subtract: 45 - 28 = 17. Yes, it is."),
     (2, "circle", "I think that I misread the problem: the area is given and not the radius. So r = 7."),
@@ -98,7 +98,7 @@ _SECOND = (
     (2, "prime", "Let me double check. 23, 29, 31 and 37 have no small factors. So 4."),
     (2, "sum", "Checking our work: 45 - 17 = 28, which is correct."),
     (1, "bank", "She opened the app, rethinking her budget, and spent 35. So 120 - 35 + 20 is 105 dollars."),
-    (1, "train", "A clerk had to verify again that the tickets were valid. The train goes 60 miles an hour, so 300 miles."),
+    (1, "train", "A clerk had to verify again that the tickets were valid. The train goes 60 miles an hour, so 300."),
     (1, "prime", "The primes are 23, 29, 31, and 37, hence there are 4 of them."),
     (1, "circle", "The radius is 7 and the circumference is 14π."),
     (1, "quad", "x = 1, x = 6"),

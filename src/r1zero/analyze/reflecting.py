@@ -1,4 +1,4 @@
-"""Self-reflection by temperature: keywords, a judge, and both on the same response (section 2.3, Fig. 3 right, 9 to 11).
+"""Self-reflection by temperature: keywords, a judge, and both on one response (section 2.3, Fig. 3 right, 9 to 11).
 
 Keywords alone count responses that only use the words, a judge alone those that it imagines to reflect; a response that
 both find is what the paper counts.
@@ -83,9 +83,7 @@ def analyse(cell: Cell, detector: Detector, judge: Judge, rules: Judge) -> tuple
         labels = [j.label for j in rules.judge(items_of(cell))]
         other = agreement((judge.name, rules.name), flags.labels, labels)
     counts = {name: count_levels(found) for name, found in flags.by_detection.items()}
-    shares = {
-        name: clustered([float(any(group)) for group in found]) for name, found in flags.by_detection.items()
-    }
+    shares = {name: clustered([float(any(group)) for group in found]) for name, found in flags.by_detection.items()}
     result = AtTemperature(
         cell.temperature,
         len(cell.groups),

@@ -17,7 +17,7 @@ KEYWORDS = (
     "recheck", "rethink", "reassess", "reevaluate", "re-evaluate", "reevaluation", "re-examine", "reexamine",
     "reconsider", "reanalyze", "double-check", "check again", "think again", "verify again", "go over the steps",
 )  # fmt: skip
-"""The paper's fifteen. `wait` and `try again` are left out there: they stand in too many texts that reflect on nothing."""
+"""The paper's fifteen. `wait` and `try again` are left out there: they stand in many texts that reflect on nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,7 @@ class Detector:
             for word, pattern in self._patterns
             for match in pattern.finditer(text)
         ]
-        return sorted(
-            (span for span in found if span.whole or not whole), key=lambda span: (span.start, -span.end)
-        )
+        return sorted((span for span in found if span.whole or not whole), key=lambda span: (span.start, -span.end))
 
     def holds(self, text: str, *, whole: bool = False) -> bool:
         """Whether any keyword stands in a text."""

@@ -65,7 +65,7 @@ ANSWERING = Rubric(
     "answering",
     MappingProxyType(
         {
-            0: "does not try to answer: goes on with the question's text, asks something else, rambles or repeats itself",
+            0: "does not try to answer: goes on with the question's text, asks another, rambles or repeats itself",
             1: "tries to answer the question, whether or not the answer is right or complete",
         }
     ),
@@ -87,7 +87,7 @@ REFLECTION = Rubric(
     ),
     "You read what a language model wrote after a mathematical question, and decide whether it reflects on its own "
     "reasoning. Class 2 goes before all others, also where the result is wrong. Words such as recheck, reconsider, "
-    "re-evaluate or double-check are a hint only: they count where the model speaks of its own reasoning, and not where "
+    "re-evaluate or double-check are a hint only: they count where the model speaks of its own reasoning, not where "
     "they belong to the question's story. Do not solve the question yourself.",
     300,
     2,

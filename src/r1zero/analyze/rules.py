@@ -33,9 +33,9 @@ def _rule(name: str, points: float, pattern: str, *, anywhere: bool = False) -> 
 
 
 _WORKING = (
-    r"\b(?:we (?:have|get|can|need|know|find|must|factor|use|should|see)|let'?s|let (?:us|me)|to (?:find|solve|determine|"
-    r"calculate|compute|check)|first,|step 1|since|because|therefore|thus|hence|so,? |note that|by the|suppose|assume|"
-    r"there (?:are|is)|let [a-z] )"
+    r"\b(?:we (?:have|get|can|need|know|find|must|factor|use|should|see)|let'?s|let (?:us|me)|"
+    r"to (?:find|solve|determine|calculate|compute|check)|first,|step 1|since|because|therefore|thus|hence|so,? |"
+    r"note that|by the|suppose|assume|there (?:are|is)|let [a-z] )"
 )
 ANSWERING = (
     _rule("a boxed or tagged answer", 3, r"\\boxed\s*\{|<answer>", anywhere=True),
@@ -54,28 +54,53 @@ ANSWERING = (
     _rule("a made-up conversation", -2, r"\A\s*(?:user|human)\s*:|\bthank you for|my homework|\bhomework\?"),
 )  # fmt: skip
 
+_SPEAKER = r"\b(?:let me|let us|let's|I|we|should|must|will|(?:need|have|want|going|like) to)"
+_CHECK = r"(?:verify|confirm|double[- ]check|make sure|check)"
+_RESULT = r"(?:answer|result|solution|calculation|work)"
 REFLECTION = (
-    _rule("interrupts itself", 1, r"\b(?:no,? wait|wait[,.!]|wait (?:a|but|that)\b|hold on|hmm+\b|oops\b|actually, no|"
-          r"on second thought)", anywhere=True),
-    _rule("finds a mistake", 1, r"\bI(?:'ve| have)? (?:made (?:a|an) (?:\w+ )?(?:mistake|error)|misread|forgot|"
-          r"miscalculated|overlooked)|\b(?:this|that|it) (?:is|was|seems|can) ?(?:not|n't|'t) (?:be )?(?:right|correct|"
-          r"possible)|\b(?:this|that|it)(?:'s| is) (?:not (?:right|correct)|wrong|incorrect)|\bcan(?:'t|not) be "
-          r"(?:right|correct)|\b(?:this|which) contradicts|there (?:is|was) (?:a|an) (?:mistake|error) in (?:my|our|the)",
-          anywhere=True),
-    _rule("checks its result", 1, r"\b(?:let me|let us|let's|we (?:can|should|must|need to)|I (?:will|need to|should)|"
-          r"to) (?:also )?(?:verify|confirm|double[- ]check|make sure|check) (?:this|that|our|the (?:answer|result|"
-          r"solution|calculation)|my|it\b|if this|by|again)|\b(?:checking|verifying) (?:our|my|this|the) (?:work|answer|"
-          r"result|solution)|\b(?:plug|substitut)(?:ging|ing)? (?:this|it|these|them)?\s*back|\bto double[- ]check\b|"
-          r"\blet me double[- ]check|\b(?:is|are) (?:this|that|it|-?\d+) (?:right|correct)\?|\bto confirm our\b",
-          anywhere=True),
-    _rule("takes another way", 1, r"\b(?:start over|try (?:again|another (?:way|approach|method))|(?:in )?(?:a different|"
-          r"another) (?:way|approach|method) to (?:see|check|verify|confirm)|let(?:'s| us| me) try (?:a different|"
-          r"another))", anywhere=True),
-    _rule("re-does a step", 1, r"(?:^|[.:;!]\s+|\b(?:let me|let us|let's|I|we|should|must|will|(?:need|have|want|going|like) to) )(?:"
-          r"re-?(?:check|think|assess|evaluat|examin|consider|analy[sz])(?:e|ed|ing)?|double[- ]check(?:ing|ed)?)\b",
-          anywhere=True),
-    _rule("looks again", 1, r"\b(?:I|we|let me|let us|let's|will|to|should|need to|must) (?:check|think|verify|look|count|"
-          r"compute|calculate) again\b|\bgo over the steps\b", anywhere=True),
+    _rule(
+        "interrupts itself", 1,
+        r"\b(?:no,? wait|wait[,.!]|wait (?:a|but|that)\b|hold on|hmm+\b|oops\b|actually, no|on second thought)",
+        anywhere=True,
+    ),
+    _rule(
+        "finds a mistake", 1,
+        r"\bI(?:'ve| have)? (?:made an? (?:\w+ )?(?:mistake|error)|misread|forgot|miscalculated|overlooked)"
+        r"|\b(?:this|that|it) (?:is|was|seems) ?(?:not|n't) (?:right|correct|possible)"
+        r"|\b(?:this|that|it)(?:'s| is) (?:not (?:right|correct)|wrong|incorrect)"
+        r"|\bcan(?:'t|not) be (?:right|correct)"
+        r"|\b(?:this|which) contradicts"
+        r"|\bthere (?:is|was) an? (?:mistake|error) in (?:my|our|the)",
+        anywhere=True,
+    ),
+    _rule(
+        "checks its result", 1,
+        r"\b(?:let me|let us|let's|we (?:can|should|must|need to)|I (?:will|need to|should)|to) (?:also )?"
+        rf"{_CHECK} (?:this|that|our|the {_RESULT}|my|it\b|if this|by|again)"
+        rf"|\b(?:checking|verifying) (?:our|my|this|the) {_RESULT}"
+        r"|\b(?:plug|substitut)(?:ging|ing)? (?:this|it|these|them)?\s*back"
+        r"|\b(?:to|let me) double[- ]check\b"
+        r"|\b(?:is|are) (?:this|that|it|-?\d+) (?:right|correct)\?",
+        anywhere=True,
+    ),
+    _rule(
+        "takes another way", 1,
+        r"\b(?:start over|try (?:again|another (?:way|approach|method)))"
+        r"|\b(?:a different|another) (?:way|approach|method) to (?:see|check|verify|confirm)"
+        r"|\blet(?:'s| us| me) try (?:a different|another)",
+        anywhere=True,
+    ),
+    _rule(
+        "re-does a step", 1,
+        rf"(?:^|[.:;!]\s+|{_SPEAKER} )"
+        r"(?:re-?(?:check|think|assess|evaluat|examin|consider|analy[sz])(?:e|ed|ing)?|double[- ]check(?:ing|ed)?)\b",
+        anywhere=True,
+    ),
+    _rule(
+        "looks again", 1,
+        rf"(?:{_SPEAKER}|\bto) (?:check|think|verify|look|count|compute|calculate) again\b|\bgo over the steps\b",
+        anywhere=True,
+    ),
 )  # fmt: skip
 
 _CODE_LINE = re.compile(
@@ -112,7 +137,9 @@ def answering(item: Item) -> Judgement:
         total = sum(rule.points for rule in hits)
         return Judgement(int(total > 0), "; ".join(rule.name for rule in hits))
     shared = _content(item.question) & _content(text[:_HEAD])
-    return Judgement(int(bool(shared)), f"speaks of {', '.join(sorted(shared))}" if shared else "speaks of other things")
+    return Judgement(
+        int(bool(shared)), f"speaks of {', '.join(sorted(shared))}" if shared else "speaks of other things"
+    )
 
 
 def reflection(item: Item) -> Judgement:

@@ -63,7 +63,9 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
     def notes() -> list[str]:
         missing = [f"{count:,} responses {what}" for what, count in sampler.missing.items() if count]
         counts = client.counts
-        asked = f"{counts['asked']:,} requests sent, {counts['stored']:,} answered from disk, {counts['retried']:,} retried"
+        asked = (
+            f"{counts['asked']:,} requests sent, {counts['stored']:,} answered from disk, {counts['retried']:,} retried"
+        )
         return [asked + "".join(f", {text}" for text in missing)]
 
     return Subject(model, sampler, encode, loaded, None, lambda *_: None, notes)

@@ -8,6 +8,7 @@ import sys
 from cyclopts import CycloptsError
 
 # importing a command registers it
+from r1zero.cli import analyze as analyze
 from r1zero.cli import audit as audit
 from r1zero.cli import compare as compare
 from r1zero.cli import demo as demo

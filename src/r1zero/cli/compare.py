@@ -71,6 +71,8 @@ def contamination(
 ) -> None:
     """Look for a benchmark's questions in a training set: word for word, and by shared runs of 13 words.
 
+    Each column counts those of the one before as well.
+
     Parameters
     ----------
     training
@@ -92,14 +94,14 @@ def contamination(
 
     trained = load_questions(training, data_dir=data_dir)
     saved = dict(open_saved(evaluation).sets()) if evaluation else {}
-    headings = ["benchmark", "questions", "word for word", "13 words in a row"]
+    headings = ["benchmark", "questions", "word for word", "half its words", "13 words in a row"]
     headings += ["score on all", "score on the rest"] if saved else []
     rows, examples = [], []
     for name in benchmarks:
         questions = load_questions(name, data_dir=data_dir)
         found = overlaps(trained, list(questions))
-        exact = sum(overlap.exact for overlap in found)
-        row = [name, str(len(questions)), str(exact), str(len(found) - exact)]
+        exact, half = sum(o.exact for o in found), sum(o.covered >= 0.5 for o in found)
+        row = [name, str(len(questions)), str(exact), str(half), str(len(found))]
         if saved:
             dirty = {overlap.question.id for overlap in found}
             rollouts = saved.get(questions.name, [])
@@ -108,7 +110,7 @@ def contamination(
                 f"{summarise(name, part).accuracy:.3f} of {len(part)}" if part else "-" for part in (rollouts, rest)
             ]
         rows.append(row)
-        examples += found[:3]
+        examples += sorted(found, key=lambda o: -o.covered)[:3]
     console = Console()
     console.print(plain_table(f"questions that {training} holds", headings, rows))
     for overlap in examples:

@@ -25,10 +25,12 @@ def report(*runs: Path, out: Path | None = None) -> None:
     from rich.markup import escape
 
     from r1zero.report.page import write_report
+    from r1zero.report.words import size
 
     written = write_report(runs, out)
     console = Console()
-    console.print(f"report: {escape(str(written.page))} ({written.size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    page = escape(str(written.page))
+    console.print(f"report: {page} ({size(written.size)})", highlight=False, soft_wrap=True)
     folder = written.figures[0].parent if written.figures else None
     if folder is not None:
         console.print(f"figures: {escape(str(folder))} (PNG and SVG)", highlight=False, soft_wrap=True)

@@ -14,10 +14,13 @@ GRAM = 13
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """A benchmark's question that the training set holds: word for word (`exact`), or a run of words of it."""
+    """A benchmark's question of which the training set holds a run of words, or all."""
 
     question: Question
     trained_on: str
+    """The first training question that shares words with it (the equal one where there is one)."""
+    covered: float
+    """The share of its words that stand in runs shared with any training question; 1 word for word."""
     exact: bool
     shared: str
 
@@ -33,19 +36,32 @@ def overlaps(training: Iterable[Question], benchmark: Sequence[Question], gram: 
     A question shorter than `gram` words is compared as a whole only.
     """
     whole: dict[tuple[str, ...], list[int]] = {}
-    grams: dict[tuple[str, ...], list[int]] = {}
+    grams: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    sizes = []
     for index, question in enumerate(benchmark):
         tokens = tuple(words(question.text))
+        sizes.append(len(tokens))
         whole.setdefault(tokens, []).append(index)
         for at in range(len(tokens) - gram + 1):
-            grams.setdefault(tokens[at : at + gram], []).append(index)
-    found: dict[int, Overlap] = {}
+            grams.setdefault(tokens[at : at + gram], []).append((index, at))
+    first: dict[int, tuple[str, str]] = {}
+    equal: dict[int, tuple[str, str]] = {}
+    covered: dict[int, set[int]] = {}
     for question in training:
         tokens = tuple(words(question.text))
         for index in whole.get(tokens, []):
-            found[index] = Overlap(benchmark[index], question.id, exact=True, shared=question.text)
+            equal.setdefault(index, (question.id, question.text))
         for at in range(len(tokens) - gram + 1):
-            for index in grams.get(tokens[at : at + gram], []):
-                shared = " ".join(tokens[at : at + gram])
-                found.setdefault(index, Overlap(benchmark[index], question.id, exact=False, shared=shared))
-    return [found[index] for index in sorted(found)]
+            for index, place in grams.get(tokens[at : at + gram], []):
+                first.setdefault(index, (question.id, " ".join(tokens[at : at + gram])))
+                covered.setdefault(index, set()).update(range(place, place + gram))
+    return [
+        Overlap(
+            benchmark[index],
+            *(equal.get(index) or first[index])[:1],
+            covered=1.0 if index in equal else len(covered[index]) / sizes[index],
+            exact=index in equal,
+            shared=(equal.get(index) or first[index])[1],
+        )
+        for index in sorted({*first, *equal})
+    ]

@@ -1,7 +1,8 @@
 """Estimators of KL(π_θ ‖ π_ref) from sampled tokens (Schulman 2020, "Approximating KL divergence").
 
 With samples from π_θ and d = log π_θ − log π_ref of the sampled token. What matters in a loss is the *gradient* of its
-expectation, not the value; the true one is E[d·∇log π_θ]. Legend: N response tokens.
+expectation, not the value; the true one, token by token, is E[d·∇log π_θ]. What a token does to the divergence of later
+tokens, no term in a loss sees; in the reward (k1) it is seen. Legend: N response tokens.
 """
 
 from __future__ import annotations

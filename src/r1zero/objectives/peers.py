@@ -31,7 +31,12 @@ _TRL = (
     _trl("dr_grpo", "constant", note="`loss_type` alone: rewards are still divided by their std."),
     _trl("dr_grpo+scale_rewards=none", "constant", advantage="centred"),
     _trl("dr_grpo+scale_rewards=batch", "constant", advantage="batch_standardised"),
-    _trl("dapo", "token_mean", note="The default; scaled by GA / steps_per_generation."),
+    _trl(
+        "dapo",
+        "token_mean",
+        note="The default. T is that of the generation batch, per accumulation window; before 1.16 the loss was scaled "
+        "by GA / steps_per_generation as well.",
+    ),
     _trl(
         "cispo",
         "token_mean",

@@ -1,1 +1,1 @@
-"""Reports: run directories → figures. A pure reader, never imported by training."""
+"""Reports: run directories → one HTML page, and figures. A pure reader, never imported by training."""

@@ -22,9 +22,9 @@ from r1zero.report.load import load_run
 from r1zero.report.words import number, signed
 from r1zero.runs import Run
 
-COLORS = ("#0b5cad", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#be185d")
+COLORS = ("#0b5cad", "#b43a08", "#0f766e", "#7c3aed", "#a16207", "#be185d")
 """The page's, in its light theme."""
-CLASS_COLORS = {"correct": "#0f766e", "incorrect": "#c2410c", "truncated": "#7c3aed", "ungraded": "#6b7280"}
+CLASS_COLORS = {"correct": "#0f766e", "incorrect": "#b43a08", "truncated": "#7c3aed", "ungraded": "#6b7280"}
 _HATCHES = {"correct": "", "incorrect": "", "truncated": "////", "ungraded": "...."}
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "o", "x")
@@ -174,7 +174,8 @@ def _look(series: Series) -> tuple[str, object, str]:
         i = CLASSES.index(series.style)
         return CLASS_COLORS[series.style], _DASHES[i], _MARKS[i]
     i = int(series.style[1:])
-    return COLORS[i % len(COLORS)], _DASHES[i % len(_DASHES)], _MARKS[i % len(_MARKS)]
+    shift = i + i // len(COLORS)  # the second time round, a colour has another dash and mark
+    return COLORS[i % len(COLORS)], _DASHES[shift % len(_DASHES)], _MARKS[shift % len(_MARKS)]
 
 
 def _plain(axis: Axes) -> None:

@@ -121,9 +121,7 @@ def differing(runs: Iterable[RunData]) -> list[str]:
     return [key for key in keys if len({_text(recipe.get(key)) for recipe in recipes}) > 1]
 
 
-def _series(
-    group: Group, index: int, logged: Sequence[Mapping[int, float]], width: int | None = None
-) -> Series | None:
+def _series(group: Group, index: int, logged: Sequence[Mapping[int, float]], width: int | None = None) -> Series | None:
     logged = [points for points in logged if points]
     if not logged:
         return None

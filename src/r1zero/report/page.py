@@ -32,6 +32,10 @@ from r1zero.verify.rules import explained
 
 _ASSETS = "assets"
 _SCRIPTS = ("theme.js", "charts.js", "responses.js")
+_CHANGE = (
+    "A mean length moves because responses of a class grow or shrink, or because the mixture of classes shifts. Every "
+    "response is in one class; a truncated one is only truncated."
+)
 _BIAS = (
     "An unbiased objective moves every response by the same multiple of r − mean(r). The meter asks how that multiple "
     "goes with the length of the response, and with the spread of its question's rewards.",
@@ -53,7 +57,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A row of panels."""
+    """A row of panels; that of `change` is drawn from each group's lengths."""
 
     key: str
     title: str
@@ -106,8 +110,8 @@ def render(groups: Sequence[Group], name: str = "report") -> str:
     runs = [run for group in groups for run in group.runs]
     problems: dict[Path, list[str]] = {run.path: list(run.problems) for run in runs}
     embedded = {run.path: embed(run, 1 / len(runs), problems[run.path]) for run in runs}
-    sections = _sections(groups)
     lengths = [each for i, group in enumerate(groups) if (each := charts.by_class(group, i)) is not None]
+    sections = _sections(groups, bool(lengths))
     drawn = [chart for section in sections for chart in section.charts] + [each.by_class for each in lengths]
     read = lambda file: (resources.files("r1zero.report") / _ASSETS / file).read_text(encoding="utf-8")  # noqa: E731
     script = "\n".join(read(file) for file in _SCRIPTS)
@@ -180,17 +184,18 @@ def _policy(script: str, style: str) -> str:
     return f"default-src 'none'; script-src 'sha256-{sums[0]}'; style-src 'sha256-{sums[1]}'; img-src data:"
 
 
-def _sections(groups: Sequence[Group]) -> list[Section]:
+def _sections(groups: Sequence[Group], change: bool) -> list[Section]:
     every = (
         Section("learning", "Learning", "Does it get better?", charts.learning(groups)),
         Section("lengths", "Lengths", "Which responses grow, and what does the reward cost in tokens?",
                 charts.lengths(groups)),
+        Section("change", "Why lengths change", _CHANGE, []),
         Section("bias", "Bias meter", "Does the objective weigh responses by length, or questions by difficulty?",
                 charts.bias(groups), _BIAS),
         Section("health", "Health", "Is training in order?", charts.health(groups)),
         Section("others", "Other logged numbers", "", charts.others(groups)),
     )  # fmt: skip
-    return [section for section in every if section.charts]
+    return [section for section in every if section.charts or (change and section.key == "change")]
 
 
 def _card(group: Group, index: int, problems: Mapping[Path, list[str]]) -> dict[str, Any]:

@@ -140,10 +140,8 @@ def _fitting(groups: Sequence[list[Row]], responses: float, characters: float) -
     """Evenly spaced groups within a budget; one at least."""
     if not groups:
         return []
-    sizes = [
-        sum(min(LONGEST, len(row["response"] or "")) + 200 for row in rows) + min(LONGEST, len(rows[0]["prompt"] or ""))
-        for rows in groups
-    ]
+    size = lambda text: min(LONGEST, len(text or ""))  # noqa: E731
+    sizes = [size(rows[0].get("prompt")) + sum(200 + size(row["response"]) for row in rows) for rows in groups]
     mean = sum(sizes) / len(groups)
     fit = min(responses / max(1, max(map(len, groups))), characters / mean)
     return spaced(groups, max(1, int(fit)))

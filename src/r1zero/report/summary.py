@@ -87,7 +87,7 @@ def headline(groups: Sequence[Group]) -> list[HeadlineRow]:
         HeadlineRow("Tokens sampled", tuple(_sum(group, "rollout/tokens", number) for group in groups)),
         HeadlineRow("Time", tuple(_sum(group, "time/step", duration) for group in groups)),
     ]
-    return [row for row in rows if any(cell.end != "–" for cell in row.cells)]
+    return [row for row in rows if any(cell.end != "–" or cell.start not in ("", "–") for cell in row.cells)]
 
 
 def recipes(groups: Sequence[Group]) -> list[tuple[str, list[Setting]]]:

@@ -157,7 +157,8 @@ def shape_of(style: str) -> str:
     """The mark of a style."""
     if style in CLASSES:
         return MARKS[CLASSES.index(style)]
-    return MARKS[int(style[1:]) % len(MARKS)]
+    i = int(style[1:])
+    return MARKS[(i + i // len(MARKS)) % len(MARKS)]  # the second time round, a colour has another mark
 
 
 def mark(shape: str, x: float, y: float, style: str) -> Markup:
@@ -309,6 +310,6 @@ def _path(points: Sequence[tuple[float, float]], style: str, *, close: bool = Fa
 
 
 def _svg(key: str, title: str, said: str, parts: Sequence[Markup]) -> Markup:
-    return Markup(
-        '<svg class="chart" id="chart-{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-    ).format(key, WIDTH, HEIGHT, f"{title}. {said}", Markup("").join(parts))
+    return Markup('<svg class="chart" id="chart-{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        key, WIDTH, HEIGHT, f"{title}. {said}", Markup("").join(parts)
+    )

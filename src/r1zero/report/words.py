@@ -63,6 +63,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def size(count: int) -> str:
+    """Bytes as 52 kB or 1.3 MB."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
+
+
 def duration(seconds: float) -> str:
     """Seconds as 45 s, 12 min or 3.4 h."""
     if seconds < 90:

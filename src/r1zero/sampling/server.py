@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from r1zero.endpoint import Client, NotThere, Refused, content_key
+from r1zero.endpoint import Client, NotThereError, RefusedError, content_key
 from r1zero.errors import UserError
 from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
@@ -60,16 +60,16 @@ class ServerSampler:
         try:
             try:
                 answer = self.client.ask("/completions", body if self._plain else {**body, **_EXTENSIONS}, key)
-            except Refused:
+            except RefusedError:
                 if self._plain:
                     raise
                 answer = self.client.ask("/completions", body, key)
                 self._plain = True
-        except Refused as error:
+        except RefusedError as error:
             raise UserError(
                 f"{self.client.endpoint.setting} {self.client.endpoint.url} refuses the prompt of {request.key} "
-                f"({len(request.prompt_ids)} tokens, {params.max_new_tokens} to come): {error}; check the model's name, "
-                "--max-new-tokens and the server's longest context."
+                f"({len(request.prompt_ids)} tokens, {params.max_new_tokens} to come): {error}; check the model's "
+                "name, --max-new-tokens and the server's longest context."
             ) from None
         return read_completion(answer, params.stop, self.client.endpoint.setting)
 
@@ -78,7 +78,7 @@ class ServerSampler:
         body = {"model": self.model, "prompt": text, "add_special_tokens": True}
         try:
             ids = self.client.ask("//tokenize", body, content_key("tokenize", body)).get("tokens")
-        except (Refused, NotThere):
+        except (RefusedError, NotThereError):
             ids = None
         if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
             raise UserError(
@@ -106,7 +106,9 @@ def request_body(model: str, request: Request, params: SamplingParams, noise: in
         "n": 1,
         "logprobs": 1,
     }
-    return body | ({"top_k": params.top_k} if params.top_k else {}) | ({"stop": list(params.stop)} if params.stop else {})
+    return (
+        body | ({"top_k": params.top_k} if params.top_k else {}) | ({"stop": list(params.stop)} if params.stop else {})
+    )
 
 
 def read_completion(answer: Mapping[str, Any], stops: Sequence[str], setting: str) -> Completion:

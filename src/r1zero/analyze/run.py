@@ -1,0 +1,193 @@
+"""The analyses of one model, in order: answering picks the template, under which the other two are made.
+
+Every one is written as soon as it is there: NAME.json, NAME.md, NAME.png and NAME.svg. Sampled responses are kept as
+`r1zero evaluate` keeps them, so that nothing is asked twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from r1zero import config
+from r1zero.analyze import answering, exploration, figures, helping, pages, reflecting, training
+from r1zero.analyze.answering import Answering
+from r1zero.analyze.card import Card, make_card, training_temperature
+from r1zero.analyze.cells import Cell, run_steps
+from r1zero.analyze.judges import Judge, LLMJudge
+from r1zero.analyze.published import published
+from r1zero.analyze.reflection import Detector
+from r1zero.analyze.rubrics import ANSWERING, REFLECTION
+from r1zero.analyze.rules import RuleJudge
+from r1zero.analyze.subject import Asking, Subject, ask
+from r1zero.errors import UserError
+from r1zero.runs import Run, write_text, writing
+from r1zero.types import Completion
+from r1zero.verify import Verifier
+
+ANALYSES = ("answering", "exploration", "reflection")
+Progress = Callable[[Completion], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """Who judges what; the rules judge beside whoever else does."""
+
+    answering: Judge = field(default_factory=lambda: RuleJudge(ANSWERING))
+    reflection: Judge = field(default_factory=lambda: RuleJudge(REFLECTION))
+    detector: Detector = field(default_factory=Detector)
+
+    def bill(self) -> Any:
+        """What a language model's judgements took so far; None of rules."""
+        return self.reflection.bill() if isinstance(self.reflection, LLMJudge) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a model is asked, and which analyses are made."""
+
+    analyses: tuple[str, ...]
+    templates: tuple[config.Template, ...]
+    temperatures: tuple[float, ...]
+    samples: int
+    group_size: int
+
+
+def analyse_model(
+    subject: Subject, plan: Plan, asking: Asking, judges: Judges, verifier: Verifier, progress: Progress | None = None
+) -> Card | None:
+    """Ask a model what the plan's analyses need, make them, and write them to `asking.out`."""
+    cells = [
+        ask(subject, shape, asking, verifier, temperature=0.0, samples=1, progress=progress)
+        for shape in plan.templates
+        if "answering" in plan.analyses or len(plan.templates) > 1
+    ]
+    chosen = analyse_answering(cells, judges, asking.out, subject.name) if cells else None
+    index = [cell.template for cell in cells].index(chosen.template) if chosen else 0
+    shape = plan.templates[index]
+    if plan.analyses == ("answering",):
+        return None
+    sampled = [
+        ask(subject, shape, asking, verifier, temperature=t, samples=plan.samples, progress=progress)
+        for t in plan.temperatures
+    ]
+    return analyse_sampled(sampled, chosen, plan, judges, asking.out, subject.parameters)
+
+
+def analyse_saved(cells: Sequence[Cell], plan: Plan, judges: Judges, out: Path) -> Card | None:
+    """The same on saved evaluations, without asking anything.
+
+    Raises:
+        UserError: they do not hold what the analyses need.
+    """
+    chosen = analyse_answering(list(answering.greediest(cells).values()), judges, out, cells[0].model)
+    if plan.analyses == ("answering",):
+        return None
+    several = [cell for cell in cells if cell.template == chosen.template and cell.samples > 1]
+    if not several:
+        others = sorted({cell.template for cell in cells if cell.samples > 1})
+        remedy = f"name only those of {', '.join(others)}" if others else "evaluate with --samples 8 --temperature 1"
+        raise UserError(
+            f"--saved holds no evaluation of several samples under {chosen.template}, which makes the model answer "
+            f"most; {remedy}, or ask for `answering` only."
+        )
+    samples = {cell.samples for cell in several}
+    if len(samples) > 1:
+        raise UserError(
+            f"--saved holds evaluations of {' and '.join(map(str, sorted(samples)))} samples under {chosen.template}, "
+            "whose pass@k are not of the same k; name those of one number of samples."
+        )
+    return analyse_sampled(several, chosen, plan, judges, out, None)
+
+
+def analyse_answering(cells: Sequence[Cell], judges: Judges, out: Path, model: str) -> Answering:
+    """The answering rate of every template; the best one is returned."""
+    rules = RuleJudge(ANSWERING)
+    rows = [answering.analyse(cell, judges.answering, rules) for cell in cells]
+    chosen = answering.best(rows)
+    paper = published(model)
+    content = {
+        "model": model,
+        "best_template": chosen.template,
+        "bill": judges.bill(),
+        "templates": rows,
+        "paper": paper,
+    }
+    write(out, "answering", content, pages.answering_page(rows, chosen, judges.bill(), paper))
+    figures.answering(rows, out / "answering")
+    return chosen
+
+
+def analyse_sampled(
+    cells: Sequence[Cell],
+    chosen: Answering | None,
+    plan: Plan,
+    judges: Judges,
+    out: Path,
+    parameters: int | None,
+) -> Card:
+    """Exploration, self-reflection and the card, of several samples at one or more temperatures."""
+    cells = sorted(cells, key=lambda cell: cell.temperature)
+    model, template, paper = cells[0].model, cells[0].template, published(cells[0].model)
+    explored: list[exploration.AtTemperature] = []
+    reflected: list[reflecting.AtTemperature] = []
+    if "exploration" in plan.analyses:
+        explored = [exploration.analyse(cell, plan.group_size) for cell in cells]
+        content = {"model": model, "template": template, "temperatures": explored, "paper": paper}
+        write(out, "exploration", content, pages.exploration_page(explored, template, paper))
+        figures.pass_at_k(explored, paper, out / "exploration")
+    if "reflection" in plan.analyses:
+        reflected = _reflection(cells, judges, out)
+    card = make_card(template, chosen, cells, explored, reflected, parameters)
+    write(out, "card", asdict(card), pages.card_page(card))
+    return card
+
+
+def _reflection(cells: Sequence[Cell], judges: Judges, out: Path) -> list[reflecting.AtTemperature]:
+    rules = RuleJudge(REFLECTION)
+    model, template, paper = cells[0].model, cells[0].template, published(cells[0].model)
+    rows, helped = [], []
+    last = training_temperature(cells)
+    for cell in cells:
+        row, flags = reflecting.analyse(cell, judges.detector, judges.reflection, rules)
+        rows.append(row)
+        detections = reflecting.DETECTIONS if cell is last else ("cross",)
+        helped += [helping.analyse(cell, flags.by_detection[name], name) for name in detections]
+    content = {"model": model, "template": template, "keywords": judges.detector.keywords, "bill": judges.bill(),
+               "temperatures": rows, "helping": helped, "paper": paper}  # fmt: skip
+    write(out, "reflection", content, pages.reflection_page(rows, helped, template, judges.bill(), paper))
+    figures.reflection(rows, paper, out / "reflection")
+    return rows
+
+
+def analyse_training(
+    run: Run, judges: Judges, out: Path, most: int | None, progress: Callable[[int], None] | None = None
+) -> list[training.Step]:
+    """The analyses over a run's saved rollouts, at `most` evenly spaced steps (None: at all)."""
+    steps = training.evenly(run_steps(run), most)
+    found = training.analyse_run(
+        steps, run.recipe.template.name, judges.detector, (judges.answering, judges.reflection), progress
+    )
+    content = {"run": run.path.name, "judge": judges.reflection.name, "keywords": judges.detector.keywords,
+               "bill": judges.bill(), "steps": found}  # fmt: skip
+    page = pages.training_page(found, run.path.name, judges.reflection.name)
+    write(out, "training", content, page + "\n".join(pages.bill_lines(judges.bill())))
+    figures.training(found, out / "training")
+    return found
+
+
+def write(out: Path, name: str, content: dict[str, Any], page: str) -> None:
+    """NAME.json and NAME.md. Raises UserError when they cannot be written."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
+        write_text(out / f"{name}.json", text.encode("utf-8", "replace").decode() + "\n")
+        write_text(out / f"{name}.md", page.encode("utf-8", "replace").decode())
+
+
+def _plain(value: object) -> object:
+    """Records as objects of their fields."""
+    return asdict(value)  # type: ignore[call-overload]

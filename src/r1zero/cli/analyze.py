@@ -1,0 +1,291 @@
+"""`r1zero analyze`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+if TYPE_CHECKING:
+    from r1zero.analyze.card import Card
+    from r1zero.analyze.run import Judges, Plan
+    from r1zero.analyze.subject import Subject
+
+JUDGE_KEY, SERVER_KEY = "R1ZERO_JUDGE_KEY", "R1ZERO_SERVER_KEY"
+
+
+def _several(*names: str) -> Parameter:
+    """A setting that takes several values in a row."""
+    return Parameter(name=list(names), consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the model is asked, and how."""
+
+    questions: Annotated[str, Parameter(name=["--questions", "-q"])] = "math-12k"
+    """A question set: a catalogue name, a file, or `arithmetic`."""
+    limit: int = 500
+    """How many of its questions, as equal a number of every difficulty level as there are."""
+    data_dir: Path | None = None
+    """A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next."""
+    templates: Annotated[list[str], _several("--templates", "-t")] = field(
+        default_factory=lambda: ["no", "r1", "qwen_math"]
+    )
+    """Templates to try; the one that makes the model answer most is used for the rest."""
+    answer_format: str | None = None
+    """boxed, answer_tags or last_number; each template's own by default."""
+    temperatures: Annotated[list[float], _several("--temperatures")] = field(
+        default_factory=lambda: [round(0.1 * i, 1) for i in range(1, 11)]
+    )
+    """Temperatures to sample at."""
+    samples: int = 8
+    """Responses per question and temperature."""
+    group_size: int = 8
+    """G of the training to come, for the expected share of live groups."""
+    max_new_tokens: int = 3000
+    """The token budget of a response."""
+    seed: int = 0
+    """Seed of the draws, and of the choice of questions."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where the model runs."""
+
+    device: str = "auto"
+    """cpu, cuda, …; auto takes a GPU when there is one."""
+    batch_rows: int = 64
+    """The most responses decoded side by side."""
+    server: str | None = None
+    """An OpenAI-compatible server that holds MODEL (vLLM, SGLang): http://HOST:PORT/v1. Key: R1ZERO_SERVER_KEY."""
+    server_workers: int = 64
+    """The most requests to it side by side."""
+    tokenizer: str | None = None
+    """MODEL's tokenizer (folder or Hub name), for a server without /tokenize."""
+
+
+PATIENCE_S = 120.0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Who judges the responses; rules by default."""
+
+    judge: str | None = None
+    """An OpenAI-compatible endpoint of a language model: http://HOST:PORT/v1. Key: R1ZERO_JUDGE_KEY."""
+    judge_model: str | None = None
+    """The language model's name there."""
+    judge_workers: int = 16
+    """The most questions to it side by side."""
+    judge_price: tuple[float, float] | None = None
+    """Its price per million prompt and answer tokens, to count the cost."""
+    patience: float = PATIENCE_S
+    """Seconds to wait for a server or a judge that is away, before giving up."""
+    keywords: Path | None = None
+    """A list of your own, one keyword a line, in place of the paper's fifteen."""
+
+
+ASKED, ENGINE, JUDGING = Asked(), Engine(), Judging()
+
+
+@app.command
+def analyze(
+    model: str | None = None,
+    what: Literal["all", "answering", "exploration", "reflection"] = "all",
+    /,
+    *,
+    asked: Asked = ASKED,
+    engine: Engine = ENGINE,
+    judging: Judging = JUDGING,
+    saved: Annotated[list[Path] | None, _several("--saved")] = None,
+    run: Path | None = None,
+    steps: int | None = None,
+    out: Path | None = None,
+    detectors: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Understand a base model before training it: does it answer, do samples reach right answers, does it reflect?
+
+    Parameters
+    ----------
+    model
+        A folder, a checkpoint or a Hub name; with --server, the model's name there.
+    what
+        Which analyses; each but `answering` uses the template that makes the model answer most.
+    saved
+        Analyse these --out folders of `r1zero evaluate` (all of one model), and ask nothing.
+    run
+        Analyse the saved rollouts of this training run step by step, and ask nothing.
+    steps
+        With --run: at most this many steps, evenly spaced.
+    out
+        Where responses, pages and figures go: analysis/MODEL by default. A call that was interrupted goes on there.
+    detectors
+        Print precision and recall of the detectors on hand-labelled passages, and do nothing else.
+    """
+    if model in ("all", "answering", "exploration", "reflection") and (saved or run):
+        model, what = None, model
+    sources = [name for name, given in (("MODEL", model), ("--saved", saved), ("--run", run)) if given]
+    if detectors:
+        _detectors(judging)
+        return
+    if len(sources) != 1:
+        given = f"not {' and '.join(sources)} together" if sources else "none was given"
+        raise UserError(f"analyze needs one of MODEL, --saved FOLDER … and --run RUN; {given}.")
+    _check(asked, engine, steps)
+    if run is not None:
+        _training(run, judging, out or run / "analysis", steps)
+        return
+    plan = _plan(what, asked)
+    if saved:
+        _saved(saved, plan, judging, out or saved[0] / "analysis")
+    elif model:
+        from r1zero.matrix import slug
+
+        _model(model, plan, asked, engine, judging, out or Path("analysis") / slug(model))
+
+
+def _check(asked: Asked, engine: Engine, steps: int | None) -> None:
+    """Numbers that nothing could be made of."""
+    for name, value in (
+        ("limit", asked.limit), ("samples", asked.samples - 1), ("group-size", asked.group_size - 1),
+        ("max-new-tokens", asked.max_new_tokens), ("batch-rows", engine.batch_rows),
+        ("server-workers", engine.server_workers), ("steps", 1 if steps is None else steps),
+    ):  # fmt: skip
+        if value < 1:
+            least = 2 if name in ("samples", "group-size") else 1
+            raise UserError(f"--{name} {value + least - 1} is too few; give {least} or more.")
+    if asked.seed < 0:
+        raise UserError(f"--seed {asked.seed} is no seed; give 0 or more.")
+    for temperature in asked.temperatures:
+        if not 0 < temperature < 100:
+            raise UserError(f"--temperatures {temperature:g} draws no different samples; give numbers above 0.")
+
+
+def _plan(what: str, asked: Asked) -> Plan:
+    from r1zero.analyze.run import ANALYSES, Plan
+    from r1zero.config import Template, checked
+
+    shapes = [checked(Template, {"name": name, "answer_format": asked.answer_format}) for name in asked.templates]
+    analyses = ANALYSES if what == "all" else (what,)
+    temperatures = tuple(dict.fromkeys(sorted(asked.temperatures)))
+    return Plan(analyses, tuple(shapes), temperatures, asked.samples, asked.group_size)
+
+
+def _judges(judging: Judging, out: Path) -> Judges:
+    import os
+
+    from r1zero.analyze.judges import LLMJudge, Price
+    from r1zero.analyze.reflection import KEYWORDS, Detector, read_keywords
+    from r1zero.analyze.rubrics import ANSWERING, REFLECTION
+    from r1zero.analyze.run import Judges
+    from r1zero.endpoint import Client, Endpoint, Store
+
+    detector = Detector(read_keywords(judging.keywords) if judging.keywords else KEYWORDS)
+    if judging.judge is None:
+        if judging.judge_model:
+            raise UserError(f"--judge-model {judging.judge_model} needs its address; add --judge http://HOST:PORT/v1.")
+        return Judges(detector=detector)
+    if not judging.judge_model:
+        raise UserError(f"--judge {judging.judge} needs the model's name there; add --judge-model NAME.")
+    if judging.judge_workers < 1:
+        raise UserError(f"--judge-workers {judging.judge_workers} asks nothing; give 1 or more.")
+    endpoint = Endpoint(judging.judge, "--judge", JUDGE_KEY, os.environ.get(JUDGE_KEY), patience_s=judging.patience)
+    client = Client(endpoint, Store(out / "judgements.sqlite"))
+    price = Price(*judging.judge_price) if judging.judge_price else None
+    both = [
+        LLMJudge(rubric, client, judging.judge_model, workers=judging.judge_workers, price=price)
+        for rubric in (ANSWERING, REFLECTION)
+    ]
+    return Judges(both[0], both[1], detector)
+
+
+def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
+    import os
+
+    from r1zero.analyze.subject import local, served
+    from r1zero.endpoint import Client, Endpoint, Store
+
+    if engine.server is None:
+        return local(model, device=engine.device, rows=engine.batch_rows)
+    endpoint = Endpoint(engine.server, "--server", SERVER_KEY, os.environ.get(SERVER_KEY), patience_s=patience)
+    client = Client(endpoint, Store(out / "requests.sqlite"))
+    return served(model, client, workers=engine.server_workers, tokenizer=engine.tokenizer)
+
+
+def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judging, out: Path) -> None:
+    from rich.console import Console
+
+    from r1zero.analyze.run import analyse_model
+    from r1zero.analyze.subject import Asking, stratified
+    from r1zero.inputs import flag
+    from r1zero.questions import load_questions, renamed
+    from r1zero.verify import Verifier
+    from r1zero.view import response_counter
+
+    try:
+        # generated questions have no end: as many as are asked for
+        whole = load_questions(
+            asked.questions, data_dir=asked.data_dir, limit=asked.limit if asked.questions == "arithmetic" else None
+        )
+    except UserError as error:
+        raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
+    asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
+    judges = _judges(judging, out)
+    subject = _subject(model, engine, judging.patience, out)
+    console = Console()
+    with Verifier() as verifier, response_counter(console) as count:
+        card = analyse_model(subject, plan, asking, judges, verifier, count)
+    for note in subject.notes():
+        console.print(note, highlight=False, markup=False)
+    _show(card, plan, out)
+
+
+def _saved(folders: list[Path], plan: Plan, judging: Judging, out: Path) -> None:
+    from r1zero.analyze.cells import saved_cells
+    from r1zero.analyze.run import analyse_saved
+
+    cells = saved_cells(folders)
+    _show(analyse_saved(cells, plan, _judges(judging, out), out), plan, out)
+
+
+def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> None:
+    from rich.console import Console
+
+    from r1zero.analyze.run import analyse_training
+    from r1zero.runs import Run
+
+    analyse_training(Run.open(folder), _judges(judging, out), out, steps)
+    console = Console()
+    console.print((out / "training.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"written: {out} (training.md, .json, .png, .svg)", markup=False, highlight=False)
+
+
+def _show(card: Card | None, plan: Plan, out: Path) -> None:
+    """The card, or the page of the answering rate; and where everything is."""
+    from rich.console import Console
+
+    console = Console()
+    name = "answering" if card is None else "card"
+    console.print((out / f"{name}.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    made = ", ".join(dict.fromkeys((*plan.analyses, *(["card"] if card else []))))
+    console.print(f"written: {out} ({made}: .md, .json, figures; responses/)", markup=False, highlight=False)
+
+
+def _detectors(judging: Judging) -> None:
+    from rich.console import Console
+
+    from r1zero.analyze.detectors import measure, table
+    from r1zero.analyze.reflection import Detector, read_keywords
+    from r1zero.view import plain_table
+
+    detector = Detector(read_keywords(judging.keywords)) if judging.keywords else None
+    Console().print(plain_table("on hand-labelled passages", *table(measure(detector))))

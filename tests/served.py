@@ -1,0 +1,127 @@
+"""A minimal OpenAI-compatible server in a process of its own: real sockets, and it can really be killed.
+
+It answers sums. Its log has a line for every request that it has answered, so that a test sees what was asked twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PROGRAM = r'''
+import json, re, sys, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+port, log_path, options = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+lock, seen = threading.Lock(), []
+
+def completion(body):
+    if options.get("strict") and "return_token_ids" in body:
+        return 400, {"error": "unknown field return_token_ids"}
+    prompt = "".join(map(chr, body["prompt"]))
+    if "REFUSE" in prompt:
+        return 400, {"error": "the prompt is too long"}
+    numbers = re.findall(r"\d+", prompt)
+    value = sum(map(int, numbers[-2:])) + (0 if body["temperature"] == 0 else body["seed"] % 3)
+    text = f" {value}. Let me recheck: it is {value}." if body["seed"] % 4 == 1 else f" The answer is {value}"
+    choice = {"index": 0, "text": text, "finish_reason": "stop", "stop_reason": None}
+    if not options.get("bare"):
+        choice["token_ids"] = [ord(c) for c in text] + [0]
+        choice["logprobs"] = {"token_logprobs": [-0.5] * (len(text) + 1), "tokens": [*text, "<eos>"]}
+    return 200, {"choices": [choice], "usage": {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(text) + 1}}
+
+def chat(body):
+    said = body["messages"][-1]["content"]
+    if "REFUSE" in said:
+        return 400, {"error": "filtered"}
+    label = 2 if "recheck" in said else 1
+    text = "I cannot say." if "RIDDLE" in said else f"It says so.\nCLASS: {label}"
+    return 200, {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with lock:
+            seen.append(1)
+            busy = len(seen) <= options.get("busy", 0)
+        if options.get("key") and self.headers.get("Authorization") != f"Bearer {options['key']}":
+            status, answer = 401, {"error": "no"}
+        elif busy:
+            status, answer = 503, {"error": "loading"}
+        elif self.path == "/tokenize" and not options.get("no_tokenizer"):
+            status, answer = 200, {"tokens": [ord(c) for c in body["prompt"]]}
+        elif self.path in ("/v1/completions", "/v1/chat/completions"):
+            time.sleep(options.get("seconds", 0))
+            status, answer = (completion if self.path.endswith("/completions") and "chat" not in self.path else chat)(body)
+        else:
+            status, answer = 404, {"error": "nothing here"}
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        with lock, open(log_path, "a") as log:
+            log.write(json.dumps({"path": self.path, "status": status, "body": body}) + "\n")
+    def log_message(self, *_):
+        pass
+
+ThreadingHTTPServer.allow_reuse_address = True
+ThreadingHTTPServer.request_queue_size = 64
+ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+'''
+
+
+@dataclass
+class Server:
+    """A running server; `restart` brings a killed one back at the same address."""
+
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def answered(self) -> list[dict[str, Any]]:
+        """Every request answered so far."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def restart(self, **options: Any) -> None:
+        self.process = _process(self.port, self.log, options)
+
+
+def serve(folder: Path, **options: Any) -> Server:
+    """Start one. Options: seconds per answer, busy (503 so often first), strict, bare, no_tokenizer, key."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "requests.log"
+    return Server(port, log, _process(port, log, options))
+
+
+def _process(port: int, log: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(port), str(log), json.dumps(options)])
+
+    end = time.monotonic() + 60
+    while True:
+        assert process.poll() is None, "the server ended"
+        assert time.monotonic() < end, "the server does not listen"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.01)

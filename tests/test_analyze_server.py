@@ -1,0 +1,179 @@
+"""The server sampler: what it asks and reads, and an analysis whose server is killed half-way."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from r1zero.endpoint import Client, Endpoint, Store
+from r1zero.errors import UserError
+from r1zero.sampling import Request, SamplingParams
+from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed
+from r1zero.types import Completion, Stop
+from served import Server, serve
+from tiny_runs import Command, start, wait_for
+
+
+def ids(text: str) -> tuple[int, ...]:
+    return tuple(map(ord, text))
+
+
+def sampler_at(server: Server, store: Path | None = None) -> ServerSampler:
+    return ServerSampler(Client(Endpoint(server.url, "--server", patience_s=1.0), Store(store)), "big", workers=4)
+
+
+def drawn(sampler: ServerSampler, prompts: list[str], samples: int = 2, **more: object) -> dict[tuple[int, int], Completion]:
+    requests = [Request(f"q/{i}", ids(prompt)) for i, prompt in enumerate(prompts)]
+    params = SamplingParams(16, **{"temperature": 1.0, **more})  # type: ignore[arg-type]
+    found = sampler.sample(requests, samples, params, seed=0, step=-1)
+    return {(each.request, each.sample): each.completion for each in found}
+
+
+@pytest.fixture
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    running = serve(tmp_path, **getattr(request, "param", {}))
+    yield running
+    running.kill()
+
+
+# ---- one answer
+
+
+def answer(**choice: object) -> dict[str, object]:
+    return {"choices": [{"text": "a b", "finish_reason": "stop", **choice}], "usage": {"completion_tokens": 3}}
+
+
+def test_ids_and_logprobs_are_the_servers() -> None:
+    found = read_completion(
+        answer(token_ids=[5, 6, 1], logprobs={"token_logprobs": [-0.1, -0.2, -0.3]}), (), "--server"
+    )
+    assert found == Completion((5, 6, 1), (-0.1, -0.2, -0.3), "a b", Stop.EOS)
+
+
+def test_what_the_server_does_not_tell_is_missing_and_not_made_up() -> None:
+    found = read_completion(answer(), (), "--server")
+    assert found.token_ids == (MISSING_ID,) * 3
+    assert all(map(math.isnan, found.logprobs))
+    assert found.length == 3
+    half = read_completion(answer(logprobs={"token_logprobs": [-0.1, None]}), (), "--server")
+    assert half.token_ids == (MISSING_ID,) * 2
+    assert half.logprobs[0] == -0.1
+    assert math.isnan(half.logprobs[1])
+
+
+@pytest.mark.parametrize(
+    ("choice", "stop", "text"),
+    [
+        ({"finish_reason": "length"}, Stop.LENGTH, "a b"),
+        ({"stop_reason": None}, Stop.EOS, "a b"),
+        ({"stop_reason": 7}, Stop.EOS, "a b"),
+        ({"matched_stop": 7}, Stop.EOS, "a b"),
+        ({"stop_reason": "</answer>"}, Stop.STOP_STRING, "a b</answer>"),
+        ({"stop_reason": "</answer>", "text": "c</answer>"}, Stop.STOP_STRING, "c</answer>"),
+        ({"matched_stop": "</answer>"}, Stop.STOP_STRING, "a b</answer>"),
+        ({"text": "c</answer>"}, Stop.STOP_STRING, "c</answer>"),
+    ],
+)
+def test_how_a_response_ended(choice: dict[str, object], stop: Stop, text: str) -> None:
+    found = read_completion(answer(**choice), ("</answer>",), "--server")
+    assert (found.stop, found.text) == (stop, text)
+
+
+def test_an_answer_that_is_none() -> None:
+    for wrong in ({}, {"choices": []}, {"choices": [{"message": {}}]}):
+        with pytest.raises(UserError, match="is no completion"):
+            read_completion(wrong, (), "--server")
+
+
+def test_seeds_differ_by_everything_and_are_stable() -> None:
+    seeds = {request_seed(s, t, k, g) for s in (0, 1) for t in (-1, 0) for k in ("a", "b") for g in (0, 1)}
+    assert len(seeds) == 16
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert request_seed(0, -1, "q", 0) == request_seed(0, -1, "q", 0)
+
+
+# ---- a real server
+
+
+def test_prompts_go_out_as_ids_and_nothing_is_asked_twice(server: Server, tmp_path: Path) -> None:
+    store = tmp_path / "kept.sqlite"
+    first = drawn(sampler_at(server, store), ["3+4=", "5+6="], stop=("\n",), top_k=5)
+    assert set(first) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    body = server.answered[0]["body"]
+    assert body["prompt"] in (list(ids("3+4=")), list(ids("5+6=")))
+    assert (body["n"], body["max_tokens"], body["stop"], body["top_k"]) == (1, 16, ["\n"], 5)
+    again = sampler_at(server, store)
+    assert drawn(again, ["3+4=", "5+6="], stop=("\n",), top_k=5) == first
+    assert len(server.answered) == 4
+    assert again.missing == {"without token ids": 0, "without log-probs": 0}
+
+
+@pytest.mark.parametrize("server", [{"strict": True, "bare": True}], indirect=True)
+def test_a_server_that_knows_no_extensions_is_asked_without(server: Server) -> None:
+    sampler = sampler_at(server)
+    assert len(drawn(sampler, ["3+4="], 3)) == 3
+    assert sampler.missing == {"without token ids": 3, "without log-probs": 3}
+
+
+def test_a_prompt_that_is_refused_is_named(server: Server) -> None:
+    with pytest.raises(UserError, match=r"refuses the prompt of q/0 \(6 tokens, 16 to come\).*too long"):
+        drawn(sampler_at(server), ["REFUSE"])
+
+
+def test_the_servers_tokenizer(server: Server) -> None:
+    sampler = sampler_at(server)
+    assert sampler.encode("a+b") == ids("a+b")
+    assert sampler.encode("a+b") == ids("a+b")
+    assert len(server.answered) == 1
+
+
+@pytest.mark.parametrize("server", [{"no_tokenizer": True}], indirect=True)
+def test_a_server_without_a_tokenizer(server: Server) -> None:
+    with pytest.raises(UserError, match="does not tokenize; name the model's tokenizer with --tokenizer"):
+        sampler_at(server).encode("a")
+
+
+# ---- an analysis whose server dies
+
+
+def analyse(server: Server, out: Path) -> Command:
+    return start(
+        "analyze", "big-model", "--server", server.url, "--server-workers", "4", "--patience", "1", "--questions",
+        "arithmetic", "--limit", "8", "--templates", "no", "question_answer", "--answer-format", "last_number",
+        "--temperatures", "0.5", "1.0", "--samples", "4", "--judge", server.url, "--judge-model", "judge", "--out", out,
+    )  # fmt: skip
+
+
+def test_a_killed_server_stops_the_analysis_in_one_sentence_and_nothing_is_asked_twice(tmp_path: Path) -> None:
+    server = serve(tmp_path, seconds=0.02)
+    out = tmp_path / "analysis"
+    command = analyse(server, out)
+    wait_for(lambda: len(server.answered) >= 50 or None, "fifty answers")
+    server.kill()
+    assert command.wait() == 2
+    assert len(command.err.splitlines()) == 1, command.err
+    assert "does not answer (" in command.err
+    assert "give the same command: nothing that it has answered is asked twice." in command.err
+    before = len(server.answered)
+    server.restart()
+    command = analyse(server, out)
+    assert command.wait() == 0, command.err
+    answered = [json.dumps([r["path"], r["body"]], sort_keys=True) for r in server.answered if r["status"] == 200]
+    repeated = [body for body, times in Counter(answered).items() if times > 1]
+    assert len(answered) > before
+    assert repeated == []
+    server.kill()
+    card = json.loads((out / "card.json").read_text())
+    assert card["judge"] == "LLM judge judge"
+    reflection = json.loads((out / "reflection.json").read_text())
+    assert reflection["bill"]["prompt_tokens"] > 0
+    at_one = reflection["temperatures"][1]
+    assert at_one["agreement"]["second"].startswith("rule-based judge")
+    assert at_one["counts"]["judge"]["responses"] == at_one["counts"]["cross"]["responses"]  # it judges by the word
+    assert "Cohen's kappa" in (out / "reflection.md").read_text()
+    assert "answered from disk" in command.out
+    third = analyse(server, out)  # the server is away, and all is there
+    assert third.wait() == 0, third.err
