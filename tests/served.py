@@ -36,7 +36,8 @@ def completion(body):
     if not options.get("bare"):
         choice["token_ids"] = [ord(c) for c in text] + [0]
         choice["logprobs"] = {"token_logprobs": [-0.5] * (len(text) + 1), "tokens": [*text, "<eos>"]}
-    return 200, {"choices": [choice], "usage": {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(text) + 1}}
+    usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(text) + 1}
+    return 200, {"choices": [choice], "usage": usage}
 
 def chat(body):
     said = body["messages"][-1]["content"]
@@ -60,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = 200, {"tokens": [ord(c) for c in body["prompt"]]}
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
             time.sleep(options.get("seconds", 0))
-            status, answer = (completion if self.path.endswith("/completions") and "chat" not in self.path else chat)(body)
+            status, answer = (chat if "/chat/" in self.path else completion)(body)
         else:
             status, answer = 404, {"error": "nothing here"}
         data = json.dumps(answer).encode()

@@ -244,10 +244,15 @@ def test_the_cards_suggestions() -> None:
     assert training_temperature([cell([RIGHT], temperature=t) for t in (0.2, 0.6)]).temperature == 0.6
     even = cell([RIGHT, WRONG] * 4)
     assert suggested_group_size(even) == 4
-    rare = cell([RIGHT] + [WRONG] * 15)
-    assert suggested_group_size(rare) == 16  # 1 − (15/16)^16 = 0.64; of 8: 1/2 exactly is reached only by chance
-    assert "qwen2.5-math-7b.toml --model.path a/Qwen2.5-Math-7B" in command("a/Qwen2.5-Math-7B", "no", 8, None)
-    assert "smollm2-135m" in command("mine", "no", 8, 10**8)
+    rare = cell([RIGHT] + [WRONG] * 31)
+    assert suggested_group_size(rare) == 16  # 1 − C(31, 16) / C(32, 16) = 1/2
+    qwen = cell([RIGHT, WRONG], template="r1", model="a/Qwen2.5-Math-1.5B")
+    assert command(qwen, 8, None) == (
+        "r1zero train recipes/qwen2.5-math-1.5b.toml --model.path a/Qwen2.5-Math-1.5B --template.name r1 "
+        "--rollout.samples 8"
+    )
+    assert "recipes/smollm2-135m-gsm8k.toml" in command(cell([RIGHT], model="mine"), 8, 10**8)
+    assert "recipes/qwen2.5-math-7b.toml" in command(cell([RIGHT], model="mine"), 8, None)
 
 
 # ---- over training

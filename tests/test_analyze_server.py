@@ -25,7 +25,9 @@ def sampler_at(server: Server, store: Path | None = None) -> ServerSampler:
     return ServerSampler(Client(Endpoint(server.url, "--server", patience_s=1.0), Store(store)), "big", workers=4)
 
 
-def drawn(sampler: ServerSampler, prompts: list[str], samples: int = 2, **more: object) -> dict[tuple[int, int], Completion]:
+def drawn(
+    sampler: ServerSampler, prompts: list[str], samples: int = 2, **more: object
+) -> dict[tuple[int, int], Completion]:
     requests = [Request(f"q/{i}", ids(prompt)) for i, prompt in enumerate(prompts)]
     params = SamplingParams(16, **{"temperature": 1.0, **more})  # type: ignore[arg-type]
     found = sampler.sample(requests, samples, params, seed=0, step=-1)

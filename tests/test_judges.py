@@ -133,13 +133,13 @@ def test_a_busy_server_is_asked_again(server: Server) -> None:
 @pytest.mark.parametrize("server", [{"key": "right"}], indirect=True)
 def test_keys(server: Server) -> None:
     assert judge_at(server.url, key="right").judge(ITEMS[:1])[0].label == 1
-    with pytest.raises(UserError, match="does not accept the key .401.; set R1ZERO_JUDGE_KEY"):
+    with pytest.raises(UserError, match=r"does not accept the key \(401\); set R1ZERO_JUDGE_KEY"):
         judge_at(server.url, key="wrong").judge(ITEMS[:1])
     assert "right" not in repr(judge_at(server.url, key="right").client.endpoint)
 
 
 def test_nothing_there(server: Server) -> None:
-    with pytest.raises(UserError, match="has nothing at /chat/completions .404.; check the address"):
+    with pytest.raises(UserError, match=r"has nothing at /chat/completions \(404\); check the address"):
         judge_at(server.url.removesuffix("/v1")).judge(ITEMS[:1])
     with pytest.raises(UserError, match="is no address; give one such as http://localhost:8000/v1"):
         judge_at("localhost:8000")

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from r1zero.errors import UserError
 from r1zero.report import charts, summary
 from r1zero.report.groups import curve, evaluation_curve, grouped, smooth, window_of
-from r1zero.report.keywords import KEYWORDS, keyword_spans
 from r1zero.report.lengths import CLASSES, class_of, class_sums, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.load import find_runs, load_run
 from r1zero.report.page import destination, render, script_json, write_report
@@ -281,6 +280,20 @@ def test_an_empty_and_a_half_written_run_have_a_page(tmp_path: Path) -> None:
     assert "beside this page" not in text
 
 
+def test_a_pretraining_run_has_a_page_too(tmp_path: Path) -> None:
+    metrics = [{"pretrain/loss": 3.0 - i, "pretrain/tokens": 500, "time/step": 1.0} for i in range(3)]
+    path = make_run(tmp_path / "run", metrics=metrics, recipe={"corpus.name": "texts.jsonl"}, steps=0)
+    data = json.loads((path / "run.json").read_text())
+    kept = {key: value for key, value in data.items() if not key.startswith(("objective", "questions", "template"))}
+    (path / "run.json").write_text(json.dumps(kept | {"steps": 4}))
+    text = write_report([path]).page.read_text(encoding="utf-8")
+    assert "3 steps, 3 s; loss 3.000 → 1.000" in text
+    assert f"r1zero pretrain {path} --resume" in text
+    assert "stopped at step 3 of 4" in text
+    assert "texts.jsonl" in text
+    assert "Nothing was logged for" not in text
+
+
 @pytest.mark.parametrize(
     "strange",
     [
@@ -405,10 +418,9 @@ def test_a_response_as_the_page_gets_it() -> None:
 
 
 def test_keywords_are_the_papers() -> None:
-    assert len(KEYWORDS) == 15
     text = "Let me RE-EVALUATE, then recheck. Wait, try again: think again; reevaluation"
-    assert [text[a:b] for a, b in keyword_spans(text)] == ["RE-EVALUATE", "recheck", "think again", "reevaluation"]
-    assert keyword_spans("wait, let us see") == []
+    assert [text[a:b] for a, b in embed_one(text)[12]] == ["RE-EVALUATE", "recheck", "think again", "reevaluation"]
+    assert embed_one("wait, let us see")[12] == []
 
 
 def test_surprisal_is_drawn_in_at_most_96_bars() -> None:

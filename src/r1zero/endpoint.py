@@ -161,11 +161,11 @@ class Client:
             self.counts[what] += more
 
     def _patiently(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        reason = ""
+        reason, over = "", self._over
         for wait in (0.0, *self.endpoint.waits):
             if wait:
                 self.count("retried")
-            if self._over.wait(wait):
+            if over.wait(wait):
                 break
             try:
                 return self.endpoint.post(path, body)
@@ -202,18 +202,18 @@ class Client:
         done: queue.SimpleQueue[tuple[int, R | UserError] | None] = queue.SimpleQueue()
         for index in range(len(work)):
             todo.put(index)
-        self._over.clear()
+        over = self._over = threading.Event()
 
         def worker() -> None:
             try:
-                while not self._over.is_set():
+                while not over.is_set():
                     index = todo.get_nowait()
                     done.put((index, do(work[index])))
             except queue.Empty:
                 pass
             except UserError as error:
                 done.put((-1, error))
-                self._over.set()
+                over.set()
             finally:
                 done.put(None)
 
@@ -233,7 +233,8 @@ class Client:
                     finished += 1
                     yield item[0], item[1]
         finally:
-            self._over.set()
+            over.set()
+            self._over = threading.Event()
         if failure is not None:
             raise failure
         if finished < len(work):

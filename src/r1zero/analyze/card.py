@@ -87,7 +87,7 @@ def make_card(
         else {},
         dict(reflection.share_of_questions) if reflection else {},
         size,
-        command(cell.model, template, size, parameters),
+        command(cell, size, parameters),
     )
 
 
@@ -98,9 +98,11 @@ def suggested_group_size(cell: Cell) -> int:
     return next((size for size, share in shares.items() if share >= _ENOUGH), max(shares, key=lambda s: shares[s]))
 
 
-def command(model: str, template: str, group_size: int, parameters: int | None) -> str:
+def command(cell: Cell, group_size: int, parameters: int | None) -> str:
     """The training that the card recommends, as a command line on the nearest recipe."""
-    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
+    name = cell.model.rstrip("/").rsplit("/", 1)[-1].lower()
     by_size = _SMALL_RECIPE if parameters is not None and parameters < _SMALL else _LARGE_RECIPE
     recipe = next((path for part, path in _RECIPES if part in name), by_size)
-    return f"r1zero train {recipe} --model.path {model} --template.name {template} --rollout.samples {group_size}"
+    words = [f"r1zero train {recipe} --model.path {cell.model} --template.name {cell.template}"]
+    words += [f"--template.answer_format {cell.answer_format}"] if cell.answer_format else []
+    return " ".join([*words, f"--rollout.samples {group_size}"])

@@ -78,6 +78,8 @@ class Cell:
     template: str
     temperature: float
     groups: tuple[Group, ...]
+    answer_format: str = ""
+    """How answers were extracted; "" of an unknown one."""
 
     @property
     def samples(self) -> int:
@@ -142,7 +144,9 @@ def saved_cell(folder: Path) -> Cell:
             f"{folder} holds an evaluation without a finished question set; give its `r1zero evaluate` again."
         )
     temperature = float((saved.identity.get("settings") or {}).get("temperature", 0.0))
-    return Cell(str(saved.identity.get("model", folder.name)), template, temperature, tuple(groups))
+    return Cell(
+        str(saved.identity.get("model", folder.name)), template, temperature, tuple(groups), saved.answer_format
+    )
 
 
 def saved_cells(folders: Sequence[Path]) -> list[Cell]:

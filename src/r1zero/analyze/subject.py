@@ -124,7 +124,7 @@ def ask(
         progress=progress,
     )  # fmt: skip
     groups = read_groups(folder / f"{file_name(questions.name)}.parquet", template.name)
-    return Cell(subject.name, template.name, temperature, tuple(groups))
+    return Cell(subject.name, template.name, temperature, tuple(groups), template.answer_format)
 
 
 def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet:
@@ -138,12 +138,14 @@ def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet
         by_level[question.level or ""].append(question)
     for level in by_level.values():
         level.sort(key=lambda question: hashlib.sha256(f"{seed}/{question.id}".encode()).digest())
+    unlabelled = by_level.pop("", [])
     chosen: list[Question] = []
     depth = 0
-    while len(chosen) < min(count, len(questions)):
+    while len(chosen) < count and any(depth < len(level) for level in by_level.values()):
         row = [by_level[level][depth] for level in sorted(by_level) if depth < len(by_level[level])]
         chosen += row[: count - len(chosen)]
         depth += 1
+    chosen += unlabelled[: count - len(chosen)]
     order = {question.id: place for place, question in enumerate(questions)}
     chosen.sort(key=lambda question: order[question.id])
     ids = "".join(f"{question.id}\n" for question in chosen)

@@ -231,6 +231,7 @@ def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judgin
     from r1zero.verify import Verifier
     from r1zero.view import response_counter
 
+    judges = _judges(judging, out)
     try:
         # generated questions have no end: as many as are asked for
         whole = load_questions(
@@ -239,7 +240,6 @@ def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judgin
     except UserError as error:
         raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
     asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
-    judges = _judges(judging, out)
     subject = _subject(model, engine, judging.patience, out)
     console = Console()
     with Verifier() as verifier, response_counter(console) as count:

@@ -51,6 +51,11 @@ class Lengths:
     """Steps in a bin."""
 
 
+_PRETRAINING = (
+    ("pretrain/loss", "Loss", False),
+    ("pretrain/held_out_loss", "Held-out loss", False),
+    ("pretrain/grad_norm", "Gradient norm of pretraining", False),
+)
 _LEARNING = (
     ("rollout/reward", "Reward", True),
     ("rollout/pass_at_1", "pass@1", True),
@@ -71,6 +76,8 @@ _HEALTH = (
 )
 _BIAS = (("bias/length", "Length bias", False), ("bias/difficulty", "Difficulty bias", False))
 _UNITS = {
+    "pretrain/loss": "nats",
+    "pretrain/held_out_loss": "nats",
     "rollout/length": "tokens",
     "rollout/length_correct": "tokens",
     "rollout/length_incorrect": "tokens",
@@ -81,11 +88,16 @@ _UNITS = {
     "rollout/reward": "",
 }
 _BINS = 40
-_OWN_PANEL = {key for panels in (_LEARNING, _LENGTHS, _HEALTH, _BIAS) for key, _, _ in panels}
+_OWN_PANEL = {key for panels in (_PRETRAINING, _LEARNING, _LENGTHS, _HEALTH, _BIAS) for key, _, _ in panels}
 _REFERENCES = {
     "bias/length": ((0.0, "unbiased"), (-1.0, "1/|o|")),
     "bias/difficulty": ((0.0, "unbiased"), (-1.0, "1/std")),
 }
+
+
+def pretraining(groups: Sequence[Group]) -> list[Chart]:
+    """Losses of pretraining runs."""
+    return _panels(groups, _PRETRAINING)
 
 
 def learning(groups: Sequence[Group]) -> list[Chart]:
@@ -142,7 +154,10 @@ def others(groups: Sequence[Group]) -> list[Chart]:
 
 
 def missing(groups: Sequence[Group]) -> list[str]:
-    """The panels that no run has logged anything for."""
+    """The panels of reinforcement learning that no such run has logged anything for."""
+    if not any(key.startswith("rollout/") for group in groups for run in group.runs for row in run.metrics.values()
+               for key in row):  # fmt: skip
+        return []
     panels = (*_LEARNING, *_LENGTHS, *_HEALTH, *_BIAS)
     drawn = {chart.key for chart in _panels(groups, panels)}
     return [title for key, title, _ in panels if slug(key) not in drawn]

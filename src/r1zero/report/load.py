@@ -51,8 +51,18 @@ class RunData:
     @property
     def planned(self) -> int | None:
         """The steps that the recipe asks for."""
-        steps = self.recipe.get("train.steps")
+        steps = self.recipe.get("train.steps") or self.facts.get("steps")  # of pretraining: what the corpus gives
         return steps if isinstance(steps, int) else None
+
+    @property
+    def command(self) -> str:
+        """The command that makes such runs."""
+        return "pretrain" if "corpus.name" in self.recipe else "train"
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether steps are missing and nobody is at it."""
+        return self.planned is not None and not self.finished and not self.running
 
     @property
     def seed(self) -> int | None:

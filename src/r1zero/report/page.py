@@ -17,12 +17,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from r1zero import __version__
+from r1zero.analyze.reflection import KEYWORDS
 from r1zero.errors import UserError
 from r1zero.report import charts, summary, svg
 from r1zero.report.charts import Chart, Lengths
 from r1zero.report.figures import draw
 from r1zero.report.groups import Group, grouped, window_of
-from r1zero.report.keywords import KEYWORDS
 from r1zero.report.lengths import CLASSES
 from r1zero.report.load import RunData, find_runs, load_run
 from r1zero.report.responses import Embedded, embed
@@ -186,6 +186,7 @@ def _policy(script: str, style: str) -> str:
 
 def _sections(groups: Sequence[Group], change: bool) -> list[Section]:
     every = (
+        Section("pretraining", "Pretraining", "Does the model come to expect the corpus?", charts.pretraining(groups)),
         Section("learning", "Learning", "Does it get better?", charts.learning(groups)),
         Section("lengths", "Lengths", "Which responses grow, and what does the reward cost in tokens?",
                 charts.lengths(groups)),
@@ -207,7 +208,7 @@ def _card(group: Group, index: int, problems: Mapping[Path, list[str]]) -> dict[
         "style": f"s{index}",
         "statuses": list(dict.fromkeys(run.status for run in group.runs)),
         "states": [("finished" if r.finished else "running" if r.running else "stopped") for r in group.runs],
-        "resume": [run.path for run in group.runs if not run.finished and not run.running and run.planned is not None],
+        "resume": [(run.command, run.path) for run in group.runs if run.can_go_on],
         "formula": [formula_markup(part) for part in parts],
         "hash": code,
         "facts": summary.facts(group),
@@ -223,8 +224,9 @@ def _in_short(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
     for i, group in enumerate(groups):
         cell = {name: cells[i] for name, cells in rows.items() if cells[i].end != "–"}
         parts = []
-        if "Reward" in cell:
-            parts.append(f"reward {cell['Reward'].start} → {cell['Reward'].end}")
+        for name, said_as in (("Loss, nats", "loss"), ("Reward", "reward")):
+            if name in cell:
+                parts.append(f"{said_as} {cell[name].start} → {cell[name].end}")
         for kind in ("correct", "incorrect"):
             if f"Length, {kind}" in cell:
                 span = cell[f"Length, {kind}"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from r1zero.report.keywords import keyword_spans
+from r1zero.analyze.reflection import Detector
 from r1zero.report.lengths import CLASSES, UNREADABLE, class_of
 from r1zero.report.load import RunData
 from r1zero.report.words import plural
@@ -34,6 +34,8 @@ _COLUMNS = (
 _BARS = 96  # of a response's surprisal, drawn token by token
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[0-9]+)?")
+
+_REFLECTION = Detector()  # the paper's keywords, counted as the paper counts
 
 Row = Mapping[str, Any]
 
@@ -176,7 +178,7 @@ def _row(row: Row) -> list[Any]:
         row.get("extracted"),
         row.get("rule") or "",
         None if answer is None else _units(text, answer),
-        [_units(text, span) for span in keyword_spans(text)],
+        [_units(text, (span.start, span.end)) for span in _REFLECTION.spans(text)],
         sparkline(logprobs),
     ]
 

@@ -43,6 +43,7 @@ class Setting:
 def facts(group: Group) -> list[tuple[str, str]]:
     """How the runs of a group were made, as (name, value); what seeds share is said once."""
     runs = group.runs
+    pretraining = any(run.command == "pretrain" for run in runs)
     tell = lambda name: _shared(run.facts.get(name) for run in runs)  # noqa: E731
     versions = _shared(_versions(run.facts) for run in runs)
     dropped = sum(sum(_counts(run.facts.get("questions_dropped"))) for run in runs)
@@ -50,8 +51,9 @@ def facts(group: Group) -> list[tuple[str, str]]:
     questions = tell("questions") + (f", {plural(count, 'question')}" if isinstance(count, int) else "")
     parameters = runs[0].facts.get("parameters")
     size = f", {number(float(parameters))} parameters" if isinstance(parameters, int | float) else ""
-    return [
+    rows = [
         ("Model", _shared(run.recipe.get("model.path") for run in runs) + size),
+        ("Corpus", _shared(run.recipe.get("corpus.name") for run in runs)),
         ("Questions", questions + (f", {plural(dropped, 'row')} left out" if dropped else "")),
         ("Template", f"{tell('template')} ({tell('template_hash')})"),
         ("Seeds" if len(runs) > 1 else "Seed", ", ".join(UNKNOWN if r.seed is None else str(r.seed) for r in runs)),
@@ -62,6 +64,8 @@ def facts(group: Group) -> list[tuple[str, str]]:
         ("Command", _shared(_command(run.facts) for run in runs)),
         ("Folder", ", ".join(str(run.path) for run in runs)),
     ]
+    absent = {"Questions", "Template"} if pretraining else {"Corpus"}
+    return [(name, value) for name, value in rows if name not in absent]
 
 
 def formula(group: Group) -> tuple[list[str], str]:
@@ -75,6 +79,8 @@ def formula(group: Group) -> tuple[list[str], str]:
 def headline(groups: Sequence[Group]) -> list[HeadlineRow]:
     """The numbers to look at first. Rows that no group has are left out."""
     rows = [
+        _row(groups, "Loss, nats", "pretrain/loss", score),
+        _row(groups, "Held-out loss, nats", "pretrain/held_out_loss", score),
         _row(groups, "Reward", "rollout/reward", score),
         _row(groups, "pass@1", "rollout/pass_at_1", rate),
         _row(groups, "pass@G", "rollout/pass_at_g", rate),
@@ -85,6 +91,7 @@ def headline(groups: Sequence[Group]) -> list[HeadlineRow]:
         HeadlineRow("Length bias, mean", tuple(_whole(group, "bias/length") for group in groups)),
         HeadlineRow("Difficulty bias, mean", tuple(_whole(group, "bias/difficulty") for group in groups)),
         HeadlineRow("Tokens sampled", tuple(_sum(group, "rollout/tokens", number) for group in groups)),
+        HeadlineRow("Tokens of the corpus", tuple(_sum(group, "pretrain/tokens", number) for group in groups)),
         HeadlineRow("Time", tuple(_sum(group, "time/step", duration) for group in groups)),
     ]
     return [row for row in rows if any(cell.end != "–" or cell.start not in ("", "–") for cell in row.cells)]

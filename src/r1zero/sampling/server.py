@@ -57,11 +57,12 @@ class ServerSampler:
     def _completion(self, request: Request, params: SamplingParams, noise: int) -> Completion:
         body = request_body(self.model, request, params, noise)
         key = content_key("completion", body)
+        plain = self._plain
         try:
             try:
-                answer = self.client.ask("/completions", body if self._plain else {**body, **_EXTENSIONS}, key)
+                answer = self.client.ask("/completions", body if plain else {**body, **_EXTENSIONS}, key)
             except RefusedError:
-                if self._plain:
+                if plain:
                     raise
                 answer = self.client.ask("/completions", body, key)
                 self._plain = True
