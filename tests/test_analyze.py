@@ -245,6 +245,7 @@ def test_the_cards_suggestions() -> None:
     even = cell([RIGHT, WRONG] * 4)
     assert suggested_group_size(even) == 4
     rare = cell([RIGHT] + [WRONG] * 31)
+    assert suggested_group_size(cell([WRONG] * 8)) == 32  # nothing is ever solved: the more samples, the better
     assert suggested_group_size(rare) == 16  # 1 − C(31, 16) / C(32, 16) = 1/2
     qwen = cell([RIGHT, WRONG], template="r1", model="a/Qwen2.5-Math-1.5B")
     assert command(qwen, 8, None) == (

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from r1zero.analyze.subject import served
 from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.errors import UserError
 from r1zero.sampling import Request, SamplingParams
-from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed
+from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed, slim
 from r1zero.types import Completion, Stop
 from served import Server, serve
-from tiny_runs import Command, start, wait_for
+from tiny_runs import Command, random_model, start, wait_for
 
 
 def ids(text: str) -> tuple[int, ...]:
@@ -75,13 +76,23 @@ def test_what_the_server_does_not_tell_is_missing_and_not_made_up() -> None:
         ({"matched_stop": 7}, Stop.EOS, "a b"),
         ({"stop_reason": "</answer>"}, Stop.STOP_STRING, "a b</answer>"),
         ({"stop_reason": "</answer>", "text": "c</answer>"}, Stop.STOP_STRING, "c</answer>"),
-        ({"matched_stop": "</answer>"}, Stop.STOP_STRING, "a b</answer>"),
+        ({"stop_reason": None, "matched_stop": "</answer>"}, Stop.STOP_STRING, "a b</answer>"),
         ({"text": "c</answer>"}, Stop.STOP_STRING, "c</answer>"),
     ],
 )
 def test_how_a_response_ended(choice: dict[str, object], stop: Stop, text: str) -> None:
     found = read_completion(answer(**choice), ("</answer>",), "--server")
     assert (found.stop, found.text) == (stop, text)
+
+
+def test_only_what_is_read_is_kept() -> None:
+    logprobs = {"token_logprobs": [-0.1, -0.2], "tokens": ["a", " b"], "top_logprobs": [{"a": -0.1}, {" b": -0.2}]}
+    whole = answer(token_ids=[5, 6], logprobs=logprobs, stop_reason="</answer>", prompt_token_ids=[1] * 100)
+    stops = ("</answer>",)
+    assert read_completion(slim(whole), stops, "--server") == read_completion(whole, stops, "--server")
+    assert "top_logprobs" not in str(slim(whole))
+    assert "prompt_token_ids" not in str(slim(whole))
+    assert slim({}) == {}
 
 
 def test_an_answer_that_is_none() -> None:
@@ -138,6 +149,16 @@ def test_a_server_without_a_tokenizer(server: Server) -> None:
         sampler_at(server).encode("a")
 
 
+@pytest.mark.parametrize("server", [{"no_tokenizer": True}], indirect=True)
+def test_a_tokenizer_by_name(server: Server) -> None:
+    client = Client(Endpoint(server.url, "--server", patience_s=1.0))
+    subject = served("big", client, workers=2, tokenizer=str(random_model()))
+    assert len(subject.encode("1+1=")) == 4
+    assert server.answered == []
+    with pytest.raises(UserError, match="--tokenizer nowhere cannot be loaded"):
+        served("big", client, workers=2, tokenizer="nowhere")
+
+
 # ---- an analysis whose server dies
 
 
@@ -149,6 +170,7 @@ def analyse(server: Server, out: Path) -> Command:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_server_stops_the_analysis_in_one_sentence_and_nothing_is_asked_twice(tmp_path: Path) -> None:
     server = serve(tmp_path, seconds=0.02)
     out = tmp_path / "analysis"

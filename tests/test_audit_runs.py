@@ -1,9 +1,11 @@
 """The audit on runs, models and recipes, and what its commands print."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -92,6 +94,19 @@ def test_replaying_with_weights_that_are_not_those_of_the_step() -> None:
 def test_replaying_a_step_that_was_not_saved(run: Run) -> None:
     with pytest.raises(UserError, match="no rollouts of step 9"):
         replay(run, 9, [PRESETS["dr_grpo"]])
+
+
+def test_damaged_rollouts_are_one_sentence(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    damaged, path = Run.open(tmp_path / "run"), tmp_path / "run" / "rollouts" / "step-000001.parquet"
+    table = pq.read_table(path)
+    for rest in (table.slice(1, 3), table.drop_columns(["logprobs"]), table.slice(0, 0)):
+        pq.write_table(rest, path)
+        with pytest.raises(UserError, match=r"rollouts of step 1 .* damaged"):
+            read_step(damaged, 1)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(UserError, match=r"step-000001\.parquet cannot be read"):
+        read_step(damaged, 1)
 
 
 # -- invariance
@@ -216,6 +231,8 @@ def test_the_certificate(tmp_path: Path) -> None:
         (("audit", "dr_grop"), "did you mean 'dr_grpo'?"),
         (("objectives", "zzz"), "`r1zero objectives` lists them all"),
         (("objectives", "--constant", "0"), "--constant 0 cannot divide"),
+        (("objectives", "--constant", "nan"), "--constant nan cannot divide"),
+        (("audit", "dr_grpo", "--group-sizes"), "names no size"),
         (("audit", "--group-sizes", "1"), "give sizes from 2 to 10"),
         (("audit", "--group-sizes", "11"), "give sizes from 2 to 10"),
         (("audit", "--step", "3"), "name its directory with --run"),

@@ -96,6 +96,15 @@ def test_a_wrong_setting_is_one_sentence_with_the_remedy(setting: str) -> None:
     assert refusal({key: tomllib.loads(f"v = {value}")["v"]}) == REFUSALS[setting]
 
 
+def test_dynamic_sampling_needs_groups() -> None:
+    alone: dict[str, object] = {"objective.name": "reinforce", "rollout.samples": 1}
+    assert small(alone).responses == 128
+    for more in (alone, {"objective.name": "ppo"}):
+        assert "learns from these, too" in refusal(more | {"rollout.dynamic": True})
+    assert "belongs to dynamic sampling" in refusal({"rollout.rounds": 6})
+    assert "belongs to an objective with a critic" in refusal({"critic.learning_rate": 0.5})
+
+
 def test_packed_rows_need_an_attention_that_keeps_them_apart() -> None:
     sentence = refusal({"learner.layout": "packed", "model.attention": "eager"})
     assert 'learner.layout = "packed" needs model.attention = "sdpa"' in sentence

@@ -260,6 +260,17 @@ def test_dropout_in_every_form() -> None:
     assert (attention.resid_dropout.p, model[2].p) == (0.0, 0.0)
 
 
+def test_an_eos_id_that_only_the_class_has_is_none(tmp_path: Path) -> None:
+    """LlamaConfig's default is 2, here the unknown token: such a run would never end a response."""
+    llama().save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        settings = json.loads((tmp_path / name).read_text())
+        (tmp_path / name).write_text(json.dumps({k: v for k, v in settings.items() if not k.startswith("eos")}))
+    with pytest.raises(UserError, match="names an EOS token"):
+        load_policy(str(tmp_path), device="cpu")
+
+
 @pytest.mark.parametrize("make", ["qwen2", "llama"])
 def test_a_tokenizer_is_the_one_that_was_saved(tmp_path: Path, make: str) -> None:
     """transformers takes Qwen2's tokenizer for every folder of that type: the spaces of this one's texts were lost."""

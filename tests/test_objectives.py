@@ -367,6 +367,7 @@ def test_at_ratio_one_every_surrogate_has_the_policy_gradient(name: str) -> None
         ("cispo", {"dual_clip": 6.0}, "objective.dual_clip"),
         ("dr_grpo", {"dual_clip": 1.1}, "inside the clip range"),
         ("reinforce", {"clip_low": 0.1}, "has no clip range"),
+        ("dr_grpo", {"importance_cap": 0.5}, "set it to 1 or more"),
         ("grpo", {"lam": 0.95}, "belong to a critic"),
         ("grpo", {"chunks": 4}, "objective.chunks"),
         ("dr_grpo", {"ratio": "sequence"}, "weighs responses by length"),
@@ -386,7 +387,7 @@ def test_settings_show_in_the_formula() -> None:
         "− 0.04·(π_ref/π − 1 − log(π_ref/π)) + 0.001·H]; Â_i = r_i − mean(r); w_i = 1 / (N·C), C = 10"
     )
     assert (
-        "0.04·Σ_t (log π_old − log π_ref) in place of r_i"
+        "− (k_i − mean(k)), k_i = 0.04·Σ_t (log π_sampler − log π_ref)"
         in make_objective("grpo", kl="k1_reward", kl_coefficient=0.04).formula
     )
     assert make_objective("ppo", lam=0.95).formula != make_objective("ppo").formula

@@ -166,10 +166,12 @@ def test_kl_estimators_against_the_exact_divergence(seed: int) -> None:
 
 @pytest.mark.parametrize("estimator", ["k2", "k3", "k3_corrected"])
 @pytest.mark.parametrize("layout", ["padded", "shared"])
-def test_kl_and_entropy_go_through_the_same_weights(estimator: str, layout: str) -> None:
+@pytest.mark.parametrize("name", ["grpo", "gspo"])
+def test_kl_and_entropy_go_through_the_same_weights(name: str, estimator: str, layout: str) -> None:
+    """And a KL term keeps its own token's ratio where the surrogate takes the whole response's (PITFALLS 7)."""
     model, other = qwen(), qwen(seed=1)
     rows = random_trajectories(model, seed=2, count=5)
-    objective = make_objective("grpo", kl=estimator, kl_coefficient=0.3, entropy=0.2)
+    objective = make_objective(name, kl=estimator, kl_coefficient=0.3, entropy=0.2)
     loss = torch.zeros(())
     for row in rows:
         logp = full_logprobs(model, row.prompt_ids, row.response_ids)

@@ -17,7 +17,8 @@ from r1zero.errors import UserError
 from r1zero.gather import Gatherer, Penalty, ReferencePenalty, no_penalty
 from r1zero.inputs import load_sets, longest_that_fits, notes
 from r1zero.learner import Learner
-from r1zero.objectives.table import Objective, make_objective
+from r1zero.objectives.objective import WEIGHTS
+from r1zero.objectives.table import TABLE, Objective, make_objective
 from r1zero.policy.load import Policy, load_policy
 from r1zero.questions import QuestionSet
 from r1zero.rewards import Truncation
@@ -177,6 +178,12 @@ def make_template(settings: config.Template, policy: Policy) -> Template:
 
 def recipe_objective(recipe: Recipe) -> Objective:
     """The objective of a recipe."""
+    row = TABLE.get(recipe.objective.name)
+    if recipe.objective.constant is not None and row is not None and "{constant" not in WEIGHTS[row.weights].formula:
+        raise UserError(
+            f"objective.constant = {recipe.objective.constant:g} has no place in {row.name}, whose weights are "
+            f"{row.weights}; leave it out."
+        )
     given = recipe.objective.model_dump(exclude={"name", "constant", "reference", "truncation", "truncation_penalty"})
     return make_objective(recipe.objective.name, constant=recipe.constant, **given)
 
@@ -185,13 +192,17 @@ def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
     """The reference model of a KL term; none is loaded without one."""
     if objective.kl == "none":
         return None
-    reference = load_policy(
-        recipe.objective.reference or recipe.model.path,
-        revision=None if recipe.objective.reference else recipe.model.revision,
-        device=recipe.model.device,
-        attention=recipe.model.attention,
-        autocast=recipe.learner.autocast,
-    )
+    try:
+        reference = load_policy(
+            recipe.objective.reference or recipe.model.path,
+            revision=None if recipe.objective.reference else recipe.model.revision,
+            device=recipe.model.device,
+            attention=recipe.model.attention,
+            autocast=recipe.learner.autocast,
+        )
+    except UserError as error:
+        named = str(error).replace("model.path", "objective.reference") if recipe.objective.reference else str(error)
+        raise UserError(named) from None
     reference.model.requires_grad_(requires_grad=False)
     return reference
 

@@ -25,6 +25,7 @@ from r1zero.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
+Slim = Callable[[dict[str, Any]], dict[str, Any]]
 
 _LONGEST_WAIT = 30.0
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -139,8 +140,8 @@ class Client:
         self.counts: Counter[str] = Counter()
         self._lock, self._over = threading.Lock(), threading.Event()
 
-    def ask(self, path: str, body: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """The answer to `body`, from the store if `key` was answered before.
+    def ask(self, path: str, body: Mapping[str, Any], key: str, slim: Slim | None = None) -> dict[str, Any]:
+        """The answer to `body`, from the store if `key` was answered before; `slim` leaves out what nobody needs.
 
         Raises:
             RefusedError: the endpoint takes this request from nobody.
@@ -151,6 +152,7 @@ class Client:
             self.count("stored")
             return stored
         answer = self._patiently(path, body)
+        answer = slim(answer) if slim else answer
         self.store.put(key, answer)
         self.count("asked")
         return answer

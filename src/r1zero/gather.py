@@ -70,11 +70,13 @@ class ReferencePenalty:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a step learns from: P groups with rewards, and which of them are evidence."""
+    """What a step learns from: P groups with the rewards of their task, and which of them are evidence."""
 
     rollouts: list[Rollout]
     rewards_PG: Tensor
     graded_PG: Tensor
+    penalties_PG: Tensor
+    """What a KL term in the reward takes."""
     advantages_PG: Tensor
 
     def trajectories(self) -> list[Trajectory]:
@@ -143,29 +145,35 @@ class Gatherer:
         penalty_PG = self.penalty(rollouts)
         if self.penalty is not no_penalty:
             tally.mean_of("rollout/kl_penalty", penalty_PG.flatten().tolist())
-        return _batch(self.objective, rollouts, rewards_PG - penalty_PG, graded_PG)
+        return _batch(self.objective, rollouts, rewards_PG, graded_PG, penalty_PG)
 
 
-def _batch(objective: Objective, rollouts: list[Rollout], rewards_PG: Tensor, graded_PG: Tensor) -> Batch:
+def _batch(
+    objective: Objective, rollouts: list[Rollout], rewards_PG: Tensor, graded_PG: Tensor, penalties_PG: Tensor
+) -> Batch:
     advantages_PG = objective.advantages(rewards_PG, graded_PG, lengths_of(rollouts))
-    return Batch(rollouts, rewards_PG, graded_PG, advantages_PG)
+    advantages_PG = objective.penalised(advantages_PG, penalties_PG, graded_PG)
+    return Batch(rollouts, rewards_PG, graded_PG, penalties_PG, advantages_PG)
 
 
 def _joined(objective: Objective, first: Batch, second: Batch) -> Batch:
-    rewards_PG = torch.cat([first.rewards_PG, second.rewards_PG])
     return _batch(
-        objective, first.rollouts + second.rollouts, rewards_PG, torch.cat([first.graded_PG, second.graded_PG])
+        objective,
+        first.rollouts + second.rollouts,
+        torch.cat([first.rewards_PG, second.rewards_PG]),
+        torch.cat([first.graded_PG, second.graded_PG]),
+        torch.cat([first.penalties_PG, second.penalties_PG]),
     )
 
 
 def _some(objective: Objective, batch: Batch, groups: Tensor) -> Batch:
     """Some groups of a batch; advantages that look at the whole batch are those of the groups kept."""
     rollouts = [batch.rollouts[p] for p in groups.tolist()]
-    return _batch(objective, rollouts, batch.rewards_PG[groups], batch.graded_PG[groups])
+    return _batch(objective, rollouts, batch.rewards_PG[groups], batch.graded_PG[groups], batch.penalties_PG[groups])
 
 
 def _live(batch: Batch) -> Tensor:
-    """Which groups have rewards that differ, [P]."""
+    """Which groups have rewards of their task that differ, [P]."""
     high_P = torch.where(batch.graded_PG, batch.rewards_PG, -torch.inf).amax(dim=1)
     low_P = torch.where(batch.graded_PG, batch.rewards_PG, torch.inf).amin(dim=1)
     return high_P > low_P

@@ -101,6 +101,10 @@ class Learner:
         if self.critic and values is not None and old is not None:
             advantages, returns = token_advantages(self.objective, trajectories, values, old, reference)
             self.critic.observe(values, returns, tally)
+            if reference is not None:  # charged token by token in the returns
+                for now, before in zip(old, reference, strict=True):
+                    if now is not None and before is not None:
+                        _observe(tally, "learn/kl_reference", now - before)
         return Held(
             old=old if self.settings.updates > 1 else None,
             reference=reference if self.objective.in_loss else None,
@@ -138,7 +142,8 @@ class Learner:
             ratios_N = objective.ratios(logprobs_N - old_N, batch.response_N)
             advantages_N = gather(batch, held.advantages) if held.advantages else advantages[batch.response_N]
             reference_N = gather(batch, held.reference) if held.reference else old_N
-            divergence_N = objective.divergence(logprobs_N, reference_N, ratios_N)
+            # a KL term stands at its own token, even where the surrogate's ratio is the whole response's
+            divergence_N = objective.divergence(logprobs_N, reference_N, (logprobs_N - old_N).exp())
             mismatch_N = (old_N - sampler_N).exp()
             gains_N = objective.token_gains(ratios_N, advantages_N, mismatch_N, divergence_N, entropies_N)
             gain = (weights[batch.response_N] * gains_N).sum()
@@ -200,8 +205,9 @@ class Learner:
         """w_N of one optimiser step's responses."""
         lengths = torch.tensor([t.length for t in trajectories], device=self.policy.device)
         live = torch.tensor([t.advantage != 0 for t in trajectories], device=self.policy.device)
-        prompts = {prompt: p for p, prompt in enumerate(dict.fromkeys(t.prompt_ids for t in trajectories))}
-        groups = torch.tensor([prompts[t.prompt_ids] for t in trajectories], device=self.policy.device)
+        questions = [t.prompt_ids if t.group is None else t.group for t in trajectories]
+        index = {question: p for p, question in enumerate(dict.fromkeys(questions))}
+        groups = torch.tensor([index[question] for question in questions], device=self.policy.device)
         return self.objective.response_weights(lengths, live, groups)
 
     def _learnt_from(self, trajectories: Sequence[Trajectory], share: Sequence[int]) -> list[int]:

@@ -56,7 +56,7 @@ _METRICS = (
     Metric("rollout/surprisal", "Mean −log π of sampled tokens under the sampling distribution, in nats; its "
            "expectation is the policy's entropy.", suspect="Falls to 0: the policy has collapsed to one response."),
     Metric("rollout/tokens", "Response tokens sampled in this step.", Kind.SUM),
-    Metric("rollout/responses", "Responses sampled in this step: P·G.", Kind.SUM),
+    Metric("rollout/responses", "Responses sampled in this step: P·G, or more under dynamic sampling.", Kind.SUM),
     Metric("rollout/prompt_length", "Prompt length in tokens."),
     Metric("rollout/ungraded", "Responses nobody could grade (gold unusable, grader failed): outside every baseline.",
            Kind.SUM, "down", "Above 0: look for the rule in the saved rollouts."),
@@ -66,7 +66,7 @@ _METRICS = (
            "`questions.max_prompt_tokens`.", Kind.LAST, "down"),
     Metric("rollout/epoch", "Passes over the question set so far (0.5: half of the first).", Kind.LAST),
     Metric("rollout/groups", "Groups sampled in this step: P, or more under dynamic sampling.", Kind.SUM),
-    Metric("rollout/kl_penalty", "Mean KL penalty of a response, Σ_t β·(log π − log π_ref), taken from its reward."),
+    Metric("rollout/kl_penalty", "Mean KL penalty of a response, Σ_t β·(log π − log π_ref), taken from its advantage."),
     Metric("bias/length", "Length bias: slope of the log of a token's gradient weight (beside Dr. GRPO's) on log |o|, "
            "over live responses. 0 for `dr_grpo`, −1 for `grpo`.", Kind.LAST,
            suspect="Below 0: wrong answers are punished the less the longer they are."),
@@ -87,7 +87,7 @@ _METRICS = (
            "on-policy, where it is not logged.", suspect="Above 0.2: fewer updates or a lower learning rate."),
     Metric("learn/kl_old", "Mean of (ρ − 1) − log ρ: how far the policy moved from the one that sampled, in nats."),
     Metric("learn/kl_reference", "Mean of log π − log π_ref of sampled tokens (k1), in nats. Logged with a KL term in "
-           "the loss.", suspect="Grows without end: raise `objective.kl_coefficient`."),
+           "the loss or in a critic's returns.", suspect="Grows without end: raise `objective.kl_coefficient`."),
     Metric("learn/importance_capped", "Share of tokens whose π_old / π_sampler exceeds `objective.importance_cap`."),
     Metric("learn/value_loss", "Clipped value loss of the critic, mean over tokens and updates.", better="down"),
     Metric("learn/explained_variance", "1 − Var(R − V) / Var(R) over tokens, before the update: 1 is a perfect critic, "

@@ -57,8 +57,10 @@ def trajectories_of(
     """Flatten groups into the learner's trajectories, in question order."""
     graded_PG = torch.ones_like(advantages_PG, dtype=torch.bool) if graded_PG is None else graded_PG
     return [
-        Trajectory(rollout.prompt_ids, completion.token_ids, completion.logprobs, advantage, counts)
-        for rollout, advantages, known in zip(rollouts, advantages_PG.tolist(), graded_PG.tolist(), strict=True)
+        Trajectory(rollout.prompt_ids, completion.token_ids, completion.logprobs, advantage, counts, group)
+        for group, (rollout, advantages, known) in enumerate(
+            zip(rollouts, advantages_PG.tolist(), graded_PG.tolist(), strict=True)
+        )
         for completion, advantage, counts in zip(rollout.completions, advantages, known, strict=True)
     ]
 

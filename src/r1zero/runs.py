@@ -210,7 +210,10 @@ class Run:
         path = self.path / "rollouts" / f"step-{step:06d}.parquet"
         if not path.is_file():
             raise UserError(f"{self.path} has no rollouts of step {step}; see the files in {path.parent}.")
-        return pq.read_table(path).to_pylist()
+        try:
+            return pq.read_table(path).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path} cannot be read ({error}); it is damaged: restore or delete it.") from None
 
     def _read_json(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         try:

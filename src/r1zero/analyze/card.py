@@ -95,7 +95,7 @@ def suggested_group_size(cell: Cell) -> int:
     """The smallest group size at which half of the groups are expected to be live, else the one with most."""
     counts = [(len(group.replies), group.right) for group in cell.groups]
     shares = {size: exploration.live_groups(counts, size).share.value for size in _GROUP_SIZES}
-    return next((size for size, share in shares.items() if share >= _ENOUGH), max(shares, key=lambda s: shares[s]))
+    return next((size for size, share in shares.items() if share >= _ENOUGH), max(shares, key=lambda s: (shares[s], s)))
 
 
 def command(cell: Cell, group_size: int, parameters: int | None) -> str:

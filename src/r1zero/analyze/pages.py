@@ -115,7 +115,7 @@ def reflection_page(
     lines += bill_lines(bill)
     lines += ["## Keywords", "", *keyword_lines([row.keywords for row in rows]), "", "## Does it help?", ""]
     lines += helping_lines(helping)
-    lines += ["## Passages", ""]
+    lines += ["## Passages", ""] + ([] if any(row.passages for row in rows) else ["None was found.", ""])
     for row in rows:
         for passage in row.passages:
             where = f"{passage.question_id} #{passage.sample}, temperature {row.temperature:g}, by {passage.found_by}"

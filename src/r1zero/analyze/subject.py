@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from r1zero import config, evaluate
 from r1zero.analyze.cells import Cell, read_groups
@@ -20,7 +20,7 @@ from r1zero.evaluate.run import file_name
 from r1zero.hub import reached_or_offline
 from r1zero.inputs import check_room
 from r1zero.matrix import Conditions, claim, identity, slug
-from r1zero.policy.load import encode_prompt, load_policy
+from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
 from r1zero.questions import QuestionSet
 from r1zero.rollout import Encode
 from r1zero.sampling import Sampler
@@ -74,7 +74,7 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         with reached_or_offline():
-            return AutoTokenizer.from_pretrained(name)
+            return load_tokenizer(name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--tokenizer {name} cannot be loaded ({reason}); give a folder or a Hub name.") from None

@@ -17,6 +17,8 @@ from r1zero.policy.batch import Trajectory
 from r1zero.runs import Run
 from r1zero.types import Outcome, Stop
 
+_COLUMNS = {"prompt_ids", "response_ids", "logprobs", "outcome", "stop", "reward", "length"}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -60,8 +62,8 @@ def read_step(run: Run, number: int) -> Step:
     """A saved step. Raises UserError when it is not there, or is not whole groups."""
     rows = run.rollouts(number)
     masked = run.recipe.objective.truncation == "mask_out"
-    groups = sum(row["sample"] == 0 for row in rows)
-    if not rows or "reward" not in rows[0] or len(rows) % groups:
+    groups = sum(row.get("sample") == 0 for row in rows)
+    if not groups or not rows[0].keys() >= _COLUMNS or len(rows) % groups:
         raise UserError(f"The rollouts of step {number} in {run.path} are damaged; choose another --step.")
     known = (Outcome.UNGRADED, Outcome.TIMEOUT)
     counts = [row["outcome"] not in known and not (masked and row["stop"] == Stop.LENGTH) for row in rows]

@@ -66,7 +66,15 @@ def audit(
         Print the numbers as JSON.
     """
     from r1zero.objectives.table import PRESETS, TABLE, pick_rows
+    from r1zero.runs import writing
 
+    if exactly != _EXACTLY and (subject.run is not None or subject.invariance is not None):
+        raise UserError("--group-sizes and --off-policy belong to the exact audit; leave --run and --invariance out.")
+    if out is not None and subject.invariance is not None:
+        raise UserError("--invariance draws no picture; leave --out out.")
+    if out is not None:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
     if subject.step is not None and subject.run is None:
         raise UserError(f"--step {subject.step} belongs to a run; name its directory with --run.")
     if subject.invariance is not None:
@@ -89,6 +97,8 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
     from r1zero.objectives.mdp import Mdp, ahead
 
     torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
+    if not exactly.group_sizes:
+        raise UserError("--group-sizes names no size; give sizes from 2 to 10.")
     for size in exactly.group_sizes:
         if not 2 <= size <= 10:
             raise UserError(

@@ -44,7 +44,7 @@ def objectives(
     from r1zero.objectives.meter import bias_meter
     from r1zero.objectives.table import pick_rows
 
-    if constant <= 0:
+    if not 0 < constant < float("inf"):
         raise UserError(f"--constant {constant:g} cannot divide a sum; give the token budget, say.")
     torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
     batch, mdp = example_batch(), Mdp()

@@ -277,6 +277,19 @@ class Recipe(Section):
                 "rollout.samples = 1 leaves every group without a baseline, so every advantage is 0; "
                 "set rollout.samples to 2 or more"
             )
+        whole = self.objective.name in ("reinforce", "ppo", "openrlhf/gae")
+        if whole and self.rollout.dynamic:
+            raise ValueError(
+                f"rollout.dynamic leaves out groups whose rewards are all equal, and {self.objective.name} learns from "
+                "these, too; leave rollout.dynamic out"
+            )
+        if self.rollout.rounds != Rollout().rounds and not self.rollout.dynamic:
+            raise ValueError("rollout.rounds belongs to dynamic sampling; set rollout.dynamic = true, or leave it out")
+        if self.critic != Critic() and self.objective.name not in ("ppo", "openrlhf/gae"):
+            raise ValueError(
+                f"the section [critic] belongs to an objective with a critic, which {self.objective.name} has not; "
+                'leave it out, or set objective.name to "ppo"'
+            )
         if (self.objective.truncation == "penalise") != (self.objective.truncation_penalty is not None):
             raise ValueError(
                 'objective.truncation = "penalise" and objective.truncation_penalty belong together; set both or none'

@@ -92,11 +92,18 @@ WEIGHTS = {
 }
 KL = {
     "none": "",
-    "k1_reward": "; r_i − {kl_coefficient:.15g}·Σ_t (log π_old − log π_ref) in place of r_i",
+    "k1_reward": "",
     "k2": " − {kl_coefficient:.15g}·(log π − log π_ref)²/2",
     "k3": " − {kl_coefficient:.15g}·(π_ref/π − 1 − log(π_ref/π))",
-    "k3_corrected": " − {kl_coefficient:.15g}·ρ·(π_ref/π − 1 − log(π_ref/π))",
+    "k3_corrected": " − {kl_coefficient:.15g}·(π/π_old)·(π_ref/π − 1 − log(π_ref/π))",
 }
+_PENALTY = "k_i = {kl_coefficient:.15g}·Σ_t (log π_sampler − log π_ref)"
+PENALTIES = dict.fromkeys(ADVANTAGES, f" − (k_i − mean(k)), {_PENALTY}") | {
+    "raw": f" − k_i, {_PENALTY}",
+    "leave_one_out": f" − (k_i − mean(k of the others)), {_PENALTY}",
+    "gae": ", less {kl_coefficient:.15g}·(log π_old − log π_ref) of each token",
+}
+"""What a KL penalty in the reward adds to the advantage: the penalty less its own baseline, never divided."""
 DIVERGENCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "none": lambda logprobs_N, reference_N, ratios_N: torch.zeros_like(logprobs_N),
     "k1_reward": lambda logprobs_N, reference_N, ratios_N: torch.zeros_like(logprobs_N),
@@ -157,7 +164,7 @@ class Objective:
         inside = KL[self.kl].format(**numbers) if self.in_loss else ""
         bonus = f" + {self.entropy:.15g}·H" if self.entropy else ""
         summed = f"[{gain}{inside}{bonus}]" if inside or bonus else gain
-        reward = KL[self.kl].format(**numbers) if self.kl == "k1_reward" else ""
+        reward = PENALTIES[self.advantage].format(**numbers) if self.kl == "k1_reward" else ""
         return (
             f"L = − Σ_i w_i Σ_t {summed}{RATIOS[self.ratio]}; "
             f"{ADVANTAGES[self.advantage].formula.format(**numbers)}{reward}; "
@@ -189,6 +196,15 @@ class Objective:
         """Â_PG of whole groups; 0 where `graded_PG` is False. Lengths (tokens) matter to few."""
         lengths_PG = torch.ones_like(rewards_PG, dtype=torch.int64) if lengths_PG is None else lengths_PG
         return ADVANTAGES[self.advantage].function(rewards_PG, graded_PG, lengths_PG)
+
+    def penalised(self, advantages_PG: Tensor, penalties_PG: Tensor, graded_PG: Tensor) -> Tensor:
+        """Â_PG less what a KL term in the reward costs, against a baseline of its own.
+
+        Divided with the rewards, a penalty's rounding would become a full-size advantage wherever a group's rewards
+        are equal.
+        """
+        own = {"raw": advantage.raw, "leave_one_out": advantage.leave_one_out}
+        return advantages_PG - own.get(self.advantage, advantage.centred)(penalties_PG, graded_PG)
 
     def response_weights(
         self, lengths_N: Tensor, live_N: Tensor | None = None, group_N: Tensor | None = None

@@ -26,7 +26,8 @@ def clip_active(
     ratios_N: Float[Tensor, " N"], advantages_N: Float[Tensor, " N"], low: float, high: float
 ) -> Float[Tensor, " N"]:
     """1 where `clipped` has no gradient, 0 elsewhere."""
-    return torch.where(advantages_N > 0, ratios_N > high, ratios_N < low).to(ratios_N.dtype)
+    stopped_N = torch.where(advantages_N > 0, ratios_N > high, ratios_N < low)
+    return (stopped_N & (advantages_N != 0)).to(ratios_N.dtype)
 
 
 def dual_clipped(gains_N: Float[Tensor, " N"], advantages_N: Float[Tensor, " N"], bound: float) -> Float[Tensor, " N"]:

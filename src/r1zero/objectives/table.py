@@ -75,6 +75,11 @@ _FAULTS = (
         "objective {o.name} has no clip range; leave objective.clip_low and objective.clip_high out.",
     ),
     (
+        lambda o, given: o.importance_cap is not None and o.importance_cap < 1,
+        "objective.importance_cap = {o.importance_cap:g} would shrink every token's gain, even where the sampler is "
+        "the policy; set it to 1 or more (2 is usual).",
+    ),
+    (
         lambda o, given: {"gamma", "lam"} & given.keys() and not o.critic,
         "objective.gamma and objective.lam belong to a critic, which {o.name} has not; leave them out, or name "
         'objective "ppo".',

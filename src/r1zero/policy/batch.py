@@ -27,6 +27,8 @@ class Trajectory:
     """Of the whole response; with a critic its score, which becomes token advantages."""
     counts: bool = True
     """False where the response is only counted: its reward is unknown, or its truncation is masked out."""
+    group: int | None = None
+    """Which question of its step it answers; None: told by its prompt."""
 
     @property
     def length(self) -> int:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -109,7 +111,7 @@ def load_policy(
     nn.Module.to(model, where)
     silence_dropout(model)
     check_head(model)
-    return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path), pick_autocast(autocast, where))
+    return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -120,7 +122,8 @@ def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenize
     """
     stated = get_tokenizer_config(path, revision=revision).get("tokenizer_class")
     if stated in ("TokenizersBackend", "PreTrainedTokenizerFast"):
-        return PreTrainedTokenizerFast.from_pretrained(path, revision=revision)
+        at: dict[str, Any] = {"revision": revision} if revision else {}
+        return PreTrainedTokenizerFast.from_pretrained(path, **at)
     return AutoTokenizer.from_pretrained(path, revision=revision)
 
 
@@ -184,10 +187,13 @@ def pick_autocast(setting: str, device: torch.device) -> Callable[[], AbstractCo
     return partial(torch.autocast, device_type=device.type, dtype=torch.bfloat16)
 
 
-def find_eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str) -> tuple[int, ...]:
-    """All end-of-sequence ids, from every place that states one."""
+def find_eos_ids(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str, revision: str | None = None
+) -> tuple[int, ...]:
+    """All end-of-sequence ids, from every place that states one; an id that is only its class's default counts not."""
     ids: set[int] = set()
-    for source in (tokenizer, model.config, model.generation_config):
+    sources = (tokenizer, model.config, model.generation_config) if _states_eos(path, revision) else (tokenizer,)
+    for source in sources:
         entry = getattr(source, "eos_token_id", None)
         ids |= set(entry) if isinstance(entry, list | tuple) else {entry} if entry is not None else set()
     # some tokenizer classes make up an EOS token that the model has no output for
@@ -198,6 +204,21 @@ def find_eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pat
             "eos_token in tokenizer_config.json or eos_token_id in generation_config.json."
         )
     return tuple(sorted(ids))
+
+
+def _states_eos(path: str, revision: str | None) -> bool:
+    """Whether the model's files name an EOS id: Llama's config class has one of its own where they do not."""
+    at: dict[str, Any] = {"revision": revision} if revision else {}
+    try:
+        raw, _ = PretrainedConfig.get_config_dict(path, **at)
+    except (OSError, ValueError):  # a model that was never saved
+        return True
+    if "eos_token_id" in {**raw, **(raw.get("text_config") or {})}:
+        return True
+    try:
+        return GenerationConfig.from_pretrained(path, **at).eos_token_id is not None
+    except (OSError, ValueError):
+        return False
 
 
 def silence_dropout(model: nn.Module) -> None:

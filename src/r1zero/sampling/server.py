@@ -24,6 +24,7 @@ _EXTENSIONS: Mapping[str, Any] = {
     "no_stop_trim": True,  # SGLang
 }
 """Asked for where the server knows them; one that refuses unknown fields is asked without."""
+_READ = ("text", "finish_reason", "stop_reason", "matched_stop", "token_ids", "logprobs")
 
 
 class ServerSampler:
@@ -60,11 +61,11 @@ class ServerSampler:
         plain = self._plain
         try:
             try:
-                answer = self.client.ask("/completions", body if plain else {**body, **_EXTENSIONS}, key)
+                answer = self.client.ask("/completions", body if plain else {**body, **_EXTENSIONS}, key, slim)
             except RefusedError:
                 if plain:
                     raise
-                answer = self.client.ask("/completions", body, key)
+                answer = self.client.ask("/completions", body, key, slim)
                 self._plain = True
         except RefusedError as error:
             raise UserError(
@@ -133,11 +134,23 @@ def read_completion(answer: Mapping[str, Any], stops: Sequence[str], setting: st
     return Completion(found_ids, tuple(math.nan if x is None else float(x) for x in logprobs), text, how)
 
 
+def slim(answer: dict[str, Any]) -> dict[str, Any]:
+    """A server's answer without what `read_completion` does not read: tokens as text, alternatives, their log-probs."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return answer
+    kept = {name: choices[0][name] for name in _READ if name in choices[0]}
+    if isinstance(kept.get("logprobs"), dict):
+        kept["logprobs"] = {"token_logprobs": kept["logprobs"].get("token_logprobs")}
+    return {"choices": [kept], "usage": answer.get("usage")}
+
+
 def _stop(finish: str, choice: Mapping[str, Any], text: str, stops: Sequence[str]) -> tuple[Stop, str]:
     """How a response ended, and its text with the stop string that a server left out."""
     if finish == "length":
         return Stop.LENGTH, text
-    said = choice.get("stop_reason", choice.get("matched_stop"))  # vLLM, SGLang: the string, or a token's id
+    # vLLM, SGLang: the string, or a token's id
+    said = choice.get("matched_stop") if choice.get("stop_reason") is None else choice["stop_reason"]
     if isinstance(said, str) and said in stops:
         return Stop.STOP_STRING, text if said in text else text + said
     if said is None and any(stop in text for stop in stops):
