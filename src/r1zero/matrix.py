@@ -214,21 +214,21 @@ def markdown(cells: Sequence[Cell]) -> str:
 
 
 def details(results: Sequence[evaluate.SetResult]) -> tuple[list[str], list[list[str]]]:
-    """One row a set: what became of its responses, their lengths, pass@k and majority."""
-    sampled = any(result.samples > 1 for result in results)
-    headings = ["set", "questions", "samples", "accuracy", "95 % interval"]
-    headings += ["pass@n", "maj@n"] if sampled else []
-    headings += ["right", "wrong", "no answer", "ungraded", "timeout", "truncated", "length", "of right", "of wrong"]
-    rows = []
-    for r in results:
-        row = [r.name, str(r.questions), str(r.samples), f"{r.accuracy:.3f}"]
-        row.append(f"{r.accuracy_low:.3f} – {r.accuracy_high:.3f}")
-        if sampled:
-            row += [f"{r.pass_at[r.samples].value:.3f}", "-" if r.majority is None else f"{r.majority.value:.3f}"]
-        row += [f"{share:.1%}" for share in r.rates.values()]
-        row += [f"{r.length:.0f}", _tokens(r.length_correct), _tokens(r.length_incorrect)]
-        rows.append(row)
-    return headings, rows
+    """A column a set: what became of its responses, their lengths, pass@k and majority."""
+    lines: dict[str, list[str]] = {
+        "questions × samples": [f"{r.questions} × {r.samples}" for r in results],
+        "accuracy": [f"{r.accuracy:.3f}" for r in results],
+        "95 % interval": [f"{r.accuracy_low:.3f} – {r.accuracy_high:.3f}" for r in results],
+    }
+    if any(r.samples > 1 for r in results):
+        lines["pass@n"] = [f"{r.pass_at[r.samples].value:.3f}" for r in results]
+        lines["maj@n"] = ["-" if r.majority is None else f"{r.majority.value:.3f}" for r in results]
+    for rate in results[0].rates:
+        lines[rate.replace("_", " ")] = [f"{r.rates[rate]:.1%}" for r in results]
+    lines["length, tokens"] = [f"{r.length:.0f}" for r in results]
+    lines["length of right"] = [_tokens(r.length_correct) for r in results]
+    lines["length of wrong"] = [_tokens(r.length_incorrect) for r in results]
+    return ["", *(r.name for r in results)], [[name, *values] for name, values in lines.items()]
 
 
 def notes(results: Sequence[evaluate.SetResult]) -> list[str]:

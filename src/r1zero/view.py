@@ -119,7 +119,7 @@ def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     """A table of texts: the first column to the left, numbers to the right."""
     table = Table(title=escape(title), title_justify="left")
     for i, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if i == 0 else "right")
+        table.add_column(escape(heading), justify="left" if i == 0 else "right")
     for row in rows:
         table.add_row(*map(escape, row))
     return table
