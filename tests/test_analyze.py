@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from r1zero.analyze import answering, exploration, helping, reflecting, training
+from r1zero.analyze.asking import stratified
 from r1zero.analyze.card import command, suggested_group_size, training_temperature
 from r1zero.analyze.cells import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
 from r1zero.analyze.published import ROWS, TEMPERATURES, published
 from r1zero.analyze.reflection import Detector
 from r1zero.analyze.rubrics import ANSWERING, REFLECTION, Item, Judgement
 from r1zero.analyze.rules import RuleJudge
-from r1zero.analyze.subject import stratified
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet, load_questions
 from r1zero.templates import get_template

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from r1zero.analyze.subject import served
 from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.errors import UserError
 from r1zero.sampling import Request, SamplingParams
 from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed, slim
+from r1zero.subject import served
 from r1zero.types import Completion, Stop
 from served import Server, serve
 from tiny_runs import Command, random_model, start, wait_for
@@ -201,3 +202,21 @@ def test_a_killed_server_stops_the_analysis_in_one_sentence_and_nothing_is_asked
     assert "answered from disk" in command.out
     third = analyse(server, out)  # the server is away, and all is there
     assert third.wait() == 0, third.err
+
+
+def test_evaluate_asks_a_server_as_well(server: Server, tmp_path: Path) -> None:
+    """The same command, another engine: accuracy, responses kept, and nothing asked twice."""
+    words = ["evaluate", "big", "-b", "arithmetic", "--limit", "6", "--template", "no", "--max-new-tokens", "32"]
+    words += ["--answer-format", "last_number", "--server", server.url, "--out", str(tmp_path / "out")]
+    first = start(*words)
+    assert first.wait() == 0, first.err
+    asked = [each["path"] for each in server.answered].count("/v1/completions")
+    assert asked == 6
+    rows = pq.read_table(tmp_path / "out" / "arithmetic.parquet").to_pylist()
+    assert len(rows) == 6
+    again = start(*words)
+    assert again.wait() == 0, again.err
+    assert [each["path"] for each in server.answered].count("/v1/completions") == asked
+    away = start(*(word if word != server.url else "nowhere" for word in words[:-1]), str(tmp_path / "other"))
+    assert away.wait() == 2
+    assert "--server nowhere is no address" in away.err

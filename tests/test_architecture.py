@@ -44,6 +44,7 @@ LAYERS = (
     "evaluate",
     "inputs",
     "assemble",
+    "subject",
     "matrix",
     "train",
     "audit",

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from r1zero import config, evaluate
-from r1zero.assemble import make_protocol, make_sampler, make_template, set_threads
+from r1zero.assemble import make_protocol
 from r1zero.config import Evaluation
 from r1zero.errors import UserError
 from r1zero.evaluate.published import SETS, Row, published
 from r1zero.evaluate.run import file_name
 from r1zero.evaluate.saved import IDENTITY
 from r1zero.evaluate.summary import average, average_error
-from r1zero.inputs import check_room, flag, load_benchmarks
-from r1zero.policy.load import load_policy
+from r1zero.inputs import flag, load_benchmarks
 from r1zero.questions import QuestionSet
 from r1zero.runs import provenance, write_text, writing
-from r1zero.templates import Template
+from r1zero.subject import Subject, connect, local, served
+from r1zero.templates import Template, get_template
 from r1zero.types import Completion
 from r1zero.verify import Verifier
 
@@ -37,6 +37,18 @@ class Conditions:
     out: Path | None = None
     reward: str | None = None
     """A user's own grader (`verifier.reward`)."""
+    server: str | None = None
+    """Ask the OpenAI-compatible server at this address, which holds the models, in place of loading them here."""
+    server_workers: int = 64
+    tokenizer: str | None = None
+    """The tokenizer of a server without one of its own."""
+
+    def subject(self, model: str) -> Subject:
+        """Whom to ask. Raises UserError when the model cannot be loaded, or the server's address is none."""
+        if self.server is None:
+            return local(model, device=self.device, rows=self.rows)
+        client = connect(self.server, requests=self.out and self.out / "requests.sqlite")
+        return served(model, client, workers=self.server_workers, tokenizer=self.tokenizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,6 @@ def evaluate_matrix(
     Raises:
         UserError: anything that the user has to mend.
     """
-    set_threads(None)
     sets = load_benchmarks(settings, conditions.data_dir, flag)
     single = len(models) * len(shapes) == 1
     cells = []
@@ -72,22 +83,24 @@ def evaluate_matrix(
         if conditions.reward:
             verifier.check()
         for model in models:
-            policy = load_policy(model, device=conditions.device)
-            sampler = make_sampler(policy, conditions.rows)
+            subject = conditions.subject(model)
             for shape in shapes:
-                template = make_template(shape, policy)
+                template = get_template(
+                    shape.name, subject.tokenizer, answer_format=shape.answer_format, instruction=shape.instruction
+                )
                 protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, conditions.seed)
-                check_room(policy, template, sets, protocol.params.max_new_tokens, "--max-new-tokens")
+                for each in sets:
+                    subject.check(template, each, protocol.params.max_new_tokens)
                 folder = conditions.out
                 if folder is not None and not single:
                     folder = folder / f"{slug(model)}--{slug(template.name)}"
                 if folder is not None:
-                    claim(folder, identity(model, policy.size, template, sets, settings, conditions))
+                    claim(folder, identity(model, subject.parameters, template, sets, settings, conditions))
                 results = evaluate.evaluate(
                     sets,
-                    sampler,
+                    subject.sampler,
                     verifier,
-                    policy.encode,
+                    subject.encode,
                     protocol,
                     folder=folder,
                     resumable=True,

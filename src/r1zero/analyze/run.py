@@ -15,6 +15,7 @@ from typing import Any
 from r1zero import config
 from r1zero.analyze import answering, exploration, figures, helping, pages, reflecting, training
 from r1zero.analyze.answering import Answering
+from r1zero.analyze.asking import Asking, ask
 from r1zero.analyze.card import Card, make_card, training_temperature
 from r1zero.analyze.cells import Cell, run_steps
 from r1zero.analyze.judges import Judge, LLMJudge
@@ -22,9 +23,9 @@ from r1zero.analyze.published import published
 from r1zero.analyze.reflection import Detector
 from r1zero.analyze.rubrics import ANSWERING, REFLECTION
 from r1zero.analyze.rules import RuleJudge
-from r1zero.analyze.subject import Asking, Subject, ask
 from r1zero.errors import UserError
 from r1zero.runs import Run, write_text, writing
+from r1zero.subject import Subject
 from r1zero.types import Completion
 from r1zero.verify import Verifier
 

@@ -14,9 +14,9 @@ from r1zero.errors import UserError
 if TYPE_CHECKING:
     from r1zero.analyze.card import Card
     from r1zero.analyze.run import Judges, Plan
-    from r1zero.analyze.subject import Subject
+    from r1zero.subject import Subject
 
-JUDGE_KEY, SERVER_KEY = "R1ZERO_JUDGE_KEY", "R1ZERO_SERVER_KEY"
+JUDGE_KEY = "R1ZERO_JUDGE_KEY"
 
 
 def _several(*names: str) -> Parameter:
@@ -209,23 +209,19 @@ def _judges(judging: Judging, out: Path) -> Judges:
 
 
 def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
-    import os
-
-    from r1zero.analyze.subject import local, served
-    from r1zero.endpoint import Client, Endpoint, Store
+    from r1zero.subject import connect, local, served
 
     if engine.server is None:
         return local(model, device=engine.device, rows=engine.batch_rows)
-    endpoint = Endpoint(engine.server, "--server", SERVER_KEY, os.environ.get(SERVER_KEY), patience_s=patience)
-    client = Client(endpoint, Store(out / "requests.sqlite"))
+    client = connect(engine.server, requests=out / "requests.sqlite", patience_s=patience)
     return served(model, client, workers=engine.server_workers, tokenizer=engine.tokenizer)
 
 
 def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judging, out: Path) -> None:
     from rich.console import Console
 
+    from r1zero.analyze.asking import Asking, stratified
     from r1zero.analyze.run import analyse_model
-    from r1zero.analyze.subject import Asking, stratified
     from r1zero.inputs import flag
     from r1zero.questions import load_questions, renamed
     from r1zero.verify import Verifier

@@ -72,7 +72,22 @@ class Drawing:
     """The most responses decoded side by side."""
 
 
-SETS, ASKING, DRAWING = Sets(), Asking(), Drawing()
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who holds the models."""
+
+    device: str = "auto"
+    """cpu, cuda, …; auto takes a GPU when there is one."""
+    server: str | None = None
+    """An OpenAI-compatible server that holds MODEL (vLLM, SGLang): http://HOST:PORT/v1. Key: R1ZERO_SERVER_KEY."""
+    server_workers: int = 64
+    """Requests sent to the server at a time."""
+    tokenizer: str | None = None
+    """MODEL's tokenizer (folder or Hub name), for a server without /tokenize."""
+
+
+SETS, ASKING, DRAWING, ENGINE = Sets(), Asking(), Drawing(), Engine()
 
 
 @app.command
@@ -81,7 +96,7 @@ def evaluate(
     sets: Sets = SETS,
     asking: Asking = ASKING,
     drawing: Drawing = DRAWING,
-    device: str = "auto",
+    engine: Engine = ENGINE,
     reward: str | None = None,
     out: Path | None = None,
     regrade: Path | None = None,
@@ -92,8 +107,6 @@ def evaluate(
     ----------
     models
         One or more; every model is asked under every template.
-    device
-        cpu, cuda, …; auto takes a GPU when there is one.
     reward
         Grade with your own function (MODULE:FUNCTION or a command) in place of the verifier.
     out
@@ -112,7 +125,7 @@ def evaluate(
         raise UserError(
             "evaluate needs question sets: --benchmarks NAME …, for example --benchmarks math500 gsm8k-test."
         )
-    _ask(models, sets, asking, drawing, device, reward, out)
+    _ask(models, sets, asking, drawing, engine, reward, out)
 
 
 def _ask(
@@ -120,7 +133,7 @@ def _ask(
     sets: Sets,
     asking: Asking,
     drawing: Drawing,
-    device: str,
+    engine: Engine,
     reward: str | None,
     out: Path | None,
 ) -> None:
@@ -140,7 +153,8 @@ def _ask(
     protocol = checked(Evaluation, {"benchmarks": benchmarks} | draws)
     shape = {"answer_format": asking.answer_format, "instruction": asking.instruction}
     shapes = [checked(Template, {"name": name} | shape) for name in asking.template]
-    conditions = Conditions(drawing.seed, drawing.batch_rows, device, sets.data_dir, out, reward)
+    held = {"server": engine.server, "server_workers": engine.server_workers, "tokenizer": engine.tokenizer}
+    conditions = Conditions(drawing.seed, drawing.batch_rows, engine.device, sets.data_dir, out, reward, **held)
     console = Console()
     with response_counter(console) as count:
         cells = evaluate_matrix(models, shapes, protocol, conditions, count)

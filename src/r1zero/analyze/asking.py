@@ -1,4 +1,4 @@
-"""Whom to analyse: a model that fits here, or one that a server holds; and the questions it is asked."""
+"""Asking a subject the questions of an analysis."""
 
 from __future__ import annotations
 
@@ -8,76 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
-
 from r1zero import config, evaluate
 from r1zero.analyze.cells import Cell, read_groups
-from r1zero.assemble import make_protocol, make_sampler, set_threads
+from r1zero.assemble import make_protocol
 from r1zero.config import Benchmark, Evaluation, checked
-from r1zero.endpoint import Client
-from r1zero.errors import UserError
 from r1zero.evaluate.run import file_name
-from r1zero.hub import reached_or_offline
-from r1zero.inputs import check_room
 from r1zero.matrix import Conditions, claim, identity, slug
-from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
 from r1zero.questions import QuestionSet
-from r1zero.rollout import Encode
-from r1zero.sampling import Sampler
-from r1zero.sampling.server import ServerSampler
-from r1zero.templates import Template, get_template
+from r1zero.subject import Subject
+from r1zero.templates import get_template
 from r1zero.types import Completion, Question
 from r1zero.verify import Verifier
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model that can be asked. `check` raises a UserError where prompts and responses do not fit into it."""
-
-    name: str
-    sampler: Sampler
-    encode: Encode
-    tokenizer: PreTrainedTokenizerBase | None
-    parameters: int | None
-    check: Callable[[Template, QuestionSet, int], None]
-    notes: Callable[[], list[str]]
-
-
-def local(model: str, *, device: str, rows: int) -> Subject:
-    """A model folder or Hub name in this process."""
-    set_threads(None)
-    policy = load_policy(model, device=device)
-
-    def check(template: Template, questions: QuestionSet, budget: int) -> None:
-        check_room(policy, template, [questions], budget, "--max-new-tokens")
-
-    return Subject(model, make_sampler(policy, rows), policy.encode, policy.tokenizer, policy.size, check, list)
-
-
-def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> Subject:
-    """A model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
-    sampler = ServerSampler(client, model, workers=workers)
-    loaded = _tokenizer(tokenizer) if tokenizer else None
-    encode: Encode = sampler.encode if loaded is None else lambda text: encode_prompt(loaded, text)
-
-    def notes() -> list[str]:
-        missing = [f"{count:,} responses {what}" for what, count in sampler.missing.items() if count]
-        counts = client.counts
-        asked = (
-            f"{counts['asked']:,} requests sent, {counts['stored']:,} answered from disk, {counts['retried']:,} retried"
-        )
-        return [asked + "".join(f", {text}" for text in missing)]
-
-    return Subject(model, sampler, encode, loaded, None, lambda *_: None, notes)
-
-
-def _tokenizer(name: str) -> PreTrainedTokenizerBase:
-    try:
-        with reached_or_offline():
-            return load_tokenizer(name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--tokenizer {name} cannot be loaded ({reason}); give a folder or a Hub name.") from None
 
 
 @dataclass(frozen=True, slots=True)
