@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from r1zero.config import load_recipe
+from r1zero.config import load_recipe, read_recipe
 from r1zero.objectives.table import PRESETS
+from r1zero.pretrain.recipe import PretrainRecipe
 from r1zero.questions import CATALOGUE
 
-RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.toml"))
+ALL = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.toml"))
+RECIPES = [path for path in ALL if not path.stem.endswith("-pretrain")]
 PAPERS = [path for path in RECIPES if path.stem.startswith("qwen2.5")]
 
 
@@ -19,6 +21,12 @@ def test_every_recipe_loads(path: Path) -> None:
     assert recipe.responses_per_update * recipe.learner.updates == recipe.responses
     for name in (recipe.questions.name, *(benchmark.name for benchmark in recipe.evaluation.benchmarks)):
         assert name in CATALOGUE or name == "arithmetic"
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if path not in RECIPES], ids=lambda path: path.stem)
+def test_every_pretraining_recipe_loads(path: Path) -> None:
+    recipe = read_recipe(path, PretrainRecipe)
+    assert recipe.corpus.text_column or recipe.corpus.answer_column
 
 
 def test_the_demo_is_among_them() -> None:

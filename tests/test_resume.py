@@ -258,11 +258,10 @@ def alive(pids: list[int]) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_grader_outlives_the_run(tmp_path: Path, number: signal.Signals) -> None:
-    data = tmp_path / "sums.jsonl"  # golds that only Math-Verify can compare with a number
-    rows = [{"question": f"{i}+1=", "answer": rf"\sqrt{{{(i + 1) ** 2}}}"} for i in range(1, 9)]
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    grader = tmp_path / "grader.py"  # a user's own: every response goes through a process, none is decided before
+    grader.write_text("def reward(response, gold):\n    return float(len(response) % 2)\n")
     recipe, out = write_recipe(tmp_path / "r.toml"), tmp_path / "run"
-    words = ["train", recipe, "--out", out, "--train.steps=2000", f"--questions.name={data}", "--questions.options={}"]
+    words = ["train", recipe, "--out", out, "--train.steps=2000", f"--verifier.reward={grader}:reward"]
     words += ["--verifier.workers=2", "--evaluation.benchmarks=[]"]
     process = start(*words)
     wait_for(a_new_line(out), "the first step")

@@ -142,7 +142,7 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     path = folder / IDENTITY
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # made below, or told there
         found = None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove it, or choose another --out.") from None
