@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from r1zero.config import Evaluation, Recipe, checked, differences, load_recipe, make_recipe, parse_overrides
+from r1zero.config.recipe import _CRITICS
 from r1zero.errors import UserError
+from r1zero.objectives.table import TABLE
 
 SMALL = """
 [model]
@@ -279,3 +281,7 @@ def test_differences_name_the_settings() -> None:
         "train.seed",
     ]
     assert differences(small(other), small(other)) == []
+
+
+def test_the_recipe_knows_which_objectives_have_a_critic() -> None:
+    assert set(_CRITICS) == {name for name, row in TABLE.items() if row.critic}

@@ -19,6 +19,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_CRITICS = ("ppo", "openrlhf/gae", "verl/gae", "skyrl/gae", "slime/ppo")  # the rows whose advantage is `gae`
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -272,12 +273,12 @@ class Recipe(Section):
                 f"batch (rollout.prompts {self.rollout.prompts} x rollout.samples {self.rollout.samples}); "
                 "set learner.updates to a divisor of it"
             )
-        if self.rollout.samples < 2 and self.objective.name not in ("reinforce", "ppo", "openrlhf/gae"):
+        if self.rollout.samples < 2 and self.objective.name not in ("reinforce", *_CRITICS):
             raise ValueError(
                 "rollout.samples = 1 leaves every group without a baseline, so every advantage is 0; "
                 "set rollout.samples to 2 or more"
             )
-        whole = self.objective.name in ("reinforce", "ppo", "openrlhf/gae")
+        whole = self.objective.name in ("reinforce", *_CRITICS)
         if whole and self.rollout.dynamic:
             raise ValueError(
                 f"rollout.dynamic leaves out groups whose rewards are all equal, and {self.objective.name} learns from "
@@ -285,7 +286,7 @@ class Recipe(Section):
             )
         if self.rollout.rounds != Rollout().rounds and not self.rollout.dynamic:
             raise ValueError("rollout.rounds belongs to dynamic sampling; set rollout.dynamic = true, or leave it out")
-        if self.critic != Critic() and self.objective.name not in ("ppo", "openrlhf/gae"):
+        if self.critic != Critic() and self.objective.name not in _CRITICS:
             raise ValueError(
                 f"the section [critic] belongs to an objective with a critic, which {self.objective.name} has not; "
                 'leave it out, or set objective.name to "ppo"'
