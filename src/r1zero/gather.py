@@ -69,23 +69,56 @@ class ReferencePenalty:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What a step learns from: P groups with the rewards of their task, and which of them are evidence."""
+class Graded:
+    """P groups with the rewards of their task, and which of them are evidence."""
 
     rollouts: list[Rollout]
     rewards_PG: Tensor
     graded_PG: Tensor
     penalties_PG: Tensor
     """What a KL term in the reward takes."""
+
+    @property
+    def live_P(self) -> Tensor:  # noqa: N802 - the suffix is the shape
+        """Which groups have rewards of their task that differ."""
+        high_P = torch.where(self.graded_PG, self.rewards_PG, -torch.inf).amax(dim=1)
+        low_P = torch.where(self.graded_PG, self.rewards_PG, torch.inf).amin(dim=1)
+        return high_P > low_P
+
+    def __add__(self, other: Graded) -> Graded:
+        """Both, in order."""
+        return Graded(
+            self.rollouts + other.rollouts,
+            torch.cat([self.rewards_PG, other.rewards_PG]),
+            torch.cat([self.graded_PG, other.graded_PG]),
+            torch.cat([self.penalties_PG, other.penalties_PG]),
+        )
+
+    def some(self, groups: Tensor) -> Graded:
+        """The groups of these indices."""
+        rollouts = [self.rollouts[p] for p in groups.tolist()]
+        return Graded(rollouts, self.rewards_PG[groups], self.graded_PG[groups], self.penalties_PG[groups])
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a step learns from."""
+
+    graded: Graded
     advantages_PG: Tensor
+
+    @property
+    def rollouts(self) -> list[Rollout]:
+        """The P groups."""
+        return self.graded.rollouts
 
     def trajectories(self) -> list[Trajectory]:
         """All P·G responses, in question order."""
-        return trajectories_of(self.rollouts, self.advantages_PG, self.graded_PG)
+        return trajectories_of(self.rollouts, self.advantages_PG, self.graded.graded_PG)
 
     def columns(self) -> dict[str, list[float]]:
         """What is saved beside the rollouts, one number per response."""
-        return {"reward": self.rewards_PG.flatten().tolist(), "advantage": self.advantages_PG.flatten().tolist()}
+        return {"reward": self.graded.rewards_PG.flatten().tolist(), "advantage": self.advantages_PG.flatten().tolist()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +145,24 @@ class Gatherer:
 
     def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
         """The rollout batch of a step; what was sampled on the way is observed."""
-        batch = self._round(step, tally, progress)
+        graded = self._round(step, tally, progress)
         for _ in range(self.rounds - 1):
-            if _live(batch).sum() >= self.prompts:
+            if graded.live_P.sum() >= self.prompts:
                 break
-            batch = _joined(self.objective, batch, self._round(step, tally, progress))
-        observe(tally, batch.rollouts, batch.rewards_PG, batch.graded_PG, ~_live(batch))
-        tally.add("rollout/groups", len(batch.rollouts))
-        order = torch.argsort((~_live(batch)).int(), stable=True)[: self.prompts].sort().values
-        kept = _some(self.objective, batch, order)
-        bias = bias_meter(kept.rewards_PG, kept.graded_PG, lengths_of(kept.rollouts), self.objective)
+            graded += self._round(step, tally, progress)
+        dead_P = ~graded.live_P
+        observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
+        tally.add("rollout/groups", len(graded.rollouts))
+        kept = graded.some(torch.argsort(dead_P.int(), stable=True)[: self.prompts].sort().values)
+        lengths_PG = lengths_of(kept.rollouts)
+        bias = bias_meter(kept.rewards_PG, kept.graded_PG, lengths_PG, self.objective)
         for key, value in (("bias/length", bias.length), ("bias/difficulty", bias.difficulty)):
             if value is not None:
                 tally.add(key, value)
-        return kept
+        advantages_PG = self.objective.advantages(kept.rewards_PG, kept.graded_PG, lengths_PG)
+        return Batch(kept, self.objective.penalised(advantages_PG, kept.penalties_PG, kept.graded_PG))
 
-    def _round(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None) -> Batch:
+    def _round(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None) -> Graded:
         rollouts, sample_seconds, grade_seconds = collect(
             self.stream.next(self.prompts),
             self.sampler,
@@ -145,35 +180,4 @@ class Gatherer:
         penalty_PG = self.penalty(rollouts)
         if self.penalty is not no_penalty:
             tally.mean_of("rollout/kl_penalty", penalty_PG.flatten().tolist())
-        return _batch(self.objective, rollouts, rewards_PG, graded_PG, penalty_PG)
-
-
-def _batch(
-    objective: Objective, rollouts: list[Rollout], rewards_PG: Tensor, graded_PG: Tensor, penalties_PG: Tensor
-) -> Batch:
-    advantages_PG = objective.advantages(rewards_PG, graded_PG, lengths_of(rollouts))
-    advantages_PG = objective.penalised(advantages_PG, penalties_PG, graded_PG)
-    return Batch(rollouts, rewards_PG, graded_PG, penalties_PG, advantages_PG)
-
-
-def _joined(objective: Objective, first: Batch, second: Batch) -> Batch:
-    return _batch(
-        objective,
-        first.rollouts + second.rollouts,
-        torch.cat([first.rewards_PG, second.rewards_PG]),
-        torch.cat([first.graded_PG, second.graded_PG]),
-        torch.cat([first.penalties_PG, second.penalties_PG]),
-    )
-
-
-def _some(objective: Objective, batch: Batch, groups: Tensor) -> Batch:
-    """Some groups of a batch; advantages that look at the whole batch are those of the groups kept."""
-    rollouts = [batch.rollouts[p] for p in groups.tolist()]
-    return _batch(objective, rollouts, batch.rewards_PG[groups], batch.graded_PG[groups], batch.penalties_PG[groups])
-
-
-def _live(batch: Batch) -> Tensor:
-    """Which groups have rewards of their task that differ, [P]."""
-    high_P = torch.where(batch.graded_PG, batch.rewards_PG, -torch.inf).amax(dim=1)
-    low_P = torch.where(batch.graded_PG, batch.rewards_PG, torch.inf).amin(dim=1)
-    return high_P > low_P
+        return Graded(rollouts, rewards_PG, graded_PG, penalty_PG)
