@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from r1zero.cli.engine import ENGINE, Engine
 from r1zero.cli.program import app
 from r1zero.errors import UserError
 
@@ -55,23 +56,6 @@ class Asked:
     """Seed of the draws, and of the choice of questions."""
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """Where the model runs."""
-
-    device: str = "auto"
-    """cpu, cuda, …; auto takes a GPU when there is one."""
-    batch_rows: int = 64
-    """The most responses decoded side by side."""
-    server: str | None = None
-    """An OpenAI-compatible server that holds MODEL (vLLM, SGLang): http://HOST:PORT/v1. Key: R1ZERO_SERVER_KEY."""
-    server_workers: int = 64
-    """The most requests to it side by side."""
-    tokenizer: str | None = None
-    """MODEL's tokenizer (folder or Hub name), for a server without /tokenize."""
-
-
 PATIENCE_S = 120.0
 
 
@@ -94,7 +78,7 @@ class Judging:
     """A list of your own, one keyword a line, in place of the paper's fifteen."""
 
 
-ASKED, ENGINE, JUDGING = Asked(), Engine(), Judging()
+ASKED, JUDGING = Asked(), Judging()
 
 
 @app.command
@@ -140,7 +124,8 @@ def analyze(
     if len(sources) != 1:
         given = f"not {' and '.join(sources)} together" if sources else "none was given"
         raise UserError(f"analyze needs one of MODEL, --saved FOLDER … and --run RUN; {given}.")
-    _check(asked, engine, steps)
+    _check(asked, steps)
+    engine.check()
     if run is not None:
         _training(run, judging, out or run / "analysis", steps)
         return
@@ -153,12 +138,11 @@ def analyze(
         _model(model, plan, asked, engine, judging, out or Path("analysis") / slug(model))
 
 
-def _check(asked: Asked, engine: Engine, steps: int | None) -> None:
+def _check(asked: Asked, steps: int | None) -> None:
     """Numbers that nothing could be made of."""
     for name, value in (
         ("limit", asked.limit), ("samples", asked.samples - 1), ("group-size", asked.group_size - 1),
-        ("max-new-tokens", asked.max_new_tokens), ("batch-rows", engine.batch_rows),
-        ("server-workers", engine.server_workers), ("steps", 1 if steps is None else steps),
+        ("max-new-tokens", asked.max_new_tokens), ("steps", 1 if steps is None else steps),
     ):  # fmt: skip
         if value < 1:
             least = 2 if name in ("samples", "group-size") else 1

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from r1zero.cli.engine import ENGINE, Engine
 from r1zero.cli.program import app
 from r1zero.errors import UserError
 
@@ -68,26 +69,9 @@ class Drawing:
     """The token budget of a response."""
     seed: int = 0
     """Seed of the draws."""
-    batch_rows: int = 64
-    """The most responses decoded side by side."""
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """Who holds the models."""
-
-    device: str = "auto"
-    """cpu, cuda, …; auto takes a GPU when there is one."""
-    server: str | None = None
-    """An OpenAI-compatible server that holds MODEL (vLLM, SGLang): http://HOST:PORT/v1. Key: R1ZERO_SERVER_KEY."""
-    server_workers: int = 64
-    """Requests sent to the server at a time."""
-    tokenizer: str | None = None
-    """MODEL's tokenizer (folder or Hub name), for a server without /tokenize."""
-
-
-SETS, ASKING, DRAWING, ENGINE = Sets(), Asking(), Drawing(), Engine()
+SETS, ASKING, DRAWING = Sets(), Asking(), Drawing()
 
 
 @app.command
@@ -143,8 +127,7 @@ def _ask(
     from r1zero.matrix import Conditions, details, evaluate_matrix, headings_and_rows, notes
     from r1zero.view import plain_table, response_counter
 
-    if drawing.batch_rows < 1:
-        raise UserError(f"--batch-rows {drawing.batch_rows} decodes nothing; give 1 or more.")
+    engine.check()
     if drawing.seed < 0:
         raise UserError(f"--seed {drawing.seed} is no seed; give 0 or more.")
     columns = {name: getattr(sets, name) for name in ("split", "question_column", "answer_column", "limit")}
@@ -154,7 +137,7 @@ def _ask(
     shape = {"answer_format": asking.answer_format, "instruction": asking.instruction}
     shapes = [checked(Template, {"name": name} | shape) for name in asking.template]
     held = {"server": engine.server, "server_workers": engine.server_workers, "tokenizer": engine.tokenizer}
-    conditions = Conditions(drawing.seed, drawing.batch_rows, engine.device, sets.data_dir, out, reward, **held)
+    conditions = Conditions(drawing.seed, engine.batch_rows, engine.device, sets.data_dir, out, reward, **held)
     console = Console()
     with response_counter(console) as count:
         cells = evaluate_matrix(models, shapes, protocol, conditions, count)

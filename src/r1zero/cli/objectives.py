@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from r1zero.cli.program import app
 from r1zero.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from r1zero.objectives.table import Objective
 
 GROUP_SIZE = 4
 
@@ -32,38 +37,14 @@ def objectives(
     json_
         Print the rows as JSON.
     """
-    from dataclasses import replace
-
-    import torch
     from rich.console import Console
     from rich.markup import escape
 
-    from r1zero.objectives.audit import Audit
-    from r1zero.objectives.example import example_batch
-    from r1zero.objectives.mdp import Mdp
-    from r1zero.objectives.meter import bias_meter
     from r1zero.objectives.table import pick_rows
 
     if not 0 < constant < float("inf"):
         raise UserError(f"--constant {constant:g} cannot divide a sum; give the token budget, say.")
-    torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
-    batch, mdp = example_batch(), Mdp()
-    audit = Audit(mdp, GROUP_SIZE, mdp.policy())
-    rows = []
-    for row in pick_rows(names):
-        objective = replace(row, constant=constant)
-        bias = bias_meter(*batch, objective)
-        rows.append(
-            {
-                "objective": row.name,
-                "hash": objective.hash,
-                "formula": objective.formula,
-                "note": row.note,
-                "length_bias": bias.length,
-                "difficulty_bias": bias.difficulty,
-                "relative_bias": audit.measure(row).relative_bias,
-            }
-        )
+    rows = measured(pick_rows(names), constant)
     if json_:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -76,6 +57,38 @@ def objectives(
         console.print(f"    {row['formula']}", markup=False, highlight=False, soft_wrap=True)
         if row["note"]:
             console.print(f"    {row['note']}", markup=False, highlight=False, style="dim", soft_wrap=True)
+
+
+def measured(rows: Iterable[Objective], constant: float) -> list[dict[str, Any]]:
+    """What is listed of each row."""
+    from dataclasses import replace
+
+    import torch
+
+    from r1zero.objectives.audit import Audit
+    from r1zero.objectives.example import example_batch
+    from r1zero.objectives.mdp import Mdp
+    from r1zero.objectives.meter import bias_meter
+
+    torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
+    batch, mdp = example_batch(), Mdp()
+    audit = Audit(mdp, GROUP_SIZE, mdp.policy())
+    listed = []
+    for row in rows:
+        objective = replace(row, constant=constant)
+        bias = bias_meter(*batch, objective)
+        listed.append(
+            {
+                "objective": row.name,
+                "hash": objective.hash,
+                "formula": objective.formula,
+                "note": row.note,
+                "length_bias": bias.length,
+                "difficulty_bias": bias.difficulty,
+                "relative_bias": audit.measure(row).relative_bias,
+            }
+        )
+    return listed
 
 
 def slope(value: float | None) -> str:

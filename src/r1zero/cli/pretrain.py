@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from r1zero.cli.chosen import chosen
 from r1zero.cli.program import app
-from r1zero.errors import UserError
 
 _Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
@@ -31,17 +31,12 @@ def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, r
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from r1zero.config import parse_overrides, read_recipe
+    from r1zero.config import parse_overrides
     from r1zero.pretrain.recipe import PretrainRecipe
     from r1zero.pretrain.run import pretrain_run
 
     changes = parse_overrides(list(overrides))
-    folder = out or Path("runs") / recipe.stem
-    if recipe.is_dir():
-        if not resume:
-            raise UserError(f"{recipe} is a directory, not a recipe; to continue the run there, add --resume.")
-        folder, recipe = out or recipe, recipe / "recipe.json"
-    resolved = read_recipe(recipe, PretrainRecipe, changes)
+    resolved, folder = chosen(PretrainRecipe, recipe, changes, out, resume=resume)
     console = Console()
     columns = (TextColumn("pretraining"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

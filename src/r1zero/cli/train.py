@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from r1zero.cli.chosen import chosen
 from r1zero.cli.program import app
 from r1zero.errors import UserError
 
@@ -43,8 +44,7 @@ def train(
     from rich.console import Console
     from rich.markup import escape
 
-    from r1zero.config import load_recipe, parse_overrides
-    from r1zero.runs import Run
+    from r1zero.config import Recipe, parse_overrides
     from r1zero.train import train as run_training
     from r1zero.view import RichView
 
@@ -53,14 +53,8 @@ def train(
     changes = parse_overrides(list(overrides))
     if data_dir is not None:
         changes["questions.data_dir"] = str(data_dir)
-    if recipe.is_dir():
-        if not resume:
-            raise UserError(f"{recipe} is a directory, not a recipe; to continue the run there, add --resume.")
-        out = out or recipe
-        resolved = Run.open(recipe).recipe_with(changes)
-    else:
-        resolved = load_recipe(recipe, changes)
+    resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume)
     console = Console()
     with RichView(console, every) as view:
-        run = run_training(resolved, out or Path("runs") / recipe.stem, resume=resume, view=view)
+        run = run_training(resolved, folder, resume=resume, view=view)
     console.print(f"done: {escape(str(run.path))} (metrics.jsonl, rollouts/, checkpoints/)", highlight=False)

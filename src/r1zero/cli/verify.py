@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from r1zero.types import AnswerFormat, Verdict
+    from r1zero.verify import Verifier
     from r1zero.verify.audit import Graded, Summary
 
 _Text = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
@@ -74,36 +76,32 @@ def verify(
         raise UserError(f"--second {second} is unknown; use one of {', '.join(SECOND)}.")
     if workers < 1 or timeout_s <= 0 or memory_mb < 256:
         raise UserError("--workers, --timeout-s and --memory-mb must be at least 1, above 0 and at least 256.")
-    console = Console()
-    with (
-        Verifier(workers, timeout_s, memory_mb, reward) as verifier,
-        Verifier(workers, timeout_s, memory_mb, SECOND[second or "math-verify"]) as other,
-    ):
+    console, limits = Console(), (workers, timeout_s, memory_mb)
+    with ExitStack() as pools:
+        verifier = pools.enter_context(Verifier(*limits, reward))
+        other = pools.enter_context(Verifier(*limits, SECOND[second])) if second is not None else None
         if reward is not None:
             verifier.check()
-        asked = other if second is not None else None
         if file is not None:
             if gold is not None:
                 raise UserError("--file and GOLD ANSWER were both given; leave one out.")
-            _audit(console, file, out, AnswerFormat(format), verifier, asked)
+            _audit(console, file, out, AnswerFormat(format), verifier, other)
         elif gold is None or answer is None:
             raise UserError("nothing to verify: give GOLD and ANSWER, or --file PAIRS.")
         else:
-            _explain(console, gold, answer, AnswerFormat(format), verifier, asked)
+            _explain(console, gold, answer, AnswerFormat(format), verifier, other)
 
 
 def _explain(
-    console: Console, gold: str, answer: str, chosen: AnswerFormat, verifier: object, second: object | None
+    console: Console, gold: str, answer: str, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
     from r1zero.types import AnswerFormat
-    from r1zero.verify import Verifier
 
-    assert isinstance(verifier, Verifier)
     whole = any(mark in answer for mark in ("\\boxed", "<answer>", "</think>"))
     bare = chosen is AnswerFormat.AUTO and not whole
     [verdict] = verifier.verify([(answer, [gold], AnswerFormat.BARE if bare else chosen)])
     _show(console, "verdict", verdict)
-    if isinstance(second, Verifier):
+    if second is not None:
         [opinion] = second.verify([(answer if whole else rf"\boxed{{{answer}}}", [gold], AnswerFormat.BOXED)])
         console.print(f"second     {opinion.outcome.value}: {opinion.rule}", markup=False, highlight=False)
 
@@ -122,20 +120,18 @@ def _show(console: Console, title: str, verdict: Verdict) -> None:
 
 
 def _audit(
-    console: Console, file: Path, out: Path | None, chosen: AnswerFormat, verifier: object, second: object | None
+    console: Console, file: Path, out: Path | None, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
     import json
 
     from rich.progress import track
 
-    from r1zero.verify import Verifier
     from r1zero.verify.audit import grade_pairs, read_pairs, summarise
 
-    assert isinstance(verifier, Verifier)
     pairs = read_pairs(file)
     graded = list(
         track(
-            grade_pairs(pairs, verifier, chosen, second if isinstance(second, Verifier) else None),
+            grade_pairs(pairs, verifier, chosen, second),
             total=len(pairs),
             description="grading",
             console=console,

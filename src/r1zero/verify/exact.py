@@ -31,10 +31,10 @@ def grade_exact(gold: str, answer: str) -> Verdict | None:
     An answer that is refused because of its size or its characters is wrong; a gold
     answer that is refused leaves the verdict ungraded.
     """
-    why = unreadable(gold)
-    if why is not None:
-        return Verdict(Outcome.UNGRADED, rule=f"gold unreadable: {why}")
     try:
+        why = unreadable(gold)
+        if why is not None:
+            return Verdict(Outcome.UNGRADED, rule=f"gold unreadable: {why}")
         return _graded(_short(gold), _short(answer))
     except Exception as error:  # noqa: BLE001  a fault of ours costs this verdict, and is counted, but never the run
         return Verdict(Outcome.UNGRADED, rule=f"exact path failed: {type(error).__name__}")

@@ -1,0 +1,36 @@
+"""Where a model runs: options that commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cyclopts import Parameter
+
+from r1zero.errors import UserError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where the model runs."""
+
+    device: str = "auto"
+    """cpu, cuda, …; auto takes a GPU when there is one."""
+    batch_rows: int = 64
+    """The most responses decoded side by side."""
+    server: str | None = None
+    """An OpenAI-compatible server that holds MODEL (vLLM, SGLang): http://HOST:PORT/v1. Key: R1ZERO_SERVER_KEY."""
+    server_workers: int = 64
+    """The most requests to it side by side."""
+    tokenizer: str | None = None
+    """MODEL's tokenizer (folder or Hub name), for a server without /tokenize."""
+
+    def check(self) -> None:
+        """Raises UserError for numbers that nothing could be made of."""
+        if self.batch_rows < 1:
+            raise UserError(f"--batch-rows {self.batch_rows} decodes nothing; give 1 or more.")
+        if self.server_workers < 1:
+            raise UserError(f"--server-workers {self.server_workers} asks nothing; give 1 or more.")
+
+
+ENGINE = Engine()
