@@ -31,6 +31,7 @@ test: lint types $(VENV)/.dev  ## Lint, type check, and run all tests
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 
 types: $(VENV)/.dev  ## pyright
 	$(BIN)/pyright

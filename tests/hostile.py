@@ -88,7 +88,7 @@ EXPLOSIVE = [
 CODE = [
     "__import__('os').system('touch HACKED')",
     "eval(\"__import__('os').system('touch HACKED')\")",
-    "exec('open(\"HACKED\", \"w\")')",
+    'exec(\'open("HACKED", "w")\')',
     "(lambda: open('HACKED','w'))()",
     "[x for x in ().__class__.__base__.__subclasses__()]",
     "os.system('touch HACKED')",

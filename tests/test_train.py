@@ -365,7 +365,7 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
             {"evaluation.benchmarks": [{"name": "arithmetic", "limit": 4, "options": {"level": n}} for n in (1, 2)]},
             "evaluation.benchmarks names 'arithmetic' more than once; keep one of them.",
         ),
-        ({"model.device": "meta"}, 'model.device = \'meta\' is not usable here'),
+        ({"model.device": "meta"}, "model.device = 'meta' is not usable here"),
         ({"model.revision": "v2"}, "model.revision = 'v2' is for Hub names"),
         ({"model.attention": "flash_attention_2"}, 'model.attention = "flash_attention_2" needs a GPU'),
         (

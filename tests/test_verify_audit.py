@@ -20,7 +20,7 @@ from r1zero.verify.second import SECOND, paper_fast
 
 BOXED = AnswerFormat.BOXED
 
-REWARDS = '''
+REWARDS = """
 import os, time, sys
 
 def exact(response, gold):
@@ -46,7 +46,7 @@ def fail():
 
 def memory(response, gold):
     return bool(bytearray(10 ** 10))
-'''
+"""
 
 
 @pytest.fixture

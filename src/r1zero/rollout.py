@@ -157,9 +157,7 @@ def collect(
     for done in sampler.sample(requests, samples, params, seed=seed, step=step):
         completions[done.request, done.sample] = done.completion
         question = prompts[done.request].question
-        verifier.submit(
-            (done.request, done.sample), done.completion.text, question.gold, template.answer_format
-        )
+        verifier.submit((done.request, done.sample), done.completion.text, question.gold, template.answer_format)
         if progress is not None:
             progress(done.completion)
     sampled = time.perf_counter()

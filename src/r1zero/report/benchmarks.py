@@ -18,9 +18,7 @@ from r1zero.evaluate import SetResult
 def accuracies(cells: Mapping[str, Sequence[SetResult]], out: Path) -> Path:
     """Accuracy of every cell on every set with its 95 % interval, to a PNG or SVG file."""
     names = [result.name for result in next(iter(cells.values()))]
-    figure, axis = plt.subplots(
-        figsize=(max(5.0, 1.2 * len(names) * len(cells) ** 0.5), 3.4), layout="constrained"
-    )
+    figure, axis = plt.subplots(figsize=(max(5.0, 1.2 * len(names) * len(cells) ** 0.5), 3.4), layout="constrained")
     width = 0.8 / len(cells)
     for i, (label, results) in enumerate(cells.items()):
         at = [x + (i - (len(cells) - 1) / 2) * width for x in range(len(names))]

@@ -275,9 +275,7 @@ def _function(name: str) -> Callable[..., Value]:
     return apply
 
 
-_PLAIN = words(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth exp"
-)
+_PLAIN = words("sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth exp")
 _EXACT: dict[tuple[str, int | Fraction], int] = {
     ("sin", 0): 0,
     ("cos", 0): 1,
@@ -374,8 +372,5 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "degree": _degree,
     "ln": _ln,
     "log": _log,
-} | {
-    name: _function(name)
-    for name in _PLAIN
-}
+} | {name: _function(name) for name in _PLAIN}
 """What can be computed, by the names that `Op` carries."""

@@ -45,8 +45,10 @@ def refusal(text: str) -> str | None:
         return "too many digits"
     if any(int(found[1][:9]) > _MAX_EXPONENT for found in _EXPONENT.finditer(text)):
         return "a large exponent"
-    if _TOWER.search(text) and (levels := _towers(text)) and (
-        levels > 1 or any(len(digits) > 1 or digits > "4" for digits in numbers)
+    if (
+        _TOWER.search(text)
+        and (levels := _towers(text))
+        and (levels > 1 or any(len(digits) > 1 or digits > "4" for digits in numbers))
     ):
         return "a tower of powers"
     if _COUNTING.search(text) and any(int(digits[:9]) > _MAX_COUNTED for digits in numbers):

@@ -319,9 +319,7 @@ class Verifier:
         worker.kill()
 
 
-def _whole(
-    response: str, gold: Sequence[str]
-) -> Verdict | tuple[str, deque[str | list[str]], Verdict | None]:
+def _whole(response: str, gold: Sequence[str]) -> Verdict | tuple[str, deque[str | list[str]], Verdict | None]:
     """For a user's own reward function: the response as it is, and all its golds at once."""
     if len(response) > MAX_RESPONSE_CHARS:
         return Verdict(Outcome.UNGRADED, rule="response too long")
