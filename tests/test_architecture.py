@@ -33,6 +33,7 @@ LAYERS = (
     "policy",
     "metrics",
     "rewards",
+    "optimiser",
     "held",
     "critic",
     "learner",

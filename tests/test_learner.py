@@ -37,9 +37,10 @@ from helpers import (
 from r1zero import config
 from r1zero.errors import UserError
 from r1zero.held import Held
-from r1zero.learner import Learner, learning_rate_factor
+from r1zero.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
+from r1zero.optimiser import learning_rate_factor
 from r1zero.policy.batch import Trajectory
 from r1zero.sampling import Request, SamplingParams
 from r1zero.sampling.torch_sampler import TorchSampler
@@ -363,7 +364,7 @@ def test_a_sampler_at_another_temperature_is_caught_before_it_does_harm(updates:
     model = qwen()
     learner = learner_of(model, temperature=1.0, updates=updates)
     rows = sampled_rows(model, 0.9)
-    before, state = flat_weights(model), learner.optimiser.state_dict()["state"]
+    before, state = flat_weights(model), learner.optimiser.state()["optimiser"]["state"]
     with pytest.raises(UserError, match=r"The sampler's log-probs differ from the learner's by .* nats a token"):
         learner.learn(rows, 0, Tally())
     assert torch.equal(flat_weights(model), before)
@@ -668,7 +669,7 @@ def test_state_and_restore_continue_bit_for_bit(updates: int) -> None:
 
     assert torch.equal(flat_weights(late.policy.model), flat_weights(whole.policy.model))
     assert late.updates == whole.updates == 5 * updates
-    assert late.schedule.get_last_lr() == whole.schedule.get_last_lr()
+    assert late.optimiser.schedule.get_last_lr() == whole.optimiser.schedule.get_last_lr()
     # the set-up: without the state it would have gone elsewhere
     forgetful = learner_of(model, **how)
     model.load_state_dict(saved["model"])

@@ -11,12 +11,13 @@ import torch
 from torch.nn import functional
 
 from helpers import VOCABULARY, flat_gradient, llama, policy_of, qwen, relative_error
+from r1zero import checkpoints
 from r1zero.config import validated
 from r1zero.errors import UserError
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.pretrain.recipe import Corpus, PretrainRecipe
-from r1zero.pretrain.run import pretrain_run
+from r1zero.pretrain.run import make_pretrainer, pretrain_run
 from r1zero.runs import Run
 from tiny_runs import random_model, start, sums_of, untimed, wait_for
 
@@ -247,3 +248,28 @@ def test_another_recipe_does_not_continue_a_run(tmp_path: Path) -> None:
         pretrain_run(recipe_of(corpus, **{"learner.learning_rate": 1e-4}), tmp_path / "run", resume=True)
     with pytest.raises(UserError, match="already holds a run"):
         pretrain_run(recipe_of(corpus), tmp_path / "run")
+
+
+def test_a_resumed_run_keeps_autocast_and_threads_and_tells_of_damage(tmp_path: Path) -> None:
+    corpus, out = lines(tmp_path / "sums.jsonl"), tmp_path / "run"
+    recipe = recipe_of(corpus, **{"learner.autocast": "bfloat16", "train.threads": None})
+    torch.set_num_threads(1)
+    pretrain_run(recipe, out)
+    facts = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(facts | {"threads": 2}))
+    (out / "checkpoints" / "step-000008" / "model.safetensors").write_bytes(b"")
+    pretrain_run(recipe, out, resume=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert threads == 2
+    [note] = Run.open(out).read("notes")
+    assert (note["step"], note["note"]) == (6, "step-000008 is damaged and was passed over")
+    loaded = make_pretrainer(recipe, checkpoints.newest(out / "checkpoints")[0]).policy
+    assert not loaded.exact
+
+
+def test_a_training_run_is_no_pretraining_run(tmp_path: Path) -> None:
+    recipe = recipe_of(lines(tmp_path / "sums.jsonl"))
+    run = pretrain_run(recipe, tmp_path / "run")
+    with pytest.raises(UserError, match=r"recipe\.json cannot be read \(it lacks questions\)"):
+        _ = run.recipe

@@ -12,7 +12,7 @@ import pyarrow
 import pytest
 
 import r1zero
-from r1zero.assemble import newest_checkpoint
+from r1zero import checkpoints
 from r1zero.config import Recipe
 from r1zero.errors import UserError
 from r1zero.runs import Run, provenance, remedy, write_parquet, write_text, writing
@@ -218,9 +218,7 @@ def test_more_steps_are_refused_where_the_schedule_depends_on_them(tmp_path: Pat
         run.check_same(recipe({"learner.schedule": "cosine", "train.steps": 9}), FACTS)
 
 
-@pytest.mark.parametrize(
-    "name", ["objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash"]
-)
+@pytest.mark.parametrize("name", ["objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash"])
 def test_another_objective_set_or_template_is_refused(run: Run, name: str) -> None:
     with pytest.raises(UserError, match=f"started with another {name.replace('_', ' ')} \\({FACTS[name]}, now new\\)"):
         run.check_same(recipe(), FACTS | {name: "new"})
@@ -423,14 +421,14 @@ def test_a_bad_line_costs_no_other_line(run: Run) -> None:
 def test_damaged_checkpoints_are_told_and_never_restarted_over(tmp_path: Path) -> None:
     (tmp_path / "step-000004").mkdir()  # unsealed, so not whole
     with pytest.raises(UserError, match=r"No checkpoint in .* is whole \(step-000004\)"):
-        newest_checkpoint(tmp_path)
+        checkpoints.newest(tmp_path)
     (tmp_path / "step-000002").mkdir()
     (tmp_path / "step-000002" / "complete.json").write_text('{"step": 2, "score": null, "files": {}}')
-    checkpoint, notes = newest_checkpoint(tmp_path)
+    checkpoint, notes = checkpoints.newest(tmp_path)
     assert checkpoint is not None
     assert checkpoint.step == 2
     assert notes == ["step-000004 is damaged and was passed over"]
 
 
 def test_no_checkpoint_at_all_is_a_start_from_the_beginning(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path) == (None, [])
+    assert checkpoints.newest(tmp_path) == (None, [])

@@ -26,7 +26,7 @@ from r1zero.rollout import PromptStream
 from r1zero.runs import Run, provenance
 from r1zero.sampling import Sampler, SamplingParams
 from r1zero.sampling.torch_sampler import TorchSampler
-from r1zero.sinks import Sink, check_sinks, open_sinks
+from r1zero.sinks import Sink, check_sinks, opened
 from r1zero.templates import Template, get_template
 from r1zero.verify import Verifier
 
@@ -62,7 +62,7 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     """
     existing = Run.find(out, resume=resume)
     check_sinks(recipe.log.sinks)
-    checkpoint, skipped = newest_checkpoint(out / "checkpoints") if existing else (None, [])
+    checkpoint, skipped = checkpoints.newest(out / "checkpoints") if existing else (None, [])
     done = checkpoint.step if checkpoint else 0
     threads = set_threads(recipe.train.threads or (existing.facts.get("threads") if existing else None))
     objective = recipe_objective(recipe)
@@ -84,7 +84,7 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
         existing.check_same(recipe, facts, done)
         skipped += existing.moved(provenance() | facts)
     run = existing or Run.create(out, recipe, facts)
-    with run.locked(), open_pool(recipe, run) as (verifier, sinks):
+    with run.locked(), opened(recipe.log, run, recipe) as sinks, open_verifier(recipe.verifier) as verifier:
         if existing:
             run.rewind(done if checkpoint else -1)
             run.renew(recipe)
@@ -99,20 +99,7 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
             sampler=sampler,
             verifier=verifier,
             learner=learner,
-            gather=Gatherer(
-                stream,
-                sampler,
-                verifier,
-                template,
-                SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
-                objective,
-                Truncation(recipe.objective.truncation, recipe.objective.truncation_penalty or 0.0),
-                make_penalty(recipe, objective, reference),
-                recipe.rollout.prompts,
-                recipe.rollout.samples,
-                recipe.train.seed,
-                recipe.rollout.rounds if recipe.rollout.dynamic else 1,
-            ),
+            gather=make_gatherer(recipe, stream, sampler, verifier, template, objective, reference),
             benchmarks=benchmarks,
             protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
             sinks=sinks,
@@ -122,40 +109,12 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
 
 
 @contextmanager
-def open_pool(recipe: Recipe, run: Run) -> Iterator[tuple[Verifier, tuple[Sink, ...]]]:
-    """The verifier's processes and the trackers, closed in the end."""
-    sinks = open_sinks(
-        recipe.log.sinks,
-        run_dir=run.path,
-        run_name=run.path.name,
-        project=recipe.log.project,
-        config=recipe.model_dump(mode="json"),
-    )
-    try:
-        chosen = recipe.verifier
-        with Verifier(chosen.workers, chosen.timeout_s, chosen.memory_mb, chosen.reward) as verifier:
-            if chosen.reward is not None:
-                verifier.check()
-            yield verifier, tuple(sinks)
-    finally:
-        for sink in sinks:
-            sink.close()
-
-
-def newest_checkpoint(folder: Path) -> tuple[checkpoints.Checkpoint | None, list[str]]:
-    """The checkpoint to continue from, and a note for every newer one that is damaged.
-
-    Raises:
-        UserError: there are checkpoints but none is whole: starting over would throw the run away.
-    """
-    checkpoint, found = checkpoints.latest(folder), checkpoints.steps(folder)
-    damaged = found[found.index(checkpoint.path) + 1 :] if checkpoint else found
-    if damaged and not checkpoint:
-        raise UserError(
-            f"No checkpoint in {folder} is whole ({', '.join(path.name for path in damaged)}); restore one, or delete "
-            "these folders to start the run over."
-        )
-    return checkpoint, [f"{path.name} is damaged and was passed over" for path in damaged]
+def open_verifier(settings: config.Verifier) -> Iterator[Verifier]:
+    """The grading processes; a user's own reward function is tried at once."""
+    with Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward) as verifier:
+        if settings.reward is not None:
+            verifier.check()
+        yield verifier
 
 
 def recipe_policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
@@ -177,7 +136,11 @@ def make_template(settings: config.Template, policy: Policy) -> Template:
 
 
 def recipe_objective(recipe: Recipe) -> Objective:
-    """The objective of a recipe."""
+    """The objective of a recipe.
+
+    Raises:
+        UserError: the settings do not go with this objective.
+    """
     row = TABLE.get(recipe.objective.name)
     if recipe.objective.constant is not None and row is not None and "{constant" not in WEIGHTS[row.weights].formula:
         raise UserError(
@@ -185,7 +148,29 @@ def recipe_objective(recipe: Recipe) -> Objective:
             f"{row.weights}; leave it out."
         )
     given = recipe.objective.model_dump(exclude={"name", "constant", "reference", "truncation", "truncation_penalty"})
-    return make_objective(recipe.objective.name, constant=recipe.constant, **given)
+    objective = make_objective(recipe.objective.name, constant=recipe.constant, **given)
+    _check_groups(recipe, objective)
+    return objective
+
+
+def _check_groups(recipe: Recipe, objective: Objective) -> None:
+    """Whether the rollout batch gives the objective its baseline. Raises UserError."""
+    alone = objective.critic or objective.advantage == "raw"  # no baseline from the group
+    if recipe.rollout.samples < 2 and not alone:
+        raise UserError(
+            "rollout.samples = 1 leaves every group without a baseline, so every advantage is 0; set rollout.samples "
+            "to 2 or more."
+        )
+    if recipe.rollout.dynamic and alone:
+        raise UserError(
+            f"rollout.dynamic leaves out groups whose rewards are all equal, and {objective.name} learns from these, "
+            "too; leave rollout.dynamic out."
+        )
+    if recipe.critic != config.Critic() and not objective.critic:
+        raise UserError(
+            f"the section [critic] belongs to an objective with a critic, which {objective.name} has not; leave it "
+            'out, or set objective.name to "ppo".'
+        )
 
 
 def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
@@ -214,6 +199,32 @@ def make_penalty(recipe: Recipe, objective: Objective, reference: Policy | None)
     settings = recipe.learner
     return ReferencePenalty(
         reference, objective.kl_coefficient, recipe.sampling.temperature, settings.layout, settings.micro_tokens
+    )
+
+
+def make_gatherer(
+    recipe: Recipe,
+    stream: PromptStream,
+    sampler: Sampler,
+    verifier: Verifier,
+    template: Template,
+    objective: Objective,
+    reference: Policy | None,
+) -> Gatherer:
+    """What makes a recipe's rollout batches."""
+    return Gatherer(
+        stream,
+        sampler,
+        verifier,
+        template,
+        SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
+        objective,
+        Truncation(recipe.objective.truncation, recipe.objective.truncation_penalty or 0.0),
+        make_penalty(recipe, objective, reference),
+        recipe.rollout.prompts,
+        recipe.rollout.samples,
+        recipe.train.seed,
+        recipe.rollout.rounds if recipe.rollout.dynamic else 1,
     )
 
 

@@ -1,8 +1,8 @@
 """Checkpoints: written aside, synced to disk, renamed; so a name that exists is a checkpoint that is whole.
 
-    checkpoints/step-000016/   config.json, model.safetensors, tokenizer files: an ordinary Hugging Face folder
-                               training_state.pt: optimiser, schedule, data position
-                               complete.json: step, evaluation average, sizes and checksums of all files; written last
+checkpoints/step-000016/   config.json, model.safetensors, tokenizer files: an ordinary Hugging Face folder
+                           training_state.pt: optimiser, schedule, data position
+                           complete.json: step, evaluation average, sizes and checksums of all files; written last
 """
 
 from __future__ import annotations
@@ -117,6 +117,22 @@ def steps(folder: Path) -> list[Path]:
 def latest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint whose files hold what they were sealed with. Older ones are not read."""
     return next((checkpoint for checkpoint in reversed(complete(folder)) if checkpoint.intact()), None)
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The checkpoint to continue from, and a note for every newer one that is damaged.
+
+    Raises:
+        UserError: there are checkpoints but none is whole: starting over would throw the run away.
+    """
+    checkpoint, found = latest(folder), steps(folder)
+    damaged = found[found.index(checkpoint.path) + 1 :] if checkpoint else found
+    if damaged and not checkpoint:
+        raise UserError(
+            f"No checkpoint in {folder} is whole ({', '.join(path.name for path in damaged)}); restore one, or delete "
+            "these folders to start the run over."
+        )
+    return checkpoint, [f"{path.name} is damaged and was passed over" for path in damaged]
 
 
 def unseal(folder: Path, after: int) -> None:

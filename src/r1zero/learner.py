@@ -8,13 +8,11 @@ response tokens of a micro-batch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
 from r1zero import config
 from r1zero.critic import Critic
@@ -22,6 +20,7 @@ from r1zero.errors import UserError
 from r1zero.held import Held, batches, gather, token_advantages, token_scores
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
+from r1zero.optimiser import Optimiser
 from r1zero.policy.batch import MicroBatch, Trajectory
 from r1zero.policy.critic import ValueHead
 from r1zero.policy.load import Policy
@@ -54,15 +53,7 @@ class Learner:
         self.temperature, self.seed = temperature, seed
         self.max_logprob_gap = max_logprob_gap or (1e-4 if policy.exact else 0.1)
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        self.schedule = LambdaLR(self.optimiser, lambda update: learning_rate_factor(update, settings, total_updates))
+        self.optimiser = Optimiser(self.parameters, settings, total_updates)
         self.updates = 0
         self.reference = reference
         self.critic = Critic(policy, critic or config.Critic(), seed) if objective.critic else None
@@ -165,39 +156,30 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """Everything but the weights that the next update depends on."""
         return {
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            **self.optimiser.state(),
             "updates": self.updates,
             "critic": self.critic and self.critic.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.optimiser.restore(state)
         self.updates = state["updates"]
         if self.critic:
             self.critic.restore(state["critic"])
 
     def _update(self, trajectories: Sequence[Trajectory], held: Held, tally: Tally) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         self.gradient(trajectories, held, tally)
         self._check_gap(tally)
         for parameter in self.parameters:  # a step without live responses has a gradient too: zero
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm).item()
-        if not torch.isfinite(torch.tensor(norm)):
-            raise UserError(
-                f"The gradient of update {self.updates + 1} is not finite, so the weights were left as they are; lower "
-                "learner.learning_rate and continue from the last checkpoint with --resume."
-            )
-        tally.add("learn/learning_rate", float(self.schedule.get_last_lr()[0]))
-        self.optimiser.step()
+        rate, norm = self.optimiser.step(self.updates + 1)
         if self.critic:
             self.critic.step()
-        self.schedule.step()
         self.updates += 1
+        tally.add("learn/learning_rate", rate)
         tally.add("learn/grad_norm", norm)
         tally.add("learn/grad_norm_max", norm)
 
@@ -279,35 +261,3 @@ def _observe_gap(tally: Tally, logprobs_N: Tensor, sampler_N: Tensor) -> None:
 
 def _observe(tally: Tally, key: str, values_N: Tensor) -> None:
     tally.add(key, values_N.double().sum().item(), values_N.numel())
-
-
-@runtime_checkable
-class Schedule(Protocol):
-    """The settings of a learning-rate schedule."""
-
-    @property
-    def schedule(self) -> str:
-        """`constant`, `linear` or `cosine`."""
-        ...
-
-    @property
-    def warmup_steps(self) -> int:
-        """Optimiser steps of linear rise."""
-        ...
-
-
-def learning_rate_factor(update: int, settings: Schedule, total: int) -> float:
-    """What the learning rate of the `update`-th optimiser step (from 0) is multiplied with.
-
-    Rises linearly over `warmup_steps`, its last step at full rate; then stays, or falls to 0 at `total`.
-    """
-    if update < settings.warmup_steps:
-        return (update + 1) / settings.warmup_steps
-    progress = min(1.0, (update - settings.warmup_steps) / max(1, total - settings.warmup_steps))
-    match settings.schedule:
-        case "linear":
-            return 1.0 - progress
-        case "cosine":
-            return 0.5 * (1.0 + math.cos(math.pi * progress))
-        case _:
-            return 1.0

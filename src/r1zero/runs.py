@@ -1,13 +1,13 @@
 """A run directory: everything a run makes, and how it was made. Reading one needs no torch.
 
-    run.json                    how it was made: versions, objective formula and hash, git commit, seeds, threads
-    recipe.json                 the resolved recipe
-    metrics.jsonl               one line a step
-    evaluations.jsonl           one line an evaluation
-    notes.jsonl                 what was noted when the run was continued: another torch, a damaged checkpoint
-    rollouts/step-000001.parquet          one row a response
-    evaluations/step-000000/SET.parquet   one row a response
-    checkpoints/step-000016/              an ordinary Hugging Face model folder, and the training state
+run.json                    how it was made: versions, objective formula and hash, git commit, seeds, threads
+recipe.json                 the resolved recipe
+metrics.jsonl               one line a step
+evaluations.jsonl           one line an evaluation
+notes.jsonl                 what was noted when the run was continued: another torch, a damaged checkpoint
+rollouts/step-000001.parquet          one row a response
+evaluations/step-000000/SET.parquet   one row a response
+checkpoints/step-000016/              an ordinary Hugging Face model folder, and the training state
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero import __version__
-from r1zero.config import Recipe, Section, differences, make_recipe
+from r1zero.config import Recipe, Section, differences, validated
+from r1zero.config.load import SectionT
 from r1zero.errors import UserError
 from r1zero.types import Rollout
 
@@ -42,8 +43,8 @@ _MAY_CHANGE = (
 """What a resumed run may change without becoming another run; of evaluation, nothing that its best score depends on."""
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
 """Facts that must be what they were."""
-_FACTS = (*_SAME, "versions", "device", "threads", "parameters", "questions", "questions_count")
-"""Facts that are read again; a run.json without them is damaged."""
+_FACTS = ("versions", "device", "threads", "parameters")
+"""Facts of every kind of run that are read again; a run.json without them is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,12 @@ class Run:
 
     def recipe_with(self, overrides: Mapping[str, object]) -> Recipe:
         """The same with dotted overrides."""
-        data = self._read_json("recipe.json", ("model", "questions", "train"))
-        return make_recipe(data, overrides, where=str(self.path / "recipe.json"))
+        return self.read_recipe(Recipe, overrides)
+
+    def read_recipe(self, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
+        """The recipe of a kind of run. Raises UserError when it is of another kind, or damaged."""
+        needed = [name for name, field in kind.model_fields.items() if field.is_required()]
+        return validated(self._read_json("recipe.json", needed), kind, overrides, str(self.path / "recipe.json"))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -134,20 +139,25 @@ class Run:
         changed = [key for key in differences(self.recipe, recipe) if not key.startswith(_MAY_CHANGE)]
         if "train.steps" in differences(self.recipe, recipe) and recipe.learner.schedule != "constant":
             changed.append("train.steps (which sets the decay of learner.schedule)")
-        if changed:
-            scored = any(key.startswith("evaluation.") for key in changed)
-            hint = " (its scores would no longer compare: `r1zero evaluate` evaluates a checkpoint)" if scored else ""
-            raise UserError(
-                f"{self.path} was started with other settings of {', '.join(changed)}{hint}; resume it with the recipe "
-                "it has (give only its directory and --resume), or start another run with another --out."
-            )
+        scored = any(key.startswith("evaluation.") for key in changed)
+        hint = " (its scores would no longer compare: `r1zero evaluate` evaluates a checkpoint)" if scored else ""
+        self.refuse(changed, hint)
+        before = self._read_json("run.json", _SAME)
         for name in _SAME:
-            old, new = self.facts[name], facts.get(name)
+            old, new = before[name], facts.get(name)
             if old != new:
                 raise UserError(
                     f"{self.path} was started with another {name.replace('_', ' ')} ({old}, now {new}), so continuing "
                     "would not be the same run; restore what it had, or start another run with another --out."
                 )
+
+    def refuse(self, changed: Sequence[str], hint: str = "") -> None:
+        """Refuse to go on with other settings, where there are any. Raises UserError naming them."""
+        if changed:
+            raise UserError(
+                f"{self.path} was started with other settings of {', '.join(changed)}{hint}; resume it with the recipe "
+                "it has (give only its directory and --resume), or start another run with another --out."
+            )
 
     def moved(self, facts: Mapping[str, Any]) -> list[str]:
         """A note when the run goes on with another torch, or on another kind of device, than it was started with."""
@@ -164,7 +174,7 @@ class Run:
         for note in notes:
             self.log("notes", {"step": step, "time": _now(), "note": note})
 
-    def renew(self, recipe: Recipe) -> None:
+    def renew(self, recipe: Section) -> None:
         """Save the recipe that the run continues with: more steps, say, which a later `--resume` must know of."""
         path = self.path / "recipe.json"
         with writing(path):

@@ -20,11 +20,14 @@ import secrets
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from r1zero.config import Section, Trackers
 from r1zero.errors import UserError
+from r1zero.runs import Run
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +79,7 @@ class GuardedSink:
     def close(self) -> None:
         """Close the tracker, or remind the user that it has missed a part of the run."""
         if self._dropped_at is not None:
-            logger.warning(
-                "%s has nothing from %s on; metrics.jsonl holds the whole run.", self.name, self._dropped_at
-            )
+            logger.warning("%s has nothing from %s on; metrics.jsonl holds the whole run.", self.name, self._dropped_at)
             return
         try:
             self._tracker.close()
@@ -230,6 +231,23 @@ def open_sinks(
         except ImportError as error:
             raise _unloadable(name, _first_line(error)) from error
     return sinks
+
+
+@contextmanager
+def opened(settings: Trackers, run: Run, recipe: Section) -> Iterator[tuple[Sink, ...]]:
+    """The trackers of a run, closed in the end."""
+    sinks = open_sinks(
+        settings.sinks,
+        run_dir=run.path,
+        run_name=run.path.name,
+        project=settings.project,
+        config=recipe.model_dump(mode="json"),
+    )
+    try:
+        yield tuple(sinks)
+    finally:
+        for sink in sinks:
+            sink.close()
 
 
 def check_sinks(names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from r1zero.config.recipe import Recipe
+from r1zero.config.recipe import Section
 from r1zero.errors import UserError
 
 
@@ -30,9 +30,9 @@ def parse_overrides(tokens: list[str]) -> dict[str, object]:
     return overrides
 
 
-def differences(old: Recipe, new: Recipe) -> list[str]:
-    """Dotted names of the settings that differ between two recipes."""
-    flat_old, flat_new = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
+def differences(old: Section, new: Section) -> list[str]:
+    """Dotted names of the settings that differ between two recipes of one kind."""
+    flat_old, flat_new = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
     return sorted(key for key in flat_old | flat_new if flat_old.get(key) != flat_new.get(key))
 
 
@@ -43,11 +43,12 @@ def _value(text: str) -> object:
         return text
 
 
-def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; lists, and the mappings in them, stay as they are."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flattened(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

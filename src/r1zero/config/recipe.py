@@ -19,7 +19,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-_CRITICS = ("ppo", "openrlhf/gae", "verl/gae", "skyrl/gae", "slime/ppo")  # the rows whose advantage is `gae`
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -120,11 +119,9 @@ class Critic(Section):
     """Values may move this far from the old ones before their loss stops pulling (Schulman's clipped value loss)."""
 
 
-class Learner(Section):
-    """How a rollout batch becomes optimiser steps."""
+class Optimiser(Section):
+    """AdamW and its schedule."""
 
-    updates: int = Field(default=1, ge=1)
-    """Optimiser steps per rollout batch; each sees P·G / updates responses. 1 is the on-policy step."""
     learning_rate: float = Field(default=1e-6, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = Field(default=0, ge=0)
@@ -133,14 +130,21 @@ class Learner(Section):
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    autocast: Literal["auto", "off", "bfloat16"] = "auto"
+    """`auto`: bfloat16 where the device is fast at it (GPUs), off on CPUs."""
+    gradient_checkpointing: bool = False
+
+
+class Learner(Optimiser):
+    """How a rollout batch becomes optimiser steps."""
+
+    updates: int = Field(default=1, ge=1)
+    """Optimiser steps per rollout batch; each sees P·G / updates responses. 1 is the on-policy step."""
     micro_tokens: int = Field(default=16384, ge=1)
     """Token budget of one forward and backward pass. Changes speed and memory, never the gradient."""
     layout: Literal["padded", "packed", "shared"] = "padded"
     """How responses are laid out for the model; never changes the gradient. `shared` runs each prompt once for all its
     responses: the fastest where responses of a question train together, but without gradient checkpointing."""
-    autocast: Literal["auto", "off", "bfloat16"] = "auto"
-    """`auto`: bfloat16 where the device is fast at it (GPUs), off on CPUs."""
-    gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
     def _shared_keeps_a_cache(self) -> Learner:
@@ -205,12 +209,17 @@ class Checkpoint(Section):
     """Keep the checkpoint with the best evaluation average too."""
 
 
-class Log(Section):
-    """What is written beside the run directory's own files."""
+class Trackers(Section):
+    """Who else is told the numbers of a run."""
 
     sinks: tuple[str, ...] = ()
     """Any of `tensorboard`, `wandb`, `trackio`."""
     project: str = "r1zero"
+
+
+class Log(Trackers):
+    """What is written beside the run directory's own files."""
+
     rollouts_every: int = Field(default=1, ge=0)
     """Save every Nth rollout batch as Parquet; 0 saves none."""
 
@@ -273,24 +282,8 @@ class Recipe(Section):
                 f"batch (rollout.prompts {self.rollout.prompts} x rollout.samples {self.rollout.samples}); "
                 "set learner.updates to a divisor of it"
             )
-        if self.rollout.samples < 2 and self.objective.name not in ("reinforce", *_CRITICS):
-            raise ValueError(
-                "rollout.samples = 1 leaves every group without a baseline, so every advantage is 0; "
-                "set rollout.samples to 2 or more"
-            )
-        whole = self.objective.name in ("reinforce", *_CRITICS)
-        if whole and self.rollout.dynamic:
-            raise ValueError(
-                f"rollout.dynamic leaves out groups whose rewards are all equal, and {self.objective.name} learns from "
-                "these, too; leave rollout.dynamic out"
-            )
         if self.rollout.rounds != Rollout().rounds and not self.rollout.dynamic:
             raise ValueError("rollout.rounds belongs to dynamic sampling; set rollout.dynamic = true, or leave it out")
-        if self.critic != Critic() and self.objective.name not in _CRITICS:
-            raise ValueError(
-                f"the section [critic] belongs to an objective with a critic, which {self.objective.name} has not; "
-                'leave it out, or set objective.name to "ppo"'
-            )
         if (self.objective.truncation == "penalise") != (self.objective.truncation_penalty is not None):
             raise ValueError(
                 'objective.truncation = "penalise" and objective.truncation_penalty belong together; set both or none'

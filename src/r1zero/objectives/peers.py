@@ -7,7 +7,6 @@ a cut (`chunks`, `chunking`): the same responses cut otherwise give another obje
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from r1zero.objectives.objective import Objective
@@ -123,8 +122,3 @@ _OTHERS = (
 )  # fmt: skip
 
 PEERS = {row.name: row for row in (*_TRL, *_VERL, *_OTHERS)}
-
-
-def cut(row: Objective, chunks: int) -> Objective:
-    """The row for another number of micro-batches."""
-    return replace(row, chunks=chunks)

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from r1zero.config import Section
-from r1zero.config.recipe import Beta
+from r1zero.config import Optimiser, Section, Trackers
 
 
 class Model(Section):
@@ -52,24 +51,17 @@ class Corpus(Section):
         return self
 
 
-class Learner(Section):
+class Learner(Optimiser):
     """How documents become optimiser steps."""
 
     learning_rate: float = Field(default=1e-5, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup_steps: int = Field(default=0, ge=0)
-    betas: tuple[Beta, Beta] = (0.9, 0.95)
-    eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
     sequence_length: int = Field(default=2048, ge=8)
     """Tokens of a packed row; longer documents go on in the next row."""
     rows: int = Field(default=64, ge=1)
     """Rows of one optimiser step."""
     micro_rows: int = Field(default=4, ge=1)
     """Rows of one forward and backward pass. Changes speed and memory, never the gradient."""
-    autocast: Literal["auto", "off", "bfloat16"] = "auto"
-    gradient_checkpointing: bool = False
 
 
 class Checkpoint(Section):
@@ -84,13 +76,6 @@ class Evaluation(Section):
 
     documents: int = Field(default=0, ge=0)
     every: int = Field(default=100, ge=1)
-
-
-class Log(Section):
-    """What is written beside the run directory's own files."""
-
-    sinks: tuple[str, ...] = ()
-    project: str = "r1zero"
 
 
 class Train(Section):
@@ -111,7 +96,7 @@ class PretrainRecipe(Section):
     learner: Learner = Learner()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
-    log: Log = Log()
+    log: Trackers = Trackers()
 
     @model_validator(mode="after")
     def _an_end(self) -> PretrainRecipe:

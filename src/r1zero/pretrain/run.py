@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from r1zero import checkpoints
-from r1zero.assemble import newest_checkpoint, set_threads
-from r1zero.config import validated
+from r1zero.assemble import set_threads
+from r1zero.config import differences
 from r1zero.errors import UserError
-from r1zero.learner import learning_rate_factor
+from r1zero.optimiser import Optimiser
 from r1zero.policy.load import (
     Policy,
     check_head,
@@ -31,8 +30,8 @@ from r1zero.policy.load import (
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.pretrain.recipe import PretrainRecipe
-from r1zero.runs import Run, write_text
-from r1zero.sinks import check_sinks, open_sinks
+from r1zero.runs import Run, provenance
+from r1zero.sinks import check_sinks, opened
 
 METRICS = {
     "pretrain/loss": "Mean −log π of the step's target tokens, in nats.",
@@ -44,6 +43,8 @@ METRICS = {
     "time/step": "Seconds of the step.",
     "speed/tokens_per_second": "Tokens a second.",
 }
+_MAY_CHANGE = ("checkpoint.", "log.", "model.device")
+"""What a resumed run may change without becoming another run."""
 Watch = Callable[[int, int, dict[str, float]], None]
 """Called with (step, all steps, the step's numbers)."""
 
@@ -51,20 +52,12 @@ Watch = Callable[[int, int, dict[str, float]], None]
 class Pretrainer:
     """Everything that a pretraining run moves: policy, optimiser, schedule, and its place in the corpus."""
 
-    def __init__(self, recipe: PretrainRecipe, policy: Policy, packer: Packer, total: int):
-        self.recipe, self.policy, self.packer, self.total = recipe, policy, packer, total
-        settings = recipe.learner
+    def __init__(self, recipe: PretrainRecipe, policy: Policy, packer: Packer, total: int, unseen: list[Packed]):
+        self.recipe, self.policy, self.packer, self.total, self.unseen = recipe, policy, packer, total, unseen
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        self.schedule = LambdaLR(self.optimiser, lambda step: learning_rate_factor(step, settings, total))
-        if settings.gradient_checkpointing:
+        self.optimiser = Optimiser(self.parameters, recipe.learner, total)
+        self.steps = 0
+        if recipe.learner.gradient_checkpointing:
             policy.model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def step(self) -> dict[str, float]:
@@ -72,20 +65,13 @@ class Pretrainer:
         settings = self.recipe.learner
         packed = self.packer.next(settings.rows)
         self.policy.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         total = sum(
             self._loss(packed.part(slice(at, at + settings.micro_rows)), packed.targets)
             for at in range(0, settings.rows, settings.micro_rows)
         )
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_grad_norm).item()
-        if not math.isfinite(norm):
-            raise UserError(
-                "The gradient is not finite, so the weights were left as they are; lower learner.learning_rate and "
-                "continue from the last checkpoint with --resume."
-            )
-        rate = float(self.schedule.get_last_lr()[0])
-        self.optimiser.step()
-        self.schedule.step()
+        rate, norm = self.optimiser.step(self.steps + 1)
+        self.steps += 1
         return {
             "pretrain/loss": total,
             "pretrain/grad_norm": norm,
@@ -101,24 +87,23 @@ class Pretrainer:
         return loss.item()
 
     @torch.no_grad()
-    def held_out_loss(self, documents: list[Packed]) -> float:
-        """Mean −log π over the documents' tokens, in nats."""
+    def held_out_loss(self) -> float:
+        """Mean −log π over the tokens of the documents that are held out, in nats."""
         self.policy.model.eval()
         total = sum(
             -response_logprobs(self.policy, each.micro_batch(self.policy.device), 1.0)[0].sum().item()
-            for each in documents
+            for each in self.unseen
         )
-        return total / sum(each.targets for each in documents)
+        return total / sum(each.targets for each in self.unseen)
 
     def state(self) -> dict[str, Any]:
         """Everything but the weights."""
-        parts = {"optimiser": self.optimiser.state_dict(), "schedule": self.schedule.state_dict()}
-        return parts | {"packer": self.packer.state()}
+        return self.optimiser.state() | {"packer": self.packer.state(), "steps": self.steps}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state()`."""
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.optimiser.restore(state)
+        self.steps = state["steps"]
         self.packer.restore(state["packer"])
 
 
@@ -130,67 +115,75 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
     """
     existing = Run.find(out, resume=resume)
     check_sinks(recipe.log.sinks)
-    checkpoint, _ = newest_checkpoint(out / "checkpoints") if existing else (None, [])
-    threads = set_threads(recipe.train.threads)
-    rows = open_corpus(recipe.corpus)
-    policy = load_policy(str(checkpoint.path), device=recipe.model.device) if checkpoint else begin(recipe)
-    own = policy.tokenizer.eos_token_id
-    eos = own if isinstance(own, int) else policy.eos_ids[0]
-    kept = recipe.evaluation.documents
-    documents = Documents(rows, recipe.corpus, policy.encode, eos, seed=recipe.train.seed, held_out=kept)
-    packer = Packer(documents, recipe.learner.sequence_length)
-    total = recipe.train.steps or steps_of(recipe, documents)
-    trainer = Pretrainer(recipe, policy, packer, total)
-    if checkpoint:
-        trainer.restore(checkpoint.state())
     if existing:
-        check_same(existing, recipe)
-    facts = {"parameters": sum(p.numel() for p in trainer.parameters), "steps": total, "threads": threads}
-    run = existing or Run.create(out, recipe, facts | {"device": str(policy.device)})
-    unseen = held_out(documents, kept, recipe.learner.sequence_length) if kept else []
-    with run.locked():
-        begun = checkpoint.step if checkpoint else 0
-        run.rewind(begun if checkpoint else -1)
-        sinks = open_sinks(
-            recipe.log.sinks,
-            run_dir=run.path,
-            run_name=run.path.name,
-            project=recipe.log.project,
-            config=recipe.model_dump(mode="json"),
-        )
-        try:
-            for step in range(begun + 1, total + 1):
-                started = time.perf_counter()
-                numbers = trainer.step()
-                if unseen and (step == total or step % recipe.evaluation.every == 0):
-                    numbers["pretrain/held_out_loss"] = trainer.held_out_loss(unseen)
-                numbers["time/step"] = time.perf_counter() - started
-                numbers["speed/tokens_per_second"] = numbers["pretrain/tokens"] / numbers["time/step"]
-                run.log("metrics", {"step": step} | numbers)
-                for sink in sinks:
-                    sink.log(step, numbers)
-                if watch is not None:
-                    watch(step, total, numbers)
-                if step == total or step % recipe.checkpoint.every == 0:
-                    checkpoints.save(out / "checkpoints", step, policy, trainer.state(), None)
-                    checkpoints.prune(out / "checkpoints", recipe.checkpoint.keep_last, keep_best=False)
-        finally:
+        settings = differences(existing.read_recipe(PretrainRecipe), recipe)
+        existing.refuse([key for key in settings if not key.startswith(_MAY_CHANGE)])
+    checkpoint, skipped = checkpoints.newest(out / "checkpoints") if existing else (None, [])
+    done = checkpoint.step if checkpoint else 0
+    threads = set_threads(recipe.train.threads or (existing.facts["threads"] if existing else None))
+    trainer = make_pretrainer(recipe, checkpoint)
+    facts = {
+        "parameters": sum(p.numel() for p in trainer.parameters),
+        "steps": trainer.total,
+        "threads": threads,
+        "device": str(trainer.policy.device),
+    }
+    if existing:
+        skipped += existing.moved(provenance() | facts)
+    run = existing or Run.create(out, recipe, facts)
+    with run.locked(), opened(recipe.log, run, recipe) as sinks:
+        if existing:
+            run.rewind(done if checkpoint else -1)
+            run.renew(recipe)
+            run.note(done, skipped)
+            checkpoints.unseal(out / "checkpoints", done)
+        for step in range(done + 1, trainer.total + 1):
+            started, last = time.perf_counter(), step == trainer.total
+            numbers = trainer.step()
+            if trainer.unseen and (last or step % recipe.evaluation.every == 0):
+                numbers["pretrain/held_out_loss"] = trainer.held_out_loss()
+            numbers["time/step"] = time.perf_counter() - started
+            numbers["speed/tokens_per_second"] = numbers["pretrain/tokens"] / numbers["time/step"]
+            run.log("metrics", {"step": step} | numbers)
             for sink in sinks:
-                sink.close()
+                sink.log(step, numbers)
+            if watch is not None:
+                watch(step, trainer.total, numbers)
+            if last or step % recipe.checkpoint.every == 0:
+                checkpoints.save(out / "checkpoints", step, trainer.policy, trainer.state(), None)
+                checkpoints.prune(out / "checkpoints", recipe.checkpoint.keep_last, keep_best=False)
     return run
 
 
+def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint | None) -> Pretrainer:
+    """Model and corpus of a recipe, at its start or where a checkpoint left them."""
+    rows = open_corpus(recipe.corpus)
+    policy = _loaded(recipe, checkpoint) if checkpoint or not recipe.model.from_scratch else begin(recipe)
+    own = policy.tokenizer.eos_token_id
+    eos = own if isinstance(own, int) else policy.eos_ids[0]
+    kept, length = recipe.evaluation.documents, recipe.learner.sequence_length
+    documents = Documents(rows, recipe.corpus, policy.encode, eos, seed=recipe.train.seed, held_out=kept)
+    total = recipe.train.steps or steps_of(recipe, documents)
+    unseen = held_out(documents, kept, length) if kept else []
+    trainer = Pretrainer(recipe, policy, Packer(documents, length), total, unseen)
+    if checkpoint:
+        trainer.restore(checkpoint.state())
+    return trainer
+
+
+def _loaded(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
+    return load_policy(
+        str(checkpoint.path) if checkpoint else recipe.model.path,
+        revision=None if checkpoint else recipe.model.revision,
+        device=recipe.model.device,
+        attention=recipe.model.attention,
+        autocast=recipe.learner.autocast,
+    )
+
+
 def begin(recipe: PretrainRecipe) -> Policy:
-    """The model that the run starts from."""
+    """A new model of the recipe's shape, its weights drawn with the recipe's seed."""
     settings = recipe.model
-    if not settings.from_scratch:
-        return load_policy(
-            settings.path,
-            revision=settings.revision,
-            device=settings.device,
-            attention=settings.attention,
-            autocast=recipe.learner.autocast,
-        )
     device = pick_device(settings.device)
     try:
         config = AutoConfig.from_pretrained(settings.path, revision=settings.revision)
@@ -225,36 +218,3 @@ def steps_of(recipe: PretrainRecipe, documents: Documents) -> int:
         tokens += len(counter.next())
     per_step = recipe.learner.sequence_length * recipe.learner.rows
     return max(1, math.floor(tokens * (recipe.train.epochs or 1) / per_step))
-
-
-def check_same(run: Run, recipe: PretrainRecipe) -> None:
-    """Refuse to continue another run. Raises UserError naming what differs."""
-    import json
-
-    path = run.path / "recipe.json"
-    try:
-        old = validated(json.loads(path.read_text(encoding="utf-8")), PretrainRecipe, None, str(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); start another run with another --out.") from None
-    before, now = old.model_dump(mode="json"), recipe.model_dump(mode="json")
-    changed = [
-        f"{section}.{key}"
-        for section in now
-        for key in now[section]
-        if before[section].get(key) != now[section][key] and (section, key) not in _MAY_CHANGE
-    ]
-    if changed:
-        raise UserError(
-            f"{run.path} was started with other settings of {', '.join(changed)}; resume it with the recipe it has, or "
-            "start another run with another --out."
-        )
-    write_text(path, json.dumps(now, indent=2, ensure_ascii=False) + "\n")
-
-
-_MAY_CHANGE = {
-    ("checkpoint", "every"),
-    ("checkpoint", "keep_last"),
-    ("log", "sinks"),
-    ("log", "project"),
-    ("model", "device"),
-}

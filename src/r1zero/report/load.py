@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r1zero.config.overrides import flattened
 from r1zero.errors import UserError
 from r1zero.report.lengths import ClassSums, read_class_sums
 
@@ -145,17 +146,6 @@ def load_run(path: Path) -> RunData:
     return RunData(
         path, facts, recipe, metrics, evaluations, lengths, notes, tuple(problems), running=_locked(path / "run.json")
     )
-
-
-def flattened(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; lists, and the mappings in them, stay as they are."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _is_run(path: Path) -> bool:

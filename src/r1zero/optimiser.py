@@ -1,0 +1,77 @@
+"""AdamW with its schedule and gradient clipping: one for reinforcement learning and for pretraining."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from r1zero import config
+from r1zero.errors import UserError
+
+
+class Optimiser:
+    """Moves `parameters` by their gradients; `total` is the length of a decaying schedule, in steps."""
+
+    def __init__(self, parameters: Sequence[Tensor], settings: config.Optimiser, total: int):
+        self.parameters, self.settings = parameters, settings
+        self.adam = torch.optim.AdamW(
+            parameters,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            eps=settings.eps,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.schedule = LambdaLR(self.adam, lambda step: learning_rate_factor(step, settings, total))
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self.adam.zero_grad(set_to_none=True)
+
+    def step(self, number: int) -> tuple[float, float]:
+        """Clip and step; returns (the learning rate, the gradient's norm before clipping).
+
+        Raises:
+            UserError: the gradient of this step (the `number`-th) is not finite; nothing was moved.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm).item()
+        if not math.isfinite(norm):
+            raise UserError(
+                f"The gradient of update {number} is not finite, so the weights were left as they are; lower "
+                "learner.learning_rate and continue from the last checkpoint with --resume."
+            )
+        rate = float(self.schedule.get_last_lr()[0])
+        self.adam.step()
+        self.schedule.step()
+        return rate, norm
+
+    def state(self) -> dict[str, Any]:
+        """Moments, and where the schedule stands."""
+        return {"optimiser": self.adam.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.adam.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def learning_rate_factor(update: int, settings: config.Optimiser, total: int) -> float:
+    """What the learning rate of the `update`-th optimiser step (from 0) is multiplied with.
+
+    Rises linearly over `warmup_steps`, its last step at full rate; then stays, or falls to 0 at `total`.
+    """
+    if update < settings.warmup_steps:
+        return (update + 1) / settings.warmup_steps
+    progress = min(1.0, (update - settings.warmup_steps) / max(1, total - settings.warmup_steps))
+    match settings.schedule:
+        case "linear":
+            return 1.0 - progress
+        case "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * progress))
+        case _:
+            return 1.0
