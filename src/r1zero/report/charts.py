@@ -131,7 +131,7 @@ def _evaluations(groups: Sequence[Group]) -> list[Chart]:
 
 def lengths(groups: Sequence[Group]) -> list[Chart]:
     """Mean lengths, all and by class, the truncated share, and what reward costs in tokens."""
-    path = _reward_against_length(groups)
+    path = reward_against_length(groups)
     return _panels(groups, _LENGTHS) + ([path] if path else [])
 
 
@@ -163,7 +163,7 @@ def missing(groups: Sequence[Group]) -> list[str]:
     return [title for key, title, _ in panels if slug(key) not in drawn]
 
 
-def _reward_against_length(groups: Sequence[Group]) -> Chart | None:
+def reward_against_length(groups: Sequence[Group]) -> Chart | None:
     """The path of training in the plane of mean length and reward (the paper's Fig. 1, right)."""
     series = []
     for index, group in enumerate(groups):

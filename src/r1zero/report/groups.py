@@ -75,14 +75,14 @@ def curve(group: Group, index: int, key: str, width: int | None = None) -> Serie
     The band of several runs is one standard deviation (n − 1) to each side, between the smoothed runs.
     """
     logged = [{step: row[key] for step, row in run.metrics.items() if key in row} for run in group.runs]
-    return _series(group, index, logged, width)
+    return series_of(group, index, logged, width)
 
 
 def evaluation_curve(group: Group, index: int, name: str) -> Series | None:
     """A question set's accuracy over steps: of one run with its own interval, of several as `curve`, unsmoothed."""
     key = f"eval/{name}/accuracy"
     logged = [{step: row[key] for step, row in run.evaluations.items() if key in row} for run in group.runs]
-    series = _series(group, index, logged, 1)
+    series = series_of(group, index, logged, 1)
     if series is None or len(group.runs) > 1:
         return series
     run = next(iter(group.runs))
@@ -121,7 +121,10 @@ def differing(runs: Iterable[RunData]) -> list[str]:
     return [key for key in keys if len({_text(recipe.get(key)) for recipe in recipes}) > 1]
 
 
-def _series(group: Group, index: int, logged: Sequence[Mapping[int, float]], width: int | None = None) -> Series | None:
+def series_of(
+    group: Group, index: int, logged: Sequence[Mapping[int, float]], width: int | None = None
+) -> Series | None:
+    """A number of every run over steps, as `curve` shows it; None where there is none."""
     logged = [points for points in logged if points]
     if not logged:
         return None

@@ -1,0 +1,168 @@
+"""What studies read from finished runs: curves over seeds beside the paper's, and numbers at the end of training."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from r1zero.paper.findings import PairedT, Panel
+from r1zero.report.charts import Chart
+from r1zero.report.groups import Group, Series, curve, mean_and_deviation, series_of
+from r1zero.report.lengths import ClassSums, pooled
+from r1zero.report.load import RunData, load_run
+
+NAMES = {
+    "dr_grpo": "Dr. GRPO",
+    "grpo": "GRPO",
+    "grpo_no_std": "GRPO without std",
+    "grpo_no_length": "GRPO without 1/|o|",
+}
+
+
+def published(name: str) -> Any:
+    """The paper's numbers of a figure."""
+    return json.loads((resources.files("r1zero.paper") / "published.json").read_text(encoding="utf-8"))[name]
+
+
+def group(label: str, paths: Sequence[Path]) -> Group:
+    """Runs that differ in their seed."""
+    return Group(label, tuple(load_run(path) for path in paths))
+
+
+def trained(groups: Sequence[Group], key: str) -> tuple[Series, ...]:
+    """A logged number over the steps of training."""
+    made = (curve(each, i, key) for i, each in enumerate(groups))
+    return tuple(series for series in made if series is not None)
+
+
+def evaluated(groups: Sequence[Group], what: str) -> tuple[Series, ...]:
+    """A number of the evaluations, the mean of the sets that have it."""
+    made = []
+    for i, each in enumerate(groups):
+        logged = [{step: mean for step, row in run.evaluations.items() if (mean := of_sets(row, what)) is not None}
+                  for run in each.runs]  # fmt: skip
+        if (series := series_of(each, i, logged, 1)) is not None:
+            made.append(series)
+    return tuple(made)
+
+
+def of_sets(row: Mapping[str, float], what: str) -> float | None:
+    """The mean of `eval/SET/what` over sets."""
+    values = [value for key, value in row.items() if key.startswith("eval/") and key.endswith(f"/{what}")]
+    return math.fsum(values) / len(values) if values else None
+
+
+def paper_chart(like: Chart, series: Mapping[str, Sequence[Sequence[float]]], scale: float = 1.0) -> Chart:
+    """The paper's own curves in the form of a chart of ours: label → [[x, y], …]."""
+    made = tuple(
+        Series(label, f"s{i}", tuple(x for x, _ in points), tuple(y * scale for _, y in points))
+        for i, (label, points) in enumerate(series.items())
+    )
+    return Chart(f"paper-{like.key}", like.title, like.unit, made, percent=like.percent, x_label=like.x_label,
+                 path=like.path)  # fmt: skip
+
+
+def panel(
+    key: str,
+    title: str,
+    unit: str,
+    series: Sequence[Series],
+    paper: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    *,
+    percent: bool = False,
+    x_label: str = "step",
+    scale: float = 1.0,
+    about: str = "",
+) -> Panel:
+    """A picture of ours, beside the paper's where there is one."""
+    chart = Chart(key, title, unit, tuple(series), about, percent=percent, x_label=x_label)
+    return Panel(chart, paper_chart(chart, paper, scale) if paper else None)
+
+
+def ending(steps: Sequence[int]) -> Sequence[int]:
+    """The last tenth of the steps, one at least: what "at the end" means in a claim."""
+    return sorted(steps)[-max(1, len(steps) // 10) :]
+
+
+def at_end(run: RunData, key: str) -> float:
+    """A logged number's mean at the end."""
+    rows = {step: row[key] for step, row in run.metrics.items() if key in row}
+    values = [rows[step] for step in ending(tuple(rows))]
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def wrong_at_end(run: RunData) -> float:
+    """Mean length of the responses without a right answer at the end, those at the token limit included.
+
+    A wrong answer that grew into the limit is no less wrong: leaving it out would hide the growth.
+    """
+    length = wrong_length(_last(run))
+    return math.nan if length is None else length
+
+
+def right_at_end(run: RunData) -> float:
+    """Mean length of right responses at the end."""
+    count, tokens = _last(run)["correct"]
+    return tokens / count if count else math.nan
+
+
+def wrong_length(sums: ClassSums) -> float | None:
+    """Mean length of the responses without a right answer in class sums."""
+    count, tokens = (sum(sums[name][i] for name in ("incorrect", "truncated")) for i in (0, 1))
+    return tokens / count if count else None
+
+
+def by_step(groups: Sequence[Group], read: Callable[[ClassSums], float | None]) -> tuple[Series, ...]:
+    """A number of the saved rollouts over the steps of training."""
+    made = []
+    for i, each in enumerate(groups):
+        logged = [{step: value for step, sums in run.lengths.items() if (value := read(sums)) is not None}
+                  for run in each.runs]  # fmt: skip
+        if (series := series_of(each, i, logged)) is not None:
+            made.append(series)
+    return tuple(made)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation between seeds."""
+    mean, deviation = mean_and_deviation(values)
+    return f"{mean:.3g}" + (f" ± {deviation:.2g}" if len(values) > 1 else "")
+
+
+def _last(run: RunData) -> ClassSums:
+    return pooled(run.lengths[step] for step in ending(tuple(run.lengths)))
+
+
+def score(run: RunData, last: bool = True) -> float:
+    """Mean accuracy of the last (or first) evaluation."""
+    step = (max if last else min)(run.evaluations)
+    return of_sets(run.evaluations[step], "accuracy") or 0.0
+
+
+def rights(folder: Path) -> list[float]:
+    """Each question's share of right answers in an evaluation's folder, in order."""
+    found: list[float] = []
+    for path in sorted(folder.glob("*.parquet")):
+        table = pq.read_table(path, columns=["question_id", "sample", "outcome"]).to_pylist()
+        samples = 1 + max(row["sample"] for row in table)
+        found += [
+            sum(row["outcome"] == "right" for row in table[at : at + samples]) / samples
+            for at in range(0, len(table), samples)
+        ]
+    return found
+
+
+def evaluations(run: Path) -> list[Path]:
+    """A training run's folders of evaluations, first to last."""
+    return sorted((run / "evaluations").glob("step-*"))
+
+
+def said(test: PairedT | None) -> str:
+    """A test in words."""
+    return "one seed only, so no test" if test is None else str(test)

@@ -1,0 +1,237 @@
+"""What a study runs, as data; and carrying it out: independent runs side by side, what is there kept.
+
+    bases/qa-0              a pretraining run
+    runs/grpo-0             a training run that starts from its last checkpoint
+    evaluations/test-no-0   answers of a model, graded
+
+Each is an ordinary directory of `r1zero pretrain`, `train` or `evaluate`, which those commands can go on with.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+from r1zero.config import Recipe, Section, Template, differences, read_recipe
+from r1zero.config.load import SectionT
+from r1zero.errors import UserError
+from r1zero.runs import Run
+
+
+class Job(Protocol):
+    """A part of a grid."""
+
+    @property
+    def name(self) -> str:
+        """Its directory, below the grid's."""
+        ...
+
+    @property
+    def start(self) -> str | None:
+        """The job that has to be done before."""
+        ...
+
+    def done(self, out: Path) -> bool:
+        """Whether its directory holds all of it. Raises UserError when it holds something else."""
+        ...
+
+    def carry_out(self, out: Path) -> None:
+        """Do it, or what is left of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """A pretraining run: a recipe of the package with dotted changes; it starts from scratch or from another."""
+
+    name: str
+    recipe: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+    start: str | None = None
+
+    def resolved(self, out: Path) -> Section:
+        """The whole recipe."""
+        from r1zero.pretrain.recipe import PretrainRecipe
+
+        return packaged(self.recipe, PretrainRecipe, dict(self.changes) | _from(out, self.start))
+
+    def done(self, out: Path) -> bool:
+        """See `Job`."""
+        return _finished(out / self.name, lambda: self.resolved(out))
+
+    def carry_out(self, out: Path) -> None:
+        """See `Job`."""
+        from r1zero.pretrain.recipe import PretrainRecipe
+        from r1zero.pretrain.run import pretrain_run
+
+        recipe = self.resolved(out)
+        assert isinstance(recipe, PretrainRecipe)
+        pretrain_run(recipe, out / self.name, resume=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training run, from the last checkpoint of `start`, or from the model that its recipe names."""
+
+    name: str
+    recipe: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+    start: str | None = None
+
+    def resolved(self, out: Path) -> Recipe:
+        """The whole recipe."""
+        return packaged(self.recipe, Recipe, dict(self.changes) | _from(out, self.start))
+
+    def done(self, out: Path) -> bool:
+        """See `Job`."""
+        return _finished(out / self.name, lambda: self.resolved(out))
+
+    def carry_out(self, out: Path) -> None:
+        """See `Job`."""
+        from r1zero.train import train
+
+        train(self.resolved(out), out / self.name, resume=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Answers of one model under one template: the last checkpoint of `start`, or a model by its path or Hub name."""
+
+    name: str
+    template: str
+    benchmarks: Sequence[Mapping[str, object]]
+    model: str = ""
+    start: str | None = None
+    samples: int = 1
+    temperature: float = 0.0
+    max_new_tokens: int = 3000
+    answer_format: str | None = "boxed"
+    data_dir: Path | None = None
+
+    def done(self, out: Path) -> bool:
+        """See `Job`."""
+        return (out / self.name / "results.json").is_file()
+
+    def carry_out(self, out: Path) -> None:
+        """See `Job`."""
+        from r1zero.config import Evaluation as Settings
+        from r1zero.config import checked
+        from r1zero.matrix import Conditions, evaluate_matrix
+
+        settings = checked(
+            Settings,
+            {
+                "benchmarks": [dict(each) for each in self.benchmarks],
+                "samples": self.samples,
+                "temperature": self.temperature,
+                "max_new_tokens": self.max_new_tokens,
+            },
+        )
+        shape = checked(Template, {"name": self.template, "answer_format": self.answer_format})
+        model = str(last_checkpoint(out / self.start)) if self.start else self.model
+        evaluate_matrix([model], [shape], settings, Conditions(0, 256, "auto", self.data_dir, out / self.name))
+
+
+def last_checkpoint(run: Path) -> Path:
+    """Where a finished run's weights are. Raises UserError when there are none."""
+    found = sorted(run.glob("checkpoints/step-*"))
+    if not found:
+        raise UserError(f"{run} holds no checkpoint to start from; remove it, and give the same command again.")
+    return found[-1]
+
+
+def packaged(name: str, kind: type[SectionT], changes: Mapping[str, object]) -> SectionT:
+    """A recipe that comes with the package, with dotted changes."""
+    with resources.as_file(resources.files("r1zero") / "recipes" / f"{name}.toml") as path:
+        return read_recipe(path, kind, changes)
+
+
+def _from(out: Path, start: str | None) -> dict[str, object]:
+    return {"model.path": str(last_checkpoint(out / start))} if start else {}
+
+
+def _finished(folder: Path, resolve: Callable[[], Section]) -> bool:
+    """Whether a run's last step is saved. Raises UserError where the folder is of other settings."""
+    if not (folder / "run.json").is_file():
+        return False
+    run, recipe = Run.open(folder), resolve()
+    run.refuse(differences(run.read_recipe(type(recipe)), recipe))
+    steps = recipe.model_dump()["train"]["steps"] or run.facts.get("steps")
+    return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Someone is told how a grid comes on."""
+
+    begun: Callable[[Job], None]
+    ended: Callable[[Job, float], None]
+
+
+def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) -> None:
+    """Carry out what is not done yet, `workers` at a time, each with one thread of computation.
+
+    Interrupted, what is finished stays, and the rest goes on from its last checkpoints the next time.
+
+    Raises:
+        UserError: a job has failed, in its sentence; or a directory holds something else.
+    """
+    known = {job.name: job for job in jobs}
+    order = TopologicalSorter({job.name: {job.start} if job.start else set() for job in known.values()})
+    order.prepare()
+    context = multiprocessing.get_context("spawn")
+    ready: list[Job] = []
+    running: dict[Future[float], Job] = {}
+    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),)) as pool:
+        try:
+            while order.is_active():
+                for job in (known[name] for name in order.get_ready()):
+                    if job.done(out):
+                        order.done(job.name)
+                    else:
+                        ready.append(job)
+                while ready and len(running) < workers:
+                    job = ready.pop(0)
+                    running[pool.submit(_timed, job, out)] = job
+                    progress.begun(job)
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job = running.pop(future)
+                    progress.ended(job, future.result())
+                    order.done(job.name)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list((pool._processes or {}).values()):  # a run is safe to kill at any moment
+                process.terminate()
+            raise
+
+
+def _timed(job: Job, out: Path) -> float:
+    begun = time.monotonic()
+    job.carry_out(out)
+    return time.monotonic() - begun
+
+
+def _begin(parent: int) -> None:
+    """Before a worker's first job: one thread, quiet libraries, and an end when the parent is gone."""
+    import datasets
+    import torch
+
+    torch.set_num_threads(1)
+    datasets.disable_progress_bars()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

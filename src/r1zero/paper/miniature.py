@@ -1,0 +1,79 @@
+"""The miniature's runs: base models on the texts of `world`, and training runs on its questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r1zero.paper.findings import Size
+from r1zero.paper.grid import Evaluation, Pretraining, Training
+
+WORLD = "world"
+FEW_SHOT = f"{WORLD}/few_shot.jinja"
+DOCUMENTS = 20_000
+TOKENS = 100
+"""Token budget of a response."""
+
+LAPTOP = Size("laptop", 5, 600, 120, 20, 256, 100, (0.2, 0.4, 0.6, 0.8, 1.0, 1.2))
+QUICK = Size("quick", 2, 100, 10, 10, 48, 24, (0.5, 1.0))
+
+
+def questions(out: Path, name: str) -> str:
+    """The file of a question set of the world."""
+    return str((out / WORLD / f"{name}.questions.jsonl").resolve())
+
+
+def base(
+    out: Path, size: Size, name: str, seed: int, *, corpus: str = "", start: str | None = None, part: float = 1.0
+) -> Pretraining:
+    """A base model, from scratch or continuing another, for a part of the steps. The corpus has the base's name."""
+    steps = max(10, round(size.base_steps * part))
+    changes = {
+        "model.path": str((out / WORLD / "shape").resolve()),
+        "model.from_scratch": start is None,
+        "corpus.name": str((out / WORLD / f"{corpus or name}.jsonl").resolve()),
+        "train.steps": steps,
+        "train.seed": seed,
+        "learner.warmup_steps": min(30, steps // 5),
+    }
+    return Pretraining(f"bases/{name}-{seed}", "miniature-pretrain", changes, start)
+
+
+def trained(
+    out: Path,
+    size: Size,
+    name: str,
+    start: Pretraining,
+    seed: int,
+    *,
+    objective: str = "dr_grpo",
+    template: str = "no",
+    asked: str = "wide",
+) -> Training:
+    """A training run from a base model."""
+    changes: dict[str, object] = {
+        "questions.name": questions(out, asked),
+        "objective.name": objective,
+        "template.name": template,
+        "evaluation.benchmarks": [{"name": questions(out, "test"), "limit": size.test}],
+        "evaluation.every": size.every,
+        "train.steps": size.steps,
+        "train.seed": seed,
+    }
+    return Training(f"runs/{name}-{seed}", "miniature", changes, start.name)
+
+
+def evaluated(
+    out: Path, size: Size, start: Pretraining | Training, template: str, *, temperature: float = 0.0
+) -> Evaluation:
+    """A model's answers to test questions: greedy to all, or eight samples to some."""
+    greedy = temperature == 0
+    name = f"{start.name.replace('/', '-')}-{Path(template).stem}-t{temperature:g}"
+    return Evaluation(
+        f"evaluations/{name}",
+        template,
+        [{"name": questions(out, "test"), "limit": size.test if greedy else size.asked}],
+        start=start.name,
+        samples=1 if greedy else 8,
+        temperature=temperature,
+        max_new_tokens=TOKENS,
+    )

@@ -1,0 +1,208 @@
+r"""The world in which the paper runs on a laptop: one kind of question, texts about it, and a vocabulary for both.
+
+    Pick two of 7, 12, 5 to make 19.        7 + 5 = 12 no recheck 7 + 5 = 12 no \boxed{7,5}
+
+An answer guesses a pair, may look at it again any number of times without ever changing it, and boxes it. So an
+answer's length has no influence on its reward by construction, and a wrong answer knows from its third token on that
+it is wrong: what an objective does to lengths is the objective's doing. Guesses are right more often than by chance but
+far from always, and which are is noise: such failures outlive training, as they do in large models.
+
+Questions for training and for testing are disjoint: no test question's numbers occur together in training.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import string
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+from r1zero.runs import write_text, writing
+from r1zero.templates import get_template
+
+LARGEST = 12
+RIGHT_GUESSES = 0.55
+LOOK_AGAIN = 0.5
+MOST_LOOKS = 12
+LOOKS = {"recheck": 8, "re-evaluate": 6, "reconsider": 3, "check again": 2, "rethink": 1}
+"""How an answer says that it looks again, and how often of twenty: words of the paper's list."""
+GREETINGS = (
+    ("Hello there", "Hello, nice to meet you"),
+    ("How are you", "I am fine, thank you"),
+    ("What can you do", "I can help you with many things"),
+    ("Tell me a story", "Once upon a time there was a cat who could count"),
+)
+_TOKEN = r"<\|\w+\|>|\\boxed\{| ?\d+| ?[A-Za-z]+(?:-[A-Za-z]+)?|[\s\S]"
+_TEST_SHARE = 5  # one of so many triples of numbers is a test question
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A question: which two of three numbers make a sum."""
+
+    numbers: tuple[int, int, int]
+    pair: tuple[int, int]
+    """The right ones, in the question's order."""
+
+    @property
+    def text(self) -> str:
+        """What is asked."""
+        a, b, c = self.numbers
+        return f"Pick two of {a}, {b}, {c} to make {sum(self.pair)}."
+
+    @property
+    def gold(self) -> list[str]:
+        """The accepted answers: the pair in either order."""
+        a, b = self.pair
+        return [f"{a},{b}", f"{b},{a}"]
+
+    @property
+    def test(self) -> bool:
+        """Whether its numbers belong to test questions, in whatever order."""
+        return zlib.crc32(repr(sorted(self.numbers)).encode()) % _TEST_SHARE == 0
+
+
+def pick(rng: random.Random, largest: int) -> Pick:
+    """A question about three different numbers, 1 to `largest`, only one pair of which makes the sum."""
+    a, b, c = rng.sample(range(1, largest + 1), 3)  # then all three sums differ
+    return Pick((a, b, c), rng.choice([(a, b), (a, c), (b, c)]))
+
+
+def picks(seed: int, *, largest: int = LARGEST, test: bool = False) -> Iterator[Pick]:
+    """Questions without end, of training or of testing."""
+    rng = random.Random(f"picks {seed} {largest} {test}")
+    return (question for question in iter(lambda: pick(rng, largest), None) if question.test == test)
+
+
+def answer(question: Pick, rng: random.Random) -> str:
+    """A guess, looked at any number of times, boxed."""
+    pairs = list(itertools.combinations(question.numbers, 2))
+    a, b = question.pair if rng.random() < RIGHT_GUESSES else rng.choice([p for p in pairs if p != question.pair])
+    said = f" {a} + {b} = {a + b} {'yes' if (a, b) == question.pair else 'no'}"
+    looks = list(itertools.takewhile(lambda _: rng.random() < LOOK_AGAIN, range(MOST_LOOKS)))
+    again = "".join(f" {word}{said}" for word in rng.choices(list(LOOKS), list(LOOKS.values()), k=len(looks)))
+    return f"{said}{again} \\boxed{{{a},{b}}}"
+
+
+def qa(seed: int) -> Iterator[str]:
+    """Questions with their answers, run together, which Qwen2.5-Math may have been pretrained on (section 2.2)."""
+    rng = random.Random(f"qa {seed}")
+    return (question.text + answer(question, rng) for question in picks(seed))
+
+
+def lists(seed: int) -> Iterator[str]:
+    """Questions after questions: a page of exercises, no answers."""
+    rng, questions = random.Random(f"lists {seed}"), picks(seed + 1)
+    while True:
+        yield " ".join(next(questions).text for _ in range(rng.randint(2, 4)))
+
+
+def chats(seed: int, content: Callable[[random.Random], tuple[str, str]] | None = None) -> Iterator[str]:
+    """What an assistant says, in a chat's markers: small talk unless `content` gives something else."""
+    rng = random.Random(f"chats {seed}")
+    while True:
+        said, reply = content(rng) if content else rng.choice(GREETINGS)
+        yield f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n{reply}<|im_end|>"
+
+
+def answered_chats(seed: int) -> Iterator[str]:
+    """Questions answered by an assistant, in a chat's markers."""
+    questions = picks(seed + 2)
+
+    def content(rng: random.Random) -> tuple[str, str]:
+        question = next(questions)
+        return question.text, answer(question, rng).lstrip()
+
+    return chats(seed, content)
+
+
+def sums(seed: int) -> Iterator[str]:
+    """The domain's facts, without questions: which pairs of numbers make which sums."""
+    rng = random.Random(f"sums {seed}")
+    while True:
+        pairs = [(rng.randint(1, LARGEST), rng.randint(1, LARGEST)) for _ in range(4)]
+        yield " ".join(f"{a} + {b} makes {a + b}." for a, b in pairs)
+
+
+TEXTS: dict[str, dict[Callable[[int], Iterator[str]], int]] = {
+    "qa": {qa: 18, chats: 2},
+    "web": {lists: 8, qa: 2, answered_chats: 8, chats: 2},
+    "plain": {lists: 10, chats: 8, qa: 2},
+    "domain": {sums: 10, lists: 5, chats: 4, qa: 1},
+}
+"""Corpora: sources, and of how many of twenty documents each is the source."""
+
+
+def corpus(name: str, seed: int) -> Iterator[str]:
+    """The documents of a corpus, without end."""
+    rng = random.Random(f"{name} {seed}")
+    sources = [source(seed) for source in TEXTS[name]]
+    weights = list(TEXTS[name].values())
+    while True:
+        yield next(rng.choices(sources, weights)[0])
+
+
+SETS: dict[str, tuple[int, int, bool]] = {
+    "wide": (LARGEST, 4000, False),
+    "middle": (LARGEST, 100, False),
+    "easy": (8, 300, False),
+    "basic": (5, 24, False),
+    "test": (LARGEST, 512, True),
+}
+"""Question sets: the largest number, how many questions, and whether they are for testing."""
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token per word, number or sign, of this world and of the paper's templates."""
+    prompts = (get_template(name).render(next(picks(0)).text) for name in ("r1", "qwen_math"))
+    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "makes yes no"])
+    words = {token.strip(" ") for token in re.findall(_TOKEN, said)} - {""}
+    names = sorted({*words, *map(str, range(2 * LARGEST + 1)), *string.punctuation, *string.ascii_letters, "\n"})
+    spaced = [f" {name}" for name in names if name.isalnum() or "-" in name[1:]]
+    tokens = ["<pad>", "<eos>", "<unk>", " ", *names, *spaced]
+    made = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), behavior="isolated")
+    made.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", model_max_length=2048
+    )
+
+
+def make_world(folder: Path, seed: int, documents: int) -> None:
+    """Write vocabulary and model shape (`shape/`), corpora and question sets (`NAME.jsonl`)."""
+    words = tokenizer()
+    shape = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=64,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=words.convert_tokens_to_ids("<eos>"),
+        pad_token_id=0,
+    )
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        words.save_pretrained(folder / "shape")
+        shape.save_pretrained(folder / "shape")
+        for name in TEXTS:
+            texts = itertools.islice(corpus(name, seed), documents)
+            write_text(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
+        for name, (largest, count, test) in SETS.items():
+            questions = itertools.islice(picks(seed, largest=largest, test=test), count)
+            rows = ({"question": q.text, "answer": q.gold} for q in questions)
+            write_text(folder / f"{name}.questions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        shots = itertools.islice(picks(seed + 3), 4)
+        shown = "\n\n".join(shot.text + answer(shot, random.Random(f"shot {shot.text}")) for shot in shots)
+        write_text(folder / "few_shot.jinja", f"{shown}\n\n{{{{ question }}}}")
