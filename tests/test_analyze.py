@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from r1zero.analyze.asking import stratified
 from r1zero.analyze.card import command, suggested_group_size, training_temperature
 from r1zero.analyze.cells import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
 from r1zero.analyze.published import ROWS, TEMPERATURES, published
-from r1zero.analyze.reflection import Detector
+from r1zero.analyze.reflection import Detector, Piece
 from r1zero.analyze.rubrics import ANSWERING, REFLECTION, Item, Judgement
 from r1zero.analyze.rules import RuleJudge
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet, load_questions
+from r1zero.runs import Run
 from r1zero.templates import get_template
 from r1zero.types import Outcome, Question
 from tiny_runs import start, taught_model, trained
@@ -130,7 +132,8 @@ def test_reflection_by_hand() -> None:
     assert found.share_of_questions["cross"].value == pytest.approx(1 / 3)
     assert flags.by_detection["cross"] == [[False, False], [True, False], [False, False]]
     assert found.keywords[0].keyword == "recheck"
-    assert "**recheck**" in found.passages[0].excerpt
+    assert Piece("recheck", keyword=True) in found.passages[0].excerpt
+    assert found.passages[0].reason == "re-does a step"
     assert [passage.found_by for passage in found.passages] == ["cross", "keywords"]
 
 
@@ -261,24 +264,56 @@ def test_the_cards_suggestions() -> None:
 
 def test_a_runs_saved_rollouts_are_analysed() -> None:
     run = trained()
-    steps = run_steps(run)
+    steps = run_steps(run)["rollouts"]
     assert [step for step, _ in steps] == [1, 2, 3]
     judges = RuleJudge(ANSWERING), RuleJudge(REFLECTION)
-    found = training.analyse_run(steps, "no", Detector(), judges)
+    found = training.analyse_steps(steps, "no", Detector(), judges)
     for step, numbers in zip(found, run.read("metrics"), strict=True):
-        assert step.pass_at_1 == pytest.approx(numbers["rollout/reward"])
+        assert step.pass_at_1.value == pytest.approx(numbers["rollout/reward"])
         assert step.categories["truncated"] == pytest.approx(numbers["rollout/truncated"])
-        assert 1 - step.live_groups == pytest.approx(numbers["rollout/dead_groups"])
+        assert step.live_groups is not None
+        assert 1 - step.live_groups.value == pytest.approx(numbers["rollout/dead_groups"])
+        assert step.pass_at_1.low <= step.pass_at_1.value <= step.pass_at_1.high
     assert [s for s, _ in training.evenly(steps, 2)] == [1, 3]
     assert [s for s, _ in training.evenly(steps, 1)] == [3]
     assert training.evenly(steps, None) == steps
+
+
+def test_a_runs_saved_evaluations_are_analysed_beside_its_rollouts() -> None:
+    """The same held-out questions at every step: one greedy answer each, whose accuracy the run has logged."""
+    run = trained()
+    sources = run_steps(run)
+    assert list(sources) == ["rollouts", "arithmetic"]
+    assert [step for step, _ in sources["arithmetic"]] == [0, 2, 3]
+    found = training.analyse_steps(
+        sources["arithmetic"], "no", Detector(), (RuleJudge(ANSWERING), RuleJudge(REFLECTION))
+    )
+    for step, numbers in zip(found, run.read("evaluations"), strict=True):
+        assert (step.step, step.questions, step.samples) == (numbers["step"], 16, 1)
+        assert step.pass_at_1.value == pytest.approx(numbers["eval/arithmetic/accuracy"])
+        assert step.pass_at_1.low == pytest.approx(numbers["eval/arithmetic/accuracy_low"])
+        assert step.pass_at_n == step.pass_at_1
+        assert step.live_groups is None  # a group of one is never mixed
+
+
+def test_runs_that_lack_rollouts_or_everything(tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(trained().path, copy)
+    shutil.rmtree(copy / "rollouts")
+    (copy / "evaluations" / "notes.txt").write_text("")
+    assert list(run_steps(Run.open(copy))) == ["arithmetic"]
+    shutil.rmtree(copy / "evaluations")
+    with pytest.raises(UserError, match="has saved no responses; name a run that has rollouts or evaluations"):
+        run_steps(Run.open(copy))
 
 
 def test_a_run_is_analysed_from_the_command_line(tmp_path: Path) -> None:
     done = start("analyze", "--run", trained().path, "--out", tmp_path / "a", "--steps", "2")
     assert done.wait() == 0, done.err
     content = json.loads((tmp_path / "a" / "training.json").read_text())
-    assert [step["step"] for step in content["steps"]] == [1, 3]
+    steps = {source["name"]: [step["step"] for step in source["steps"]] for source in content["sources"]}
+    assert steps == {"rollouts": [1, 3], "arithmetic": [0, 3]}
+    assert [source["temperature"] for source in content["sources"]] == [1.0, 0.0]
     assert content["judge"].startswith("rule-based judge")
     assert {path.name for path in (tmp_path / "a").iterdir()} == {f"training.{e}" for e in ("json", "md", "png", "svg")}
 

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 
 from r1zero.analyze.detectors import measure, table
+from r1zero.analyze.pages import marked
 from r1zero.analyze.passages import FIRST, SECOND
 from r1zero.analyze.reflection import (
     KEYWORDS,
     Counted,
     Detector,
     KeywordCount,
+    Piece,
     count_levels,
+    excerpt,
     keyword_table,
-    marked,
     read_keywords,
 )
 from r1zero.errors import UserError
@@ -62,8 +64,12 @@ def test_counts_at_both_levels() -> None:
 
 def test_words_are_marked_in_their_surroundings() -> None:
     text = "a" * 300 + " so | recheck *it* " + "b" * 300
-    assert marked(text, Detector().spans(text), around=8) == "… aa so \\| **recheck** \\*it\\* bb …"
-    assert marked("plain", []) == "plain"
+    found = excerpt(text, Detector().spans(text), around=8)
+    assert found == [Piece("… ", False), Piece("aa so | ", False), Piece("recheck", True), Piece(" *it* bb", False),
+                     Piece(" …", False)]  # fmt: skip
+    assert marked(found) == "… aa so \\| **recheck** \\*it\\* bb …"
+    assert excerpt("plain", []) == [Piece("plain", False)]
+    assert excerpt("", []) == []
 
 
 def test_a_users_own_list(tmp_path: Path) -> None:

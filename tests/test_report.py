@@ -18,8 +18,9 @@ from r1zero.report import charts, summary
 from r1zero.report.groups import curve, evaluation_curve, grouped, smooth, window_of
 from r1zero.report.lengths import CLASSES, class_of, class_sums, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.load import find_runs, load_run
-from r1zero.report.page import destination, render, script_json, write_report
+from r1zero.report.page import destination, render, write_report
 from r1zero.report.responses import LONGEST, answer_span, embed, spaced, sparkline, utf16
+from r1zero.report.shell import script_json
 from r1zero.report.svg import ticks
 from r1zero.report.words import number, percent, signed
 from r1zero.types import Outcome, Stop

@@ -57,7 +57,7 @@ def analyse(cell: Cell, judge: Judge, rules: Judge) -> Answering:
     if judge.name != rules.name:
         labels = [j.label for j in judged], [j.label for j in rules.judge(items)]
         other = agreement((judge.name, rules.name), *labels)
-    shares = [share for share in _by_question(cell, judged) if share is not None]
+    shares = answering_shares(cell, judged)
     continuing = [(item, j) for item, j in zip(items, judged, strict=True) if j.label == 0]
     return Answering(
         cell.template,
@@ -75,13 +75,14 @@ def analyse(cell: Cell, judge: Judge, rules: Judge) -> Answering:
     )
 
 
-def _by_question(cell: Cell, judged: Sequence[Judgement]) -> list[float | None]:
-    """Each question's share of answering among its judged responses."""
-    shares: list[float | None] = []
+def answering_shares(cell: Cell, judged: Sequence[Judgement]) -> list[float]:
+    """Each question's share of answering among its judged responses; questions without any are left out."""
+    shares = []
     rest = iter(judged)
     for group in cell.groups:
         labels = [label for _ in group.replies if (label := next(rest).label) is not None]
-        shares.append(sum(label == ANSWERING.positive for label in labels) / len(labels) if labels else None)
+        if labels:
+            shares.append(sum(label == ANSWERING.positive for label in labels) / len(labels))
     return shares
 
 

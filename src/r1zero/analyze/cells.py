@@ -32,7 +32,9 @@ _OF_OUTCOME = {
     Outcome.TIMEOUT: "ungraded",
 }
 _COLUMNS = ("question_id", "level", "sample", "prompt", "response", "stop", "length", "outcome")
-_STEP = re.compile(r"step-(\d+)\.parquet")
+_STEP = re.compile(r"step-(\d+)(?:\.parquet)?")
+ROLLOUTS = "rollouts"
+"""The name of the responses that a run trained on, beside the question sets of its evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +189,21 @@ def merged(cells: Sequence[Cell]) -> list[Cell]:
     return list(found.values())
 
 
-def run_steps(run: Run) -> list[tuple[int, Path]]:
-    """The steps of a run that have saved rollouts, in order. Raises UserError when there are none."""
-    found = [(int(match[1]), path) for path in (run.path / "rollouts").glob("*.parquet")
-             if (match := _STEP.fullmatch(path.name))]  # fmt: skip
+def run_steps(run: Run) -> dict[str, list[tuple[int, Path]]]:
+    """Source → (step, file) in order: a run's saved rollouts, then every question set that it was evaluated on.
+
+    Raises:
+        UserError: it has saved no responses at all.
+    """
+    files = {ROLLOUTS: _numbered((run.path / "rollouts").glob("step-*.parquet"))}
+    for step, folder in _numbered((run.path / "evaluations").glob("step-*")):
+        for path in sorted(folder.glob("*.parquet")):
+            files.setdefault(path.stem, []).append((step, path))
+    found = {name: steps for name, steps in files.items() if steps}
     if not found:
-        raise UserError(f"{run.path} has saved no rollouts; name a run that has some.")
-    return sorted(found)
+        raise UserError(f"{run.path} has saved no responses; name a run that has rollouts or evaluations.")
+    return found
+
+
+def _numbered(paths: Iterable[Path]) -> list[tuple[int, Path]]:
+    return sorted((int(match[1]), path) for path in paths if (match := _STEP.fullmatch(path.name)))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from r1zero.analyze import exploration, reflecting
 from r1zero.analyze.answering import Answering
 from r1zero.analyze.published import QUESTIONS, TEMPERATURES, Published
-from r1zero.analyze.training import Step
+from r1zero.analyze.training import Source
 from r1zero.evaluate.statistics import Estimate
 
 mpl.rcParams["svg.hashsalt"] = "r1zero"  # equal numbers, equal files
@@ -31,7 +31,7 @@ def answering(rows: Sequence[Answering], out: Path) -> Path:
     axis.set_ylabel("per cent of responses")
     axis.set_ylim(0, 102)
     axis.legend(frameon=False, fontsize=8)
-    return _save(figure, axis, out)
+    return _save(figure, [axis], out)
 
 
 def _bars(axis: Axes, at: Sequence[float], estimates: Sequence[Estimate | None], label: str, color: str) -> None:
@@ -56,7 +56,7 @@ def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: Published | None
     axis.set_ylabel("per cent of questions")
     axis.set_ylim(bottom=0)
     axis.legend(frameon=False, fontsize=8)
-    return _save(figure, axis, out)
+    return _save(figure, [axis], out)
 
 
 def reflection(rows: Sequence[reflecting.AtTemperature], paper: Published | None, out: Path) -> Path:
@@ -72,29 +72,37 @@ def reflection(rows: Sequence[reflecting.AtTemperature], paper: Published | None
     axis.set_ylabel("per cent of questions")
     axis.set_ylim(bottom=0)
     axis.legend(frameon=False, fontsize=8)
-    return _save(figure, axis, out)
+    return _save(figure, [axis], out)
 
 
-def training(steps: Sequence[Step], out: Path) -> Path:
-    """Answering, pass@k and reflection over the steps of a run."""
-    figure, axis = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
-    at = [s.step for s in steps]
+def training(sources: Sequence[Source], out: Path) -> Path:
+    """Answering, pass@k and reflection over the steps of a run, an axis for each source of responses."""
+    figure, axes = plt.subplots(
+        1, len(sources), figsize=(4.6 * len(sources) + 0.6, 3.2), layout="constrained", squeeze=False, sharey=True
+    )
+    for axis, source in zip(axes[0], sources, strict=True):
+        _steps(axis, source)
+    axes[0][0].set_ylabel("per cent")
+    axes[0][0].set_ylim(bottom=0)
+    return _save(figure, axes[0], out)
+
+
+def _steps(axis: Axes, source: Source) -> None:
     series = {
-        "answering": [s.answering for s in steps],
-        "pass@1": [s.pass_at_1 for s in steps],
-        f"pass@{steps[0].samples}": [s.pass_at_n for s in steps],
-        "live groups": [s.live_groups for s in steps],
-        "reflecting (judge)": [s.judge for s in steps],
-        "reflecting (cross)": [s.cross for s in steps],
+        "answering": [s.answering for s in source.steps],
+        "pass@1": [s.pass_at_1 for s in source.steps],
+        f"pass@{source.steps[0].samples}": [s.pass_at_n for s in source.steps],
+        "live groups": [s.live_groups for s in source.steps],
+        "reflecting (judge)": [s.judge for s in source.steps],
+        "reflecting (cross)": [s.cross for s in source.steps],
     }
     for label, values in series.items():
-        known = [(x, 100 * value) for x, value in zip(at, values, strict=True) if value is not None]
-        axis.plot([x for x, _ in known], [y for _, y in known], marker="o", markersize=2, linewidth=1, label=label)
+        known = [(s.step, 100 * v.value) for s, v in zip(source.steps, values, strict=True) if v is not None]
+        if known:
+            axis.plot([x for x, _ in known], [y for _, y in known], marker="o", markersize=2, linewidth=1, label=label)
+    axis.set_title(source.name, fontsize=9)
     axis.set_xlabel("step")
-    axis.set_ylabel("per cent")
-    axis.set_ylim(bottom=0)
     axis.legend(frameon=False, fontsize=7)
-    return _save(figure, axis, out)
 
 
 def _line(axis: Axes, at: Sequence[float], estimates: Sequence[Estimate], label: str, color: str) -> None:
@@ -103,9 +111,10 @@ def _line(axis: Axes, at: Sequence[float], estimates: Sequence[Estimate], label:
     axis.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def _save(figure: Figure, axis: Axes, out: Path) -> Path:
-    axis.grid(alpha=0.2)
-    axis.spines[["top", "right"]].set_visible(False)
+def _save(figure: Figure, axes: Sequence[Axes], out: Path) -> Path:
+    for axis in axes:
+        axis.grid(alpha=0.2)
+        axis.spines[["top", "right"]].set_visible(False)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out.with_suffix(".png"), dpi=160)
     figure.savefig(out.with_suffix(".svg"), metadata={"Date": None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from r1zero.analyze import exploration, reflecting
@@ -10,8 +11,8 @@ from r1zero.analyze.card import Card
 from r1zero.analyze.helping import Helping
 from r1zero.analyze.judges import Agreement, Bill
 from r1zero.analyze.published import QUESTIONS, TEMPERATURES, Published
-from r1zero.analyze.reflection import KeywordCount
-from r1zero.analyze.training import Step
+from r1zero.analyze.reflection import KeywordCount, Piece
+from r1zero.analyze.training import Source, Step
 from r1zero.evaluate.statistics import Estimate
 from r1zero.matrix import markdown_table
 
@@ -119,8 +120,18 @@ def reflection_page(
     for row in rows:
         for passage in row.passages:
             where = f"{passage.question_id} #{passage.sample}, temperature {row.temperature:g}, by {passage.found_by}"
-            lines += [f"{where}, {'right' if passage.right else 'not right'}:", "", f"> {passage.excerpt}", ""]
+            lines += [f"{where}, {'right' if passage.right else 'not right'}:", "", f"> {marked(passage.excerpt)}", ""]
     return "\n".join(lines)
+
+
+def marked(pieces: Sequence[Piece]) -> str:
+    """An excerpt on one line, its keywords between **asterisks** (Markdown's bold)."""
+    return "".join(f"**{_flat(p.text)}**" if p.keyword else _flat(p.text) for p in pieces).strip()
+
+
+def _flat(text: str) -> str:
+    """One line, with Markdown's own signs made harmless."""
+    return re.sub(r"([*_`|<>\[\]])", r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def keyword_lines(tables: Sequence[Sequence[KeywordCount]]) -> list[str]:
@@ -171,23 +182,26 @@ def helping_lines(rows: Sequence[Helping]) -> list[str]:
     return lines
 
 
-def training_page(steps: Sequence[Step], run: str, judge: str) -> str:
-    """The same over a run's steps."""
-    headings = ["step", "answering", "pass@1", f"pass@{steps[0].samples}", "live groups", "keywords", "whole words"]
-    headings += ["judge", "cross", "questions reflecting", "truncated", "characters"]
-    table = [
-        [
-            str(s.step),
-            *map(percent, (s.answering, s.pass_at_1, s.pass_at_n, s.live_groups, s.keywords, s.whole_words, s.judge,
-                           s.cross, s.questions_reflecting, s.categories["truncated"])),
-            f"{s.characters:.0f}",
-        ]
-        for s in steps
-    ]  # fmt: skip
-    about = f"{run}, from its saved rollouts; {steps[0].questions} questions × {steps[0].samples} samples a step. "
-    return "\n".join(
-        ["# Over training", "", about + f"Judged by: **{judge}**.", "", *markdown_table(headings, table), ""]
-    )
+def training_page(sources: Sequence[Source], run: str, judge: str) -> str:
+    """The same over a run's steps, by where the responses come from."""
+    lines = ["# Over training", "", f"{run}, from what it has saved. Judged by: **{judge}**.", ""]
+    for source in sources:
+        first = source.steps[0]
+        kind = "evaluation on held-out questions" if source.held_out else "what it trained on"
+        each = "1 sample" if first.samples == 1 else f"{first.samples} samples"
+        lines += [f"## {source.name}: {kind}", "", f"{first.questions} questions × {each} a step, temperature "
+                  f"{source.temperature:g}.", ""]  # fmt: skip
+        headings = ["step", "answering", "pass@1", f"pass@{first.samples}", "live groups", "keywords", "whole words"]
+        headings += ["judge", "cross", "questions reflecting", "truncated", "characters"]
+        lines += [*markdown_table(headings, [_step_line(step) for step in source.steps]), ""]
+    return "\n".join(lines)
+
+
+def _step_line(s: Step) -> list[str]:
+    shares = (s.answering, s.pass_at_1, s.pass_at_n, s.live_groups, s.keywords, s.whole_words, s.judge, s.cross,
+              s.questions_reflecting)  # fmt: skip
+    values = [percent(share.value if share else None) for share in shares]
+    return [str(s.step), *values, percent(s.categories["truncated"]), f"{s.characters:.0f}"]
 
 
 def card_page(card: Card) -> str:

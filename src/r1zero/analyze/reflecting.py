@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from r1zero.analyze.answering import items_of
 from r1zero.analyze.cells import Cell
 from r1zero.analyze.judges import Agreement, Judge, agreement
-from r1zero.analyze.reflection import Counted, Detector, KeywordCount, count_levels, keyword_table, marked
+from r1zero.analyze.reflection import Counted, Detector, KeywordCount, Piece, count_levels, excerpt, keyword_table
 from r1zero.analyze.rubrics import REFLECTION
 from r1zero.evaluate.statistics import Estimate, clustered
 
+T = TypeVar("T")
 DETECTIONS = ("keywords", "whole words", "judge", "cross")
 """`cross` is keywords (wherever they stand) and the judge's class 2 on the same response."""
 _SHOWN = 6
@@ -29,7 +31,9 @@ class Passage:
     sample: int
     found_by: str
     right: bool
-    excerpt: str
+    reason: str
+    """What the judge says of it."""
+    excerpt: list[Piece]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Flags:
 
     by_detection: dict[str, list[list[bool]]]
     labels: list[int | None]
+    reasons: list[list[str]]
     refused: int
 
 
@@ -71,6 +76,7 @@ def flags_of(cell: Cell, detector: Detector, judge: Judge) -> Flags:
     return Flags(
         {name: _by_question(cell, flags) for name, flags in flat.items()},
         [j.label for j in judged],
+        _by_question(cell, [j.reason for j in judged]),
         sum(j.refused for j in judged),
     )
 
@@ -99,7 +105,7 @@ def analyse(cell: Cell, detector: Detector, judge: Judge, rules: Judge) -> tuple
     return result, flags
 
 
-def _by_question(cell: Cell, flat: Sequence[bool]) -> list[list[bool]]:
+def _by_question(cell: Cell, flat: Sequence[T]) -> list[list[T]]:
     rest = iter(flat)
     return [[next(rest) for _ in group.replies] for group in cell.groups]
 
@@ -114,13 +120,13 @@ def _passages(cell: Cell, flags: Flags, detector: Detector) -> list[Passage]:
     """The first reflecting responses: those of both detections first, one a question."""
     found: list[Passage] = []
     for detection in ("cross", "judge", "keywords"):
-        for group, marks in zip(cell.groups, flags.by_detection[detection], strict=True):
+        for group, marks, reasons in zip(cell.groups, flags.by_detection[detection], flags.reasons, strict=True):
             if len(found) == _SHOWN:
                 return found
             if not any(marks) or any(passage.question_id == group.id for passage in found):
                 continue
             sample = marks.index(True)
             reply = group.replies[sample]
-            excerpt = marked(reply.text, detector.spans(reply.text))
-            found.append(Passage(group.id, sample, detection, reply.right, excerpt))
+            pieces = excerpt(reply.text, detector.spans(reply.text))
+            found.append(Passage(group.id, sample, detection, reply.right, reasons[sample], pieces))
     return found

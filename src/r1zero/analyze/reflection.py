@@ -102,23 +102,27 @@ def count_levels(flags_PG: Sequence[Sequence[bool]]) -> Counted:
     return Counted(sum(sum(group) for group in flags_PG), sum(any(group) for group in flags_PG))
 
 
-def marked(text: str, spans: Sequence[Span], *, around: int = 240) -> str:
-    """An excerpt around the first keyword, every keyword in it between **asterisks** (Markdown's bold)."""
-    if not spans:
-        return _flat(text[: 2 * around])
-    low, high = max(0, spans[0].start - around), min(len(text), spans[0].end + around)
-    parts, at = [], low
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of an excerpt: a keyword, or what stands between two."""
+
+    text: str
+    keyword: bool
+
+
+def excerpt(text: str, spans: Sequence[Span], *, around: int = 240) -> list[Piece]:
+    """An excerpt around the first keyword, or the beginning of a text without one, as pieces in order."""
+    low, high = 0, min(len(text), 2 * around)
+    if spans:
+        low, high = max(0, spans[0].start - around), min(len(text), spans[0].end + around)
+    pieces, at = [Piece("… ", False)] if low else [], low
     for span in spans:
         if span.start >= at and span.end <= high:
-            parts += [_flat(text[at : span.start]), f"**{_flat(text[span.start : span.end])}**"]
+            pieces += [Piece(text[at : span.start], False), Piece(text[span.start : span.end], True)]
             at = span.end
-    parts.append(_flat(text[at:high]))
-    return ("… " if low else "") + "".join(parts).strip() + (" …" if high < len(text) else "")
-
-
-def _flat(text: str) -> str:
-    """One line, with Markdown's own signs made harmless."""
-    return re.sub(r"([*_`|<>\[\]])", r"\\\1", re.sub(r"\s+", " ", text))
+    pieces.append(Piece(text[at:high], False))
+    pieces += [Piece(" …", False)] if high < len(text) else []
+    return [piece for piece in pieces if piece.text]
 
 
 def read_keywords(path: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from r1zero.analyze import answering, exploration, figures, helping, pages, refl
 from r1zero.analyze.answering import Answering
 from r1zero.analyze.asking import Asking, ask
 from r1zero.analyze.card import Card, make_card, training_temperature
-from r1zero.analyze.cells import Cell, run_steps
+from r1zero.analyze.cells import ROLLOUTS, Cell, run_steps
 from r1zero.analyze.judges import Judge, LLMJudge
 from r1zero.analyze.published import published
 from r1zero.analyze.reflection import Detector
@@ -166,15 +166,20 @@ def _reflection(cells: Sequence[Cell], judges: Judges, out: Path) -> list[reflec
 
 def analyse_training(
     run: Run, judges: Judges, out: Path, most: int | None, progress: Callable[[int], None] | None = None
-) -> list[training.Step]:
-    """The analyses over a run's saved rollouts, at `most` evenly spaced steps (None: at all)."""
-    steps = training.evenly(run_steps(run), most)
-    found = training.analyse_run(
-        steps, run.recipe.template.name, judges.detector, (judges.answering, judges.reflection), progress
-    )
-    content = {"run": run.path.name, "judge": judges.reflection.name, "keywords": judges.detector.keywords,
-               "bill": judges.bill(), "steps": found}  # fmt: skip
-    page = pages.training_page(found, run.path.name, judges.reflection.name)
+) -> list[training.Source]:
+    """The analyses over a run's saved rollouts and evaluations, at `most` evenly spaced steps of each (None: all)."""
+    recipe, found = run.recipe, []
+    for name, steps in run_steps(run).items():
+        temperature = recipe.sampling.temperature if name == ROLLOUTS else recipe.evaluation.temperature
+        both = judges.answering, judges.reflection
+        numbers = training.analyse_steps(
+            training.evenly(steps, most), recipe.template.name, judges.detector, both, progress
+        )
+        found.append(training.Source(name, temperature, numbers))
+    label = run.path.resolve().name
+    content = {"run": label, "judge": judges.reflection.name, "keywords": judges.detector.keywords,
+               "bill": judges.bill(), "sources": found}  # fmt: skip
+    page = pages.training_page(found, label, judges.reflection.name)
     write(out, "training", content, page + "\n".join(pages.bill_lines(judges.bill())))
     figures.training(found, out / "training")
     return found

@@ -1,4 +1,8 @@
-"""The same analyses over a training run, step by step, from the rollouts that it saved: nothing is sampled."""
+"""The same analyses over a training run, step by step, from what it has saved: nothing is sampled.
+
+Two kinds of responses are there: the rollouts of every step (the questions that it trained on, at its own temperature),
+and those of its evaluations (held-out questions, the same at every step, so that steps can be compared).
+"""
 
 from __future__ import annotations
 
@@ -6,73 +10,88 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from r1zero.analyze.cells import CATEGORIES, Cell, read_groups
+from r1zero.analyze.answering import answering_shares, items_of
+from r1zero.analyze.cells import CATEGORIES, ROLLOUTS, Cell, read_groups
 from r1zero.analyze.exploration import mixed
 from r1zero.analyze.judges import Judge
 from r1zero.analyze.reflecting import flags_of
 from r1zero.analyze.reflection import Detector
-from r1zero.analyze.rubrics import ANSWERING, Item
-from r1zero.evaluate.statistics import clustered, pass_at_k
+from r1zero.evaluate.statistics import Estimate, clustered, pass_at_k
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step's responses in numbers; shares are of its responses, or of its questions where so said."""
+    """One step's responses in numbers with 95 % intervals over questions; shares are of its responses, or of its
+    questions where so said.
+    """
 
     step: int
     questions: int
     samples: int
-    answering: float | None
-    pass_at_1: float
-    pass_at_n: float
-    live_groups: float
-    keywords: float
-    whole_words: float
-    judge: float
-    cross: float
-    questions_reflecting: float
+    answering: Estimate | None
+    """None where nothing could be judged."""
+    pass_at_1: Estimate
+    pass_at_n: Estimate
+    live_groups: Estimate | None
+    """None of one sample a question."""
+    keywords: Estimate
+    whole_words: Estimate
+    judge: Estimate
+    cross: Estimate
+    questions_reflecting: Estimate
     """Questions with a response that keywords and judge both find."""
     categories: dict[str, float]
     characters: float
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where responses come from, and its steps in order."""
+
+    name: str
+    """`rollouts`, or the question set of an evaluation."""
+    temperature: float
+    steps: list[Step]
+
+    @property
+    def held_out(self) -> bool:
+        """Whether these are answers to an evaluation's questions."""
+        return self.name != ROLLOUTS
+
+
 def analyse_step(step: int, cell: Cell, detector: Detector, answering: Judge, reflection: Judge) -> Step:
     """One step of a run."""
     replies, n = cell.replies, cell.samples
-    flags = flags_of(cell, detector, reflection)
-    share = lambda name: sum(map(sum, flags.by_detection[name])) / len(replies)  # noqa: E731
-    judged = [
-        j.label
-        for j in answering.judge([Item(group.question, reply.text) for group in cell.groups for reply in group.replies])
-        if j.label is not None
-    ]
+    found = flags_of(cell, detector, reflection).by_detection
+    share = lambda name: clustered([sum(flags) / len(flags) for flags in found[name]])  # noqa: E731
+    answers = answering_shares(cell, answering.judge(items_of(cell)))
     rights = [group.right for group in cell.groups]
     return Step(
         step,
         len(cell.groups),
         n,
-        sum(label == ANSWERING.positive for label in judged) / len(judged) if judged else None,
-        clustered([c / n for c in rights]).value,
-        clustered([pass_at_k(n, c, n) for c in rights]).value,
-        clustered([mixed(n, c, n) for c in rights]).value,
+        clustered(answers) if answers else None,
+        clustered([c / n for c in rights]),
+        clustered([pass_at_k(n, c, n) for c in rights]),
+        clustered([mixed(n, c, n) for c in rights]) if n > 1 else None,
         share("keywords"),
         share("whole words"),
         share("judge"),
         share("cross"),
-        sum(map(any, flags.by_detection["cross"])) / len(cell.groups),
+        clustered([float(any(flags)) for flags in found["cross"]]),
         {name: sum(reply.category == name for reply in replies) / len(replies) for name in CATEGORIES},
         sum(len(reply.text) for reply in replies) / len(replies),
     )
 
 
-def analyse_run(
+def analyse_steps(
     steps: Sequence[tuple[int, Path]],
     template: str,
     detector: Detector,
     judges: tuple[Judge, Judge],
     progress: Callable[[int], None] | None = None,
 ) -> list[Step]:
-    """Every step of a run, by the judges of answering and of reflection."""
+    """Every one of a run's steps, by the judges of answering and of reflection."""
     found = []
     for step, path in steps:
         cell = Cell("", template, 1.0, tuple(read_groups(path, template)))

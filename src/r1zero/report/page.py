@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup, escape
 
-from r1zero import __version__
 from r1zero.analyze.reflection import KEYWORDS
 from r1zero.errors import UserError
 from r1zero.report import charts, summary, svg
@@ -26,12 +19,11 @@ from r1zero.report.groups import Group, grouped, window_of
 from r1zero.report.lengths import CLASSES
 from r1zero.report.load import RunData, find_runs, load_run
 from r1zero.report.responses import Embedded, embed
-from r1zero.report.words import duration, number, percent, plural, signed
+from r1zero.report.shell import render_page
+from r1zero.report.words import duration, plural
 from r1zero.runs import remedy, write_text
 from r1zero.verify.rules import explained
 
-_ASSETS = "assets"
-_SCRIPTS = ("theme.js", "charts.js", "responses.js")
 _CHANGE = (
     "A mean length moves because responses of a class grow or shrink, or because the mixture of classes shifts. Every "
     "response is in one class; a truncated one is only truncated."
@@ -43,7 +35,6 @@ _BIAS = (
     "wrong answers tend to grow. Difficulty −1: advantages are divided by the standard deviation, which favours "
     "questions that are nearly always or nearly never answered right.",
 )
-_SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +104,16 @@ def render(groups: Sequence[Group], name: str = "report") -> str:
     lengths = [each for i, group in enumerate(groups) if (each := charts.by_class(group, i)) is not None]
     sections = _sections(groups, bool(lengths))
     drawn = [chart for section in sections for chart in section.charts] + [each.by_class for each in lengths]
-    read = lambda file: (resources.files("r1zero.report") / _ASSETS / file).read_text(encoding="utf-8")  # noqa: E731
-    script = "\n".join(read(file) for file in _SCRIPTS)
-    style = read("page.css")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)  # fmt: skip
-    environment.filters |= {"number": number, "percent": percent, "signed": signed, "plural": plural}
-    return environment.from_string(read("page.html")).render(
+    data = {
+        "chart-data": {chart.key: svg.chart_data(chart) for chart in drawn},
+        "response-data": _responses(groups, embedded),
+    }
+    return render_page(
+        "page.html",
+        ("charts.js", "responses.js"),
+        data,
+        kind="report",
+        skip="numbers",
         title=title(groups),
         groups=[_card(group, i, problems) for i, group in enumerate(groups)],
         summary=_in_short(groups),
@@ -135,14 +129,6 @@ def render(groups: Sequence[Group], name: str = "report") -> str:
         figures=f"{name}-figures/" if drawn else "",
         smoothing=_smoothing(groups),
         several=any(len(group.runs) > 1 for group in groups),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=__version__,
-        svg=svg,
-        policy=_policy(script, style),
-        script=Markup(script),
-        style=Markup(style),
-        chart_data=script_json({chart.key: svg.chart_data(chart) for chart in drawn}),
-        response_data=script_json(_responses(groups, embedded)),
     )
 
 
@@ -165,23 +151,12 @@ def formula_markup(part: str) -> Markup:
     )
 
 
-def script_json(data: object) -> Markup:
-    """Data as JSON that can stand in a script element: no character of it ends one, or begins markup."""
-    return Markup(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_SAFE))
-
-
 def _said(runs: Sequence[RunData], embedded: Mapping[Path, Embedded]) -> list[tuple[str, str]]:
     """What is embedded of each run; runs of which the same is true together."""
     names: dict[str, list[str]] = {}
     for run in runs:
         names.setdefault(embedded[run.path].sentence, []).append(run.name)
     return [(", ".join(who) + (" (each)" if len(who) > 1 else ""), sentence) for sentence, who in names.items()]
-
-
-def _policy(script: str, style: str) -> str:
-    """A content security policy: nothing is loaded, and no script runs but the page's own."""
-    sums = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
-    return f"default-src 'none'; script-src 'sha256-{sums[0]}'; style-src 'sha256-{sums[1]}'; img-src data:"
 
 
 def _sections(groups: Sequence[Group], change: bool) -> list[Section]:
