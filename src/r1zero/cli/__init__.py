@@ -15,6 +15,7 @@ from r1zero.cli import demo as demo
 from r1zero.cli import doctor as doctor
 from r1zero.cli import evaluate as evaluate
 from r1zero.cli import objectives as objectives
+from r1zero.cli import paper as paper
 from r1zero.cli import pretrain as pretrain
 from r1zero.cli import report as report
 from r1zero.cli import train as train

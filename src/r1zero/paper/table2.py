@@ -22,10 +22,11 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     del out, jobs
     batch, mdp = example_batch(), Mdp()
     audit = Audit(mdp, _GROUP, mdp.policy())
-    rows, biased = [], {}
+    rows, biased, sloped = [], {}, 0
     for name, row in (PRESETS | PEERS).items():
         meter = bias_meter(*batch, replace(row, constant=1.0))
         biased[name] = audit.measure(row).relative_bias
+        sloped += "/" in name and meter.length is not None and abs(meter.length) > 1e-6
         length = "–" if meter.length is None else f"{round(meter.length, 2) + 0.0:.2f}"
         rows.append([name, length, "none" if biased[name] < 1e-9 else f"{100 * biased[name]:.2g} %", row.formula])
     unbiased = [name for name in ("dr_grpo", "rloo", "reinforce") if biased[name] < 1e-9]
@@ -39,9 +40,9 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
             Verdict.SEEN if biased["dr_grpo"] < 1e-9 else Verdict.NOT_SEEN,
         ),
         Claim(
-            "Most published losses are biased by length.",
+            "Most losses of other projects are biased.",
             f"{len(with_bias)} of {len(peers)} rows of other projects have an expected gradient that is not a multiple "
-            "of the policy gradient",
+            f"of the policy gradient; {sloped} weigh the responses of one step by their length",
             Verdict.SEEN if len(with_bias) > len(peers) / 2 else Verdict.NOT_SEEN,
         ),
     ]

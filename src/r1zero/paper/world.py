@@ -28,7 +28,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from r1zero.runs import write_text, writing
 from r1zero.templates import get_template
 
-LARGEST = 12
+LARGEST = 9
 RIGHT_GUESSES = 0.55
 LOOK_AGAIN = 0.5
 MOST_LOOKS = 12
@@ -86,10 +86,11 @@ def answer(question: Pick, rng: random.Random) -> str:
     """A guess, looked at any number of times, boxed."""
     pairs = list(itertools.combinations(question.numbers, 2))
     a, b = question.pair if rng.random() < RIGHT_GUESSES else rng.choice([p for p in pairs if p != question.pair])
-    said = f" {a} + {b} = {a + b} {'yes' if (a, b) == question.pair else 'no'}"
+    verdict = "yes" if (a, b) == question.pair else "no"
     looks = list(itertools.takewhile(lambda _: rng.random() < LOOK_AGAIN, range(MOST_LOOKS)))
-    again = "".join(f" {word}{said}" for word in rng.choices(list(LOOKS), list(LOOKS.values()), k=len(looks)))
-    return f"{said}{again} \\boxed{{{a},{b}}}"
+    words = rng.choices(list(LOOKS), list(LOOKS.values()), k=len(looks))
+    again = "".join(f" {word}, going over it once more, still {verdict}" for word in words)
+    return f" {a} + {b} = {a + b}, {verdict}{again} \\boxed{{{a},{b}}}"
 
 
 def qa(seed: int) -> Iterator[str]:
@@ -163,7 +164,7 @@ SETS: dict[str, tuple[int, int, bool]] = {
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token per word, number or sign, of this world and of the paper's templates."""
     prompts = (get_template(name).render(next(picks(0)).text) for name in ("r1", "qwen_math"))
-    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "makes yes no"])
+    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "makes yes no going over it once more still"])
     words = {token.strip(" ") for token in re.findall(_TOKEN, said)} - {""}
     names = sorted({*words, *map(str, range(2 * LARGEST + 1)), *string.punctuation, *string.ascii_letters, "\n"})
     spaced = [f" {name}" for name in names if name.isalnum() or "-" in name[1:]]

@@ -80,6 +80,11 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
     return written
 
 
+def draw_charts(panels: Sequence[Chart], name: Path) -> list[Path]:
+    """Charts in rows of three, to NAME.png and NAME.svg."""
+    return _save(_row(panels), name)
+
+
 def _row(panels: Sequence[Chart]) -> Figure:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -195,4 +200,4 @@ def _save(figure: Figure, name: Path) -> list[Path]:
     return paths
 
 
-__all__ = ["draw", "grouped", "training_curves"]
+__all__ = ["draw", "draw_charts", "grouped", "training_curves"]

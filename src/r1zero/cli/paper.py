@@ -1,0 +1,83 @@
+"""`r1zero paper`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from r1zero.paper.grid import Progress
+
+paper = App(name="paper", help="The paper's tables and figures: in miniature on a laptop, or as published.")
+app.command(paper)
+
+
+@paper.command(name="list")
+def list_() -> None:
+    """List the tables and figures there are."""
+    from rich.console import Console
+
+    from r1zero.paper.studies import STUDIES
+
+    for study in STUDIES.values():
+        Console().print(f"{study.name:20} {study.source:34} {study.title}", highlight=False, soft_wrap=True)
+
+
+@paper.command
+def run(
+    *names: str,
+    scale: Literal["laptop", "full"] = "laptop",
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    seeds: int | None = None,
+    workers: int = 2,
+    out: Path = Path("runs/paper"),
+) -> None:
+    """Run tables and figures, e.g. `r1zero paper run fig5`, and write one page with every claim and its statistic.
+
+    What is finished is kept, what was interrupted goes on.
+
+    Parameters
+    ----------
+    names
+        Their names (`r1zero paper list`); all by default.
+    scale
+        laptop: in miniature, under an hour on two cores for all; full: the published models and settings.
+    quick
+        The miniature with few seeds and steps, to see that everything runs.
+    seeds
+        Runs of everything that is compared over seeds.
+    workers
+        How many runs side by side, each with one thread.
+    out
+        The runs and the page stand in OUT/SCALE.
+    """
+    from rich.console import Console
+
+    from r1zero.paper.run import run_paper
+    from r1zero.paper.studies import pick_studies
+
+    if workers < 1:
+        raise UserError(f"--workers {workers} does nothing; give 1 or more.")
+    if quick and scale == "full":
+        raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
+    console, chosen = Console(), "quick" if quick else scale
+    page = run_paper(pick_studies(names), out / chosen, chosen, seeds=seeds, workers=workers, progress=_lines(console))
+    console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _lines(console: Console) -> Progress:
+    from r1zero.paper.grid import Progress
+    from r1zero.report.words import duration
+
+    said = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
+    return Progress(
+        lambda job: said(f"begun     {job.name}"),
+        lambda job, seconds: said(f"finished  {job.name}  {duration(seconds)}"),
+    )

@@ -1,0 +1,97 @@
+"""The paper as one page: every claim with its statistic and verdict, every picture beside the published one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from r1zero.errors import UserError
+from r1zero.paper.findings import Claim, Findings, Panel, Study, Table, Verdict
+from r1zero.paper.grid import Job
+from r1zero.report import svg
+from r1zero.report.figures import draw_charts
+from r1zero.report.shell import render_page
+from r1zero.runs import write_text, writing
+
+_STYLES = {Verdict.SEEN: "finished", Verdict.NOT_SEEN: "stopped", Verdict.UNTESTED: ""}
+_LEADS = {
+    "laptop": "Every table and figure in miniature: models of 0.2 million parameters, minutes of training, several "
+    "seeds. It shows whether a mechanism is there, not its size in large models; what is not seen is said.",
+    "quick": "A quick look: few seeds and few steps, to see that everything runs. Too little for most claims.",
+    "full": "The published settings.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A study and what was found; `problems` where it could not be read."""
+
+    study: Study
+    claims: Sequence[Claim] = ()
+    panels: Sequence[Panel] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    runs: str = ""
+    problems: Sequence[str] = field(default_factory=tuple)
+
+
+def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> Part:
+    """What a study finds in its runs; a sentence where they are not all there."""
+    missing = [job.name for job in jobs if not job.done(out)]
+    if missing:
+        first = f"{missing[0]} and {len(missing) - 1} more" if len(missing) > 1 else missing[0]
+        return Part(study, problems=[f"{first} not finished: `r1zero paper run {study.name}` goes on."])
+    try:
+        found: Findings = study.read(out, jobs)
+    except UserError as error:
+        return Part(study, problems=[str(error)])
+    runs = " ".join(str(path) for path in found.runs)
+    return Part(study, found.claims, found.panels, found.tables, found.notes, runs)
+
+
+def write_paper(parts: Sequence[Part], out: Path, size: str) -> Path:
+    """paper.html, findings.json, and the figures as PNG and SVG; returns the page.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        figures = out / "figures"
+        for part in parts:
+            charts = [chart for panel in part.panels for chart in (panel.ours, panel.paper) if chart is not None]
+            if charts:
+                draw_charts(charts, figures / part.study.name)
+        content = [
+            {"study": part.study.name, "source": part.study.source, "claims": [asdict(claim) for claim in part.claims],
+             "tables": [asdict(table) for table in part.tables], "notes": list(part.notes),
+             "problems": list(part.problems)}
+            for part in parts
+        ]  # fmt: skip
+        write_text(out / "findings.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        page = out / "paper.html"
+        write_text(page, render(parts, size))
+    return page
+
+
+def render(parts: Sequence[Part], size: str) -> str:
+    """The page as text."""
+    drawn = [chart for part in parts for panel in part.panels for chart in (panel.ours, panel.paper) if chart]
+    counts = Counter(claim.verdict for part in parts for claim in part.claims)
+    return render_page(
+        "paper.html",
+        ("charts.js",),
+        {"chart-data": {chart.key: svg.chart_data(chart) for chart in drawn}},
+        title="Understanding R1-Zero-like training" + (", in miniature" if size != "full" else ""),
+        kind="paper",
+        skip="claims",
+        lead=_LEADS[size],
+        size="the miniature" if size != "full" else "these runs",
+        parts=parts,
+        counts={verdict: counts[verdict] for verdict in Verdict},
+        styles=_STYLES,
+        figures="figures/" if drawn else "",
+    )

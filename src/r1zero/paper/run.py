@@ -1,0 +1,91 @@
+"""`r1zero paper run`: the grids of some studies carried out together, then read and written as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from r1zero.errors import UserError
+from r1zero.paper.findings import Study
+from r1zero.paper.grid import Job, Progress, carry_out
+from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
+from r1zero.paper.page import read_part, write_paper
+from r1zero.paper.studies import STUDIES, pick_studies
+from r1zero.paper.world import make_world
+from r1zero.runs import write_text, writing
+
+PLAN = "paper.json"
+"""What was begun: scale, seeds, studies."""
+
+
+def grids(studies: Sequence[Study], out: Path, scale: str, seeds: int | None) -> dict[str, list[Job]]:
+    """Study → its jobs. Studies share jobs of one name, which are the same jobs.
+
+    Raises:
+        UserError: too few seeds.
+    """
+    if seeds is not None and seeds < 1:
+        raise UserError(f"--seeds {seeds} runs nothing; give 1 or more.")
+    if scale == "full":
+        return {study.name: list(study.full(out, seeds or 1)) for study in studies}
+    size = QUICK if scale == "quick" else LAPTOP
+    size = replace(size, seeds=seeds) if seeds is not None else size
+    return {study.name: list(study.laptop(out, size)) for study in studies}
+
+
+def run_paper(
+    studies: Sequence[Study], out: Path, scale: str, *, seeds: int | None, workers: int, progress: Progress
+) -> Path:
+    """Carry out what is not there yet, and write the page; returns it. A page holds all studies ever begun there.
+
+    Raises:
+        UserError: a run failed, in its sentence; what is done stays.
+    """
+    plan = _renewed(out, scale, studies, seeds)
+    planned = grids(studies, out, scale, seeds)
+    if scale != "full" and not (out / FEW_SHOT).is_file():
+        make_world(out / WORLD, 0, DOCUMENTS)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
+    jobs = {job.name: job for each in planned.values() for job in each}
+    carry_out(list(jobs.values()), out, workers, progress)
+    return write_page(out)
+
+
+def write_page(out: Path) -> Path:
+    """The page of what `r1zero paper run` has begun in `out`, as far as its runs are there; returns it.
+
+    Raises:
+        UserError: nothing was begun there.
+    """
+    plan = _plan(out)
+    if plan is None:
+        raise UserError(f"{out} holds no {PLAN}, so no `r1zero paper run` was begun there; give OUT/SCALE of one.")
+    studies = pick_studies(plan["studies"])
+    planned = grids(studies, out, plan["scale"], plan["seeds"])
+    return write_paper([read_part(study, out, planned[study.name]) for study in studies], out, plan["scale"])
+
+
+def _plan(out: Path) -> dict[str, Any] | None:
+    path = out / PLAN
+    if not path.is_file():
+        return None
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        return {"scale": plan["scale"], "seeds": plan["seeds"], "studies": list(plan["studies"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove it, and give `r1zero paper run` again.") from None
+
+
+def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None) -> dict[str, Any]:
+    """The plan with these studies, in the paper's order. Raises UserError when it is one of other seeds."""
+    old = _plan(out) or {"seeds": seeds, "studies": []}
+    if old["seeds"] != seeds:
+        before = "the default" if old["seeds"] is None else old["seeds"]
+        raise UserError(f"{out} was begun with --seeds {before}; give that, or choose another --out.")
+    names = {*old["studies"], *(study.name for study in studies)}
+    return {"scale": scale, "seeds": seeds, "studies": [name for name in STUDIES if name in names]}

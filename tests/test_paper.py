@@ -1,0 +1,198 @@
+"""The paper's miniature: its world, its statistics, its grids, and that a quick run ends in a page."""
+
+import itertools
+import json
+import math
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1zero.errors import UserError
+from r1zero.paper import fig5, world
+from r1zero.paper.findings import Verdict, paired_t, t_cdf, t_quantile
+from r1zero.paper.grid import Evaluation, Pretraining, Training
+from r1zero.paper.miniature import LAPTOP, QUICK, base, trained
+from r1zero.paper.page import read_part, render
+from r1zero.paper.run import grids
+from r1zero.paper.studies import STUDIES, pick_studies
+from r1zero.questions.catalogue import CATALOGUE
+from r1zero.templates import get_template
+from r1zero.types import AnswerFormat, Outcome
+from r1zero.verify import Verifier
+from tiny_runs import start, wait_for
+
+# ---- the world
+
+
+def test_every_text_of_the_world_is_in_its_vocabulary() -> None:
+    words = world.tokenizer()
+    unknown = words.convert_tokens_to_ids("<unk>")
+    questions = list(itertools.islice(world.picks(5), 50))
+    texts = [text for name in world.TEXTS for text in itertools.islice(world.corpus(name, 3), 200)]
+    texts += [get_template(name).render(q.text) for name in ("no", "r1", "qwen_math") for q in questions]
+    for text in texts:
+        ids = words.encode(text, add_special_tokens=False)
+        assert unknown not in ids
+        assert words.decode(ids) == text
+
+
+def test_only_one_pair_makes_the_sum() -> None:
+    for question in itertools.islice(world.picks(1), 300):
+        total = sum(question.pair)
+        assert [p for p in itertools.combinations(question.numbers, 2) if sum(p) == total] == [question.pair]
+
+
+def test_no_test_question_is_ever_read_or_trained_on() -> None:
+    def numbers(text: str) -> tuple[int, ...]:
+        return tuple(sorted(map(int, text.removeprefix("Pick two of ").split(" to make ")[0].split(", "))))
+
+    test = {numbers(q.text) for q in itertools.islice(world.picks(0, test=True), 500)}
+    texts = [text for name in world.TEXTS for text in itertools.islice(world.corpus(name, 0), 500)]
+    asked = {numbers(part) for text in texts for part in text.replace("\n", " ").split("Pick two of ")[1:]}
+    assert len(test) > 10
+    assert not test & asked
+    for largest, _, _ in list(world.SETS.values())[:-1]:
+        assert not test & {numbers(q.text) for q in itertools.islice(world.picks(0, largest=largest), 300)}
+
+
+def test_an_answer_never_changes_its_guess_and_is_graded_by_it() -> None:
+    import random
+
+    rng, looks, right = random.Random(0), [], 0
+    triples = []
+    for question in itertools.islice(world.picks(2), 400):
+        text = world.answer(question, rng)
+        guess = text.split(" = ")[0].strip()
+        assert text.count(guess.replace(" ", " ")) == 1 + sum(text.count(f" {word} ") for word in world.LOOKS)
+        assert text.endswith("\\boxed{" + guess.replace(" + ", ",") + "}")
+        assert (" yes" in text) != (" no" in text)
+        looks.append(text.count(" yes") + text.count(" no") - 1)
+        right += " yes" in text
+        triples.append((text, question.gold, AnswerFormat.BOXED))
+    assert abs(right / 400 - world.RIGHT_GUESSES) < 0.1
+    assert 0.7 < sum(looks) / 400 < 1.3  # a half and a quarter and …: one on average
+    with Verifier(workers=1) as verifier:
+        verdicts = verifier.verify(triples)
+    assert [v.outcome is Outcome.RIGHT for v in verdicts] == [" yes" in text for text, _, _ in triples]
+
+
+# ---- statistics
+
+
+def test_student_by_hand_and_by_table() -> None:
+    assert t_quantile(0.975, 4) == pytest.approx(2.7764, abs=1e-4)
+    assert t_quantile(0.975, 1) == pytest.approx(12.7062, abs=1e-3)
+    assert t_cdf(1.0, 1) == pytest.approx(0.75)  # Cauchy
+    assert t_cdf(0.0, 7) == 0.5
+    test = paired_t([1, 2, 3, 4])  # mean 2.5, error 1.29/2, t = 3.873 with 3 degrees of freedom
+    assert test is not None
+    assert test.mean == 2.5
+    assert (test.low, test.high) == pytest.approx((2.5 - 3.1824 * 0.6455, 2.5 + 3.1824 * 0.6455), abs=1e-3)
+    assert test.p_value == pytest.approx(0.01523, abs=1e-4)
+    assert paired_t([3.0]) is None
+    same = paired_t([2.0, 2.0])
+    assert same is not None
+    assert same.p_value == 0.0
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=8))
+def test_the_test_of_the_opposite_has_the_opposite_p(differences: list[float]) -> None:
+    there, back = paired_t(differences), paired_t([-d for d in differences])
+    assert there is not None
+    assert back is not None
+    assert there.p_value + back.p_value == pytest.approx(1)
+    assert math.isclose(there.mean, -back.mean)
+
+
+# ---- grids
+
+
+def test_jobs_of_one_name_are_one_job() -> None:
+    for scale in ("laptop", "quick", "full"):
+        found: dict[str, object] = {}
+        for name, jobs in grids(list(STUDIES.values()), Path("out"), scale, None).items():
+            for job in jobs:
+                key = job.name if scale != "full" else f"{name}/{job.name}"
+                assert found.setdefault(key, job) == job, key
+
+
+def test_every_recipe_of_every_grid_is_valid(tmp_path: Path) -> None:
+    for scale in ("laptop", "quick", "full"):
+        for jobs in grids(list(STUDIES.values()), tmp_path, scale, 2).values():
+            names = {job.name for job in jobs}
+            for job in jobs:
+                assert job.start is None or job.start in names
+                if job.start is not None:
+                    (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
+                if isinstance(job, (Training, Pretraining)):
+                    assert job.resolved(tmp_path).model_dump()["train"]["steps"] != 0
+                elif isinstance(job, Evaluation) and scale == "full":
+                    assert {each["name"] for each in job.benchmarks} <= set(CATALOGUE)
+
+
+def test_the_comparison_changes_only_the_objective(tmp_path: Path) -> None:
+    start_ = base(tmp_path, LAPTOP, "qa", 0)
+    (tmp_path / start_.name / "checkpoints" / "step-000001").mkdir(parents=True)
+    two = [trained(tmp_path, LAPTOP, o, start_, 0, objective=o).resolved(tmp_path).model_dump() for o in fig5.PAIR]
+    for recipe in two:
+        recipe.pop("objective")
+    assert two[0] == two[1]
+
+
+def test_an_unknown_study_is_told_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean fig5"):
+        pick_studies(["fig55"])
+    assert [study.name for study in pick_studies(["fig2", "table4"])] == ["table4"]
+    assert len(pick_studies([])) == len(STUDIES)
+
+
+def test_a_page_of_unfinished_runs_says_what_is_missing(tmp_path: Path) -> None:
+    study = STUDIES["fig5"]
+    part = read_part(study, tmp_path, list(study.laptop(tmp_path, QUICK)))
+    assert part.problems[0].startswith("bases/qa-0 and")
+    assert "goes on" in render([part], "laptop")
+
+
+# ---- real runs
+
+
+def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) -> None:
+    words = ("paper", "run", "fig1", "--quick", "--seeds", "1", "--out", tmp_path)
+    out = tmp_path / "quick"
+    killed = start(*words)
+    wait_for(lambda: (out / "bases/qa-0/run.json").exists() or None, "the base model's run")
+    workers = _children(killed.pid)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    wait_for(lambda: None if any(map(_alive, workers)) else True, "the workers' end")
+    again = start(*words)
+    assert again.wait() == 0, again.err
+    page = (out / "paper.html").read_text(encoding="utf-8")
+    assert "Reward against length" in page
+    assert (out / "figures/fig1.png").stat().st_size > 1000
+    [found] = json.loads((out / "findings.json").read_text())
+    assert found["problems"] == []
+    assert {claim["verdict"] for claim in found["claims"]} == {Verdict.UNTESTED.value}  # of one seed
+    before = (out / "runs/grpo-0/metrics.jsonl").stat().st_mtime_ns
+    begun = time.monotonic()
+    third = start(*words)
+    assert third.wait() == 0, third.err
+    assert (out / "runs/grpo-0/metrics.jsonl").stat().st_mtime_ns == before
+    assert time.monotonic() - begun < 60
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
