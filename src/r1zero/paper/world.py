@@ -1,6 +1,6 @@
 r"""The world in which the paper runs on a laptop: one kind of question, texts about it, and a vocabulary for both.
 
-    Pick two of 7, 12, 5 to make 19.        7 + 5 = 12 no recheck 7 + 5 = 12 no \boxed{7,5}
+    Pick two of 7, 2, 5, 8 to make 9.        7 + 5 = 12 no recheck once more still no \boxed{7,5}
 
 An answer guesses a pair, may look at it again any number of times without ever changing it, and boxes it. So an
 answer's length has no influence on its reward by construction, and a wrong answer knows from its third token on that
@@ -29,7 +29,7 @@ from r1zero.runs import write_text, writing
 from r1zero.templates import get_template
 
 LARGEST = 9
-RIGHT_GUESSES = 0.55
+RIGHT_GUESSES = 0.5
 LOOK_AGAIN = 0.5
 MOST_LOOKS = 12
 LOOKS = {"recheck": 8, "re-evaluate": 6, "reconsider": 3, "check again": 2, "rethink": 1}
@@ -46,17 +46,16 @@ _TEST_SHARE = 5  # one of so many triples of numbers is a test question
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A question: which two of three numbers make a sum."""
+    """A question: which two of four numbers make a sum."""
 
-    numbers: tuple[int, int, int]
+    numbers: tuple[int, ...]
     pair: tuple[int, int]
     """The right ones, in the question's order."""
 
     @property
     def text(self) -> str:
         """What is asked."""
-        a, b, c = self.numbers
-        return f"Pick two of {a}, {b}, {c} to make {sum(self.pair)}."
+        return f"Pick two of {', '.join(map(str, self.numbers))} to make {sum(self.pair)}."
 
     @property
     def gold(self) -> list[str]:
@@ -71,9 +70,12 @@ class Pick:
 
 
 def pick(rng: random.Random, largest: int) -> Pick:
-    """A question about three different numbers, 1 to `largest`, only one pair of which makes the sum."""
-    a, b, c = rng.sample(range(1, largest + 1), 3)  # then all three sums differ
-    return Pick((a, b, c), rng.choice([(a, b), (a, c), (b, c)]))
+    """A question about four different numbers, 1 to `largest`, only one pair of which makes the sum."""
+    while True:
+        numbers = tuple(rng.sample(range(1, largest + 1), 4))
+        pair = rng.choice(list(itertools.combinations(numbers, 2)))
+        if sum(sum(other) == sum(pair) for other in itertools.combinations(numbers, 2)) == 1:
+            return Pick(numbers, pair)
 
 
 def picks(seed: int, *, largest: int = LARGEST, test: bool = False) -> Iterator[Pick]:
@@ -89,8 +91,8 @@ def answer(question: Pick, rng: random.Random) -> str:
     verdict = "yes" if (a, b) == question.pair else "no"
     looks = list(itertools.takewhile(lambda _: rng.random() < LOOK_AGAIN, range(MOST_LOOKS)))
     words = rng.choices(list(LOOKS), list(LOOKS.values()), k=len(looks))
-    again = "".join(f" {word}, going over it once more, still {verdict}" for word in words)
-    return f" {a} + {b} = {a + b}, {verdict}{again} \\boxed{{{a},{b}}}"
+    again = "".join(f" {word} once more still {verdict}" for word in words)
+    return f" {a} + {b} = {a + b} {verdict}{again} \\boxed{{{a},{b}}}"
 
 
 def qa(seed: int) -> Iterator[str]:
@@ -154,7 +156,7 @@ def corpus(name: str, seed: int) -> Iterator[str]:
 SETS: dict[str, tuple[int, int, bool]] = {
     "wide": (LARGEST, 4000, False),
     "middle": (LARGEST, 100, False),
-    "easy": (8, 300, False),
+    "easy": (7, 300, False),
     "basic": (5, 24, False),
     "test": (LARGEST, 512, True),
 }
@@ -164,7 +166,7 @@ SETS: dict[str, tuple[int, int, bool]] = {
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token per word, number or sign, of this world and of the paper's templates."""
     prompts = (get_template(name).render(next(picks(0)).text) for name in ("r1", "qwen_math"))
-    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "makes yes no going over it once more still"])
+    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "makes yes no once more still"])
     words = {token.strip(" ") for token in re.findall(_TOKEN, said)} - {""}
     names = sorted({*words, *map(str, range(2 * LARGEST + 1)), *string.punctuation, *string.ascii_letters, "\n"})
     spaced = [f" {name}" for name in names if name.isalnum() or "-" in name[1:]]
