@@ -315,7 +315,9 @@ def test_a_run_is_analysed_from_the_command_line(tmp_path: Path) -> None:
     assert steps == {"rollouts": [1, 3], "arithmetic": [0, 3]}
     assert [source["temperature"] for source in content["sources"]] == [1.0, 0.0]
     assert content["judge"].startswith("rule-based judge")
-    assert {path.name for path in (tmp_path / "a").iterdir()} == {f"training.{e}" for e in ("json", "md", "png", "svg")}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        "analysis.html", *(f"training.{end}" for end in ("json", "md", "png", "svg"))
+    }  # fmt: skip
 
 
 # ---- the command
@@ -342,7 +344,7 @@ ASKED = (
 def test_all_analyses_from_the_command_line(analysed: Path) -> None:
     made = {path.name for path in analysed.iterdir() if path.is_file()}
     expected = {f"{name}.{end}" for name in ("answering", "exploration", "reflection") for end in ("json", "md", "png",
-                "svg")} | {"card.json", "card.md"}  # fmt: skip
+                "svg")} | {"card.json", "card.md", "analysis.html"}  # fmt: skip
     assert made == expected
     explored = json.loads((analysed / "exploration.json").read_text())
     assert [row["temperature"] for row in explored["temperatures"]] == [0.5, 1.0]
