@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before anything imports the libraries that read these. A test that needs the network is a bug, and must fail at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -11,6 +13,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from browser import Browser
 
 # Shapes and dtypes in the annotations of these packages are checked by beartype, here and nowhere else. The hook works
 # on import, so it must come first.
@@ -41,3 +46,17 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
+    """A browser without a window; tests that need it are skipped where there is none."""
+    pytest.importorskip("websockets", reason="no websockets: pages are not tried in a browser")
+    import browser
+
+    program = browser.found()
+    if program is None:
+        pytest.skip("no Chromium: pages are not tried in a browser")
+    opened = browser.Browser(program, tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()

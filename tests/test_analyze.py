@@ -10,8 +10,9 @@ import pytest
 
 from r1zero.analyze import answering, exploration, helping, reflecting, training
 from r1zero.analyze.asking import stratified
-from r1zero.analyze.card import command, suggested_group_size, training_temperature
+from r1zero.analyze.card import command, make_card, suggested_group_size, training_temperature
 from r1zero.analyze.cells import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
+from r1zero.analyze.pages import agreement_lines
 from r1zero.analyze.published import ROWS, TEMPERATURES, published
 from r1zero.analyze.reflection import Detector, Piece
 from r1zero.analyze.rubrics import ANSWERING, REFLECTION, Item, Judgement
@@ -135,6 +136,29 @@ def test_reflection_by_hand() -> None:
     assert Piece("recheck", keyword=True) in found.passages[0].excerpt
     assert found.passages[0].reason == "re-does a step"
     assert [passage.found_by for passage in found.passages] == ["cross", "keywords"]
+
+
+class Mute:
+    """A judge whose answers cannot be read."""
+
+    rubric = REFLECTION
+    name = "a mute judge"
+
+    def judge(self, items: Any) -> list[Judgement]:
+        return [Judgement(None, "…") for _ in items]
+
+
+def test_a_judge_that_cannot_be_read_finds_nothing_and_the_card_says_nothing_of_it() -> None:
+    group = cell([reply("Let me recheck."), RIGHT])
+    found, _ = reflecting.analyse(group, Detector(), Mute(), RuleJudge(REFLECTION))
+    assert (found.judged, found.classes["unparsable"]) == (0, 2)
+    assert found.agreement is not None
+    assert (found.agreement.judged, found.agreement.share) == (0, None)
+    (line, _) = agreement_lines(found.agreement, "temperature 1")
+    assert line == "a mute judge judged no response readably, so that its agreement with " + (
+        f"{RuleJudge(REFLECTION).name} is unknown (temperature 1)."
+    )
+    assert list(make_card("no", None, [group], [], [found], None).reflecting_questions) == ["keywords", "whole words"]
 
 
 def test_reflection_is_compared_within_questions() -> None:
@@ -315,7 +339,9 @@ def test_a_run_is_analysed_from_the_command_line(tmp_path: Path) -> None:
     assert steps == {"rollouts": [1, 3], "arithmetic": [0, 3]}
     assert [source["temperature"] for source in content["sources"]] == [1.0, 0.0]
     assert content["judge"].startswith("rule-based judge")
-    assert {path.name for path in (tmp_path / "a").iterdir()} == {f"training.{e}" for e in ("json", "md", "png", "svg")}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        "analysis.html", *(f"training.{end}" for end in ("json", "md", "png", "svg"))
+    }  # fmt: skip
 
 
 # ---- the command
@@ -342,7 +368,7 @@ ASKED = (
 def test_all_analyses_from_the_command_line(analysed: Path) -> None:
     made = {path.name for path in analysed.iterdir() if path.is_file()}
     expected = {f"{name}.{end}" for name in ("answering", "exploration", "reflection") for end in ("json", "md", "png",
-                "svg")} | {"card.json", "card.md"}  # fmt: skip
+                "svg")} | {"card.json", "card.md", "analysis.html"}  # fmt: skip
     assert made == expected
     explored = json.loads((analysed / "exploration.json").read_text())
     assert [row["temperature"] for row in explored["temperatures"]] == [0.5, 1.0]

@@ -7,16 +7,12 @@ import pytest
 
 pytest.importorskip("websockets", reason="no websockets: the report is not tried in a browser")
 
-import browser
 from browser import Browser
 from r1zero.report.groups import grouped
 from r1zero.report.load import find_runs, load_run
 from r1zero.report.page import render
 from r1zero.types import Outcome
 from report_runs import EVERY_KIND, HOSTILE, group, make_run, response
-
-PROGRAM = browser.found()
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium: the report is not tried in a browser")
 
 LIST = "document.querySelectorAll('#list button')"
 TEXT = "document.getElementById('text').textContent"
@@ -32,14 +28,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = render(grouped([load_run(path) for path in find_runs([folder])]))
     (folder / "report.html").write_text(text, encoding="utf-8")
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    assert PROGRAM is not None
-    chromium = Browser(PROGRAM, tmp_path_factory.mktemp("profile"))
-    yield chromium
-    chromium.close()
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Card:
     best_temperature: float | None
     """Where pass@n is highest."""
     reflecting_responses: dict[str, float]
-    """Share by detection."""
+    """Share by detection; those that need a judge only where it has judged."""
     reflecting_questions: dict[str, Estimate]
     group_size: int | None
     """The smallest of 4, 8, 16, 32 with half of the groups live, or the one with most of them."""
@@ -67,6 +67,7 @@ def make_card(
     at = next((row for row in explored if row.temperature == cell.temperature), None)
     reflection = next((row for row in reflected if row.temperature == cell.temperature), None)
     best = max(explored, key=lambda row: row.pass_at[row.samples].value, default=None)
+    known = reflecting.DETECTIONS if reflection and reflection.judged else reflecting.BY_WORDS
     size = suggested_group_size(cell)
     most = max(k for k in (1, 2, 4, 8) if k <= cell.samples)
     return Card(
@@ -82,10 +83,8 @@ def make_card(
         at.live if at else None,
         exploration.signal(at.live, at.never_solved.value) if at else None,
         best.temperature if best else None,
-        {name: found.responses / reflection.responses for name, found in reflection.counts.items()}
-        if reflection
-        else {},
-        dict(reflection.share_of_questions) if reflection else {},
+        {name: reflection.counts[name].responses / reflection.responses for name in known} if reflection else {},
+        {name: reflection.share_of_questions[name] for name in known} if reflection else {},
         size,
         command(cell, size, parameters),
     )

@@ -44,6 +44,8 @@ def answering_page(rows: Sequence[Answering], chosen: Answering, bill: Bill | No
         for row in rows
     ]
     lines = ["# Does it answer?", "", f"Judged by: **{rows[0].judge}**.", "", *markdown_table(headings, table), ""]
+    if chosen.rate is None:
+        lines += ["No response could be judged: the best template is the one with most right answers.", ""]
     if paper:
         lines += [
             f"The paper, {paper.model}: {percent(paper.without_template)} without a template, "
@@ -187,9 +189,8 @@ def training_page(sources: Sequence[Source], run: str, judge: str) -> str:
     lines = ["# Over training", "", f"{run}, from what it has saved. Judged by: **{judge}**.", ""]
     for source in sources:
         first = source.steps[0]
-        kind = "evaluation on held-out questions" if source.held_out else "what it trained on"
         each = "1 sample" if first.samples == 1 else f"{first.samples} samples"
-        lines += [f"## {source.name}: {kind}", "", f"{first.questions} questions × {each} a step, temperature "
+        lines += [f"## {source.name}: {source.kind}", "", f"{first.questions} questions × {each} a step, temperature "
                   f"{source.temperature:g}.", ""]  # fmt: skip
         headings = ["step", "answering", "pass@1", f"pass@{first.samples}", "live groups", "keywords", "whole words"]
         headings += ["judge", "cross", "questions reflecting", "truncated", "characters"]
@@ -222,8 +223,11 @@ def card_page(card: Card) -> str:
 
 def agreement_lines(found: Agreement | None, where: str) -> list[str]:
     """A sentence on how two judges agree."""
-    if found is None or found.share is None:
+    if found is None:
         return []
+    if found.share is None:
+        return [f"{found.first} judged no response readably, so that its agreement with {found.second} is unknown "
+                f"({where}).", ""]  # fmt: skip
     kappa = "undefined (one class only)" if found.kappa is None else f"{found.kappa:.2f}"
     return [f"{found.first} and {found.second} agree on {percent(found.share)} of {found.judged} responses, Cohen's "
             f"kappa {kappa} ({where}).", ""]  # fmt: skip

@@ -20,6 +20,8 @@ from r1zero.evaluate.statistics import Estimate, clustered
 T = TypeVar("T")
 DETECTIONS = ("keywords", "whole words", "judge", "cross")
 """`cross` is keywords (wherever they stand) and the judge's class 2 on the same response."""
+BY_WORDS = ("keywords", "whole words")
+"""Those that need no judge."""
 _SHOWN = 6
 
 
@@ -53,6 +55,11 @@ class AtTemperature:
     agreement: Agreement | None
     keywords: list[KeywordCount]
     passages: list[Passage]
+
+    @property
+    def judged(self) -> int:
+        """Responses that the judge has put into a class."""
+        return sum(count for name, count in self.classes.items() if name.isdecimal())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The same analyses over a training run, step by step, from what it has saved: nothing is sampled.
 
 Two kinds of responses are there: the rollouts of every step (the questions that it trained on, at its own temperature),
-and those of its evaluations (held-out questions, the same at every step, so that steps can be compared).
+and those of its evaluations (the same questions at every step, so that steps can be compared).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Source:
     steps: list[Step]
 
     @property
-    def held_out(self) -> bool:
-        """Whether these are answers to an evaluation's questions."""
-        return self.name != ROLLOUTS
+    def kind(self) -> str:
+        """What these responses are, in words."""
+        return "what it trained on" if self.name == ROLLOUTS else "evaluation, the same questions at every step"
 
 
 def analyse_step(step: int, cell: Cell, detector: Detector, answering: Judge, reflection: Judge) -> Step:

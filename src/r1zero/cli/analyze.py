@@ -107,7 +107,7 @@ def analyze(
     saved
         Analyse these --out folders of `r1zero evaluate` (all of one model), and ask nothing.
     run
-        Analyse the saved rollouts of this training run step by step, and ask nothing.
+        Analyse the saved rollouts and evaluations of this training run step by step, and ask nothing.
     steps
         With --run: at most this many steps, evenly spaced.
     out
@@ -241,23 +241,30 @@ def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> N
     from rich.console import Console
 
     from r1zero.analyze.run import analyse_training
+    from r1zero.report.analysis import write_page
     from r1zero.runs import Run
 
     analyse_training(Run.open(folder), _judges(judging, out), out, steps)
+    page = write_page(out)
     console = Console()
     console.print((out / "training.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"written: {out} (training.md, .json, .png, .svg)", markup=False, highlight=False)
+    console.print(f"written: {page}, and beside it training.md, .json, .png and .svg", markup=False, highlight=False,
+                  soft_wrap=True)  # fmt: skip
 
 
 def _show(card: Card | None, plan: Plan, out: Path) -> None:
     """The card, or the page of the answering rate; and where everything is."""
     from rich.console import Console
 
+    from r1zero.report.analysis import write_page
+
+    page = write_page(out)
     console = Console()
     name = "answering" if card is None else "card"
     console.print((out / f"{name}.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     made = ", ".join(dict.fromkeys((*plan.analyses, *(["card"] if card else []))))
-    console.print(f"written: {out} ({made}: .md, .json, figures; responses/)", markup=False, highlight=False)
+    console.print(f"written: {page}, and beside it {made} as .md, .json and figures", markup=False, highlight=False,
+                  soft_wrap=True)  # fmt: skip
 
 
 def _detectors(judging: Judging) -> None:

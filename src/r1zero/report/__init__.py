@@ -1,1 +1,1 @@
-"""Reports: run directories → one HTML page, and figures. A pure reader, never imported by training."""
+"""Reports: run directories and analyses → HTML pages, and figures. A pure reader, never imported by training."""

@@ -35,6 +35,33 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its interval; `low` and `high` are None of one without."""
+
+    label: str
+    style: str
+    value: float
+    low: float | None
+    high: float | None
+    told: str
+    """The numbers in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """One panel of values with intervals, one below the other, from `low` to `high`; `reference` is marked."""
+
+    key: str
+    title: str
+    rows: tuple[Interval, ...]
+    low: float = 0.0
+    high: float = 1.0
+    percent: bool = True
+    reference: float | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Lengths:
     """One group's responses by class: shares and mean lengths over steps, and why the mean length changed."""
 

@@ -52,15 +52,21 @@ def script_json(data: object) -> Markup:
 def visible(text: str) -> Markup:
     """Text of a model, escaped, with the characters that do not show named: they could turn a line around."""
     parts = _HIDDEN.split(text)
-    code = '<span class="ctl" title="a character that does not show">U+{:04X}</span>'
-    return Markup("").join(Markup(code).format(ord(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
+    named = Markup('<span class="ctl" title="a character that does not show">U+{:04X}</span>')
+    return Markup("").join(named.format(ord(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
+
+
+def code(sentence: str) -> Markup:
+    """A sentence with what stands between `backticks` set as code."""
+    parts = sentence.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True, loader=jinja2.FunctionLoader(_read))  # fmt: skip
     environment.filters |= {"number": number, "percent": percent, "rate": rate, "signed": signed, "plural": plural,
-                            "visible": visible}  # fmt: skip
+                            "visible": visible, "code": code}  # fmt: skip
     environment.globals |= {"svg": svg}
     return environment
 

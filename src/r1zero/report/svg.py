@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from r1zero.report.charts import Chart, Lengths
+from r1zero.report.charts import Chart, Intervals, Lengths
 from r1zero.report.groups import Series
 from r1zero.report.lengths import CLASSES
 from r1zero.report.words import number, percent, signed
 
 WIDTH, HEIGHT = 360, 220
+_COUNTED = ("step", "level", "k")  # axes of whole numbers
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 20, 32
+PUBLISHED = "published"
+"""The style of other people's numbers, beside those of the page."""
 MARKS = ("circle", "square", "triangle", "diamond", "ring", "cross")
 
 
@@ -65,6 +68,28 @@ def line_chart(chart: Chart) -> Markup:
         parts.append(mark(shape_of(series.style), *points[-1], series.style))
     parts.append(Markup('<g class="hover" aria-hidden="true"></g>'))
     return _svg(chart.key, chart.title, described(chart), parts)
+
+
+def interval_chart(chart: Intervals) -> Markup:
+    """Values with their intervals, one below the other, each under its name and beside its number."""
+    x = _axis(chart.low, chart.high, 8, WIDTH - 8)
+    base = 36.0 * len(chart.rows) + 10
+    parts = []
+    for value in x.ticks:
+        at = x(value)
+        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="0" y2="{}"/>').format(at, at, base))
+        parts.append(_text(at, base + 14, percent(value) if chart.percent else number(value), "tick", "middle"))
+    if chart.reference is not None:
+        at = x(chart.reference)
+        parts.append(Markup('<line class="ref" x1="{}" x2="{}" y1="0" y2="{}"/>').format(at, at, base))
+    for i, row in enumerate(chart.rows):
+        at = 36.0 * i + 30
+        parts += [_text(2, at - 11, row.label, "name", "start"), _text(WIDTH - 2, at - 11, row.told, "value", "end")]
+        if row.low is not None and row.high is not None:
+            parts.append(_path([(x(row.low), at), (x(row.high), at)], f"whisker {row.style}"))
+        parts.append(mark(shape_of(row.style), x(row.value), at, row.style))
+    said = "; ".join(f"{row.label}: {row.told}" for row in chart.rows)
+    return _svg(chart.key, chart.title, said, parts, height=round(base) + 20)
 
 
 def area_chart(lengths: Lengths) -> Markup:
@@ -155,6 +180,8 @@ def legend_area(name: str) -> Markup:
 
 def shape_of(style: str) -> str:
     """The mark of a style."""
+    if style == PUBLISHED:
+        return "cross"
     if style in CLASSES:
         return MARKS[CLASSES.index(style)]
     i = int(style[1:])
@@ -176,7 +203,7 @@ def mark(shape: str, x: float, y: float, style: str) -> Markup:
 
 def described(chart: Chart) -> str:
     """A chart in words: each curve's beginning and end."""
-    tell = percent if chart.percent else number
+    tell, at = percent if chart.percent else number, chart.x_label
     if chart.path:
         ends = [
             f"{s.label}: from {number(s.x[0])} tokens and reward {number(s.y[0])} to {number(s.x[-1])} tokens and "
@@ -185,7 +212,7 @@ def described(chart: Chart) -> str:
         ]
     else:
         ends = [
-            f"{s.label}: {tell(s.y[0])} at step {number(s.x[0])}, {tell(s.y[-1])} at step {number(s.x[-1])}"
+            f"{s.label}: {tell(s.y[0])} at {at} {number(s.x[0])}, {tell(s.y[-1])} at {at} {number(s.x[-1])}"
             for s in chart.series
         ]
     return "; ".join(ends)
@@ -211,7 +238,7 @@ def axes(chart: Chart) -> tuple[Axis, Axis]:
     if chart.path:
         x_low, x_high = min(0.0, x_low), _rounded(min(0.0, x_low), x_high)
     return (
-        _axis(x_low, x_high, LEFT, WIDTH - RIGHT, whole=chart.x_label == "step"),
+        _axis(x_low, x_high, LEFT, WIDTH - RIGHT, whole=chart.x_label in _COUNTED),
         _axis(low, _rounded(low, high), HEIGHT - BOTTOM, TOP),
     )
 
@@ -234,6 +261,7 @@ def chart_data(chart: Chart) -> dict[str, object]:
     return {
         "x": [x.low, x.high, x.start, x.end],
         "y": [y.low, y.high, y.start, y.end],
+        "label": chart.x_label,
         "percent": chart.percent,
         "path": chart.path,
         "series": [
@@ -309,7 +337,7 @@ def _path(points: Sequence[tuple[float, float]], style: str, *, close: bool = Fa
     return Markup('<path class="{}" d="M{}{}"/>').format(style, line, "z" if close else "")
 
 
-def _svg(key: str, title: str, said: str, parts: Sequence[Markup]) -> Markup:
+def _svg(key: str, title: str, said: str, parts: Sequence[Markup], height: int = HEIGHT) -> Markup:
     return Markup('<svg class="chart" id="chart-{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        key, WIDTH, HEIGHT, f"{title}. {said}", Markup("").join(parts)
+        key, WIDTH, height, f"{title}. {said}", Markup("").join(parts)
     )

@@ -24,7 +24,7 @@
     const hide = () => { at = -1; layer.replaceChildren(); if (tip) { tip.remove(); tip = null; } };
     const rows = (spot) => chart.path
       ? [`${spot.s.label}, step ${spot.s.steps[spot.i]}`, `${number(spot.x)} tokens, reward ${number(spot.y)}`]
-      : [`step ${number(spot.x)}`, ...chart.series.map((s) => {
+      : [`${chart.label} ${number(spot.x)}`, ...chart.series.map((s) => {
         const i = s.x.indexOf(spot.x);
         if (i < 0) return null;
         const band = s.low.length ? ` (${tell(s.low[i])} to ${tell(s.high[i])})` : "";
