@@ -106,8 +106,12 @@ def reflection_page(
     table = []
     for row in rows:
         line = [f"{row.temperature:g}", str(row.responses)]
-        line += [str(row.counts[name].responses) for name in reflecting.DETECTIONS]
-        line += [f"{row.counts[name].questions} of {row.questions}" for name in reflecting.DETECTIONS]
+        known = reflecting.DETECTIONS if row.judged else reflecting.BY_WORDS
+        counts = {name: row.counts[name] for name in known}
+        line += [str(counts[name].responses) if name in counts else "–" for name in reflecting.DETECTIONS]
+        line += [
+            f"{counts[name].questions} of {row.questions}" if name in counts else "–" for name in reflecting.DETECTIONS
+        ]
         table.append(line + ([f"{_paper_at(paper.cross, row.temperature)} of {QUESTIONS}"] if paper else []))
     lines += [*markdown_table(headings, table), ""]
     names = list(rows[0].classes)

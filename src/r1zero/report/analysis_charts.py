@@ -8,7 +8,7 @@ from typing import Any
 
 from r1zero.analyze.cells import CATEGORIES
 from r1zero.analyze.published import QUESTIONS, TEMPERATURES
-from r1zero.analyze.reflecting import DETECTIONS
+from r1zero.analyze.reflecting import BY_WORDS, DETECTIONS
 from r1zero.report.charts import Chart, Interval, Intervals, slug
 from r1zero.report.groups import Series
 from r1zero.report.svg import PUBLISHED
@@ -86,11 +86,13 @@ def reflection(part: Row) -> list[Chart]:
     """Questions and responses that reflect, over temperature, by detection; each beside the paper's where it has it."""
     rows, paper = part["temperatures"], part["paper"]
     at = _by_temperature(rows)
+    judged = any(row["responses"] > row["classes"]["unparsable"] + row["classes"]["refused"] for row in rows)
+    known = DETECTIONS if judged else BY_WORDS  # where nothing was judged, nothing is known, which is not 0
     questions = [at(name, f"s{i}", lambda row, name=name: row["share_of_questions"][name])
-                 for i, name in enumerate(DETECTIONS)]  # fmt: skip
+                 for i, name in enumerate(known)]  # fmt: skip
     responses = [
         Series(name, f"s{i}", _temperatures(rows), tuple(r["counts"][name]["responses"] / r["responses"] for r in rows))
-        for i, name in enumerate(DETECTIONS)
+        for i, name in enumerate(known)
     ]
     about = f"Questions with at least one response that reflects. {_BAND}"
     charts = [
@@ -99,7 +101,7 @@ def reflection(part: Row) -> list[Chart]:
             "reflecting-responses", "Responses that reflect", responses, "Cross: keywords and judge on one response."
         ),
     ]
-    for name in _PUBLISHED if paper else ():
+    for name in (name for name in _PUBLISHED if paper and name in known):
         ours = at(name, f"s{DETECTIONS.index(name)}", lambda row, name=name: row["share_of_questions"][name])
         theirs = _published("the paper", [count / QUESTIONS for count in paper[name]])
         charts.append(_chart(f"paper-{name}", f"Questions reflected on: {name}", [ours, theirs], about))
