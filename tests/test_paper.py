@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -61,17 +62,15 @@ def test_no_test_question_is_ever_read_or_trained_on() -> None:
 
 
 def test_an_answer_never_changes_its_guess_and_is_graded_by_it() -> None:
-    import random
-
     rng, looks, right = random.Random(0), [], 0
     triples = []
     for question in itertools.islice(world.picks(2), 400):
         text = world.answer(question, rng)
         guess = text.split(" = ")[0].strip()
-        assert text.count(guess.replace(" ", " ")) == 1 + sum(text.count(f" {word} ") for word in world.LOOKS)
+        assert text.count(guess) == 1
         assert text.endswith("\\boxed{" + guess.replace(" + ", ",") + "}")
         assert (" yes" in text) != (" no" in text)
-        looks.append(text.count(" yes") + text.count(" no") - 1)
+        looks.append(text.count(" once more still"))
         right += " yes" in text
         triples.append((text, question.gold, AnswerFormat.BOXED))
     assert abs(right / 400 - world.RIGHT_GUESSES) < 0.1
