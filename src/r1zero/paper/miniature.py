@@ -9,11 +9,11 @@ from r1zero.paper.grid import Evaluation, Pretraining, Training
 
 WORLD = "world"
 FEW_SHOT = f"{WORLD}/few_shot.jinja"
-DOCUMENTS = 20_000
+DOCUMENTS = 40_000
 TOKENS = 100
 """Token budget of a response."""
 
-LAPTOP = Size("laptop", 5, 600, 120, 20, 256, 100, (0.2, 0.4, 0.6, 0.8, 1.0, 1.2))
+LAPTOP = Size("laptop", 5, 1000, 120, 20, 256, 100, (0.2, 0.4, 0.6, 0.8, 1.0, 1.2))
 QUICK = Size("quick", 2, 100, 10, 10, 48, 24, (0.5, 1.0))
 
 
