@@ -53,7 +53,12 @@ def run_paper(
         write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
     jobs = {job.name: job for each in planned.values() for job in each}
     carry_out(list(jobs.values()), out, workers, progress)
-    return write_page(out)
+    page = write_page(out)
+    for study in studies:
+        problems = read_part(study, out, planned[study.name]).problems
+        if problems:
+            raise UserError(f"{study.name} cannot be read: {problems[0]} The other studies are on {page}.")
+    return page
 
 
 def write_page(out: Path) -> Path:

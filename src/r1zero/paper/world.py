@@ -2,10 +2,10 @@ r"""The world in which the paper runs on a laptop: one kind of question, texts a
 
     Pick two of 7, 2, 5, 8 to make 9.        7 + 5 = 12 no recheck once more still no \boxed{7,5}
 
-An answer guesses a pair, may look at it again any number of times without ever changing it, and boxes it. So an
-answer's length has no influence on its reward by construction, and a wrong answer knows from its third token on that
-it is wrong: what an objective does to lengths is the objective's doing. Guesses are right more often than by chance but
-far from always, and which are is noise: such failures outlive training, as they do in large models.
+An answer guesses a pair, adds it up, says whether it fits, may look at it again any number of times without ever
+changing it, and boxes it. So an answer's length has no influence on its reward by construction, and a wrong answer
+says that it is wrong: what an objective does to lengths is the objective's doing. Guesses are right more often than
+by chance but far from always, and which are is noise.
 
 Questions for training and for testing are disjoint: no test question's numbers occur together in training.
 """
