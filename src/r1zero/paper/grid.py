@@ -21,10 +21,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
-from r1zero.config import Recipe, Section, Template, differences, read_recipe
+from r1zero import config
+from r1zero.config import Recipe, Section, Template, checked, differences, read_recipe
 from r1zero.config.load import SectionT
 from r1zero.errors import UserError
+from r1zero.matrix import Conditions, evaluate_matrix
+from r1zero.pretrain.recipe import PretrainRecipe
+from r1zero.pretrain.run import pretrain_run
 from r1zero.runs import Run
+from r1zero.train import train
 
 
 class Job(Protocol):
@@ -60,8 +65,6 @@ class Pretraining:
 
     def resolved(self, out: Path) -> Section:
         """The whole recipe."""
-        from r1zero.pretrain.recipe import PretrainRecipe
-
         return packaged(self.recipe, PretrainRecipe, dict(self.changes) | _from(out, self.start))
 
     def done(self, out: Path) -> bool:
@@ -70,9 +73,6 @@ class Pretraining:
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
-        from r1zero.pretrain.recipe import PretrainRecipe
-        from r1zero.pretrain.run import pretrain_run
-
         recipe = self.resolved(out)
         assert isinstance(recipe, PretrainRecipe)
         pretrain_run(recipe, out / self.name, resume=True)
@@ -97,8 +97,6 @@ class Training:
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
-        from r1zero.train import train
-
         train(self.resolved(out), out / self.name, resume=True)
 
 
@@ -123,12 +121,8 @@ class Evaluation:
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
-        from r1zero.config import Evaluation as Settings
-        from r1zero.config import checked
-        from r1zero.matrix import Conditions, evaluate_matrix
-
         settings = checked(
-            Settings,
+            config.Evaluation,
             {
                 "benchmarks": [dict(each) for each in self.benchmarks],
                 "samples": self.samples,
