@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from r1zero.verify.algebra import ExpressionReader
 from r1zero.verify.nodes import (
+    UNNAMED,
     Chain,
     Expr,
     Group,
@@ -21,6 +22,7 @@ from r1zero.verify.nodes import (
     Measured,
     Num,
     Op,
+    Opaque,
     Shape,
     Union,
     Without,
@@ -29,7 +31,7 @@ from r1zero.verify.nodes import (
     negated,
 )
 from r1zero.verify.table import words
-from r1zero.verify.tokens import Token, UnreadableError, tokenize
+from r1zero.verify.tokens import Token, UnreadableError, ValuelessError, tokenize
 from r1zero.verify.units import SCALES, spoken, unit_of
 
 MAX_ITEMS = 200
@@ -46,10 +48,19 @@ _HARMLESS = words(
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Shape | None:
     """What an answer's text says, or None if it is not in the notation that is read here. Never raises."""
+    tokens: tuple[Token, ...] = ()
     try:
-        return Reader(tokenize(text)).whole()
+        tokens = tokenize(text)
+        return Reader(tokens).whole()
+    except ValuelessError:
+        return Opaque(" ".join(token.text for token in tokens))
     except (UnreadableError, RecursionError):
         return None
+
+
+def _continues(token: Token) -> bool:
+    """Whether a sign right behind a choice's letter goes on computing with it."""
+    return token.kind in ("op", "postfix", "primes") and not (token.text == "-" and token.spaced)
 
 
 class Reader(ExpressionReader):
@@ -70,8 +81,10 @@ class Reader(ExpressionReader):
         kinds = [(token.kind, token.text) for token in self.tokens[:3]]
         if len(kinds) == 3 and kinds[0] == ("open", "(") and kinds[2] == ("close", ")"):
             kind, text = kinds[1]
-            behind = self.tokens[3:4]
+            behind = self.tokens[3:6]
             if kind == "word" and len(text) == 1 and not (behind and behind[0].kind in ("sep", "relation")):
+                if behind and (_continues(behind[0]) or [t.kind for t in behind] == ["open", "word", "close"]):
+                    raise ValuelessError("a choice and more")
                 self.at = 3
                 return Words(text, letter=True)
         return None
@@ -103,15 +116,29 @@ class Reader(ExpressionReader):
         return self.at > 0 and self.tokens[self.at - 1].kind == "sep"
 
     def element(self) -> Shape:
-        r"""One element: a link, or links joined by relations; a leading `\\approx` says nothing."""
-        if self.sees("relation", "~"):
-            self.at += 1
-        links, relations = [self.link()], []
-        while (token := self.peek()) is not None and token.kind == "relation":
-            self.at += 1
-            relations.append(token.text)
+        r"""One element: a link, or links joined by relations.
+
+        A leading `\approx` or `=` says nothing; any other relation says something of a thing without a name.
+        """
+        links: list[Shape] = []
+        relations: list[str] = []
+        if self.sees("relation"):
+            relations = [relation] if (relation := self._relation()) not in ("~", "=") else []
+            links = [UNNAMED] if relations else []
+        links.append(self.link())
+        while self.sees("relation"):
+            relations.append(self._relation())
             links.append(self.link())
         return Chain(tuple(links), tuple(relations)) if relations else links[0]
+
+    def _relation(self) -> str:
+        relation = self.take().text
+        if relation == "not":
+            if not self.sees("relation", "="):
+                raise ValuelessError("a relation that is denied")
+            self.at += 1
+            return "!="
+        return relation
 
     def link(self) -> Shape:
         """A set, an interval, words, or a value."""
@@ -128,10 +155,10 @@ class Reader(ExpressionReader):
         token, after = self.peek(), self.peek(1)
         if token is not None and token.kind == "unit":
             self.at += 1
-            return self._with_unit(self.sum(), "dollar")
+            return self._with_unit(self.sum(), token.text)
         if after is not None and after.kind == "unit" and self.sees("op", "-"):
             self.at += 2
-            return self._with_unit(negated(self.sum()), "dollar")
+            return self._with_unit(negated(self.sum()), after.text)
         spoken_first = token is not None and token.kind in ("run", "word")
         if token is not None and spoken_first and after is not None and token.text.lower() in _HARMLESS:
             return self._introduced(self.rest_of_link())
@@ -198,11 +225,17 @@ class Reader(ExpressionReader):
             value, rest = Op("mul", (value, Num(SCALES[rest[0].text.lower()]))), rest[1:]
         if not rest:
             return Measured(value, unit) if unit else value
-        if rest == [rest[0]] and (rest[0].kind, rest[0].text) in (("unit", "$"), ("postfix", "%")):
+        if len(rest) == 1 and (rest[0].kind == "unit" or rest[0].text == "%"):
             self.at += 1
-            return Measured(value, "dollar" if rest[0].kind == "unit" else "", percent=rest[0].kind != "unit")
+            percent = rest[0].kind != "unit"
+            return Measured(value, "" if percent else rest[0].text, percent=percent)
+        if rest[0].kind == "primes":  # minutes or seconds of arc, feet or inches
+            if len(rest) > 1 or len(rest[0].text) > 2:
+                raise ValuelessError("primes behind a value")
+            self.at += 1
+            return Measured(value, rest[0].text)
         allowed = ("word", "run", "letter", "number", "op", "brace", "postfix", "open", "primes")
-        if any(token.kind not in allowed for token in rest):
+        if any(token.kind not in allowed or token.text in ("_", "+", "|", "&") for token in rest):
             raise UnreadableError("words and signs mixed")
         found = unit_of([token.text for token in rest if token.kind != "brace"])
         if found is None:

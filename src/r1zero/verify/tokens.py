@@ -22,6 +22,10 @@ class UnreadableError(Exception):
     """The text is not in the notation that is read here. Not an error of its user: it is compared by other means."""
 
 
+class ValuelessError(UnreadableError):
+    """The notation is known and says nothing that could be an answer, as `(1, 2) + 1`: no other means is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """`kind` is one of number, letter, run, word, function, symbol, op, relation, open, close, sep, postfix, unit,
@@ -53,7 +57,7 @@ _SIGNS = {
     "（": "(", "）": ")", "，": ",", "；": ";", "：": ":", "［": "[", "］": "]", "＝": "=", "＋": "+", "％": "%",
     "。": ".",
     "…": "\\ldots ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2003": " ", "\u2002": " ", "\u3000": " ",
-    "£": "\\$", "€": "\\$",
+    "£": "\\pounds ", "€": "\\euro ",
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+-ni")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -114,7 +118,10 @@ _SYMBOLS = {
     "oo": "\\infty", "pi": "\\pi", "varphi": "\\phi", "varepsilon": "\\epsilon", "vartheta": "\\theta",
     "ldots": "\\ldots", "cdots": "\\ldots", "dots": "\\ldots", "dotsc": "\\ldots", "dotsb": "\\ldots",
 }  # fmt: skip
-_SPECIAL = {"%": ("postfix", "%"), "$": ("unit", "$"), "&": ("op", "&"), "lor": ("sep", "and"), "or": ("sep", "and")}
+_SPECIAL = {
+    "%": ("postfix", "%"), "$": ("unit", "dollar"), "pounds": ("unit", "pound"), "euro": ("unit", "euro"),
+    "&": ("op", "&"), "lor": ("sep", "and"), "or": ("sep", "and"), "not": ("relation", "not"),
+}  # fmt: skip
 _MACRO_TABLES = (("op", _OPERATORS), ("relation", _RELATIONS), ("symbol", _SYMBOLS))
 _GREEK = words(
     """
@@ -204,20 +211,21 @@ def _tokens(text: str, *, prose: bool, depth: int) -> list[Token]:
         if kind == "macro" and (name := lexeme[1:]) in _TEXTS:
             inner, at = _argument(text, at)
             found += _text_tokens(inner, name, spaced, depth)
-        elif kind in ("blank", "modulus", "label", "ignored") or (kind == "macro" and lexeme[1:] in _BLANKS):
+            spaced = inner[-1:].isspace()
+            continue
+        if kind in ("blank", "modulus", "label", "ignored") or (kind == "macro" and lexeme[1:] in _BLANKS):
             if (kind == "macro" and lexeme == "\\!") or (kind == "macro" and lexeme == "\\,"):
                 continue
             if kind == "macro" and lexeme == "\\hspace":
                 _, at = _argument(text, at)
             spaced = True
             continue
-        elif kind == "macro" and lexeme[1:] in _DROPPED:
+        if kind == "macro" and lexeme[1:] in _DROPPED:
             if text.startswith(".", at) and lexeme in ("\\left", "\\right"):
                 at += 1
             continue
-        else:
-            found += _token(kind, lexeme, spaced, prose=prose)
-            brackets += {"open": 1, "close": -1}.get(found[-1].kind, 0)
+        found += _token(kind, lexeme, spaced, prose=prose)
+        brackets += {"open": 1, "close": -1}.get(found[-1].kind, 0)
         spaced = False
     return found
 

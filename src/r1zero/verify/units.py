@@ -14,7 +14,8 @@ _SPELLINGS = {
     "kilometer": "km kilometre kilometres", "nanometer": "nm", "gram": "g", "kilogram": "kg kgs", "milligram": "mg",
     "pound": "lb lbs", "ounce": "oz", "liter": "litre litres l", "milliliter": "ml millilitre", "second": "sec s secs",
     "minute": "min mins", "hour": "hr h hrs", "day": "", "week": "wk", "month": "mo", "year": "yr yrs",
-    "dollar": "$ usd buck", "cent": "¢", "percent": "pct percentage %", "hertz": "hz", "joule": "j", "watt": "w",
+    "dollar": "$ usd buck", "euro": "eur", "cent": "¢", "percent": "pct percentage %", "hertz": "hz", "joule": "j",
+    "watt": "w",
     "newton": "n", "volt": "v", "kelvin": "k", "radian": "rad", "square": "sq", "cubic": "cu",
     "unit": "", "point": "pt",
     "kilometer/hour": "kph kmph km/h km/hr", "meter/second": "m/s", "kilocalorie": "kcal",
@@ -49,6 +50,7 @@ REFUSED = words(
 """Words that change what a number says: with one of them it is no value with a unit."""
 
 MAX_WORDS = 5
+_MAX_LETTERS = 20
 
 _HARMLESS = words(
     """
@@ -66,7 +68,7 @@ def unit_of(words: list[str]) -> str | None:
     if together in ("a m", "p m", "am", "pm"):
         return together.replace(" ", "")
     spoken = [word.lower() for word in words if re.search(r"[A-Za-z$]", word)]
-    if len(spoken) > MAX_WORDS or any(word in REFUSED for word in spoken):
+    if len(spoken) > MAX_WORDS or any(word in REFUSED or len(word) > _MAX_LETTERS for word in spoken):
         return None
     squared = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
     powers = [squared[word] for word in spoken if word in squared] if len(spoken) > 1 else []
