@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
-from r1zero.verify.macros import MANY, applied, clock, expression, read_bounds, read_braced, total
+from r1zero.verify.macros import MANY, applied, base_name, clock, expression, read_bounds, read_braced, total
 from r1zero.verify.nodes import BOUND, Expr, Matrix, Num, Op, Shape, Sym, negated, renamed
 from r1zero.verify.tokens import Token, UnreadableError, ValuelessError
 from r1zero.verify.units import BARE, SCALES
@@ -187,7 +187,8 @@ class ExpressionReader(ABC):
                 if not (isinstance(shape, Num) and digits.kind == "number" and digits.text.replace(".", "").isdigit()):
                     raise ValuelessError("a base of something that is no string of digits")
                 self.take()
-                shape = Sym(f"{digits.text}_{self.spelled()}")
+                base = base_name(self.spelled())
+                shape = shape if base == "{10}" else Sym(f"{digits.text}_{base}")
             else:
                 return shape
 

@@ -30,6 +30,7 @@ from r1zero.verify.nodes import (
 )
 from r1zero.verify.regions import REALS, listed, region, same_equation, same_region
 from r1zero.verify.spread import natural_order, spread
+from r1zero.verify.units import in_letters
 
 
 class Pass:
@@ -71,7 +72,7 @@ def _opaque(gold: Shape, answer: Shape) -> bool | Pass:
 def _empty(gold: Shape, answer: Shape) -> bool | Pass:
     """The empty set is nothing else."""
     if gold in _EMPTY or answer in _EMPTY:
-        return gold in _EMPTY and answer in _EMPTY
+        return all(shape in _EMPTY or shape == Words("empty set") for shape in (gold, answer))
     return PASS
 
 
@@ -92,7 +93,8 @@ def _words(gold: Shape, answer: Shape) -> bool | Pass:
         return PASS
     one, other = _letter(gold), _letter(answer)
     if one and other:
-        return one == other
+        chosen = any(isinstance(shape, Words) and shape.choice for shape in (gold, answer))
+        return one == other or (chosen and one.casefold() == other.casefold())
     if isinstance(gold, Words) and isinstance(answer, Words):
         return gold.text.casefold() == answer.text.casefold()
     text, shape = (gold, answer) if isinstance(gold, Words) else (answer, gold)
@@ -181,6 +183,9 @@ def _matrices(gold: Shape, answer: Shape) -> bool | Pass | None:
         pairs = zip((e for row in gold.rows for e in row), (e for row in answer.rows for e in row), strict=True)
         return every(_same(one, other) for one, other in pairs)
     if isinstance(gold, Matrix) or isinstance(answer, Matrix):
+        rows = _rows(answer if isinstance(gold, Matrix) else gold)
+        if rows is not None:
+            return _matrices(rows, answer) if isinstance(answer, Matrix) else _matrices(gold, rows)
         matrix, other = (gold, answer) if isinstance(gold, Matrix) else (answer, gold)
         assert isinstance(matrix, Matrix)
         if isinstance(other, Group) and other.left == "(":
@@ -189,6 +194,14 @@ def _matrices(gold: Shape, answer: Shape) -> bool | Pass | None:
             return _several(Group(flat, "(", ")"), other) if vector else False
         return False if is_expression(other) or isinstance(other, Measured | Group) else PASS
     return PASS
+
+
+def _rows(shape: Shape) -> Matrix | None:
+    """`[[1, 2], [3, 4]]` as the matrix that programs print so."""
+    if not isinstance(shape, Group) or shape.left != "[":
+        return None
+    rows = tuple(item.items for item in shape.items if isinstance(item, Group) and item.left == "[")
+    return Matrix(rows) if len(rows) == len(shape.items) and len(set(map(len, rows))) == 1 else None
 
 
 def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
@@ -202,6 +215,8 @@ def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
     one, other = _unitless(gold), _unitless(answer)
     if one is None or other is None:
         return PASS
+    if one.unit and not other.unit:
+        other = in_letters(other.value, one.unit) or other
     if one.percent or other.percent:
         if one.unit or other.unit:
             return False

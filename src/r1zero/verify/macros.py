@@ -8,6 +8,7 @@ from typing import Protocol
 
 from r1zero.verify.evaluate import CONSTANTS
 from r1zero.verify.nodes import Expr, Matrix, Num, Op, Shape, Sym, is_expression, walk
+from r1zero.verify.spoken import spoken_number
 from r1zero.verify.tokens import Token, UnreadableError, ValuelessError
 
 MANY = frozenset({"max", "min", "gcd", "lcm"})
@@ -99,3 +100,9 @@ def applied(name: str, operands: tuple[Expr, ...], base: Expr | None) -> Expr:
     if (name == "det" or (name in MANY and len(operands) < 2)) and CONSTANTS.issuperset(letters):
         raise ValuelessError(f"{name} of one number")
     return Op(name, operands if base is None else (*operands, base))
+
+
+def base_name(subscript: str) -> str:
+    """The base of a number: `_{two}` is `_{2}`."""
+    value = spoken_number(subscript.strip("{}"))
+    return subscript if value is None else f"{{{value}}}"

@@ -39,10 +39,12 @@ Expr = Num | Sym | Op
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Prose, or the letter of a choice: lower-case words; `letter` if it is one letter, which keeps its case."""
+    """Prose, or the letter of a choice: lower-case words; `letter` if it is one letter, which keeps its case; `choice`
+    if it is written as one, as (c), C) or Option C."""
 
     text: str
     letter: bool = False
+    choice: bool = False
 
 
 @dataclass(frozen=True, slots=True)

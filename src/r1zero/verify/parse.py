@@ -10,9 +10,11 @@ for gold and answer alike. What is not understood raises `UnreadableError` and i
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 
 from r1zero.verify.algebra import ExpressionReader
+from r1zero.verify.habits import usual
 from r1zero.verify.nodes import (
     UNNAMED,
     Chain,
@@ -30,6 +32,7 @@ from r1zero.verify.nodes import (
     is_expression,
     negated,
 )
+from r1zero.verify.spoken import spoken_number
 from r1zero.verify.table import words
 from r1zero.verify.tokens import Token, UnreadableError, ValuelessError, tokenize
 from r1zero.verify.units import SCALES, spoken, unit_of
@@ -38,6 +41,9 @@ MAX_ITEMS = 200
 _LINK_ENDS = ("sep", "relation", "close", "environment")
 _DETERMINANTS = ("\\begin{vmatrix}", "\\begin{Vmatrix}")
 _MATRICES = tuple(f"\\begin{{{name}}}" for name in ("pmatrix", "bmatrix", "matrix", "array", "Bmatrix", "smallmatrix"))
+_CHOICES = ("Option", "option", "Choice", "choice")
+_LETTERS = frozenset("ABCDEFGHIJ")
+_NONE = (Token("none", ""),) * 3
 _HARMLESS = words(
     """
     the answer is final value approximately about exactly equals therefore so
@@ -50,7 +56,10 @@ def parse(text: str) -> Shape | None:
     """What an answer's text says, or None if it is not in the notation that is read here. Never raises."""
     tokens: tuple[Token, ...] = ()
     try:
-        tokens = tokenize(text)
+        said = spoken_number(text)
+        if said is not None:
+            return Num(Fraction(said))
+        tokens = usual(tokenize(text))
         return Reader(tokens).whole()
     except ValuelessError:
         return Opaque(" ".join(token.text for token in tokens))
@@ -77,17 +86,33 @@ class Reader(ExpressionReader):
         return shape if label is None else Chain((label, shape), ("label",))
 
     def _choice_label(self) -> Words | None:
-        r"""`\textbf{(C)}` at the start, before nothing or before the choice's own value."""
-        kinds = [(token.kind, token.text) for token in self.tokens[:3]]
-        if len(kinds) == 3 and kinds[0] == ("open", "(") and kinds[2] == ("close", ")"):
-            kind, text = kinds[1]
-            behind = self.tokens[3:6]
-            if kind == "word" and len(text) == 1 and not (behind and behind[0].kind in ("sep", "relation")):
-                if behind and (_continues(behind[0]) or [t.kind for t in behind] == ["open", "word", "close"]):
-                    raise ValuelessError("a choice and more")
-                self.at = 3
-                return Words(text, letter=True)
-        return None
+        r"""`\textbf{(C)}`, `C)`, `C:` or `Option C` at the start, before nothing or before the choice's own value."""
+        named = self.sees("run", *_CHOICES) or self.sees("word", *_CHOICES)
+        place = 1 if named else 0
+        first, second, third = (*self.tokens[place : place + 3], *_NONE)[:3]
+        if first.text == "(" and second.kind in ("word", "letter") and third.text == ")":
+            letter, end = second, place + 3
+        elif first.kind in ("word", "letter") and (second.text in (")", ".", ":") or (named and second is _NONE[0])):
+            letter, end = first, place + (1 if second is _NONE[0] else 2)
+        else:
+            return None
+        behind = self.tokens[end : end + 3]
+        is_plain = letter.kind == "letter" and not named
+        if len(letter.text) != 1 or (is_plain and not self._is_plain_label(letter.text, second.text, behind)):
+            return None
+        if behind and behind[0].kind in ("sep", "relation"):
+            return None
+        another = len(behind) == 3 and behind[0].text + behind[2].text == "()" and behind[1].text in _LETTERS
+        if behind and (another or _continues(behind[0])):
+            raise ValuelessError("a choice and more")
+        self.at = end
+        return Words(letter.text, letter=True, choice=True)
+
+    def _is_plain_label(self, letter: str, sign: str, behind: tuple[Token, ...]) -> bool:
+        """Whether a letter in mathematics is a choice and no variable: (c) alone, or C) and C: before a number."""
+        if sign == letter:  # (c)
+            return not behind and letter.upper() in _LETTERS
+        return letter in _LETTERS and (sign == ")" or bool(behind and behind[0].kind in ("number", "unit")))
 
     def answer(self, *closers: str) -> Shape:
         """Elements up to the end, or up to a closing bracket, which is left standing."""
@@ -254,7 +279,8 @@ class Reader(ExpressionReader):
             if opening.text == "{" and (token := self.peek()) is not None and token.text in ("}",):
                 self.take()
                 return Group((), "{", "}")
-            self._skip_set_builder(opening)
+            if opening.text == "{" and self.sees("letter"):
+                self._skip_set_builder()
             inner = self.answer(")", "]", "}")
             closing = self.take()
         left, right = opening.text, closing.text
@@ -269,13 +295,14 @@ class Reader(ExpressionReader):
             return Group((inner,), "{", "}") if opening.kind == "open" else inner
         return inner
 
-    def _skip_set_builder(self, opening: Token) -> None:
-        r"""`\{x \mid x > 3\}` says no more than `x > 3`."""
-        if opening.text != "{" or not self.sees("letter"):
-            return
-        for place in range(self.at + 1, min(self.at + 6, len(self.tokens))):
+    def _skip_set_builder(self) -> None:
+        r"""`\{x \mid x > 3\}` and `\{x \in \mathbb{R} : x > 3\}` say no more than `x > 3`."""
+        for place in range(self.at + 1, min(self.at + 8, len(self.tokens))):
             token = self.tokens[place]
             if token.kind == "op" and token.text in ("|", ":"):
+                within = [t.text for t in self.tokens[self.at + 1 : place]]
+                if within and within[:1] == ["in"] and "R" not in within:  # of whole numbers, say
+                    raise UnreadableError("a set of other numbers")
                 self.at = place + 1
                 return
             if token.kind in ("sep", "close") or token.text in "<>=+-*/^":

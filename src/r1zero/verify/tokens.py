@@ -147,7 +147,8 @@ _LEXEME = re.compile(
     r"|(?P<environment>\\(?:begin|end)\s*\{[A-Za-z*]+\}(?:\{[clr|@ ]*\})?)"
     r"|(?P<row>\\\\(?:\[[^\[\]]{0,10}\])?)"
     r"|(?P<primes>\^\s*\{\s*(?:\\prime\s*)+\}|\^\s*\\prime(?![A-Za-z])|'+)"
-    r"|(?P<repeating>[0-9]{0,20}\.[0-9]{0,20}\\(?:overline|dot|bar)\{[0-9]{1,20}\})"
+    r"|(?P<repeating>[0-9]{0,20}\.[0-9]{0,20}\\(?:(?:overline|dot|bar)\{[0-9]{1,20}\}|dot\s?[0-9])"
+    r"(?:[0-9]{0,18}\\dot(?:\{[0-9]\}|\s?[0-9]))?)"
     r"|(?P<macro>\\(?:[A-Za-z]+|[^A-Za-z]))"
     rf"|(?P<number>(?:{_THOUSANDS}|[0-9]+)(?:\.[0-9]+|\.(?![0-9.]))?(?:[eE][+-]?[0-9]{{1,6}}(?![0-9A-Za-z]))?"
     r"|\.[0-9]+(?:[eE][+-]?[0-9]{1,6}(?![0-9A-Za-z]))?)"
@@ -169,12 +170,17 @@ _SHORT_NUMBER = re.compile(
 _SPACED_THOUSANDS = re.compile(r"(?<![0-9.,}] )(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3})+)(?![0-9]| [0-9])")
 
 
+_IDLE_ENDS = ("\\,", "\\;", "\\:", "\\!", "\\ ")
+
+
 def plain(text: str) -> str:
     """`text` with Unicode signs as macros, super- and subscripts in braces, and without Markdown's bold marks."""
     if not text.isascii():
         text = _RAISED.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPTS)}}}", text)
         text = _LOWERED.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPTS)}}}", text)
         text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
+    while text.endswith(_IDLE_ENDS):
+        text = text[:-2].rstrip()
     text = text.strip().removesuffix("\\").rstrip() if not text.strip().endswith("\\\\") else text.strip()
     if text.startswith("**") and text.endswith("**") and len(text) > 4:
         text = text[2:-2]
@@ -297,8 +303,10 @@ def _number(lexeme: str, spaced: bool) -> Token:
 
 
 def _repeating(lexeme: str, spaced: bool) -> Token:
-    r"""`0.1\overline{6}` is 1/6."""
-    whole, decimals, period = re.match(r"([0-9]*)\.([0-9]*)\\[a-z]+\{([0-9]+)\}", lexeme).groups()  # type: ignore[union-attr]
+    r"""`0.1\overline{6}` and `0.1\dot6` are 1/6; `0.\dot{1}4285\dot{7}` is 1/7."""
+    before, _, behind = lexeme.partition("\\")
+    whole, _, decimals = before.partition(".")
+    period = re.sub(r"[^0-9]", "", behind)
     tail = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(decimals)
     value = Fraction(int(whole + decimals or "0"), 10 ** len(decimals)) + tail
     return Token("number", str(value), value, None, spaced)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from r1zero.verify.nodes import Expr, Measured, Num, Op, Sym
 from r1zero.verify.table import words
 
 # canonical unit → its other spellings; plurals in "s" need no row
@@ -76,6 +77,31 @@ def unit_of(words: list[str]) -> str | None:
     kept = [word for word in kept if word.lower() not in ("a", "the", "of")]
     parts = ["/" if word.lower() == "per" else _singular(word) for word in kept]
     return _CANONICAL.get("".join([*parts, *powers]), "".join([*parts, *powers]))
+
+
+def in_letters(expr: Expr, unit: str) -> Measured | None:
+    """A value in a known unit whose letters read as a product: the `m/s` of `10 m/s`. None if they are another."""
+    words: list[str] = []
+    while isinstance(expr, Op) and expr.name in ("mul", "div"):
+        divided = expr.name == "div"
+        expr, factor = expr.args
+        power: list[str] = []
+        if isinstance(factor, Op) and factor.name == "pow":
+            factor, exponent = factor.args
+            negative = isinstance(exponent, Op) and exponent.name == "neg"
+            exponent = exponent.args[0] if isinstance(exponent, Op) and negative else exponent
+            divided ^= negative
+            power = (
+                []
+                if exponent == Num(Fraction(1))
+                else ["^", str(exponent.value)]
+                if isinstance(exponent, Num)
+                else ["?"]
+            )
+        if not isinstance(factor, Sym):
+            return None
+        words = [*(["/"] if divided else []), factor.name, *power, *words]
+    return Measured(expr, unit) if words and unit_of(words) == unit else None
 
 
 def _singular(word: str) -> str:
