@@ -60,6 +60,11 @@ AUTO, BARE = AnswerFormat.AUTO, AnswerFormat.BARE
         ("\\boxed{41}" + "\n" * 500 + "\\boxed{42}", "41, 42"),
         (r"\boxed{42}\phantom{0}\boxed{41}", "42, 41"),
         (r"\boxed{\frac{84}{2}} = \boxed{42}", r"\frac{84}{2} = 42"),
+        (r"\boxed{41} -- \boxed{42}", "41, 42"),
+        (r"\boxed{41} vs \boxed{42}", "41, 42"),
+        (r"Either \boxed{41} (or \boxed{42})", "41, 42"),
+        (r"\boxed{41} \vee \boxed{42}", "41, 42"),
+        (r"We get \boxed{6}. Multiplying by 7 gives \boxed{42}.", "42"),
         (r"\boxed{41}. The answer is \boxed{42}", "42"),
         (r"First \boxed{6}, then \boxed{7}, so \boxed{42}", "42"),
         # a box in a box is part of it
@@ -69,6 +74,9 @@ AUTO, BARE = AnswerFormat.AUTO, AnswerFormat.BARE
         # nor is a box an answer that is taken back, or runs on
         (r"\boxed{42} is wrong; the answer is 43", None),
         (r"$\boxed{42}$ is not the answer.", None),
+        (r"It isn't \boxed{42}", None),
+        (r"The answer is not $5$ but $\boxed{42}$", "42"),
+        (r"\boxed{42}. I am sure that this is not wrong.", "42"),
         (r"so it is not \boxed{42}", None),
         (r"\boxed{42,}43", None),
         (r"\boxed{4}2", None),

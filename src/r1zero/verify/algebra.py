@@ -158,10 +158,12 @@ class ExpressionReader(ABC):
             return Op("add", (left, Num(top.value / bottom.value)))
         is_fraction = token is not None and token.kind == "function" and token.text == "frac"
         right = expression(self.power())
-        if is_fraction and after_whole and isinstance(right, Op) and right.name == "div":
-            top, bottom = right.args
+        inner = right.args[0] if isinstance(right, Op) and right.name == "percent" else right
+        if is_fraction and after_whole and isinstance(inner, Op) and inner.name == "div":
+            top, bottom = inner.args
             if isinstance(top, Num) and isinstance(bottom, Num) and 0 < top.value < bottom.value:
-                return Op("add", (left, right))
+                mixed = Op("add", (left, inner))
+                return mixed if inner is right else Op("percent", (mixed,))
         return Op("mul", (left, right))
 
     def _slash_follows(self) -> bool:

@@ -28,7 +28,7 @@ _DRESS = re.compile(
 _BULLET = re.compile(r"\n\s*+[-+•–—](?=\s|$)")  # elsewhere it is a minus
 _NUMBERED = re.compile(r"(?<!\w)\(?(?:[0-9]{1,2}|[A-Za-z]|[ivxIVX]{1,4})[.):](?!\w)")
 _NAME = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]\}?)?\s*=")
-_SEPARATORS = re.compile(r"[,;:.!?/|()\[\]\"'…–—\s]+")
+_SEPARATORS = re.compile(r"(?:[,;:.!?/|()\[\]\"'…–—\s]|--)+")
 _WORD = re.compile(r"[^\W\d_]+")
 _REVISION = words(
     """
@@ -39,7 +39,7 @@ _REVISION = words(
 _JOINING = words(
     """
     and or also maybe perhaps possibly probably likely alternatively alternative alternatives either else another
-    might may could ou oder und et 或 和
+    might may could vs versus ou oder und et 或 和
     """
 )
 _LABELS = words(

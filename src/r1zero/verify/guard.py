@@ -47,8 +47,12 @@ _FAITHFUL = words(
 ) | frozenset("{}|%$,;:! \\")
 """Commands that Math-Verify takes for what they mean. It passes over all others: `\\arg 5` would be 5 to it."""
 _LETTERS_AND_SIGNS = re.compile(r"[A-Za-z0-9\s\\+\-*/^_=<>,.()\[\]{}|!%$&~]*")
+_RELATION = r"(?:\\(?:le|leq|leqslant|ge|geq|geqslant|lt|gt|ne|neq|in)(?![A-Za-z])|[<>]|!=)"
+# A subscript of what is no letter, a relation that lacks a side, a series or limit without bounds, an arrow to nowhere.
 _LOOSE = re.compile(
-    r"[0-9)\]}$]\s*_|\A[\s$]*(?:\\(?:le|leq|leqslant|ge|geq|geqslant|lt|gt|ne|neq|in)(?![A-Za-z])|[<>]|!=)"
+    rf"[0-9)\]}}$]\s*_|\A[\s$]*{_RELATION}|{_RELATION}[\s$]*\Z"
+    r"|\\(?:lim|sum|prod)(?![A-Za-z])(?!\s*(?:\\limits\s*)?_)|\A(?!.*\\lim).*\\to(?![A-Za-z])",
+    re.DOTALL,
 )
 
 

@@ -14,6 +14,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from r1zero.verify.algebra import ExpressionReader
+from r1zero.verify.equal import real_value, symbols
+from r1zero.verify.evaluate import TooLargeError
 from r1zero.verify.habits import usual
 from r1zero.verify.nodes import (
     UNNAMED,
@@ -60,11 +62,25 @@ def parse(text: str) -> Shape | None:
         if said is not None:
             return Num(Fraction(said))
         tokens = usual(tokenize(text))
-        return Reader(tokens).whole()
+        shape = Reader(tokens).whole()
+        if "mod" in text and _is_broken(shape):
+            raise ValuelessError("a remainder of no whole number")
+        return shape
     except ValuelessError:
         return Opaque(" ".join(token.text for token in tokens))
     except (UnreadableError, RecursionError):
         return None
+
+
+def _is_broken(shape: Shape) -> bool:
+    """Whether it is a number that is not whole."""
+    if not is_expression(shape) or symbols(shape):  # type: ignore[arg-type]
+        return False
+    try:
+        value = real_value(shape)  # type: ignore[arg-type]
+    except TooLargeError:
+        return False
+    return value is not None and value.denominator != 1
 
 
 def _continues(token: Token) -> bool:
@@ -148,7 +164,7 @@ class Reader(ExpressionReader):
         links: list[Shape] = []
         relations: list[str] = []
         if self.sees("relation"):
-            relations = [relation] if (relation := self._relation()) not in ("~", "=") else []
+            relations = [relation] if (relation := self._relation(leading=True)) not in ("~", "=") else []
             links = [UNNAMED] if relations else []
         links.append(self.link())
         while self.sees("relation"):
@@ -156,8 +172,10 @@ class Reader(ExpressionReader):
             links.append(self.link())
         return Chain(tuple(links), tuple(relations)) if relations else links[0]
 
-    def _relation(self) -> str:
+    def _relation(self, *, leading: bool = False) -> str:
         relation = self.take().text
+        if relation == "equiv" and not leading:
+            return "="
         if relation == "not":
             if not self.sees("relation", "="):
                 raise ValuelessError("a relation that is denied")
@@ -229,6 +247,8 @@ class Reader(ExpressionReader):
         while (token := self.peek()) is not None and token.kind in ("word", "run") and token.text.lower() in _HARMLESS:
             self.at += 1
         token = self.peek()
+        if token is not None and token.kind in ("word", "run") and self._only_words():
+            return self._words()
         if token is None or token.kind in ("word", "run") or not rest:
             raise UnreadableError("words and signs mixed")
         shape = self.sum_or_shape()

@@ -96,7 +96,7 @@ _OPERATORS = {
 _RELATIONS = {
     "le": "<=", "leq": "<=", "leqslant": "<=", "leqq": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "geqq": ">=",
     "lt": "<", "gt": ">", "ne": "!=", "neq": "!=", "approx": "~", "simeq": "~", "thickapprox": "~", "in": "in",
-    "equiv": "=", "doteq": "=", "coloneqq": "=",
+    "equiv": "equiv", "doteq": "=", "coloneqq": "=",
 }  # fmt: skip
 _PLAIN_RELATIONS = {
     "<=": "<=", ">=": ">=", "=<": "<=", "=>": ">=", "!=": "!=", "==": "=", ":=": "=", "=": "=", "<": "<", ">": ">",

@@ -114,7 +114,10 @@ def _singular(word: str) -> str:
     return _CANONICAL.get(stem, stem)
 
 
+_INTRODUCED = re.compile(r"^(?:the )?(?:final )?answer is (?=[a-z])")
+
+
 def spoken(words: list[str]) -> str:
-    """Words as they are compared: lower case, single blanks, without articles."""
-    low = [word.lower() for word in words]
+    """Words as they are compared: lower case, single blanks, without articles and `the answer is`."""
+    low = _INTRODUCED.sub("", " ".join(word.lower() for word in words)).split()
     return " ".join(word for word in low if word not in ("the", "a", "an")) or " ".join(low)
