@@ -9,6 +9,7 @@ box is part of it.
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from r1zero.verify.table import words
 
@@ -16,8 +17,8 @@ _BRACE_OR_ESCAPE = re.compile(r"\\.|[{}]", re.DOTALL)
 _MACROS = ("\\boxed", "\\fbox")
 _BLANKS = re.compile(r"\s*+")
 _UNBRACED = re.compile(r"\s++(-?[0-9]+(?:[./][0-9]+)*|[A-Za-z](?![A-Za-z]))|([0-9])")
-_MAX_BOX = 20_000
-"""Characters in which a box must close. Ten times what is read as an answer; more is a loop, not an answer."""
+_MAX_BRACES = 20_000
+"""Braces and commands after which a box must have closed: more is a loop, not an answer."""
 _MAX_NESTED = 4000
 _MAX_GAP = 120
 _MAX_BOXES = 100
@@ -109,7 +110,7 @@ def _content(text: str, start: int) -> tuple[str, int] | None:
     found = _BLANKS.match(text, start + len(macro))
     opening = len(text) if found is None else found.end()
     if text.startswith("{", opening):
-        closing = _closing_brace(text, opening, min(len(text), opening + _MAX_BOX))
+        closing = _closing_brace(text, opening, len(text))
         inner = "" if closing is None else text[opening + 1 : closing].strip()
         return (inner, closing + 1) if inner and closing is not None else None
     bare = _UNBRACED.match(text, start + len(macro))
@@ -135,7 +136,7 @@ def _outermost(text: str, start: int, content: str, end: int) -> tuple[int, str,
 def _closing_brace(text: str, opening: int, end: int) -> int | None:
     """The index of the brace that closes the first one from `opening` on, or None."""
     depth = 0
-    for token in _BRACE_OR_ESCAPE.finditer(text, opening, end):
+    for token in islice(_BRACE_OR_ESCAPE.finditer(text, opening, end), _MAX_BRACES):
         if token[0] == "{":
             depth += 1
         elif token[0] == "}":
