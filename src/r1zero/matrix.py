@@ -167,7 +167,7 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror}); choose another --out.") from None
+        raise UserError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from None
     with writing(folder):
         write_text(path, json.dumps(identity | {"versions": provenance()}, indent=2, ensure_ascii=False) + "\n")
 

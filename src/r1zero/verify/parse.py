@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from r1zero.verify.algebra import ExpressionReader
 from r1zero.verify.equal import real_value, symbols
-from r1zero.verify.evaluate import TooLargeError
+from r1zero.verify.evaluate import CONSTANTS, TooLargeError
 from r1zero.verify.habits import usual
 from r1zero.verify.nodes import (
     UNNAMED,
@@ -126,8 +126,8 @@ class Reader(ExpressionReader):
 
     def _is_plain_label(self, letter: str, sign: str, behind: tuple[Token, ...]) -> bool:
         """Whether a letter in mathematics is a choice and no variable: (c) alone, or C) and C: before a number."""
-        if sign == letter:  # (c)
-            return not behind and letter.upper() in _LETTERS
+        if sign == letter:  # (c), but (e) and (i) are numbers
+            return not behind and letter.upper() in _LETTERS and letter not in CONSTANTS
         return letter in _LETTERS and (sign == ")" or bool(behind and behind[0].kind in ("number", "unit")))
 
     def answer(self, *closers: str) -> Shape:
