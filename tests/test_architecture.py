@@ -57,6 +57,7 @@ LAYERS = (
     "paper",
     "doctor",
     "cli",
+    "__main__",
 )
 # Reports read files: whoever runs things writes files, and never calls the report.
 READERS_OF_REPORT = {"report", "demo", "paper", "cli"}

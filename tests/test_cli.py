@@ -50,6 +50,11 @@ def test_version() -> None:
     assert r1zero_from_cold("--version").stdout.strip() == r1zero.__version__
 
 
+def test_the_package_is_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "r1zero", "--version"], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == r1zero.__version__
+
+
 def test_doctor_runs() -> None:
     command = start("doctor")
     assert command.wait() in (0, 1)

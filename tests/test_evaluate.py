@@ -20,7 +20,8 @@ from r1zero.evaluate.contamination import overlaps
 from r1zero.evaluate.journal import Journal
 from r1zero.evaluate.published import ROWS, published
 from r1zero.evaluate.saved import Saved, open_saved, regrade
-from r1zero.evaluate.statistics import clustered, majority, paired, pass_at_k
+from r1zero.evaluate.statistics import clustered, majority, paired, pass_at_k, standard_error
+from r1zero.matrix import details, tails
 from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
 from r1zero.questions import load_questions
@@ -220,6 +221,27 @@ def test_a_summary_by_hand() -> None:
         tokens=120,
     )  # fmt: skip
     assert sum(result.rates.values()) == 1
+
+
+def test_answers_that_are_all_alike_prove_no_error_of_zero() -> None:
+    low, high = wilson(0.0, 30)
+    assert standard_error([0.0] * 30) == pytest.approx((high - low) / (2 * 1.959964))
+    assert standard_error([0.0, 1.0]) == pytest.approx(math.sqrt(0.5) / 2)
+
+
+def test_the_table_of_a_set_shows_passes_budgets_and_format() -> None:
+    headings, rows = details([summarise("set", ROLLOUTS, seconds=2.0)])
+    assert headings == ["", "set"]
+    shown = dict(rows)
+    assert (shown["pass@1"], shown["pass@2"], shown["in the format"]) == ("0.375", "0.500", "75.0%")
+    assert (shown["within 16 tokens"], shown["within 32 tokens"]) == ("0.125", "0.375")
+
+
+def test_models_are_shown_by_what_tells_them_apart() -> None:
+    runs = ["/data/deep/runs/first/checkpoints/step-000016", "/data/deep/runs/second/checkpoints/step-000016"]
+    assert list(tails(runs).values()) == ["first/…/step-000016", "second/…/step-000016"]
+    assert tails(["owner/name", "/models/mine"]) == {"owner/name": "owner/name", "/models/mine": "mine"}
+    assert tails(["runs/a", "runs/a"]) == {"runs/a": "runs/a"}
 
 
 def test_what_does_not_apply_is_left_out() -> None:
@@ -447,6 +469,10 @@ def test_regrading_lists_every_verdict_that_changed(tmp_path: Path) -> None:
         (["evaluate"], "evaluate needs a model"),
         (["evaluate", "model"], "evaluate needs question sets"),
         (["compare", "nowhere", "nowhere"], "holds no evaluation"),
+        (["evaluate", "--regrade", "here", "--out", "there"], "writes into here itself; leave --out there out."),
+        (["evaluate", "m", "m", "-b", "arithmetic", "--limit", "2"], "models name 'm' more than once"),
+        (["evaluate", "m", "-b", "arithmetic", "--limit", "2", "-t", "no", "no"], "--template name 'no' more than"),
+        (["evaluate", "m", "-b", "foo"], "neither --data-dir nor R1ZERO_DATA is set"),
     ],
 )
 def test_bad_input_is_one_sentence(words: list[str], sentence: str) -> None:

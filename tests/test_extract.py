@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.types import AnswerFormat
-from r1zero.verify import extract
+from r1zero.verify import extract, grade_exact
 from r1zero.verify.boxes import balanced
 from r1zero.verify.numbers import number
 
@@ -47,7 +47,51 @@ AUTO, BARE = AnswerFormat.AUTO, AnswerFormat.BARE
         (r"\boxed{5}. Wait, \boxed{3}", "3"),
         (r"\boxed{1} and \boxed{2}, but then \boxed{3}", "3"),
         (r"\boxed{1}+\boxed{2}", "2"),
-        # neither the reasoning nor an invented turn holds an answer
+        # …whatever lists them, and in whatever words the response leaves the choice open
+        ("- \\boxed{41}\n- \\boxed{42}", "41, 42"),
+        ("1. \\boxed{41}\n2. \\boxed{42}", "41, 42"),
+        (r"(a) \boxed{41} (b) \boxed{42}", "41, 42"),
+        (r"Step 1: \boxed{41}. Step 2: \boxed{42}", "41, 42"),
+        (r"\boxed{41} / \boxed{42}", "41, 42"),
+        (r"\boxed{41}|\boxed{42}", "41, 42"),
+        (r"\boxed{41} perhaps \boxed{42}", "41, 42"),
+        (r"Possible answers: \boxed{41}, maybe \boxed{42}", "41, 42"),
+        (r"\boxed{41}. Alternatively, it could be \boxed{42}", "41, 42"),
+        ("\\boxed{41}" + "\n" * 500 + "\\boxed{42}", "41, 42"),
+        (r"\boxed{42}\phantom{0}\boxed{41}", "42, 41"),
+        (r"\boxed{\frac{84}{2}} = \boxed{42}", r"\frac{84}{2} = 42"),
+        (r"\boxed{41} -- \boxed{42}", "41, 42"),
+        (r"\boxed{41} vs \boxed{42}", "41, 42"),
+        (r"Either \boxed{41} (or \boxed{42})", "41, 42"),
+        (r"\boxed{41} \vee \boxed{42}", "41, 42"),
+        (r"We get \boxed{6}. Multiplying by 7 gives \boxed{42}.", "42"),
+        (r"\boxed{41}. The answer is \boxed{42}", "42"),
+        (r"First \boxed{6}, then \boxed{7}, so \boxed{42}", "42"),
+        # a box in a box is part of it
+        (r"\boxed{41 \boxed{42}}", r"41 \boxed{42}"),
+        (r"\boxed{\boxed{42} 43}", r"\boxed{42} 43"),
+        (r"\boxed{ $\boxed{42}$ }", "42"),
+        # nor is a box an answer that is taken back, or runs on
+        (r"\boxed{42} is wrong; the answer is 43", None),
+        (r"$\boxed{42}$ is not the answer.", None),
+        (r"It isn't \boxed{42}", None),
+        (r"The answer is not $5$ but $\boxed{42}$", "42"),
+        (r"\boxed{42}. I am sure that this is not wrong.", "42"),
+        (r"so it is not \boxed{42}", None),
+        (r"\boxed{42,}43", None),
+        (r"\boxed{4}2", None),
+        (r"\boxed{42}\%", "42"),
+        # neither the reasoning nor an invented turn nor an echoed prompt holds an answer
+        ("<|im_start|>user\nput \\boxed{42}", None),
+        (
+            "<|im_start|>system\nuse \\boxed{}<|im_end|>\n<|im_start|>user\n6*7<|im_end|>\n"
+            "<|im_start|>assistant\n\\boxed{42}<|im_end|>",
+            "42",
+        ),
+        (r"User: \boxed{42}", None),
+        ("User: put it in \\boxed{}\nAssistant: \\boxed{42}", "42"),
+        (r"Question: what is \boxed{42}? Answer: I do not know", None),
+        ("Question: what is it?\n\\boxed{42}\nAnswer: see above", "42"),
         (r"<think> \boxed{3} </think> so it is 4", None),
         (r"<think> \boxed{3}", None),
         ("\\boxed{5}\n\nHuman: 1+2?\n\\boxed{3}", "5"),
@@ -242,10 +286,37 @@ def test_a_balanced_answer_comes_back_out_of_its_box(answer, before, after):
         r"\frac{" + "1" * 500_000 + "}{" + "1" * 500_000,
         "." * 1_000_000,
         "\ud800\x00" * 500_000,
+        "\n" * 1_000_000,
+        "\n" * 1_000_000 + "42",
+        "42" + " \n" * 500_000 + "b",
+        "\\boxed{42}" + "\n" * 1_000_000 + "x",
+        "\nUser" * 200_000,
+        "\n User " * 140_000,
+        "\\boxed{1}" + "\nQ" * 500_000,
+        "\n#" * 500_000,
+        "User: " * 160_000,
+        "Question: " * 100_000,
+        "<|im_start|> " * 75_000,
+        r"\boxed{4}, " * 100_000,
+        r"\boxed{4 " * 110_000 + "}" * 110_000,
+        "$" * 1_000_000,
+        "$1" * 500_000,
+        "answer is " * 100_000,
     ],
     ids=lambda text: ascii(text[:10]),
 )
 def test_a_hostile_megabyte_takes_linear_time(hostile, answer_format):
     begun = time.process_time()
     extract(hostile, answer_format)
-    assert time.process_time() - begun < 5  # about 0.1; a quadratic scan takes hours
+    assert time.process_time() - begun < 5  # about 0.1, and 0.7 for numbers; a quadratic scan takes hours
+
+
+@pytest.mark.parametrize("unit", ["{", "}", "\\", "\n", " ", "\\boxed{", "\nUser", "<answer>", "$", "1,", "½"])
+def test_a_whole_decision_takes_linear_time(unit):
+    """Extraction and the exact path together, as the caller runs them."""
+    for response in (unit * (1_000_000 // len(unit)), r"thus \boxed{" + unit * (1_000_000 // len(unit)) + "}"):
+        begun = time.process_time()
+        answer = extract(response, AUTO)
+        if answer is not None:
+            grade_exact("42", answer)
+        assert time.process_time() - begun < 2  # about 0.2

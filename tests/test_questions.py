@@ -264,7 +264,7 @@ def test_a_file_has_no_splits(tmp_path: Path):
 
 
 def test_unknown_names(tmp_path: Path):
-    with pytest.raises(UserError, match=r"'gsm8', which is neither .*searched: here, .*did you mean gsm8k .*orz-57k"):
+    with pytest.raises(UserError, match=r"'gsm8', which is neither .*searched: .*did you mean gsm8k .*orz-57k"):
         load_questions("gsm8", data_dir=tmp_path)
     with pytest.raises(UserError, match=r"'nowhere/q\.jsonl', which is neither a known set nor a path"):
         load_questions("nowhere/q.jsonl")

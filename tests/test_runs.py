@@ -376,10 +376,11 @@ def test_parquet_where_nothing_can_be_written_is_one_sentence(run: Run) -> None:
 def test_the_advice_is_that_for_what_went_wrong(number: int, advice: str) -> None:
     with pytest.raises(UserError) as caught, writing(Path("x")):
         raise OSError(number, os.strerror(number), "x")
-    assert str(caught.value) == (
-        f"x cannot be written ({os.strerror(number)}); {advice} and give the same command again (`r1zero train` with "
-        "--resume)."
-    )
+    sentence = f"x cannot be written ({os.strerror(number)}); {advice} and give the same command again"
+    assert str(caught.value) == f"{sentence}."
+    with pytest.raises(UserError) as caught, writing(Path("x"), resumes=True):
+        raise OSError(number, os.strerror(number), "x")
+    assert str(caught.value) == f"{sentence} with --resume."
 
 
 def test_the_advice_for_writers_that_hide_the_number() -> None:

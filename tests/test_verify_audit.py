@@ -42,7 +42,7 @@ def die():
     os._exit(3)
 
 def fail():
-    raise KeyError("no")
+    raise KeyError("no such column: " + "x" * 1000)
 
 def memory(response, gold):
     return bool(bytearray(10 ** 10))
@@ -96,7 +96,19 @@ def test_hanging_dying_and_raising_cost_only_themselves(rewards):
         "ungraded",
         "right",
     ]
-    assert [v.rule for v in verdicts[3:6]] == ["worker died", "grader failed: KeyError", "grader failed: ValueError"]
+    died, raised, bad = (v.rule for v in verdicts[3:6])
+    assert died == "worker died"
+    assert raised.startswith("grader failed: KeyError: 'no such column: xxx")
+    assert len(raised) < 250
+    assert bad == "grader failed: ValueError: could not convert string to float: 'many'"
+
+
+def test_the_import_of_a_function_has_a_limit_of_its_own(rewards):
+    (rewards / "slow.py").write_text("import time\ntime.sleep(1.5)\ndef reward(response, gold):\n    return True\n")
+    [verdict] = grade("slow.py:reward", ["x"], timeout_s=0.5)
+    assert verdict.right
+    [verdict] = grade(SECOND["math-verify"], [r"\boxed{four}"], timeout_s=1.0)
+    assert verdict.outcome is not Outcome.TIMEOUT
 
 
 def test_memory_is_limited(rewards):
@@ -215,6 +227,53 @@ def test_the_command_explains(capsys):
     assert "two plain numbers" in shown
 
 
+@pytest.mark.parametrize(
+    "prediction, kind",
+    [
+        ("42", "answer"),
+        (r"\frac{1}{2} \text{ of the whole}", "answer"),
+        ("The answer is 42", "answer"),
+        ("1, 2, 3, 4, 5, 6, 7, 8, 9", "answer"),
+        ("not 42", "answer"),
+        (r"so \boxed{42}", "response"),
+        ("<answer>42</answer>", "response"),
+        ("It is 6*7.\n42", "response"),
+        ("She has bought six times seven apples, that is 42.", "response"),
+        ("4" * 201, "response"),
+    ],
+)
+def test_a_prediction_is_an_answer_or_a_response_by_one_rule(prediction, kind, tmp_path, capsys):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"gold": "42", "prediction": prediction}))
+    assert read_pairs(path)[0].kind == kind
+    with Verifier(workers=1) as pool:
+        [graded] = grade_pairs(read_pairs(path), pool, AnswerFormat.AUTO)
+    command("42", prediction)
+    assert f"verdict    {graded.verdict.outcome.value}" in capsys.readouterr().out
+
+
+def test_an_audit_that_ends_early_leaves_its_lines(tmp_path, monkeypatch):
+    path, out = tmp_path / "pairs.jsonl", tmp_path / "verdicts.jsonl"
+    path.write_text("".join(json.dumps({"gold": "5", "prediction": str(k)}) + "\n" for k in range(200)))
+
+    def some(pairs, *rest):
+        for number, graded in enumerate(grade_pairs(pairs, *rest)):
+            if number == 100:
+                raise KeyboardInterrupt
+            yield graded
+
+    monkeypatch.setattr("r1zero.verify.audit.grade_pairs", some)
+    with pytest.raises(KeyboardInterrupt):
+        command(file=path, out=out)
+    assert len(out.read_text().splitlines()) == 100
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_none_of_its_text(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"gold": 5, "prediction": "5"}', encoding="utf-8-sig")
+    assert read_pairs(path)[0].gold == ("5",)
+
+
 def test_a_second_grader(tmp_path, capsys):
     path = tmp_path / "pairs.jsonl"
     lines = [{"gold": "a+1", "prediction": "c+1", "expected": False}, {"gold": "5", "prediction": "5"}]
@@ -232,6 +291,9 @@ def test_a_second_grader(tmp_path, capsys):
         ({"gold": "5", "answer": "5", "format": "odd"}, "--format odd"),
         ({"gold": "5", "answer": "5", "second": "odd"}, "--second odd"),
         ({"gold": "5", "answer": "5", "workers": 0}, "--workers"),
+        ({"gold": "5", "answer": "5", "timeout_s": float("nan")}, "--timeout-s"),
+        ({"gold": "5", "answer": "5", "timeout_s": float("inf")}, "--timeout-s"),
+        ({"gold": "5", "answer": "5", "out": Path("x.jsonl")}, "add --file"),
         ({"file": Path("absent.jsonl")}, "cannot be read"),
     ],
 )
@@ -248,6 +310,7 @@ def test_mistakes_are_one_sentence(settings, sentence):
         ("[]", "lacks gold or prediction"),
         ('{"gold": "5"}', "lacks gold or prediction"),
         ('{"gold": "5", "prediction": 5}', "no text"),
+        ('{"gold": true, "prediction": "5"}', "no text"),
         ('{"gold": "5", "prediction": "5", "kind": "x"}', "has kind"),
         ('{"gold": "5", "prediction": "5", "expected": 1}', "has expected"),
         ("", "holds no line"),

@@ -25,6 +25,9 @@ from r1zero.templates import Template, get_template
 from r1zero.types import Completion
 from r1zero.verify import Verifier
 
+_MODEL_WIDTH = 28
+_BUDGETS = 6  # the largest token budgets that a table shows; results.json holds all
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -76,6 +79,8 @@ def evaluate_matrix(
     Raises:
         UserError: anything that the user has to mend.
     """
+    _check_different("models", models)
+    _check_different("--template", [shape.name for shape in shapes])
     sets = load_benchmarks(settings, conditions.data_dir, flag)
     single = len(models) * len(shapes) == 1
     cells = []
@@ -110,6 +115,12 @@ def evaluate_matrix(
     if conditions.out is not None:
         _write(conditions.out, cells)
     return cells
+
+
+def _check_different(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{what} name {name!r} more than once; keep one of them.")
 
 
 def identity(
@@ -153,8 +164,11 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
                 f"{folder} holds another evaluation (of other {', '.join(other)}); choose another --out, or remove it."
             )
         return
-    with writing(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from None
+    with writing(folder):
         write_text(path, json.dumps(identity | {"versions": provenance()}, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -195,6 +209,7 @@ def _write(out: Path, cells: Sequence[Cell]) -> None:
 def headings_and_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     """The matrix as text: a row per cell, per cent right ± half the interval per set, the average last."""
     names = [result.name for result in cells[0].results]
+    shown = tails([cell.model for cell in cells])
     headings = ["model", "template", *names, "average"]
     rows = []
     for cell in cells:
@@ -202,7 +217,7 @@ def headings_and_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]
             f"{100 * r.accuracy:.1f} [{100 * r.accuracy_low:.1f}, {100 * r.accuracy_high:.1f}]" for r in cell.results
         ]
         mean = f"{100 * (average(cell.results) or 0):.1f} ± {100 * average_error(cell.results):.1f}"
-        rows.append([cell.model, cell.template, *scores, mean])
+        rows.append([shown[cell.model], cell.template, *scores, mean])
         if cell.paper:
             known = dict(zip(SETS, cell.paper.percent, strict=True))
             ours = [f"{known[name]:.1f}" if name in known else "" for name in names]
@@ -234,14 +249,41 @@ def details(results: Sequence[evaluate.SetResult]) -> tuple[list[str], list[list
         "95 % interval": [f"{r.accuracy_low:.3f} – {r.accuracy_high:.3f}" for r in results],
     }
     if any(r.samples > 1 for r in results):
-        lines["pass@n"] = [f"{r.pass_at[r.samples].value:.3f}" for r in results]
+        for k in _doubling(max(r.samples for r in results)):
+            lines[f"pass@{k}"] = [f"{r.pass_at[k].value:.3f}" if k in r.pass_at else "-" for r in results]
         lines["maj@n"] = ["-" if r.majority is None else f"{r.majority.value:.3f}" for r in results]
     for rate in results[0].rates:
         lines[rate.replace("_", " ")] = [f"{r.rates[rate]:.1%}" for r in results]
+    lines["in the format"] = [f"{r.answered:.1%}" for r in results]
+    for budget in sorted({budget for r in results for budget in r.within})[-_BUDGETS:]:
+        lines[f"within {budget} tokens"] = [f"{r.within.get(budget, r.accuracy):.3f}" for r in results]
     lines["length, tokens"] = [f"{r.length:.0f}" for r in results]
     lines["length of right"] = [_tokens(r.length_correct) for r in results]
     lines["length of wrong"] = [_tokens(r.length_incorrect) for r in results]
     return ["", *(r.name for r in results)], [[name, *values] for name, values in lines.items()]
+
+
+def tails(models: Sequence[str]) -> dict[str, str]:
+    """Models by as much of the ends of their paths as tells them apart, in a width that a table has.
+
+    A Hub name keeps its owner. `runs/a/checkpoints/step-16` beside `runs/b/checkpoints/step-16` is `a/…/step-16`.
+    """
+    parts = {model: model.rstrip("/").split("/") for model in models}
+    count = 1
+    while len({tuple(part[-count:]) for part in parts.values()}) < len(parts):
+        count += 1
+    shown = {}
+    for model, part in parts.items():
+        kept = part if len(part) <= 2 and not model.startswith(("/", ".")) else part[-count:]
+        short = "/".join(kept)
+        shown[model] = short if len(short) <= _MODEL_WIDTH or len(kept) < 3 else f"{kept[0]}/…/{kept[-1]}"
+    return shown
+
+
+def _doubling(most: int) -> list[int]:
+    """1, 2, 4, … and `most`."""
+    powers = [2**k for k in range(most.bit_length()) if 2**k < most]
+    return [*powers, most]
 
 
 def notes(results: Sequence[evaluate.SetResult]) -> list[str]:

@@ -177,13 +177,13 @@ class Run:
     def renew(self, recipe: Section) -> None:
         """Save the recipe that the run continues with: more steps, say, which a later `--resume` must know of."""
         path = self.path / "recipe.json"
-        with writing(path):
+        with writing(path, resumes=True):
             write_text(path, _json(recipe.model_dump(mode="json")))
 
     def log(self, name: str, row: Mapping[str, Any]) -> None:
         """Append one line to NAME.jsonl, flushed to disk. Raises UserError when it cannot be written."""
         path = self.path / f"{name}.jsonl"
-        with writing(path), path.open("a", encoding="utf-8") as file:
+        with writing(path, resumes=True), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -208,12 +208,12 @@ class Run:
             kept = [row for row in self.read(name) if row["step"] <= step]
             path = self.path / f"{name}.jsonl"
             if path.exists():
-                with writing(path):
+                with writing(path, resumes=True):
                     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
 
     def save_rollouts(self, step: int, rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]]) -> None:
         """One Parquet file for the step: one row a response, ids and log-probs included."""
-        write_parquet(self.path / "rollouts" / f"step-{step:06d}.parquet", rollout_table(rollouts, extra))
+        write_parquet(self.path / "rollouts" / f"step-{step:06d}.parquet", rollout_table(rollouts, extra), resumes=True)
 
     def rollouts(self, step: int) -> list[dict[str, Any]]:
         """The saved responses of a step."""
@@ -330,9 +330,9 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Replace a Parquet file in one step. Raises UserError when it cannot be written."""
-    with writing(path):
+def write_parquet(path: Path, table: pa.Table, *, resumes: bool = False) -> None:
+    """Replace a Parquet file in one step. Raises UserError, as `writing`, when it cannot be written."""
+    with writing(path, resumes=resumes):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(path) as aside:
             pq.write_table(table, aside, compression="zstd")
@@ -350,14 +350,14 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Where writing `path` fails: a UserError with the reason and the remedy."""
+def writing(path: Path, *, resumes: bool = False) -> Iterator[None]:
+    """Where writing `path` fails: a UserError with the reason and the remedy (for a run, to resume it)."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); {remedy(error)} and give the same command again "
-            "(`r1zero train` with --resume)."
+            f"{path} cannot be written ({error.strerror or error}); {remedy(error)} and give the same command again"
+            f"{' with --resume' if resumes else ''}."
         ) from None
 
 

@@ -34,21 +34,17 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
 
     one, two, console = open_saved(first), open_saved(second), Console()
     found = compare_saved(one, two, seed=seed)
-    headings = ["set", "questions", "first", "second", "difference", "95 % interval", "p", "test", "pass@k crosses at"]
-    rows = [
-        [
-            c.name,
-            str(c.paired.questions),
-            f"{c.first:.3f}",
-            f"{c.second:.3f}",
-            f"{c.paired.difference:+.3f}",
-            f"{c.paired.low:+.3f} – {c.paired.high:+.3f}",
-            f"{c.paired.p_value:.3g}",
-            c.paired.test,
-            "-" if c.crossover is None else f"k = {c.crossover}",
-        ]
-        for c in found
+    rows = [  # a column a set: a row a set is too wide for a terminal
+        ["questions", *(str(c.paired.questions) for c in found)],
+        ["first", *(f"{c.first:.3f}" for c in found)],
+        ["second", *(f"{c.second:.3f}" for c in found)],
+        ["difference", *(f"{c.paired.difference:+.3f}" for c in found)],
+        ["95 % interval", *(f"{c.paired.low:+.3f} – {c.paired.high:+.3f}" for c in found)],
+        ["p", *(f"{c.paired.p_value:.3g}" for c in found)],
+        ["test", *(c.paired.test for c in found)],
+        ["pass@k crosses at", *("-" if c.crossover is None else f"k = {c.crossover}" for c in found)],
     ]
+    headings = ["", *(c.name for c in found)]
     console.print(f"first: {one.label}\nsecond: {two.label}", highlight=False, markup=False)
     console.print(plain_table("second − first, on the same questions", headings, rows))
     if out is not None:

@@ -101,6 +101,8 @@ def evaluate(
     if regrade is not None:
         if models:
             raise UserError(f"--regrade {regrade} asks no model; leave {models[0]} out.")
+        if out is not None:
+            raise UserError(f"--regrade writes into {regrade} itself; leave --out {out} out.")
         _regrade(regrade, reward)
         return
     if not models:

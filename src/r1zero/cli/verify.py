@@ -12,7 +12,7 @@ from r1zero.cli.program import app
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -46,11 +46,11 @@ def verify(
     gold
         The accepted answer.
     answer
-        A bare answer, or a whole response if it holds a box or answer tags.
+        A bare answer, or a whole response: one with a box, answer tags, line breaks, or eight words and more.
     file
-        A JSON Lines file with gold, prediction and, if known, kind (answer or response) and expected.
+        A JSON Lines file with gold, prediction and, if known, kind (answer or response; else as above) and expected.
     out
-        Write one line per line of the file there: the line with verdict, extracted, rule and seconds.
+        Write one line per line of the file there, as they are graded: with verdict, extracted, rule and seconds.
     format
         Where a response's answer stands: auto, boxed, answer_tags, last_number or bare.
     second
@@ -68,14 +68,20 @@ def verify(
 
     from r1zero.types import AnswerFormat
     from r1zero.verify import Verifier
+    from r1zero.verify.pool import MAX_TIMEOUT_S
     from r1zero.verify.second import SECOND
 
     if format not in list(AnswerFormat):
         raise UserError(f"--format {format} is unknown; use one of {', '.join(AnswerFormat)}.")
     if second is not None and second not in SECOND:
         raise UserError(f"--second {second} is unknown; use one of {', '.join(SECOND)}.")
-    if workers < 1 or timeout_s <= 0 or memory_mb < 256:
-        raise UserError("--workers, --timeout-s and --memory-mb must be at least 1, above 0 and at least 256.")
+    if workers < 1 or not 0 < timeout_s <= MAX_TIMEOUT_S or memory_mb < 256:
+        raise UserError(
+            f"--workers, --timeout-s and --memory-mb must be at least 1, above 0 (up to {MAX_TIMEOUT_S:.0f}) and at "
+            "least 256."
+        )
+    if out is not None and file is None:
+        raise UserError(f"--out {out} is for the verdicts of a file; add --file PAIRS, or leave it out.")
     console, limits = Console(), (workers, timeout_s, memory_mb)
     with ExitStack() as pools:
         verifier = pools.enter_context(Verifier(*limits, reward))
@@ -96,8 +102,9 @@ def _explain(
     console: Console, gold: str, answer: str, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
     from r1zero.types import AnswerFormat
+    from r1zero.verify.audit import kind_of
 
-    whole = any(mark in answer for mark in ("\\boxed", "<answer>", "</think>"))
+    whole = kind_of(answer) == "response"
     bare = chosen is AnswerFormat.AUTO and not whole
     [verdict] = verifier.verify([(answer, [gold], AnswerFormat.BARE if bare else chosen)])
     _show(console, "verdict", verdict)
@@ -122,29 +129,33 @@ def _show(console: Console, title: str, verdict: Verdict) -> None:
 def _audit(
     console: Console, file: Path, out: Path | None, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
-    import json
-
     from rich.progress import track
 
     from r1zero.verify.audit import grade_pairs, read_pairs, summarise
 
     pairs = read_pairs(file)
-    graded = list(
-        track(
-            grade_pairs(pairs, verifier, chosen, second),
-            total=len(pairs),
-            description="grading",
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+    verdicts = track(
+        grade_pairs(pairs, verifier, chosen, second),
+        total=len(pairs),
+        description="grading",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
-    if out is not None:
-        try:
-            out.write_text("".join(json.dumps(g.row) + "\n" for g in graded), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"--out {out} cannot be written ({error}); give a path in an existing folder.") from error
-    _table(console, summarise(graded))
+    _table(console, summarise(list(verdicts if out is None else _kept(verdicts, out))))
+
+
+def _kept(verdicts: Iterable[Graded], out: Path) -> Iterator[Graded]:
+    """The verdicts, each on disk before the next is asked for: an audit that is killed leaves its lines."""
+    import json
+
+    try:
+        with out.open("w", encoding="utf-8", buffering=1) as lines:
+            for graded in verdicts:
+                lines.write(json.dumps(graded.row) + "\n")
+                yield graded
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written ({error}); give a path in an existing folder.") from error
 
 
 def _table(console: Console, found: Summary) -> None:

@@ -70,7 +70,7 @@ def evaluate(
         prompts = [make_prompt(question, protocol.template, encode, question.id) for question in questions]
         rollouts, seconds = _ask(prompts, judge, protocol, journal, progress)
         if kept:
-            write_parquet(kept, rollout_table(rollouts, {}, timed=False))
+            write_parquet(kept, rollout_table(rollouts, {}, timed=False), resumes=not resumable)
         if journal:
             journal.path.unlink()
         results.append(summarise(questions.name, rollouts, seconds))

@@ -72,9 +72,15 @@ def clustered(values: Sequence[float]) -> Estimate:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """The standard error of the mean of one number per question."""
+    """The standard error of the mean of one number per question.
+
+    Where all are alike, as where every answer is wrong, they vary by nothing and prove nothing: then it is the one that
+    Wilson's interval stands for, its half divided by 1.96.
+    """
     q, p = len(values), math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - p) ** 2 for value in values)) / q
+    error = math.sqrt(math.fsum((value - p) ** 2 for value in values)) / q
+    low, high = wilson(p, q)
+    return error or (high - low) / (2 * Z)
 
 
 @dataclass(frozen=True, slots=True)

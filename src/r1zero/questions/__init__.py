@@ -202,7 +202,8 @@ def _hub_options(options: Mapping[str, object]) -> dict[str, str]:
 def _unknown(name: str, folders: Sequence[Path]) -> UserError:
     known = [_ARITHMETIC, *CATALOGUE]
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    where = ", ".join(["here", *map(str, folders)])
+    where = ", ".join(map(str, [Path.cwd(), *folders]))
+    where += "" if folders else f"; neither --data-dir nor {DATA_VARIABLE} is set"
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     return UserError(
         f"questions.name is {name!r}, which is neither a known set nor a path (searched: {where}): {meant}set it to a "

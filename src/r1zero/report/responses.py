@@ -19,7 +19,7 @@ from r1zero.analyze.reflection import Detector
 from r1zero.report.lengths import CLASSES, UNREADABLE, class_of
 from r1zero.report.load import RunData
 from r1zero.report.words import plural
-from r1zero.verify.extract import first_turn
+from r1zero.verify.turns import own_span
 
 MOST_STEPS = 12
 MOST_RESPONSES = 4000
@@ -93,13 +93,13 @@ def answer_span(response: str, extracted: str | None) -> tuple[int, int] | None:
     """
     if not extracted:
         return None
-    text = first_turn(response)
+    begin, end = own_span(response)
     answer = re.escape(extracted)
     if len(extracted) <= 40 and _NUMBER.fullmatch(extracted):
         answer = rf"(?<![0-9.]){_dressed(extracted)}(?![0-9]|\.[0-9])"
     held = rf"(?:\\(?:boxed|fbox)\s*\{{|<answer>)[^{{}}<>\n]{{0,20}}?(?P<answer>{answer})"
     for pattern in (held, f"(?P<answer>{answer})"):
-        places = [found.span("answer") for found in re.finditer(pattern, text)]
+        places = [found.span("answer") for found in re.compile(pattern).finditer(response, begin, end)]
         if places:
             return places[-1]
     return None

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
-from r1zero.verify.macros import expression, read_bounds, read_braced, total
+from r1zero.verify.macros import MANY, applied, base_name, clock, expression, read_bounds, read_braced, total
 from r1zero.verify.nodes import BOUND, Expr, Matrix, Num, Op, Shape, Sym, negated, renamed
-from r1zero.verify.tokens import Token, UnreadableError
+from r1zero.verify.tokens import Token, UnreadableError, ValuelessError
 from r1zero.verify.units import BARE, SCALES
 
 MAX_DEPTH = 30
 _INVERSES = {name: f"arc{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")}
 _BRACED = frozenset({"frac", "binom", "sqrt"})
-_MANY = frozenset({"max", "min", "gcd", "lcm"})
 # Letters that name functions rather than factors: `f(2)`. The second set only before one letter or number: `P(x)`.
 _FUNCTION_LETTERS = frozenset("fghFGH")
 _APPLIED_LETTERS = frozenset("PQWVIuUTN")
@@ -77,6 +76,7 @@ class ExpressionReader(ABC):
     def sum_or_shape(self) -> Shape:
         """A sum, or a lone bracketed shape (tuple, set, interval, matrix)."""
         with self.deeper():
+            begin = self.at
             first = self.product()
             if not self.sees("op", "+", "-", "pm", "mp", ":"):
                 return first
@@ -92,7 +92,9 @@ class ExpressionReader(ABC):
                     terms[:] = [Op(sign, (total(terms), term))]
                 else:
                     terms.append(term if sign == "+" else negated(term))
-        return Op("ratio", (*ratio, total(terms))) if ratio else total(terms)
+        if not ratio:
+            return total(terms)
+        return clock(self.tokens[begin : self.at]) or Op("ratio", (*ratio, total(terms)))
 
     def product(self) -> Shape:
         """Signed factors, joined by signs or by nothing."""
@@ -156,10 +158,12 @@ class ExpressionReader(ABC):
             return Op("add", (left, Num(top.value / bottom.value)))
         is_fraction = token is not None and token.kind == "function" and token.text == "frac"
         right = expression(self.power())
-        if is_fraction and after_whole and isinstance(right, Op) and right.name == "div":
-            top, bottom = right.args
+        inner = right.args[0] if isinstance(right, Op) and right.name == "percent" else right
+        if is_fraction and after_whole and isinstance(inner, Op) and inner.name == "div":
+            top, bottom = inner.args
             if isinstance(top, Num) and isinstance(bottom, Num) and 0 < top.value < bottom.value:
-                return Op("add", (left, right))
+                mixed = Op("add", (left, inner))
+                return mixed if inner is right else Op("percent", (mixed,))
         return Op("mul", (left, right))
 
     def _slash_follows(self) -> bool:
@@ -180,9 +184,13 @@ class ExpressionReader(ABC):
                 if name == "factorial" and isinstance(shape, Op) and shape.name == "factorial":
                     raise UnreadableError("double factorial")
                 shape = Op(name, (expression(shape),))
-            elif self.sees("op", "_") and isinstance(shape, Num):
+            elif self.sees("op", "_"):
+                digits = self.tokens[self.at - 1]
+                if not (isinstance(shape, Num) and digits.kind == "number" and digits.text.replace(".", "").isdigit()):
+                    raise ValuelessError("a base of something that is no string of digits")
                 self.take()
-                shape = Sym(f"{self.tokens[self.at - 2].text}_{self.spelled()}")
+                base = base_name(self.spelled())
+                shape = shape if base == "{10}" else Sym(f"{digits.text}_{base}")
             else:
                 return shape
 
@@ -346,7 +354,7 @@ class ExpressionReader(ABC):
             name, exponent = _INVERSES[name], None
         if name == "lg":
             name, base = "log", Num(Fraction(10))
-        value = Op(name, self._operands(name) if base is None else (*self._operands(name), base))
+        value = applied(name, self._operands(name), base)
         return value if exponent is None else Op("pow", (value, exponent))
 
     def _series(self, name: str) -> Expr:
@@ -369,7 +377,7 @@ class ExpressionReader(ABC):
             if self.sees("open", "(", "["):
                 self.take()
                 values = [self.sum()]
-                while name in _MANY and self.sees("sep", ","):
+                while name in MANY and self.sees("sep", ","):
                     self.take()
                     values.append(self.sum())
                 if not self.sees("close", ")", "]"):

@@ -1,8 +1,8 @@
 r"""Grading a file of pairs: lines in, verdicts out, and the table of what was right.
 
 A line holds `gold` (a string or a list of accepted answers) and `prediction`; `kind` says whether the prediction is a
-bare `answer` or a whole `response` to be extracted from (without it, a short text that can be read as an answer is
-one); `expected` says whether it should count as right. Other fields are kept.
+bare `answer` or a whole `response` to be extracted from (without it, `kind_of` the prediction); `expected` says whether
+it should count as right. Other fields are kept.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from statistics import mean, median
 
 from r1zero.errors import UserError
 from r1zero.types import AnswerFormat, Outcome, Verdict
-from r1zero.verify.parse import parse
+from r1zero.verify.guard import has_prose
 from r1zero.verify.pool import Verifier
 
 KINDS = ("answer", "response")
 _BY_WORKERS = ("math_verify", "unparsed", "gold unparsed", "killed", "worker", "grader", "no worker")
+_MARKS = ("\\boxed", "\\fbox", "<answer>", "</think>", "\n")
 _BARE_CHARS = 200
-_IN_FLIGHT = 512
+_BARE_WORDS = 7
+_IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Graded:
 def read_pairs(path: Path) -> list[Pair]:
     """The lines of a JSONL file. UserError names the file, the line and what is missing."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: strings may hold other line ends
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: strings may hold other line ends
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--file {path} cannot be read ({error}); give a JSON Lines file in UTF-8.") from error
     pairs = [_pair(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
@@ -96,7 +98,7 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     gold = row["gold"]
     golds = gold if isinstance(gold, list) else [gold]
     prediction = row["prediction"]
-    if not isinstance(prediction, str) or not all(isinstance(g, str | int | float) for g in golds):
+    if not isinstance(prediction, str) or not all(map(_is_text, golds)):
         raise UserError(f"{where} holds a gold or prediction that is no text; write strings.")
     kind = row.get("kind")
     if kind is not None and kind not in KINDS:
@@ -104,12 +106,22 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     expected = row.get("expected")
     if expected is not None and not isinstance(expected, bool):
         raise UserError(f"{where} has expected {expected!r}; write true or false, or leave it out.")
-    return Pair(number, tuple(map(str, golds)), prediction, kind or _guessed(prediction), expected, row)
+    return Pair(number, tuple(map(str, golds)), prediction, kind or kind_of(prediction), expected, row)
 
 
-def _guessed(prediction: str) -> str:
-    short = len(prediction) <= _BARE_CHARS and "\n" not in prediction and "\\boxed" not in prediction
-    return "answer" if short and parse(prediction) is not None else "response"
+def _is_text(gold: object) -> bool:
+    """Whether a gold is a string, or a number that is written without quotes; true and false are neither."""
+    return isinstance(gold, str | int | float) and not isinstance(gold, bool)
+
+
+def kind_of(prediction: str) -> str:
+    """What a prediction is of which nobody says it: a `response` if it holds a box, answer tags, an end of reasoning or
+    a line break, or is longer than seven words or 200 characters, else an `answer`.
+    """
+    marked = any(mark in prediction.strip() for mark in _MARKS)
+    is_long = len(prediction) > _BARE_CHARS or len(prediction.split()) > _BARE_WORDS
+    prose = is_long and (len(prediction) > _BARE_CHARS or has_prose(prediction))
+    return "response" if marked or prose else "answer"
 
 
 def grade_pairs(

@@ -12,6 +12,7 @@ from fractions import Fraction
 from r1zero.verify.equal import equal, every, names_in, symbols
 from r1zero.verify.names import contradictory, head, stated
 from r1zero.verify.nodes import (
+    UNNAMED,
     Chain,
     Expr,
     Group,
@@ -19,15 +20,17 @@ from r1zero.verify.nodes import (
     Measured,
     Num,
     Op,
+    Opaque,
     Shape,
     Sym,
     Union,
     Without,
     Words,
     is_expression,
-    walk,
 )
 from r1zero.verify.regions import REALS, listed, region, same_equation, same_region
+from r1zero.verify.spread import natural_order, spread
+from r1zero.verify.units import in_letters
 
 
 class Pass:
@@ -61,10 +64,15 @@ def _identical(gold: Shape, answer: Shape) -> bool | Pass:
     return True if gold == answer else PASS
 
 
+def _opaque(gold: Shape, answer: Shape) -> bool | Pass:
+    """What stands for no answer is equal to nothing but itself."""
+    return False if isinstance(gold, Opaque) or isinstance(answer, Opaque) else PASS
+
+
 def _empty(gold: Shape, answer: Shape) -> bool | Pass:
     """The empty set is nothing else."""
     if gold in _EMPTY or answer in _EMPTY:
-        return gold in _EMPTY and answer in _EMPTY
+        return all(shape in _EMPTY or shape == Words("empty set") for shape in (gold, answer))
     return PASS
 
 
@@ -85,7 +93,8 @@ def _words(gold: Shape, answer: Shape) -> bool | Pass:
         return PASS
     one, other = _letter(gold), _letter(answer)
     if one and other:
-        return one == other
+        chosen = any(isinstance(shape, Words) and shape.choice for shape in (gold, answer))
+        return one == other or (chosen and one.casefold() == other.casefold())
     if isinstance(gold, Words) and isinstance(answer, Words):
         return gold.text.casefold() == answer.text.casefold()
     text, shape = (gold, answer) if isinstance(gold, Words) else (answer, gold)
@@ -159,6 +168,8 @@ def _several(gold: Shape, answer: Shape) -> bool | Pass | None:
         return False
     else:
         ordered = brackets != {("{", "}")}
+    if ordered and _out_of_order(gold, answer):
+        return False
     if ordered or _named_in_order(gold, answer):
         return every(_same(one, other) for one, other in zip(gold.items, answer.items, strict=True))
     return _in_any_order(gold.items, answer.items)
@@ -172,6 +183,9 @@ def _matrices(gold: Shape, answer: Shape) -> bool | Pass | None:
         pairs = zip((e for row in gold.rows for e in row), (e for row in answer.rows for e in row), strict=True)
         return every(_same(one, other) for one, other in pairs)
     if isinstance(gold, Matrix) or isinstance(answer, Matrix):
+        rows = _rows(answer if isinstance(gold, Matrix) else gold)
+        if rows is not None:
+            return _matrices(rows, answer) if isinstance(answer, Matrix) else _matrices(gold, rows)
         matrix, other = (gold, answer) if isinstance(gold, Matrix) else (answer, gold)
         assert isinstance(matrix, Matrix)
         if isinstance(other, Group) and other.left == "(":
@@ -182,19 +196,34 @@ def _matrices(gold: Shape, answer: Shape) -> bool | Pass | None:
     return PASS
 
 
-def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
-    r"""A unit may be left out, but two must agree; p % is p and is p/100, and a bare 50 is not 0.5.
+def _rows(shape: Shape) -> Matrix | None:
+    """`[[1, 2], [3, 4]]` as the matrix that programs print so."""
+    if not isinstance(shape, Group) or shape.left != "[":
+        return None
+    rows = tuple(item.items for item in shape.items if isinstance(item, Group) and item.left == "[")
+    return Matrix(rows) if len(rows) == len(shape.items) and len(set(map(len, rows))) == 1 else None
 
-    A number of degrees is the angle that is written with a \pi.
+
+def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
+    r"""A unit may be left out, but two must agree, and a percent sign is one; p % is p/100.
+
+    p % is also p, since a question may ask for the number of percent: if the gold says percent, or is a whole number or
+    decimal of at least 1. A bare 50 is not 0.5. A number of degrees is the angle that is written with a \pi.
     """
     if not isinstance(gold, Measured) and not isinstance(answer, Measured):
         return PASS
     one, other = _unitless(gold), _unitless(answer)
     if one is None or other is None:
         return PASS
+    if one.unit and not other.unit:
+        other = in_letters(other.value, one.unit) or other
     if one.percent or other.percent:
-        plain = equal(one.value, other.value)
-        if one.percent == other.percent or plain is not False:
+        if one.unit or other.unit:
+            return False
+        if one.percent == other.percent:
+            return equal(one.value, other.value)
+        plain = equal(one.value, other.value) if one.percent or _may_be_percent(one.value) else False
+        if plain is not False:
             return plain
         hundredth = [Op("div", (m.value, Num(Fraction(100)))) if m.percent else m.value for m in (one, other)]
         return equal(hundredth[0], hundredth[1])
@@ -203,6 +232,8 @@ def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
             return equal(Op("degree", (angle.value,)), plain.value)
     if one.unit and other.unit and one.unit != other.unit:
         return False
+    if other.unit.startswith("'") and not one.unit:
+        return False  # 5' is 5 feet or minutes only where the gold says so
     return equal(one.value, other.value)
 
 
@@ -220,11 +251,14 @@ def _kinds(gold: Shape, answer: Shape) -> bool | Pass:
             return False
         if _is_ordered(one) and (is_expression(other) or _is_equation(other)):
             return False
+        if isinstance(one, Chain) and one.links[0] == UNNAMED and not isinstance(other, Chain):
+            return False
     return PASS
 
 
 RULES: tuple[tuple[str, Rule], ...] = (
     ("same", _identical),
+    ("notation", _opaque),
     ("empty set", _empty),
     ("choice", _choice),
     ("words", _words),
@@ -249,56 +283,6 @@ def _is_region(shape: Shape) -> bool:
     return isinstance(shape, Group) and shape.left == "" and region(shape) is not None
 
 
-def spread(shape: Shape) -> Shape:
-    """`±` as two values, in lists too; names that repeat (p, q; p, q) as tuples; `x = 1, 2` as two."""
-    if is_expression(shape):
-        both = _both_signs(shape)  # type: ignore[arg-type]
-        return shape if both is None else Group(both)
-    if isinstance(shape, Measured):
-        both = _both_signs(shape.value)
-        return shape if both is None else Group(tuple(Measured(v, shape.unit, shape.percent) for v in both))
-    if isinstance(shape, Chain) and shape.relations == ("=",):
-        inner = spread(shape.links[1])
-        if isinstance(inner, Group) and not inner.left and inner != shape.links[1]:
-            return Group(tuple(Chain((shape.links[0], item), ("=",)) for item in inner.items))
-    if isinstance(shape, Group) and shape.left in ("", "{"):
-        items: list[Shape] = []
-        for item in shape.items:
-            inner = spread(item)
-            items += inner.items if isinstance(inner, Group) and not inner.left and inner != item else [item]
-        if all(isinstance(item, Group) and item.left == "(" for item in items):
-            items = list(dict.fromkeys(items))  # a solution counts once however often it is listed
-        return _tuples_of_names(Group(tuple(items), shape.left, shape.right))
-    return shape
-
-
-def _both_signs(expr: Expr) -> tuple[Expr, Expr] | None:
-    if not any(isinstance(node, Op) and node.name in ("pm", "mp") for node in walk(expr)):
-        return None
-    return _signed(expr, "pm"), _signed(expr, "mp")
-
-
-def _signed(expr: Expr, positive: str) -> Expr:
-    if not isinstance(expr, Op):
-        return expr
-    args = tuple(_signed(arg, positive) for arg in expr.args)
-    if expr.name in ("pm", "mp"):
-        return Op("add", (args[0], args[1] if expr.name == positive else Op("neg", (args[1],))))
-    return Op(expr.name, args)
-
-
-def _tuples_of_names(group: Group) -> Group:
-    heads = [stated(item) for item in group.items]
-    names = [found[0] if found else None for found in heads]
-    size = len(set(names))
-    rounds, left = divmod(len(names), size or 1)
-    if None in names or size < 2 or rounds < 2 or left or names != names[:size] * rounds:
-        return group
-    values = [found[1] for found in heads if found]
-    rows = [tuple(values[k : k + size]) for k in range(0, len(values), size)]
-    return Group(tuple(Group(row, "(", ")") for row in rows), group.left, group.right)
-
-
 def _named_in_order(gold: Group, answer: Group) -> bool:
     """Whether one side names its items by different letters and the other names none: then the order counts."""
     for one, other in ((gold, answer), (answer, gold)):
@@ -306,6 +290,15 @@ def _named_in_order(gold: Group, answer: Group) -> bool:
         if None not in heads and not any(stated(item) for item in other.items):
             letters = {name[0] for name in heads if name}
             return len(letters) == len(heads) > 1
+    return False
+
+
+def _out_of_order(gold: Group, answer: Group) -> bool:
+    """Whether one side names its items by letters in another order than the alphabet's, and the other names none."""
+    for one, other in ((gold, answer), (answer, gold)):
+        order = natural_order([found[0] if (found := stated(item)) else None for item in one.items])
+        if order is not None and order != sorted(order) and not any(stated(item) for item in other.items):
+            return True
     return False
 
 
@@ -336,6 +329,11 @@ def _is_ordered(shape: Shape) -> bool:
 
 def _is_equation(shape: Shape) -> bool:
     return isinstance(shape, Chain) and set(shape.relations) <= {"=", "~"}
+
+
+def _may_be_percent(gold: Expr) -> bool:
+    """Whether a bare gold may be a number of percent: a proportion as 0.75 or 3/4 is none."""
+    return isinstance(gold, Num) and gold.value >= 1
 
 
 def _letter(shape: Shape) -> str | None:

@@ -57,6 +57,8 @@ def equal(gold: Expr, answer: Expr, *, rounding: bool = True) -> bool | None:
             return theirs == endless if theirs is not None else (None if _mentions(other, _NO_VALUE) else False)
     if isinstance(gold, Num) and isinstance(answer, Num):
         return gold.value == answer.value or (rounding and _rounds(gold, answer))
+    if _is_time(gold) or (_is_time(answer) and _may_be_time(gold)):
+        return False  # of a day: 10:30 is not 1:3; the same time was found above
     if isinstance(gold, Op) and isinstance(answer, Op) and (_is_long_ratio(gold) or _is_long_ratio(answer)):
         return proportional(gold.args, answer.args) if gold.name == answer.name else False
     names = symbols(gold) | symbols(answer)
@@ -73,6 +75,17 @@ def equal(gold: Expr, answer: Expr, *, rounding: bool = True) -> bool | None:
 def _is_long_ratio(expr: Op) -> bool:
     """A ratio that is no quotient: of three terms, or with a zero in it."""
     return expr.name == "ratio" and (len(expr.args) > 2 or _is_clock(expr))
+
+
+def _is_time(expr: Expr) -> bool:
+    return isinstance(expr, Op) and expr.name == "time"
+
+
+def _may_be_time(gold: Expr) -> bool:
+    """Whether a gold ratio, though in lowest terms, may be a time as well: 7:15, but not 3:5."""
+    if not isinstance(gold, Op) or gold.name != "ratio" or len(gold.args) != 2:
+        return False
+    return isinstance(gold.args[1], Num) and 10 <= gold.args[1].value < 60
 
 
 def _is_clock(ratio: Op) -> bool:
@@ -114,14 +127,19 @@ def names_in(expr: Expr) -> set[str]:
     return {node.name for node in walk(expr) if isinstance(node, Sym)}
 
 
-def real_value(expr: Expr) -> Value | None:
-    """The value of a number, None if it has none that is real."""
+def real_value(expr: Expr) -> Fraction | None:
+    """The value of a number, exactly or to 60 digits; None if it has none that is real."""
     try:
         at = Evaluator({}, _DIGITS)
         value = at(expr)
-        return value if isinstance(value, Fraction) or at.mp.im(value) == 0 else None
     except UndefinedError:
         return None
+    if isinstance(value, Fraction):
+        return value
+    if at.mp.im(value) != 0:
+        return None
+    sign, mantissa, exponent, _ = at.mp.re(value)._mpf_  # m·2^e: exact, and comparable with fractions
+    return (-1 if sign else 1) * Fraction(int(mantissa)) * Fraction(2) ** exponent
 
 
 def proportional(golds: tuple[Expr, ...], answers: tuple[Expr, ...]) -> bool | None:
@@ -234,17 +252,14 @@ def _rounds(gold: Expr, answer: Expr) -> bool:
     decimals = _decimals(long)
     if decimals is None or _decimals(exact) is not None or decimals < ROUNDED_DIGITS:
         return False
-    value = real_value(exact)
-    written = real_value(long)
-    if value is None or written is None or (isinstance(value, Fraction) and value.denominator == 1):
+    value, written = real_value(exact), real_value(long)
+    if value is None or written is None or value.denominator == 1:
         return False
     if len(str(abs(int(written * 10**decimals)))) < ROUNDED_DIGITS:
         return False
-    return bool(abs(value - _as(value, written)) < _as(value, Fraction(1, 10**decimals)))
-
-
-def _as(like: Value, value: Fraction) -> Value:
-    return value if isinstance(like, Fraction) else type(like)(value.numerator) / value.denominator
+    unit = Fraction(1, 10**decimals)  # of the last place
+    is_cut = value * written > 0 and 0 <= abs(value) - abs(written) < unit
+    return is_cut or 2 * abs(value - written) <= unit
 
 
 def _decimals(expr: Expr) -> int | None:

@@ -355,6 +355,7 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "mul": _mul,
     "div": _div,
     "ratio": _div,
+    "time": _div,
     "pow": _pow,
     "root": _root,
     "factorial": _factorial,

@@ -16,7 +16,7 @@ from r1zero.verify.compare import same
 from r1zero.verify.equal import ROUNDED_DIGITS, usable
 from r1zero.verify.evaluate import TooLargeError
 from r1zero.verify.golds import unreadable
-from r1zero.verify.guard import has_prose, is_foreign, refusal
+from r1zero.verify.guard import has_prose, is_foreign, is_unfaithful, refusal
 from r1zero.verify.nodes import Shape
 from r1zero.verify.numbers import decimals, number, tidy
 from r1zero.verify.parse import parse
@@ -87,6 +87,9 @@ def _kept_back(gold: str, answer: str) -> Verdict | None:
     if has_prose(gold) or has_prose(answer):
         same_text = _letters_and_digits(gold) == _letters_and_digits(answer)
         return Verdict(Outcome.RIGHT if same_text else Outcome.WRONG, rule="words")
+    if is_unfaithful(answer) or is_unfaithful(gold):
+        same_text = _letters_and_digits(gold) == _letters_and_digits(answer)
+        return Verdict(Outcome.RIGHT if same_text else Outcome.WRONG, rule="notation")
     if "dots" in gold + answer:
         return Verdict(Outcome.WRONG, rule="ellipsis")
     why = refusal(gold)

@@ -3,8 +3,9 @@ r"""Where a response's final answer stands: `extract(response, answer_format)`.
 The formats are those of `r1zero.types.AnswerFormat`. All scans are linear in the length of the response whatever it
 holds: model output is hostile by accident (a megabyte of `\boxed{`), and a quadratic regular expression stalls a run.
 
-Three things are never an answer: what stands in the reasoning (before the last `</think>`), what stands in a new turn
-of the conversation that the model went on to invent, and an earlier box when the last one is broken.
+Four things are never an answer: what stands in the reasoning (before the last `</think>`), what stands in an echo of
+the prompt or in a new turn of the conversation that the model went on to invent (`r1zero.verify.turns`), a box that the
+response itself takes back, and an earlier box when the last one is broken.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from r1zero.verify.auto import stated_answer
 from r1zero.verify.boxes import balanced as balanced
 from r1zero.verify.boxes import last_answer
 from r1zero.verify.boxes import last_box as last_box
+from r1zero.verify.turns import first_turn
 
 _THINK_THEN_ANSWER = re.compile(r"</think>\s*<answer>")
 
@@ -34,15 +36,6 @@ _NUMBER = re.compile(
 )
 
 
-# Where a chat goes on without the model's being asked. The soft ones count only behind a box: a response may well begin
-# by repeating its question.
-_TURN = re.compile(
-    r"<\|im_end\|>|<\|im_start\|>\s*(?:user|system)|<\|eot_id\|>|<\|endoftext\|>|</s>"
-    r"|\n\s*(?:Human|User)\s*:"
-)
-_SOFT_TURN = re.compile(r"\n\s*(?:Question|Problem|Q)\s*(?:[0-9]+\s*)?:")
-
-
 def extract(response: str, answer_format: AnswerFormat) -> str | None:
     """The final answer in `response`, stripped of outer white space, or None when it holds none in that format.
 
@@ -52,20 +45,6 @@ def extract(response: str, answer_format: AnswerFormat) -> str | None:
     boxes that are listed side by side are one answer with several parts.
     """
     return _FORMATS[answer_format](first_turn(response))
-
-
-def first_turn(response: str) -> str:
-    """`response` up to where the model goes on to play the user or to pose the next question."""
-    end = len(response)
-    for found in _TURN.finditer(response):
-        if response[: found.start()].strip():
-            end = found.start()
-            break
-    box = response.find("\\boxed")
-    if 0 <= box < end:
-        soft = _SOFT_TURN.search(response, box, end)
-        end = soft.start() if soft is not None else end
-    return response[:end]
 
 
 def final_part(response: str) -> str:

@@ -32,6 +32,37 @@ _KNOWN = words(
 )
 
 
+_COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
+_FAITHFUL = words(
+    """
+    frac dfrac tfrac cfrac sqrt over binom dbinom tbinom cdot times div pm sum prod int lim to infty infinity
+    sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh coth log ln lg exp pi e
+    alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau phi
+    varphi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega
+    le leq leqslant ge geq geqslant lt gt ne neq in cup mathbb circ
+    begin end text mbox textbf textit textrm textnormal mathrm mathbf operatorname hbox
+    left right big Big bigg Bigg bigl bigr Bigl Bigr displaystyle textstyle limits quad qquad
+    lfloor rfloor lceil rceil lvert rvert vert cdots ldots dots
+    """
+) | frozenset("{}|%$,;:! \\")
+"""Commands that Math-Verify takes for what they mean. It passes over all others: `\\arg 5` would be 5 to it."""
+_LETTERS_AND_SIGNS = re.compile(r"[A-Za-z0-9\s\\+\-*/^_=<>,.()\[\]{}|!%$&~]*")
+_RELATION = r"(?:\\(?:le|leq|leqslant|ge|geq|geqslant|lt|gt|ne|neq|in)(?![A-Za-z])|[<>]|!=)"
+# A subscript of what is no letter, a relation that lacks a side, a series or limit without bounds, an arrow to nowhere.
+_LOOSE = re.compile(
+    rf"[0-9)\]}}$]\s*_|\A[\s$]*{_RELATION}|{_RELATION}[\s$]*\Z"
+    r"|\\(?:lim|sum|prod)(?![A-Za-z])(?!\s*(?:\\limits\s*)?_)|\A(?!.*\\lim).*\\to(?![A-Za-z])",
+    re.DOTALL,
+)
+
+
+def is_unfaithful(text: str) -> bool:
+    """Whether it holds a command, sign or subscript that Math-Verify would pass over, and so read another answer."""
+    if not _LETTERS_AND_SIGNS.fullmatch(text) or _LOOSE.search(text):
+        return True
+    return any(found[1] not in _FAITHFUL for found in _COMMAND.finditer(text))
+
+
 def refusal(text: str) -> str | None:
     """Why a text is not handed on to be evaluated, or None if it may be."""
     if len(text) > MAX_CHARS:
@@ -53,7 +84,7 @@ def refusal(text: str) -> str | None:
         return "a tower of powers"
     if _COUNTING.search(text) and any(int(digits[:9]) > _MAX_COUNTED for digits in numbers):
         return "a large count"
-    if re.search(r"!\s*!|[)}\]]\s*!", text):
+    if re.search(r"!\s*!|[)}\]]\s*!", text.replace("$", "")):
         return "a factorial of an expression"
     return None
 

@@ -2,11 +2,17 @@ r"""Macros with arguments of their own: fractions, binomials, roots, and the bou
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Protocol
 
-from r1zero.verify.nodes import Expr, Num, Op, Shape, Sym, is_expression
-from r1zero.verify.tokens import Token, UnreadableError
+from r1zero.verify.evaluate import CONSTANTS
+from r1zero.verify.nodes import Expr, Matrix, Num, Op, Shape, Sym, is_expression, walk
+from r1zero.verify.spoken import spoken_number
+from r1zero.verify.tokens import Token, UnreadableError, ValuelessError
+
+MANY = frozenset({"max", "min", "gcd", "lcm"})
+"""Functions of several operands."""
 
 
 class Tokens(Protocol):
@@ -56,12 +62,47 @@ def read_bounds(reader: Tokens) -> tuple[Sym, Expr, Expr]:
 
 
 def expression(shape: Shape) -> Expr:
-    """A shape that has a value, or UnreadableError."""
+    """A shape that has a value, or UnreadableError. Of what holds a matrix others may know the value."""
+    if isinstance(shape, Matrix):
+        raise UnreadableError("arithmetic with a matrix")
     if not is_expression(shape):
-        raise UnreadableError("arithmetic with something that has no value")
+        raise ValuelessError("arithmetic with something that has no value")
     return shape  # type: ignore[return-value]
 
 
 def total(terms: list[Expr]) -> Expr:
     """A sum, or its only term."""
     return terms[0] if len(terms) == 1 else Op("add", tuple(terms))
+
+
+def clock(tokens: tuple[Token, ...]) -> Expr | None:
+    """The time of a day that `hh:mm` is; None for a ratio.
+
+    `10:30` is a time although it could be shortened to 1:3, and so is `12:05`; `5:12` and `2:3` may be ratios.
+    """
+    if [token.kind for token in tokens] != ["number", "op", "number"]:
+        return None
+    hour, minute = tokens[0], tokens[2]
+    if not (hour.text.isdigit() and len(hour.text) <= 2 and minute.text.isdigit() and len(minute.text) == 2):
+        return None
+    hours, minutes = int(hour.text), int(minute.text)
+    if hours > 24 or minutes > 59:
+        return None
+    if minute.text[0] == "0":
+        return Sym(f"{hours}:{minute.text}")
+    shortens = math.gcd(hours, minutes) > 1
+    return Op("time", (Num(Fraction(hours)), Num(Fraction(minutes)))) if shortens else None
+
+
+def applied(name: str, operands: tuple[Expr, ...], base: Expr | None) -> Expr:
+    """A function of its operands. The maximum or determinant of one number is no answer that anybody means."""
+    letters = (node.name for expr in operands for node in walk(expr) if isinstance(node, Sym))
+    if (name == "det" or (name in MANY and len(operands) < 2)) and CONSTANTS.issuperset(letters):
+        raise ValuelessError(f"{name} of one number")
+    return Op(name, operands if base is None else (*operands, base))
+
+
+def base_name(subscript: str) -> str:
+    """The base of a number: `_{two}` is `_{2}`."""
+    value = spoken_number(subscript.strip("{}"))
+    return subscript if value is None else f"{{{value}}}"

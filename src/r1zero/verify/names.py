@@ -10,6 +10,7 @@ r"""What a chain such as `x = 2 + 3 = 5` states: the name on its left, and the o
 from __future__ import annotations
 
 from r1zero.verify.equal import equal, real_value, symbols
+from r1zero.verify.evaluate import CONSTANTS
 from r1zero.verify.nodes import Chain, Expr, Group, Op, Shape, Sym, Words, is_expression, walk
 
 _EQUAL = ("=", "~")
@@ -24,15 +25,20 @@ def head(shape: Shape, *, sums: bool = False) -> tuple[str | None, Shape] | None
     """As `stated`; with `sums`, a sum of letters (`m + n = 5`) counts as a name too."""
     if not isinstance(shape, Chain) or any(relation not in _EQUAL for relation in shape.relations):
         return None
-    name = spelled(shape.links[0])
+    name = None if _is_constant(shape.links[0], shape.relations[0]) else spelled(shape.links[0])
     if name is None and sums and _is_sum_of_letters(shape.links[0]):
         name = "sum"
     exact = list(shape.links)
     if "~" in shape.relations[1:] or (name is None and "~" in shape.relations):
         exact = exact[: shape.relations.index("~", 1 if name is not None else 0) + 1]
-    if name is not None:
-        return (name, exact[-1]) if len(exact) > 1 else (name, shape.links[-1])
-    return _computed(shape, exact)
+    if name is None:
+        return _computed(shape, exact)
+    return name, exact[-1] if len(exact) > 1 else shape.links[-1]
+
+
+def _is_constant(shape: Shape, relation: str) -> bool:
+    r"""Whether a letter is a number and no name: `\pi`, and e in `e \approx 2.7`; the e of `e = \frac12` is a name."""
+    return shape == Sym("\\pi") or (relation == "~" and isinstance(shape, Sym) and shape.name in CONSTANTS)
 
 
 def _computed(shape: Chain, exact: list[Shape]) -> tuple[None, Shape] | None:
@@ -49,20 +55,22 @@ def _computed(shape: Chain, exact: list[Shape]) -> tuple[None, Shape] | None:
 
 
 def contradictory(shape: Shape) -> bool:
-    """Whether it is a chain of plain numbers that do not agree."""
+    """Whether it is a chain of plain numbers that do not agree, or says of a name that it is that name."""
     if not isinstance(shape, Chain) or any(relation not in _EQUAL for relation in shape.relations):
         return False
+    if len(shape.links) > 2 and spelled(shape.links[0]) is not None and shape.links[0] in shape.links[1:]:
+        return True
     numbers = all(is_expression(link) and not symbols(link) for link in shape.links)  # type: ignore[arg-type]
     return numbers and stated(shape) is None
 
 
 def _near(one: Expr, other: Expr) -> bool:
     """Within a tenth: an approximation is not graded, but 3 ≈ 7 is none."""
-    values = [real_value(expr) for expr in (one, other)]
-    if None in values:
+    values = [real_value(one), real_value(other)]
+    if values[0] is None or values[1] is None:
         return False
-    low, high = sorted(abs(value) for value in values)  # type: ignore[arg-type]
-    return bool(high * 9 <= low * 10)
+    low, high = sorted(abs(value) for value in values if value is not None)
+    return high * 9 <= low * 10 and values[0] * values[1] >= 0
 
 
 def spelled(shape: Shape) -> str | None:
@@ -76,13 +84,19 @@ def spelled(shape: Shape) -> str | None:
         return None
     if isinstance(shape, Sym):
         return shape.name.partition("(")[0] if shape.name[-1:] == ")" else shape.name
-    if isinstance(shape, Op) and shape.name in _NAMING and not _has_number(shape):
+    if isinstance(shape, Op) and shape.name in (*_NAMING, *_NAMED) and not _has_number(shape):
         parts = [spelled(arg) for arg in shape.args]
-        return None if None in parts else _NAMING[shape.name].join(part for part in parts if part)
+        if None in parts:
+            return None
+        together = _NAMING.get(shape.name, "").join(part for part in parts if part)
+        is_length = shape.name == "abs" and together.isalpha() and together.isupper()
+        return f"{shape.name}({together})" if shape.name in _NAMED and not is_length else together
     return None
 
 
-_NAMING = {"mul": "", "div": "/", "ratio": ":", "abs": "", "sin": "", "cos": "", "tan": "", "degree": ""}
+_NAMING = {"mul": "", "div": "/", "ratio": ":", "degree": ""}
+_NAMED = frozenset({"abs", "sin", "cos", "tan"})
+"""What makes another name of a name: `|x| = 5` is not `x = 5`. Only of points, |AB| is AB."""
 
 
 def _has_number(expr: Expr) -> bool:

@@ -39,10 +39,12 @@ Expr = Num | Sym | Op
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Prose, or the letter of a choice: lower-case words; `letter` if it is one letter, which keeps its case."""
+    """Prose, or the letter of a choice: lower-case words; `letter` if it is one letter, which keeps its case; `choice`
+    if it is written as one, as (c), C) or Option C."""
 
     text: str
     letter: bool = False
+    choice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,20 @@ class Matrix:
     rows: tuple[tuple[Shape, ...], ...]
 
 
-Shape = Num | Sym | Op | Words | Measured | Group | Chain | Union | Without | Matrix
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """What can be read but stands for no answer, as `(1, 2) + 1`: nothing but the same text is equal to it."""
+
+    text: str
+
+
+Shape = Num | Sym | Op | Words | Measured | Group | Chain | Union | Without | Matrix | Opaque
 
 BOUND = "#"
 """What the name of a sum's index begins with: no answer can spell it, and it needs no value from outside."""
 INFINITY = Sym("\\infty")
+UNNAMED = Sym("")
+"""What a relation with nothing before it speaks of, as in `< 5`."""
 
 
 def is_expression(shape: Shape) -> bool:

@@ -10,10 +10,15 @@ for gold and answer alike. What is not understood raises `UnreadableError` and i
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 
 from r1zero.verify.algebra import ExpressionReader
+from r1zero.verify.equal import real_value, symbols
+from r1zero.verify.evaluate import CONSTANTS, TooLargeError
+from r1zero.verify.habits import usual
 from r1zero.verify.nodes import (
+    UNNAMED,
     Chain,
     Expr,
     Group,
@@ -21,6 +26,7 @@ from r1zero.verify.nodes import (
     Measured,
     Num,
     Op,
+    Opaque,
     Shape,
     Union,
     Without,
@@ -28,14 +34,18 @@ from r1zero.verify.nodes import (
     is_expression,
     negated,
 )
+from r1zero.verify.spoken import spoken_number
 from r1zero.verify.table import words
-from r1zero.verify.tokens import Token, UnreadableError, tokenize
+from r1zero.verify.tokens import Token, UnreadableError, ValuelessError, tokenize
 from r1zero.verify.units import SCALES, spoken, unit_of
 
 MAX_ITEMS = 200
 _LINK_ENDS = ("sep", "relation", "close", "environment")
 _DETERMINANTS = ("\\begin{vmatrix}", "\\begin{Vmatrix}")
 _MATRICES = tuple(f"\\begin{{{name}}}" for name in ("pmatrix", "bmatrix", "matrix", "array", "Bmatrix", "smallmatrix"))
+_CHOICES = ("Option", "option", "Choice", "choice")
+_LETTERS = frozenset("ABCDEFGHIJ")
+_NONE = (Token("none", ""),) * 3
 _HARMLESS = words(
     """
     the answer is final value approximately about exactly equals therefore so
@@ -46,10 +56,36 @@ _HARMLESS = words(
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Shape | None:
     """What an answer's text says, or None if it is not in the notation that is read here. Never raises."""
+    tokens: tuple[Token, ...] = ()
     try:
-        return Reader(tokenize(text)).whole()
+        said = spoken_number(text)
+        if said is not None:
+            return Num(Fraction(said))
+        tokens = usual(tokenize(text))
+        shape = Reader(tokens).whole()
+        if "mod" in text and _is_broken(shape):
+            raise ValuelessError("a remainder of no whole number")
+        return shape
+    except ValuelessError:
+        return Opaque(" ".join(token.text for token in tokens))
     except (UnreadableError, RecursionError):
         return None
+
+
+def _is_broken(shape: Shape) -> bool:
+    """Whether it is a number that is not whole."""
+    if not is_expression(shape) or symbols(shape):  # type: ignore[arg-type]
+        return False
+    try:
+        value = real_value(shape)  # type: ignore[arg-type]
+    except TooLargeError:
+        return False
+    return value is not None and value.denominator != 1
+
+
+def _continues(token: Token) -> bool:
+    """Whether a sign right behind a choice's letter goes on computing with it."""
+    return token.kind in ("op", "postfix", "primes") and not (token.text == "-" and token.spaced)
 
 
 class Reader(ExpressionReader):
@@ -66,15 +102,33 @@ class Reader(ExpressionReader):
         return shape if label is None else Chain((label, shape), ("label",))
 
     def _choice_label(self) -> Words | None:
-        r"""`\textbf{(C)}` at the start, before nothing or before the choice's own value."""
-        kinds = [(token.kind, token.text) for token in self.tokens[:3]]
-        if len(kinds) == 3 and kinds[0] == ("open", "(") and kinds[2] == ("close", ")"):
-            kind, text = kinds[1]
-            behind = self.tokens[3:4]
-            if kind == "word" and len(text) == 1 and not (behind and behind[0].kind in ("sep", "relation")):
-                self.at = 3
-                return Words(text, letter=True)
-        return None
+        r"""`\textbf{(C)}`, `C)`, `C:` or `Option C` at the start, before nothing or before the choice's own value."""
+        named = self.sees("run", *_CHOICES) or self.sees("word", *_CHOICES)
+        place = 1 if named else 0
+        first, second, third = (*self.tokens[place : place + 3], *_NONE)[:3]
+        if first.text == "(" and second.kind in ("word", "letter") and third.text == ")":
+            letter, end = second, place + 3
+        elif first.kind in ("word", "letter") and (second.text in (")", ".", ":") or (named and second is _NONE[0])):
+            letter, end = first, place + (1 if second is _NONE[0] else 2)
+        else:
+            return None
+        behind = self.tokens[end : end + 3]
+        is_plain = letter.kind == "letter" and not named
+        if len(letter.text) != 1 or (is_plain and not self._is_plain_label(letter.text, second.text, behind)):
+            return None
+        if behind and behind[0].kind in ("sep", "relation"):
+            return None
+        another = len(behind) == 3 and behind[0].text + behind[2].text == "()" and behind[1].text in _LETTERS
+        if behind and (another or _continues(behind[0])):
+            raise ValuelessError("a choice and more")
+        self.at = end
+        return Words(letter.text, letter=True, choice=True)
+
+    def _is_plain_label(self, letter: str, sign: str, behind: tuple[Token, ...]) -> bool:
+        """Whether a letter in mathematics is a choice and no variable: (c) alone, or C) and C: before a number."""
+        if sign == letter:  # (c), but (e) and (i) are numbers
+            return not behind and letter.upper() in _LETTERS and letter not in CONSTANTS
+        return letter in _LETTERS and (sign == ")" or bool(behind and behind[0].kind in ("number", "unit")))
 
     def answer(self, *closers: str) -> Shape:
         """Elements up to the end, or up to a closing bracket, which is left standing."""
@@ -103,15 +157,31 @@ class Reader(ExpressionReader):
         return self.at > 0 and self.tokens[self.at - 1].kind == "sep"
 
     def element(self) -> Shape:
-        r"""One element: a link, or links joined by relations; a leading `\\approx` says nothing."""
-        if self.sees("relation", "~"):
-            self.at += 1
-        links, relations = [self.link()], []
-        while (token := self.peek()) is not None and token.kind == "relation":
-            self.at += 1
-            relations.append(token.text)
+        r"""One element: a link, or links joined by relations.
+
+        A leading `\approx` or `=` says nothing; any other relation says something of a thing without a name.
+        """
+        links: list[Shape] = []
+        relations: list[str] = []
+        if self.sees("relation"):
+            relations = [relation] if (relation := self._relation(leading=True)) not in ("~", "=") else []
+            links = [UNNAMED] if relations else []
+        links.append(self.link())
+        while self.sees("relation"):
+            relations.append(self._relation())
             links.append(self.link())
         return Chain(tuple(links), tuple(relations)) if relations else links[0]
+
+    def _relation(self, *, leading: bool = False) -> str:
+        relation = self.take().text
+        if relation == "equiv" and not leading:
+            return "="
+        if relation == "not":
+            if not self.sees("relation", "="):
+                raise ValuelessError("a relation that is denied")
+            self.at += 1
+            return "!="
+        return relation
 
     def link(self) -> Shape:
         """A set, an interval, words, or a value."""
@@ -128,10 +198,10 @@ class Reader(ExpressionReader):
         token, after = self.peek(), self.peek(1)
         if token is not None and token.kind == "unit":
             self.at += 1
-            return self._with_unit(self.sum(), "dollar")
+            return self._with_unit(self.sum(), token.text)
         if after is not None and after.kind == "unit" and self.sees("op", "-"):
             self.at += 2
-            return self._with_unit(negated(self.sum()), "dollar")
+            return self._with_unit(negated(self.sum()), after.text)
         spoken_first = token is not None and token.kind in ("run", "word")
         if token is not None and spoken_first and after is not None and token.text.lower() in _HARMLESS:
             return self._introduced(self.rest_of_link())
@@ -177,6 +247,8 @@ class Reader(ExpressionReader):
         while (token := self.peek()) is not None and token.kind in ("word", "run") and token.text.lower() in _HARMLESS:
             self.at += 1
         token = self.peek()
+        if token is not None and token.kind in ("word", "run") and self._only_words():
+            return self._words()
         if token is None or token.kind in ("word", "run") or not rest:
             raise UnreadableError("words and signs mixed")
         shape = self.sum_or_shape()
@@ -198,11 +270,17 @@ class Reader(ExpressionReader):
             value, rest = Op("mul", (value, Num(SCALES[rest[0].text.lower()]))), rest[1:]
         if not rest:
             return Measured(value, unit) if unit else value
-        if rest == [rest[0]] and (rest[0].kind, rest[0].text) in (("unit", "$"), ("postfix", "%")):
+        if len(rest) == 1 and (rest[0].kind == "unit" or rest[0].text == "%"):
             self.at += 1
-            return Measured(value, "dollar" if rest[0].kind == "unit" else "", percent=rest[0].kind != "unit")
+            percent = rest[0].kind != "unit"
+            return Measured(value, "" if percent else rest[0].text, percent=percent)
+        if rest[0].kind == "primes":  # minutes or seconds of arc, feet or inches
+            if len(rest) > 1 or len(rest[0].text) > 2:
+                raise ValuelessError("primes behind a value")
+            self.at += 1
+            return Measured(value, rest[0].text)
         allowed = ("word", "run", "letter", "number", "op", "brace", "postfix", "open", "primes")
-        if any(token.kind not in allowed for token in rest):
+        if any(token.kind not in allowed or token.text in ("_", "+", "|", "&") for token in rest):
             raise UnreadableError("words and signs mixed")
         found = unit_of([token.text for token in rest if token.kind != "brace"])
         if found is None:
@@ -221,7 +299,8 @@ class Reader(ExpressionReader):
             if opening.text == "{" and (token := self.peek()) is not None and token.text in ("}",):
                 self.take()
                 return Group((), "{", "}")
-            self._skip_set_builder(opening)
+            if opening.text == "{" and self.sees("letter"):
+                self._skip_set_builder()
             inner = self.answer(")", "]", "}")
             closing = self.take()
         left, right = opening.text, closing.text
@@ -236,13 +315,14 @@ class Reader(ExpressionReader):
             return Group((inner,), "{", "}") if opening.kind == "open" else inner
         return inner
 
-    def _skip_set_builder(self, opening: Token) -> None:
-        r"""`\{x \mid x > 3\}` says no more than `x > 3`."""
-        if opening.text != "{" or not self.sees("letter"):
-            return
-        for place in range(self.at + 1, min(self.at + 6, len(self.tokens))):
+    def _skip_set_builder(self) -> None:
+        r"""`\{x \mid x > 3\}` and `\{x \in \mathbb{R} : x > 3\}` say no more than `x > 3`."""
+        for place in range(self.at + 1, min(self.at + 8, len(self.tokens))):
             token = self.tokens[place]
             if token.kind == "op" and token.text in ("|", ":"):
+                within = [t.text for t in self.tokens[self.at + 1 : place]]
+                if within and within[:1] == ["in"] and "R" not in within:  # of whole numbers, say
+                    raise UnreadableError("a set of other numbers")
                 self.at = place + 1
                 return
             if token.kind in ("sep", "close") or token.text in "<>=+-*/^":

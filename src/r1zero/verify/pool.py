@@ -31,6 +31,8 @@ from r1zero.verify.process import Failure, Reply, WorkerProcess
 
 MAX_ANSWER_CHARS = 2000
 """How much of an answer a verdict shows."""
+MAX_TIMEOUT_S = 86_400.0
+"""The longest limit of one comparison: a timer takes no infinity."""
 _START_ATTEMPTS = 3
 _MAX_TASKS = 3000  # of one worker, which is then replaced: sympy's caches grow
 _REMEMBERED = 2048
@@ -71,8 +73,8 @@ class Verifier:
     def __init__(
         self, workers: int = 2, timeout_s: float = 2.0, memory_mb: int = 2048, reward: str | None = None
     ) -> None:
-        """Start nothing yet. ValueError if a limit is not positive; UserError if `reward` can name nothing."""
-        if workers < 1 or timeout_s <= 0 or memory_mb < 1:
+        """Start nothing yet. ValueError if a limit is none; UserError if `reward` can name nothing."""
+        if workers < 1 or not 0 < timeout_s <= MAX_TIMEOUT_S or memory_mb < 1:
             raise ValueError(f"not all positive: workers={workers}, timeout_s={timeout_s}, memory_mb={memory_mb}")
         if reward is not None:
             check_reward(reward)

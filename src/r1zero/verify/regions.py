@@ -167,7 +167,7 @@ def _from_chain(chain: Chain) -> Region | None:
     links, relations = chain.links, chain.relations
     if relations == ("in",) and is_expression(links[0]):
         parts = _parts(links[1])
-        return None if parts is None else Region(parts, _spelled(links[0]))
+        return None if parts is None else Region(parts, _spelled(links[0]) or None)
     if not all(map(is_expression, links)):
         return None
     if len(links) == 2:
@@ -215,7 +215,7 @@ def _from_inequality(left: Expr, right: Expr, relation: str) -> Region | None:
     below = _interval(negated(INFINITY), bound, "(", "]" if relation == "<=" else ")")
     above = _interval(bound, INFINITY, "[" if relation == ">=" else "(", ")")
     parts = {"<": (below,), "<=": (below,), ">": (above,), ">=": (above,), "!=": (below, above)}[relation]
-    return Region(parts, name)
+    return Region(parts, name or None)
 
 
 def _bound(left: Expr, right: Expr, name: str) -> tuple[Expr, bool] | None:

@@ -17,6 +17,7 @@ MEANING = {
     "unit": "a value with a unit or a percent sign",
     "value": "the same value, exactly or at several points",
     "kind": "different kinds of answer",
+    "notation": "notation that stands for no answer of its own, so only the same text is right",
     "characters": "characters that no notation has, so only the same text is right",
     "ellipsis": "dots stand for what was left out, so only the same text is right",
     "blank": "the answer is blank",

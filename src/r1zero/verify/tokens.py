@@ -22,6 +22,10 @@ class UnreadableError(Exception):
     """The text is not in the notation that is read here. Not an error of its user: it is compared by other means."""
 
 
+class ValuelessError(UnreadableError):
+    """The notation is known and says nothing that could be an answer, as `(1, 2) + 1`: no other means is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """`kind` is one of number, letter, run, word, function, symbol, op, relation, open, close, sep, postfix, unit,
@@ -53,7 +57,7 @@ _SIGNS = {
     "（": "(", "）": ")", "，": ",", "；": ";", "：": ":", "［": "[", "］": "]", "＝": "=", "＋": "+", "％": "%",
     "。": ".",
     "…": "\\ldots ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2003": " ", "\u2002": " ", "\u3000": " ",
-    "£": "\\$", "€": "\\$",
+    "£": "\\pounds ", "€": "\\euro ",
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+-ni")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -92,7 +96,7 @@ _OPERATORS = {
 _RELATIONS = {
     "le": "<=", "leq": "<=", "leqslant": "<=", "leqq": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "geqq": ">=",
     "lt": "<", "gt": ">", "ne": "!=", "neq": "!=", "approx": "~", "simeq": "~", "thickapprox": "~", "in": "in",
-    "equiv": "=", "doteq": "=", "coloneqq": "=",
+    "equiv": "equiv", "doteq": "=", "coloneqq": "=",
 }  # fmt: skip
 _PLAIN_RELATIONS = {
     "<=": "<=", ">=": ">=", "=<": "<=", "=>": ">=", "!=": "!=", "==": "=", ":=": "=", "=": "=", "<": "<", ">": ">",
@@ -114,7 +118,10 @@ _SYMBOLS = {
     "oo": "\\infty", "pi": "\\pi", "varphi": "\\phi", "varepsilon": "\\epsilon", "vartheta": "\\theta",
     "ldots": "\\ldots", "cdots": "\\ldots", "dots": "\\ldots", "dotsc": "\\ldots", "dotsb": "\\ldots",
 }  # fmt: skip
-_SPECIAL = {"%": ("postfix", "%"), "$": ("unit", "$"), "&": ("op", "&"), "lor": ("sep", "and"), "or": ("sep", "and")}
+_SPECIAL = {
+    "%": ("postfix", "%"), "$": ("unit", "dollar"), "pounds": ("unit", "pound"), "euro": ("unit", "euro"),
+    "&": ("op", "&"), "lor": ("sep", "and"), "or": ("sep", "and"), "not": ("relation", "not"),
+}  # fmt: skip
 _MACRO_TABLES = (("op", _OPERATORS), ("relation", _RELATIONS), ("symbol", _SYMBOLS))
 _GREEK = words(
     """
@@ -140,7 +147,8 @@ _LEXEME = re.compile(
     r"|(?P<environment>\\(?:begin|end)\s*\{[A-Za-z*]+\}(?:\{[clr|@ ]*\})?)"
     r"|(?P<row>\\\\(?:\[[^\[\]]{0,10}\])?)"
     r"|(?P<primes>\^\s*\{\s*(?:\\prime\s*)+\}|\^\s*\\prime(?![A-Za-z])|'+)"
-    r"|(?P<repeating>[0-9]{0,20}\.[0-9]{0,20}\\(?:overline|dot|bar)\{[0-9]{1,20}\})"
+    r"|(?P<repeating>[0-9]{0,20}\.[0-9]{0,20}\\(?:(?:overline|dot|bar)\{[0-9]{1,20}\}|dot\s?[0-9])"
+    r"(?:[0-9]{0,18}\\dot(?:\{[0-9]\}|\s?[0-9]))?)"
     r"|(?P<macro>\\(?:[A-Za-z]+|[^A-Za-z]))"
     rf"|(?P<number>(?:{_THOUSANDS}|[0-9]+)(?:\.[0-9]+|\.(?![0-9.]))?(?:[eE][+-]?[0-9]{{1,6}}(?![0-9A-Za-z]))?"
     r"|\.[0-9]+(?:[eE][+-]?[0-9]{1,6}(?![0-9A-Za-z]))?)"
@@ -162,12 +170,17 @@ _SHORT_NUMBER = re.compile(
 _SPACED_THOUSANDS = re.compile(r"(?<![0-9.,}] )(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3})+)(?![0-9]| [0-9])")
 
 
+_IDLE_ENDS = ("\\,", "\\;", "\\:", "\\!", "\\ ")
+
+
 def plain(text: str) -> str:
     """`text` with Unicode signs as macros, super- and subscripts in braces, and without Markdown's bold marks."""
     if not text.isascii():
         text = _RAISED.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPTS)}}}", text)
         text = _LOWERED.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPTS)}}}", text)
         text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
+    while text.endswith(_IDLE_ENDS):
+        text = text[:-2].rstrip()
     text = text.strip().removesuffix("\\").rstrip() if not text.strip().endswith("\\\\") else text.strip()
     if text.startswith("**") and text.endswith("**") and len(text) > 4:
         text = text[2:-2]
@@ -204,20 +217,21 @@ def _tokens(text: str, *, prose: bool, depth: int) -> list[Token]:
         if kind == "macro" and (name := lexeme[1:]) in _TEXTS:
             inner, at = _argument(text, at)
             found += _text_tokens(inner, name, spaced, depth)
-        elif kind in ("blank", "modulus", "label", "ignored") or (kind == "macro" and lexeme[1:] in _BLANKS):
+            spaced = inner[-1:].isspace()
+            continue
+        if kind in ("blank", "modulus", "label", "ignored") or (kind == "macro" and lexeme[1:] in _BLANKS):
             if (kind == "macro" and lexeme == "\\!") or (kind == "macro" and lexeme == "\\,"):
                 continue
             if kind == "macro" and lexeme == "\\hspace":
                 _, at = _argument(text, at)
             spaced = True
             continue
-        elif kind == "macro" and lexeme[1:] in _DROPPED:
+        if kind == "macro" and lexeme[1:] in _DROPPED:
             if text.startswith(".", at) and lexeme in ("\\left", "\\right"):
                 at += 1
             continue
-        else:
-            found += _token(kind, lexeme, spaced, prose=prose)
-            brackets += {"open": 1, "close": -1}.get(found[-1].kind, 0)
+        found += _token(kind, lexeme, spaced, prose=prose)
+        brackets += {"open": 1, "close": -1}.get(found[-1].kind, 0)
         spaced = False
     return found
 
@@ -289,8 +303,10 @@ def _number(lexeme: str, spaced: bool) -> Token:
 
 
 def _repeating(lexeme: str, spaced: bool) -> Token:
-    r"""`0.1\overline{6}` is 1/6."""
-    whole, decimals, period = re.match(r"([0-9]*)\.([0-9]*)\\[a-z]+\{([0-9]+)\}", lexeme).groups()  # type: ignore[union-attr]
+    r"""`0.1\overline{6}` and `0.1\dot6` are 1/6; `0.\dot{1}4285\dot{7}` is 1/7."""
+    before, _, behind = lexeme.partition("\\")
+    whole, _, decimals = before.partition(".")
+    period = re.sub(r"[^0-9]", "", behind)
     tail = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(decimals)
     value = Fraction(int(whole + decimals or "0"), 10 ** len(decimals)) + tail
     return Token("number", str(value), value, None, spaced)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from r1zero.verify.nodes import Expr, Measured, Num, Op, Sym
 from r1zero.verify.table import words
 
 # canonical unit → its other spellings; plurals in "s" need no row
@@ -14,7 +15,8 @@ _SPELLINGS = {
     "kilometer": "km kilometre kilometres", "nanometer": "nm", "gram": "g", "kilogram": "kg kgs", "milligram": "mg",
     "pound": "lb lbs", "ounce": "oz", "liter": "litre litres l", "milliliter": "ml millilitre", "second": "sec s secs",
     "minute": "min mins", "hour": "hr h hrs", "day": "", "week": "wk", "month": "mo", "year": "yr yrs",
-    "dollar": "$ usd buck", "cent": "¢", "percent": "pct percentage %", "hertz": "hz", "joule": "j", "watt": "w",
+    "dollar": "$ usd buck", "euro": "eur", "cent": "¢", "percent": "pct percentage %", "hertz": "hz", "joule": "j",
+    "watt": "w",
     "newton": "n", "volt": "v", "kelvin": "k", "radian": "rad", "square": "sq", "cubic": "cu",
     "unit": "", "point": "pt",
     "kilometer/hour": "kph kmph km/h km/hr", "meter/second": "m/s", "kilocalorie": "kcal",
@@ -49,6 +51,7 @@ REFUSED = words(
 """Words that change what a number says: with one of them it is no value with a unit."""
 
 MAX_WORDS = 5
+_MAX_LETTERS = 20
 
 _HARMLESS = words(
     """
@@ -66,7 +69,7 @@ def unit_of(words: list[str]) -> str | None:
     if together in ("a m", "p m", "am", "pm"):
         return together.replace(" ", "")
     spoken = [word.lower() for word in words if re.search(r"[A-Za-z$]", word)]
-    if len(spoken) > MAX_WORDS or any(word in REFUSED for word in spoken):
+    if len(spoken) > MAX_WORDS or any(word in REFUSED or len(word) > _MAX_LETTERS for word in spoken):
         return None
     squared = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
     powers = [squared[word] for word in spoken if word in squared] if len(spoken) > 1 else []
@@ -74,6 +77,31 @@ def unit_of(words: list[str]) -> str | None:
     kept = [word for word in kept if word.lower() not in ("a", "the", "of")]
     parts = ["/" if word.lower() == "per" else _singular(word) for word in kept]
     return _CANONICAL.get("".join([*parts, *powers]), "".join([*parts, *powers]))
+
+
+def in_letters(expr: Expr, unit: str) -> Measured | None:
+    """A value in a known unit whose letters read as a product: the `m/s` of `10 m/s`. None if they are another."""
+    words: list[str] = []
+    while isinstance(expr, Op) and expr.name in ("mul", "div"):
+        divided = expr.name == "div"
+        expr, factor = expr.args
+        power: list[str] = []
+        if isinstance(factor, Op) and factor.name == "pow":
+            factor, exponent = factor.args
+            negative = isinstance(exponent, Op) and exponent.name == "neg"
+            exponent = exponent.args[0] if isinstance(exponent, Op) and negative else exponent
+            divided ^= negative
+            power = (
+                []
+                if exponent == Num(Fraction(1))
+                else ["^", str(exponent.value)]
+                if isinstance(exponent, Num)
+                else ["?"]
+            )
+        if not isinstance(factor, Sym):
+            return None
+        words = [*(["/"] if divided else []), factor.name, *power, *words]
+    return Measured(expr, unit) if words and unit_of(words) == unit else None
 
 
 def _singular(word: str) -> str:
@@ -86,7 +114,10 @@ def _singular(word: str) -> str:
     return _CANONICAL.get(stem, stem)
 
 
+_INTRODUCED = re.compile(r"^(?:the )?(?:final )?answer is (?=[a-z])")
+
+
 def spoken(words: list[str]) -> str:
-    """Words as they are compared: lower case, single blanks, without articles."""
-    low = [word.lower() for word in words]
+    """Words as they are compared: lower case, single blanks, without articles and `the answer is`."""
+    low = _INTRODUCED.sub("", " ".join(word.lower() for word in words)).split()
     return " ".join(word for word in low if word not in ("the", "a", "an")) or " ".join(low)

@@ -26,11 +26,13 @@ from typing import Any
 from r1zero.verify.boxes import balanced
 from r1zero.verify.custom import Judgement, load_reward
 from r1zero.verify.numbers import unwrap
+from r1zero.verify.second import SECOND, prepare
 from r1zero.verify.tokens import plain
 
 GRACE_S = 1.0
 """Seconds past the task's limit at which the worker ends itself, if its parent has not killed it by then."""
 _PARENT_CHECK_S = 2.0
+_MAX_MESSAGE = 200
 
 Grader = Callable[[Any, str], Judgement]
 
@@ -105,8 +107,21 @@ def grade_safely(grade: Grader, gold: Any, answer: str) -> Judgement:
 
 
 def _load_reward(spec: str, limit_s: float) -> Grader:
+    """A user's function, whose own errors are told: the message is his, and helps him."""
+    if spec in SECOND.values():
+        prepare()
     grade = load_reward(spec, limit_s)
-    return lambda gold, response: grade(response, gold)
+
+    def told(gold: Any, response: str) -> Judgement:
+        try:
+            return grade(response, gold)
+        except (MemoryError, TimeoutExpired):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a user's code raises
+            message = " ".join(str(error).split())[:_MAX_MESSAGE]
+            return "ungraded", f"grader failed: {type(error).__name__}" + (f": {message}" if message else ""), None
+
+    return told
 
 
 def _arm(seconds: float) -> None:
