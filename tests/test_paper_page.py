@@ -1,0 +1,140 @@
+"""A study's claims by hand from made-up runs, and the page of the paper in a browser."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from r1zero.errors import UserError
+from r1zero.paper import fig5
+from r1zero.paper.findings import Claim, Panel, Table, Verdict
+from r1zero.paper.grid import Training
+from r1zero.paper.page import Part, render, write_paper
+from r1zero.paper.run import PLAN, write_page
+from r1zero.paper.studies import STUDIES
+from r1zero.report.charts import Chart
+from r1zero.report.groups import Series
+from r1zero.types import Outcome, Stop
+from report_runs import group, make_run, response
+
+if TYPE_CHECKING:
+    from browser import Browser
+
+REWARDS = {"dr_grpo": (0.50, 0.52, 0.54), "grpo": (0.53, 0.49, 0.55)}
+WRONG = {"dr_grpo": (10, 11, 12), "grpo": (20, 23, 20)}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three seeds of both objectives; at the end, two wrong responses of which one is cut off, and a right one."""
+    for objective in fig5.PAIR:
+        for seed in range(3):
+            length = WRONG[objective][seed]
+            batch = [
+                group(
+                    0, response("a", Outcome.WRONG, length), response("b", Outcome.NO_ANSWER, length + 2, Stop.LENGTH)
+                ),
+                group(1, response("c", Outcome.RIGHT, 9), response("d", Outcome.RIGHT, 9)),
+            ]
+            metrics = [
+                {"rollout/reward": 0.1, "rollout/length": 5.0, "rollout/truncated": 0.0},
+                {"rollout/reward": REWARDS[objective][seed], "rollout/length": length, "rollout/truncated": 0.25},
+            ]
+            make_run(tmp_path / f"runs/{objective}-{seed}", seed=seed, metrics=metrics, rollouts={1: batch[1:], 2: batch},
+                     evaluations={0: 0.2, 2: 0.6}, recipe={"objective.name": objective})  # fmt: skip
+    return tmp_path
+
+
+def jobs() -> list[Training]:
+    return [Training(f"runs/{objective}-{seed}", "miniature") for seed in range(3) for objective in fig5.PAIR]
+
+
+def test_wrong_answers_are_compared_seed_by_seed_truncated_ones_included(runs: Path) -> None:
+    longer, alike = fig5.read_fig5(runs, jobs()).claims
+    # wrong: (20+22)/2 − (10+12)/2 = 10, then 12, then 8: mean 10, error 2/√3, t = 8.66 with 2 degrees of freedom
+    assert longer.verdict is Verdict.SEEN
+    assert "+10 [5.03, 15] over 3 seeds, one-sided p = 0.0065" in longer.measured
+    # rewards: 0.03, −0.03, 0.01
+    assert alike.verdict is Verdict.SEEN
+    assert alike.measured.startswith("reward at the end, GRPO − Dr. GRPO: +0.00333 [")
+
+
+def test_what_does_not_show_is_said(runs: Path) -> None:
+    backwards = [Training(job.name, job.recipe) for job in jobs()]
+    for seed in range(3):
+        a, b = (runs / f"runs/{objective}-{seed}" for objective in fig5.PAIR)
+        a.rename(runs / "aside")
+        b.rename(a)
+        (runs / "aside").rename(b)
+    longer, _ = fig5.read_fig5(runs, backwards).claims
+    assert longer.verdict is Verdict.NOT_SEEN
+    assert "-10 [" in longer.measured
+
+
+def test_the_five_panels_have_the_papers_curves_beside_them(runs: Path) -> None:
+    found = fig5.read_fig5(runs, jobs())
+    assert [panel.ours.key for panel in found.panels][:2] == ["fig5-reward", "fig5-length"]
+    assert len(found.panels) == 5
+    reward = found.panels[0].paper
+    assert reward is not None
+    assert {series.label: series.y[-1] for series in reward.series} == {"Dr. GRPO": 0.635, "GRPO": 0.603}
+    score = found.panels[4].paper
+    assert score is not None
+    assert score.series[1].y[-1] == pytest.approx(0.23, abs=0.001)  # per cent there, shares here
+
+
+def part() -> Part:
+    series = (Series("one", "s0", (0.0, 1.0), (0.2, 0.4)), Series("<b>two</b>", "s1", (0.0, 1.0), (0.3, 0.1)))
+    chart = Chart("a-chart", "Reward", "", series, percent=True)
+    return Part(
+        STUDIES["fig5"],
+        [Claim("Wrong answers grow.", "p = 0.01 <script>", Verdict.SEEN), Claim("Also.", "p = 0.6", Verdict.NOT_SEEN)],
+        [Panel(chart, Chart("paper-a-chart", "Reward", "", series, percent=True)), Panel(Chart("b", "B", "", series))],
+        [Table("Numbers", ["", "x"], [["row", "1"]])],
+        ["A note."],
+    )
+
+
+def test_nothing_on_the_page_becomes_markup() -> None:
+    text = render([part(), Part(STUDIES["fig6"], problems=["lost & gone"])], "laptop")
+    assert "<script>alert" not in text
+    assert "p = 0.01 &lt;script&gt;" in text
+    assert "&lt;b&gt;two&lt;/b&gt;" in text
+    assert "lost &amp; gone" in text
+
+
+def test_it_is_written_with_its_findings_and_figures(tmp_path: Path) -> None:
+    page = write_paper([part()], tmp_path, "laptop")
+    assert page.name == "paper.html"
+    assert (tmp_path / "figures/fig5.svg").read_text(encoding="utf-8").startswith("<?xml")
+    [found] = json.loads((tmp_path / "findings.json").read_text(encoding="utf-8"))
+    assert [claim["verdict"] for claim in found["claims"]] == ["seen", "not seen"]
+
+
+def test_a_folder_without_a_plan_or_with_a_torn_one_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no paper\.json"):
+        write_page(tmp_path)
+    (tmp_path / PLAN).write_text('{"scale": "laptop"')
+    with pytest.raises(UserError, match=r"paper\.json cannot be read"):
+        write_page(tmp_path)
+
+
+@pytest.fixture
+def tab(chromium: "Browser", tmp_path: Path) -> "Iterator[Browser]":
+    chromium.size(1280, 900)
+    chromium.system_theme("light")
+    chromium.open(write_paper([part()], tmp_path, "laptop"))
+    yield chromium
+    assert chromium.complaints == []
+    assert len(chromium.requests) == 1
+
+
+def test_a_browser_shows_claims_charts_and_tables(tab: "Browser") -> None:
+    assert tab.js("[...document.querySelectorAll('.claims .status')].map(e => e.textContent)") == ["seen", "not seen"]
+    assert tab.js("document.querySelectorAll('#fig5 .plot svg').length") == 3
+    assert tab.js("document.querySelector('#fig5 table.numbers tbody td').textContent") == "1"
+    assert tab.js("document.documentElement.scrollWidth <= innerWidth")
+    tab.size(390, 800)
+    assert tab.js("document.documentElement.scrollWidth <= innerWidth")
