@@ -42,8 +42,14 @@ def runs(tmp_path: Path) -> Path:
                 {"rollout/reward": 0.1, "rollout/length": 5.0, "rollout/truncated": 0.0},
                 {"rollout/reward": REWARDS[objective][seed], "rollout/length": length, "rollout/truncated": 0.25},
             ]
-            make_run(tmp_path / f"runs/{objective}-{seed}", seed=seed, metrics=metrics, rollouts={1: batch[1:], 2: batch},
-                     evaluations={0: 0.2, 2: 0.6}, recipe={"objective.name": objective})  # fmt: skip
+            make_run(
+                tmp_path / f"runs/{objective}-{seed}",
+                seed=seed,
+                metrics=metrics,
+                rollouts={1: batch[1:], 2: batch},
+                evaluations={0: 0.2, 2: 0.6},
+                recipe={"objective.name": objective},
+            )
     return tmp_path
 
 
