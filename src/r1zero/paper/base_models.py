@@ -20,7 +20,7 @@ from r1zero.paper import curves
 from r1zero.paper.fig6 import difference
 from r1zero.paper.findings import Claim, Findings, Panel, Size, Study, Table, Verdict
 from r1zero.paper.grid import Evaluation, Job, Training
-from r1zero.paper.miniature import FEW_SHOT, base, evaluated, trained
+from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated, trained
 from r1zero.report.charts import Chart
 from r1zero.report.groups import Series
 
@@ -48,7 +48,7 @@ def greedy_grid(out: Path, size: Size) -> list[Job]:
     """Both base models under all templates, greedy."""
     jobs: list[Job] = []
     for name in BASES:
-        start = base(out, size, name, 0)
+        start = base(out, size, name, FIRST)
         jobs += [start, *(evaluated(out, size, start, _file(out, template)) for template in TEMPLATES)]
     return jobs
 
@@ -57,15 +57,15 @@ def sampled_grid(out: Path, size: Size) -> list[Job]:
     """Eight samples of both base models at every temperature."""
     jobs: list[Job] = []
     for name, template in BASES.items():
-        start = base(out, size, name, 0)
+        start = base(out, size, name, FIRST)
         jobs += [start, *(evaluated(out, size, start, template, temperature=t) for t in size.temperatures)]
     return jobs
 
 
 def helping_grid(out: Path, size: Size) -> list[Job]:
     """Eight samples of the QA base model and of what Dr. GRPO made of it."""
-    start = base(out, size, "qa", 0)
-    run = trained(out, size, "dr_grpo", start, 0)
+    start = base(out, size, "qa", FIRST)
+    run = trained(out, size, "dr_grpo", start, FIRST)
     return [start, run, *(evaluated(out, size, each, "no", temperature=1.0) for each in (start, run))]
 
 
@@ -294,7 +294,9 @@ def _model(name: str) -> str:
     """The model in an evaluation's name."""
     text = name.removeprefix("evaluations/").removeprefix("bases-")
     return (
-        text.split("-0-")[0] if text.split("-0-")[0] in BASES else text.rpartition("-t")[0].rpartition("-")[0] or text
+        text.split(f"-{FIRST}-")[0]
+        if text.split(f"-{FIRST}-")[0] in BASES
+        else text.rpartition("-t")[0].rpartition("-")[0] or text
     )
 
 

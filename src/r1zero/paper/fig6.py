@@ -9,7 +9,7 @@ from r1zero.evaluate.statistics import Paired, paired
 from r1zero.paper import curves
 from r1zero.paper.findings import Claim, Findings, Size, Study, Table, Verdict
 from r1zero.paper.grid import Job, Training
-from r1zero.paper.miniature import base, trained
+from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.groups import Series
 
 TEMPLATES = {"r1": "R1 template", "qwen_math": "Qwen-Math template", "no": "no template"}
@@ -21,9 +21,9 @@ _TITLES = {"orz": "ORZ-57k", "math": "MATH-12k", "gsm": "GSM-8k", "asdiv": "ASDi
 
 def grid(out: Path, size: Size) -> list[Job]:
     """One base model; a run with every template on every set."""
-    start = base(out, size, "qa", 0)
+    start = base(out, size, "qa", FIRST)
     runs = [
-        trained(out, size, f"{template}-{asked}", start, 0, template=template, asked=asked)
+        trained(out, size, f"{template}-{asked}", start, FIRST, template=template, asked=asked)
         for template in TEMPLATES
         for asked in SETS
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from r1zero.paper import curves
 from r1zero.paper.findings import Claim, Findings, Size, Study, Table, Verdict, paired_t
 from r1zero.paper.grid import Job, Pretraining, Training
-from r1zero.paper.miniature import base, trained
+from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.groups import Group
 
 BASES = {
@@ -24,7 +24,7 @@ PAIR = ("dr_grpo", "grpo")
 def grid(out: Path, size: Size) -> list[Job]:
     """Plain text; from there on the domain's facts, from there on questions with answers; and plain text throughout."""
     jobs: list[Job] = []
-    for seed in range(max(2, size.seeds - 2)):
+    for seed in range(FIRST, FIRST + max(2, size.seeds - 2)):
         plain = base(out, size, "plain", seed, part=0.5)
         domain = base(out, size, "domain", seed, start=plain.name, part=0.5)
         numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.5)
