@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,26 +53,26 @@ def run_paper(
         write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
     jobs = {job.name: job for each in planned.values() for job in each}
     carry_out(list(jobs.values()), out, workers, progress)
-    page = write_page(out)
-    for study in studies:
-        problems = read_part(study, out, planned[study.name]).problems
-        if problems:
-            raise UserError(f"{study.name} cannot be read: {problems[0]} The other studies are on {page}.")
-    return page
+    return write_page(out, whole=[study.name for study in studies])
 
 
-def write_page(out: Path) -> Path:
+def write_page(out: Path, whole: Collection[str] = ()) -> Path:
     """The page of what `r1zero paper run` has begun in `out`, as far as its runs are there; returns it.
 
     Raises:
-        UserError: nothing was begun there.
+        UserError: nothing was begun there, or one of the studies that should be `whole` is not; the page is written.
     """
     plan = _plan(out)
     if plan is None:
         raise UserError(f"{out} holds no {PLAN}, so no `r1zero paper run` was begun there; give OUT/SCALE of one.")
     studies = pick_studies(plan["studies"])
     planned = grids(studies, out, plan["scale"], plan["seeds"])
-    return write_paper([read_part(study, out, planned[study.name]) for study in studies], out, plan["scale"])
+    parts = [read_part(study, out, planned[study.name]) for study in studies]
+    page = write_paper(parts, out, plan["scale"])
+    for part in parts:
+        if part.study.name in whole and part.problems:
+            raise UserError(f"{part.study.name} cannot be read: {part.problems[0]} The other studies are on {page}.")
+    return page
 
 
 def _plan(out: Path) -> dict[str, Any] | None:
