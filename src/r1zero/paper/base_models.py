@@ -103,6 +103,7 @@ def sampled_published(seeds: int) -> list[Job]:
 
 def helping_published(seeds: int) -> list[Job]:
     """Qwen2.5-Math-1.5B and what Dr. GRPO makes of it; the paper's own pair is served (685B)."""
+    del seeds  # one pair
     run = Training("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
     sampled = partial(Evaluation, template="qwen_math", benchmarks=_QUESTIONS, samples=SAMPLES, temperature=1.0,
                       answer_format=None)  # fmt: skip

@@ -47,7 +47,7 @@ def run_paper(
     plan = _renewed(out, scale, studies, seeds)
     planned = grids(studies, out, scale, seeds)
     if scale != "full" and not (out / FEW_SHOT).is_file():
-        make_world(out / WORLD, 0, DOCUMENTS)
+        make_world(out / WORLD, 0, DOCUMENTS // 10 if scale == "quick" else DOCUMENTS)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
