@@ -271,5 +271,5 @@ def test_a_resumed_run_keeps_autocast_and_threads_and_tells_of_damage(tmp_path: 
 def test_a_training_run_is_no_pretraining_run(tmp_path: Path) -> None:
     recipe = recipe_of(lines(tmp_path / "sums.jsonl"))
     run = pretrain_run(recipe, tmp_path / "run")
-    with pytest.raises(UserError, match=r"recipe\.json cannot be read \(it lacks questions\)"):
+    with pytest.raises(UserError, match=r"recipe\.json lacks the section questions: it is of another kind of run"):
         _ = run.recipe
