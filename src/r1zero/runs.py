@@ -116,12 +116,12 @@ class Run:
 
     def read_recipe(self, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
         """The recipe of a kind of run. Raises UserError when it is of another kind, or damaged."""
-        data, path = self._read_json("recipe.json"), self.path / "recipe.json"
+        data, path = self._read_json("recipe.json", ("model", "train")), self.path / "recipe.json"
         missing = [name for name, field in kind.model_fields.items() if field.is_required() and name not in data]
         if missing:
             raise UserError(
                 f"{path} lacks the section {missing[0]}: it is of another kind of run, which its own command continues "
-                "(`r1zero train` or `r1zero pretrain`), or damaged."
+                "(`r1zero train` or `r1zero pretrain`)."
             )
         return validated(data, kind, overrides, str(path))
 
