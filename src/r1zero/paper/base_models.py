@@ -220,11 +220,12 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
             curves.panel(f"fig3-reflection-{model}", f"Questions with a reflecting response: {model}", "", series,
                          percent=True, x_label="temperature")
         )  # fmt: skip
-        last = rows[-1].share_of_questions["cross"]
+        last = rows[-1].share_of_questions
         claims.append(
             Claim(f"{model}: self-reflection is there before any training.",
-                  f"by keyword and judge on the same response at temperature {at[-1]:g}: {_percent(last)} of questions",
-                  Verdict.SEEN if last.low > 0 else Verdict.NOT_SEEN)
+                  f"by keyword at temperature {at[-1]:g}: {_percent(last['keywords'])} of questions (by the rules that "
+                  f"judge passages: {_percent(last['judge'])})",
+                  Verdict.SEEN if last["keywords"].low > 0 else Verdict.NOT_SEEN)
         )  # fmt: skip
         for row in rows:
             for word in row.keywords:
@@ -234,9 +235,9 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
     ordered = sorted(counts, key=lambda word: -sum(counts[word].values()))
     table = [[word, *(str(counts[word][model]) for model in models)] for word in ordered]
     reflected = {name: list(zip(TEMPERATURES, [n / 500 for n in row], strict=True))
-                 for name, row in ((each.model, each.cross) for each in ANALYSED)}  # fmt: skip
-    ours = Chart("fig3-reflection-all", "Questions, by keyword and judge", "", tuple(
-        Series(model, f"s{i}", panel.ours.series[2].x, panel.ours.series[2].y)
+                 for name, row in ((each.model, each.keywords) for each in ANALYSED)}  # fmt: skip
+    ours = Chart("fig3-reflection-all", "Questions, by keyword", "", tuple(
+        Series(model, f"s{i}", panel.ours.series[0].x, panel.ours.series[0].y)
         for i, (model, panel) in enumerate(zip(models, panels, strict=True))), percent=True, x_label="temperature",
     )  # fmt: skip
     panels.insert(0, Panel(ours, curves.paper_chart(ours, reflected)))
