@@ -20,7 +20,7 @@ from r1zero.paper import curves
 from r1zero.paper.fig6 import difference
 from r1zero.paper.findings import Claim, Findings, Panel, Size, Study, Table, Verdict
 from r1zero.paper.grid import Evaluation, Job, Training
-from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated, trained
+from r1zero.paper.miniature import FEW_SHOT, FIRST, base, compared, evaluated
 from r1zero.report.charts import Chart
 from r1zero.report.groups import Series
 
@@ -65,7 +65,7 @@ def sampled_grid(out: Path, size: Size) -> list[Job]:
 def helping_grid(out: Path, size: Size) -> list[Job]:
     """Eight samples of the QA base model and of what Dr. GRPO made of it."""
     start = base(out, size, "qa", FIRST)
-    run = trained(out, size, "dr_grpo", start, FIRST)
+    run = compared(out, size, "dr_grpo", start, FIRST)
     return [start, run, *(evaluated(out, size, each, "no", temperature=1.0) for each in (start, run))]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from r1zero.paper import curves
 from r1zero.paper.findings import Claim, Findings, Panel, Size, Study, Table, Verdict, paired_t
 from r1zero.paper.grid import Job, Training
-from r1zero.paper.miniature import FIRST, base, trained
+from r1zero.paper.miniature import FIRST, base, compared
 from r1zero.report.charts import Chart, reward_against_length
 from r1zero.report.groups import Group
 from r1zero.report.load import RunData
@@ -29,7 +29,7 @@ def grid(out: Path, size: Size, objectives: Sequence[str]) -> list[Job]:
     """A base model a seed, and from each a run with every objective."""
     bases = [base(out, size, "qa", seed) for seed in range(FIRST, FIRST + size.seeds)]
     runs = [
-        trained(out, size, objective, start, seed, objective=objective)
+        compared(out, size, objective, start, seed)
         for seed, start in enumerate(bases, start=FIRST)
         for objective in objectives
     ]

@@ -67,7 +67,10 @@ class Size:
     name: str
     seeds: int
     base_steps: int
+    compared: int
+    """Steps of the runs that compare objectives: what sets them apart begins after a hundred."""
     steps: int
+    """Steps of all others."""
     every: int
     """Steps between evaluations."""
     test: int

@@ -46,7 +46,7 @@ class Job(Protocol):
         ...
 
     def done(self, out: Path) -> bool:
-        """Whether its directory holds all of it. Raises UserError when it holds something else."""
+        """Whether its directory holds all of it."""
         ...
 
     def carry_out(self, out: Path) -> None:
@@ -154,11 +154,12 @@ def _from(out: Path, start: str | None) -> dict[str, object]:
 
 
 def _finished(folder: Path, resolve: Callable[[], Section]) -> bool:
-    """Whether a run's last step is saved. Raises UserError where the folder is of other settings."""
+    """Whether a run's last step is saved. One of other settings is not: carried out, it goes on or refuses to."""
     if not (folder / "run.json").is_file():
         return False
     run, recipe = Run.open(folder), resolve()
-    run.refuse(differences(run.read_recipe(type(recipe)), recipe))
+    if differences(run.read_recipe(type(recipe)), recipe):
+        return False
     steps = recipe.model_dump()["train"]["steps"] or run.facts.get("steps")
     return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()
 

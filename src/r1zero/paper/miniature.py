@@ -15,8 +15,8 @@ FIRST = 1
 TOKENS = 100
 """Token budget of a response."""
 
-LAPTOP = Size("laptop", 5, 1000, 120, 20, 256, 100, (0.2, 0.4, 0.6, 0.8, 1.0, 1.2))
-QUICK = Size("quick", 2, 100, 10, 10, 48, 24, (0.5, 1.0))
+LAPTOP = Size("laptop", 5, 1000, 200, 100, 20, 256, 100, (0.2, 0.4, 0.6, 0.8, 1.0, 1.2))
+QUICK = Size("quick", 2, 100, 10, 10, 10, 48, 24, (0.5, 1.0))
 
 
 def questions(out: Path, name: str) -> str:
@@ -50,6 +50,7 @@ def trained(
     objective: str = "dr_grpo",
     template: str = "no",
     asked: str = "wide",
+    steps: int | None = None,
 ) -> Training:
     """A training run from a base model."""
     changes: dict[str, object] = {
@@ -58,10 +59,15 @@ def trained(
         "template.name": template,
         "evaluation.benchmarks": [{"name": questions(out, "test"), "limit": size.test}],
         "evaluation.every": size.every,
-        "train.steps": size.steps,
+        "train.steps": steps or size.steps,
         "train.seed": seed,
     }
     return Training(f"runs/{name}-{seed}", "miniature", changes, start.name)
+
+
+def compared(out: Path, size: Size, objective: str, start: Pretraining, seed: int) -> Training:
+    """A run of the comparison of objectives."""
+    return trained(out, size, objective, start, seed, objective=objective, steps=size.compared)
 
 
 def evaluated(

@@ -12,7 +12,7 @@ from r1zero.paper import curves
 from r1zero.paper.fig6 import difference
 from r1zero.paper.findings import Claim, Findings, Size, Study, Table, Verdict
 from r1zero.paper.grid import Evaluation, Job, Training
-from r1zero.paper.miniature import FIRST, base, evaluated, trained
+from r1zero.paper.miniature import FIRST, base, compared, evaluated
 
 TRAINED = ("dr_grpo", "grpo")
 
@@ -20,7 +20,7 @@ TRAINED = ("dr_grpo", "grpo")
 def grid(out: Path, size: Size) -> list[Job]:
     """The QA base model and what both objectives make of it, greedy."""
     start = base(out, size, "qa", FIRST)
-    runs = [trained(out, size, objective, start, FIRST, objective=objective) for objective in TRAINED]
+    runs = [compared(out, size, objective, start, FIRST) for objective in TRAINED]
     return [start, *runs, *(evaluated(out, size, each, "no") for each in (start, *runs))]
 
 
