@@ -16,8 +16,9 @@ from r1zero.report.load import RunData
 PAIR = ("dr_grpo", "grpo")
 VARIANTS = (*PAIR, "grpo_no_std", "grpo_no_length")
 _LIMITS = (
-    "The miniature shows the mechanism, not its size in large models: its questions leave guesses wrong whatever is "
-    "learnt, its answers tell early whether they are wrong, and looking again cannot change them.",
+    "The miniature is made for the mechanism, not for its size in large models: its questions leave guesses wrong "
+    "whatever is learnt, its answers tell early whether they are wrong, and looking again cannot change them.",
+    "Evaluations are greedy, and greedily these models never look again: their lengths tell little here.",
     "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
     "steps. Each seed has its own base model, and both objectives start from it.",
     "A KL term (k3 in the loss, coefficient 0.05), which the paper's runs have not, keeps the small model from "
