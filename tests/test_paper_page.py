@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,9 @@ import pytest
 
 from r1zero.errors import UserError
 from r1zero.paper import fig5
-from r1zero.paper.findings import Claim, Panel, Table, Verdict
+from r1zero.paper.findings import Claim, Findings, Panel, Table, Verdict
 from r1zero.paper.grid import Training
-from r1zero.paper.page import Part, render, write_paper
+from r1zero.paper.page import Part, read_part, render, write_paper
 from r1zero.paper.run import PLAN, write_page
 from r1zero.paper.studies import STUDIES
 from r1zero.report.charts import Chart
@@ -101,6 +102,14 @@ def part() -> Part:
         [Table("Numbers", ["", "x"], [["row", "1"]])],
         ["A note."],
     )
+
+
+def test_a_chart_that_nothing_was_logged_for_is_said_and_not_drawn(tmp_path: Path) -> None:
+    findings = Findings([], [Panel(Chart("none", "Lengths of nobody", "tokens", ()))])
+    study = replace(STUDIES["fig5"], read=lambda out, jobs: findings)
+    read = read_part(study, tmp_path, [])
+    assert read.panels == []
+    assert "Nothing was logged for: Lengths of nobody." in render([read], "quick")
 
 
 def test_nothing_on_the_page_becomes_markup() -> None:

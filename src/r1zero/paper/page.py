@@ -49,7 +49,10 @@ def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> Part:
     except UserError as error:
         return Part(study, problems=[str(error)])
     runs = " ".join(str(path) for path in found.runs)
-    return Part(study, found.claims, found.panels, found.tables, found.notes, runs)
+    drawn = [panel for panel in found.panels if panel.ours.series]
+    empty = [panel.ours.title for panel in found.panels if not panel.ours.series]
+    notes = [*found.notes, *([f"Nothing was logged for: {'; '.join(empty)}."] if empty else [])]
+    return Part(study, found.claims, drawn, found.tables, notes, runs)
 
 
 def write_paper(parts: Sequence[Part], out: Path, size: str) -> Path:
