@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 REWARDS = {"dr_grpo": (0.50, 0.52, 0.54), "grpo": (0.53, 0.49, 0.55)}
 WRONG = {"dr_grpo": (10, 11, 12), "grpo": (20, 23, 20)}
+CUT = {"dr_grpo": 2, "grpo": 6}
+"""How much longer the wrong response is that is cut off."""
 
 
 @pytest.fixture
@@ -35,7 +37,9 @@ def runs(tmp_path: Path) -> Path:
             length = WRONG[objective][seed]
             batch = [
                 group(
-                    0, response("a", Outcome.WRONG, length), response("b", Outcome.NO_ANSWER, length + 2, Stop.LENGTH)
+                    0,
+                    response("a", Outcome.WRONG, length),
+                    response("b", Outcome.NO_ANSWER, length + CUT[objective], Stop.LENGTH),
                 ),
                 group(1, response("c", Outcome.RIGHT, 9), response("d", Outcome.RIGHT, 9)),
             ]
@@ -60,9 +64,9 @@ def jobs() -> list[Training]:
 
 def test_wrong_answers_are_compared_seed_by_seed_truncated_ones_included(runs: Path) -> None:
     longer, alike = fig5.read_fig5(runs, jobs()).claims
-    # wrong: (20+22)/2 − (10+12)/2 = 10, then 12, then 8: mean 10, error 2/√3, t = 8.66 with 2 degrees of freedom
+    # wrong: (20+26)/2 − (10+12)/2 = 12, then 14, then 10: mean 12, error 2/√3, t = 10.39 with 2 degrees of freedom
     assert longer.verdict is Verdict.SEEN
-    assert "+10 [5.03, 15] over 3 seeds, one-sided p = 0.0065" in longer.measured
+    assert "+12 [7.03, 17] over 3 seeds, one-sided p = 0.0046" in longer.measured
     # rewards: 0.03, −0.03, 0.01
     assert alike.verdict is Verdict.SEEN
     assert alike.measured.startswith("reward at the end, GRPO − Dr. GRPO: +0.00333 [")
@@ -77,7 +81,7 @@ def test_what_does_not_show_is_said(runs: Path) -> None:
         (runs / "aside").rename(b)
     longer, _ = fig5.read_fig5(runs, backwards).claims
     assert longer.verdict is Verdict.NOT_SEEN
-    assert "-10 [" in longer.measured
+    assert "-12 [" in longer.measured
 
 
 def test_the_five_panels_have_the_papers_curves_beside_them(runs: Path) -> None:

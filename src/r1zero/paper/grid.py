@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from importlib import resources
@@ -200,9 +201,15 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
                     progress.begun(job)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    job = running.pop(future)
-                    progress.ended(job, future.result())
+                    seconds, job = future.result(), running.pop(future)
+                    progress.ended(job, seconds)
                     order.done(job.name)
+        except BrokenProcessPool:
+            names = ", ".join(job.name for job in running.values())
+            raise UserError(
+                f"A process at work on {names} was killed, most often for want of memory; give the same command again "
+                "to go on, with --workers 1 if memory is short."
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list((pool._processes or {}).values()):  # a run is safe to kill at any moment
