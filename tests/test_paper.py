@@ -184,9 +184,29 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     assert time.monotonic() - begun < 60
 
 
+def test_interrupted_with_its_workers_it_stops_at_once_and_says_one_sentence(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to all of them, workers that are still importing too."""
+    process = start("paper", "run", "fig5", "--quick", "--out", tmp_path)
+    workers = wait_for(lambda: _loading(_children(process.pid)) or None, "a worker that imports torch")
+    for pid in workers:
+        os.kill(pid, signal.SIGINT)
+    begun = tmp_path / "quick/bases/qa-1/run.json"
+    wait_for(lambda: begun.exists() or None, "a base model's run")  # no worker was hurt
+    assert process.kill(signal.SIGINT) == 130
+    assert process.err.startswith("r1zero: interrupted;")
+    assert process.err.count("\n") == 1
+    wait_for(lambda: None if any(map(_alive, workers)) else True, "the workers' end")
+    assert not list(tmp_path.glob("quick/bases/*/checkpoints/*/complete.json"))
+
+
 def _children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task")
     return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def _loading(pids: list[int]) -> list[int]:
+    """Those that have come as far as torch."""
+    return [pid for pid in pids if _alive(pid) and "libtorch" in Path(f"/proc/{pid}/maps").read_text()]
 
 
 def _alive(pid: int) -> bool:

@@ -270,7 +270,8 @@ def test_no_grader_outlives_the_run(tmp_path: Path, number: signal.Signals) -> N
     if number == signal.SIGINT:
         assert code == 130
         assert process.err == (
-            "r1zero: interrupted; a training run continues from its last checkpoint with --resume.\n"
+            "r1zero: interrupted; train and pretrain go on from their last checkpoints with --resume, other commands "
+            "when given again.\n"
         )
         assert alive(graders) == []
     else:

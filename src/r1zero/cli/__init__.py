@@ -42,5 +42,9 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print("r1zero: interrupted; a training run continues from its last checkpoint with --resume.", file=sys.stderr)
+        print(
+            "r1zero: interrupted; train and pretrain go on from their last checkpoints with --resume, other commands "
+            "when given again.",
+            file=sys.stderr,
+        )
         sys.exit(130)

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from importlib import resources
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Protocol
 
@@ -197,7 +201,8 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
                         ready.append(job)
                 while ready and len(running) < workers:
                     job = ready.pop(0)
-                    running[pool.submit(_timed, job, out)] = job
+                    with _interrupts_held():
+                        running[pool.submit(_timed, job, out)] = job
                     progress.begun(job)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -211,10 +216,22 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
                 "to go on, with --workers 1 if memory is short."
             ) from None
         except BaseException:
+            workers = list((pool._processes or {}).values())  # shutdown forgets them
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((pool._processes or {}).values()):  # a run is safe to kill at any moment
-                process.terminate()
+            for worker in workers:
+                worker.terminate()
             raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits, and processes begun meanwhile never see it: this process ends them, and says so itself."""
+    resource_tracker.ensure_running()  # it would let interrupts through again when it starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _timed(job: Job, out: Path) -> float:
@@ -224,10 +241,11 @@ def _timed(job: Job, out: Path) -> float:
 
 
 def _begin(parent: int) -> None:
-    """Before a worker's first job: one thread, quiet libraries, and an end when the parent is gone."""
+    """Before a worker's first job: one thread, quiet libraries, an end in order when told and at once when orphaned."""
     import datasets
     import torch
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
 
