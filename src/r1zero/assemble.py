@@ -67,7 +67,7 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     threads = set_threads(recipe.train.threads or (existing.facts.get("threads") if existing else None))
     objective = recipe_objective(recipe)
     questions, benchmarks = load_sets(recipe)
-    policy = recipe_policy(recipe, checkpoint)
+    policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
     template = make_template(recipe.template, policy)
     longest = longest_that_fits(recipe, policy, template, questions, benchmarks)
     sampler = make_sampler(policy, recipe.sampling.batch_rows)
@@ -117,14 +117,14 @@ def open_verifier(settings: config.Verifier) -> Iterator[Verifier]:
         yield verifier
 
 
-def recipe_policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
+def recipe_policy(settings: config.Model, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:
     """The model of a recipe, or of the checkpoint that its run goes on from."""
     return load_policy(
-        str(checkpoint.path) if checkpoint else recipe.model.path,
-        revision=None if checkpoint else recipe.model.revision,
-        device=recipe.model.device,
-        attention=recipe.model.attention,
-        autocast=recipe.learner.autocast,
+        str(checkpoint.path) if checkpoint else settings.path,
+        revision=None if checkpoint else settings.revision,
+        device=settings.device,
+        attention=settings.attention,
+        autocast=autocast,
     )
 
 

@@ -59,7 +59,7 @@ def certify(recipe: Recipe, *, ranks: int = 2) -> Iterator[tuple[Variation, bool
     Raises:
         UserError: the recipe's model or questions cannot be had.
     """
-    policy, objective = recipe_policy(recipe, None), recipe_objective(recipe)
+    policy, objective = recipe_policy(recipe.model, recipe.learner.autocast, None), recipe_objective(recipe)
     trajectories = sample(recipe, policy, objective)
     base = gradient(recipe, policy, objective, trajectories)
     equal = tolerance(policy)
@@ -179,7 +179,7 @@ def _rank(
         timeout=timedelta(minutes=10),
     )
     try:
-        policy, objective = recipe_policy(recipe, None), recipe_objective(recipe)
+        policy, objective = recipe_policy(recipe.model, recipe.learner.autocast, None), recipe_objective(recipe)
         parts = gradient(recipe, policy, objective, trajectories, range(rank, len(trajectories), ranks))
         for part in parts:
             torch.distributed.all_reduce(part, op=torch.distributed.ReduceOp.SUM)

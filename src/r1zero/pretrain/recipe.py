@@ -6,19 +6,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from r1zero import config
 from r1zero.config import Optimiser, Section, Trackers
 
 
-class Model(Section):
-    """What is trained."""
+class Model(config.Model):
+    """What is trained: a model to continue, or with `from_scratch` one whose config and tokenizer are taken."""
 
-    path: str
-    """A model folder or Hub name to continue; with `from_scratch`, where its config and tokenizer are taken from."""
-    revision: str | None = None
     from_scratch: bool = False
     """Draw all weights at random."""
-    attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
-    device: str = "auto"
 
 
 class Corpus(Section):

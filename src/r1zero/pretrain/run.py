@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from r1zero import checkpoints
-from r1zero.assemble import set_threads
+from r1zero.assemble import recipe_policy, set_threads
 from r1zero.config import differences
 from r1zero.errors import UserError
 from r1zero.optimiser import Optimiser
@@ -21,7 +21,6 @@ from r1zero.policy.load import (
     Policy,
     check_head,
     find_eos_ids,
-    load_policy,
     load_tokenizer,
     pick_autocast,
     pick_device,
@@ -158,7 +157,10 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
 def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint | None) -> Pretrainer:
     """Model and corpus of a recipe, at its start or where a checkpoint left them."""
     rows = open_corpus(recipe.corpus)
-    policy = _loaded(recipe, checkpoint) if checkpoint or not recipe.model.from_scratch else begin(recipe)
+    if checkpoint or not recipe.model.from_scratch:
+        policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
+    else:
+        policy = begin(recipe)
     own = policy.tokenizer.eos_token_id
     eos = own if isinstance(own, int) else policy.eos_ids[0]
     kept, length = recipe.evaluation.documents, recipe.learner.sequence_length
@@ -169,16 +171,6 @@ def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint |
     if checkpoint:
         trainer.restore(checkpoint.state())
     return trainer
-
-
-def _loaded(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
-    return load_policy(
-        str(checkpoint.path) if checkpoint else recipe.model.path,
-        revision=None if checkpoint else recipe.model.revision,
-        device=recipe.model.device,
-        attention=recipe.model.attention,
-        autocast=recipe.learner.autocast,
-    )
 
 
 def begin(recipe: PretrainRecipe) -> Policy:
