@@ -68,6 +68,30 @@ def verify(
 
     from r1zero.types import AnswerFormat
     from r1zero.verify import Verifier
+    from r1zero.verify.second import SECOND
+
+    _check(format, second, workers, timeout_s, memory_mb)
+    if out is not None and file is None:
+        raise UserError(f"--out {out} is for the verdicts of a file; add --file PAIRS, or leave it out.")
+    if file is not None and gold is not None:
+        raise UserError("--file and GOLD ANSWER were both given; leave one out.")
+    if file is None and (gold is None or answer is None):
+        raise UserError("nothing to verify: give GOLD and ANSWER, or --file PAIRS.")
+    console, limits = Console(), (workers, timeout_s, memory_mb)
+    with ExitStack() as pools:
+        verifier = pools.enter_context(Verifier(*limits, reward))
+        other = pools.enter_context(Verifier(*limits, SECOND[second])) if second is not None else None
+        if reward is not None:
+            verifier.check()
+        if file is not None:
+            _audit(console, file, out, AnswerFormat(format), verifier, other)
+        elif gold is not None and answer is not None:
+            _explain(console, gold, answer, AnswerFormat(format), verifier, other)
+
+
+def _check(format: str, second: str | None, workers: int, timeout_s: float, memory_mb: int) -> None:
+    """Raises UserError, for options that cannot be."""
+    from r1zero.types import AnswerFormat
     from r1zero.verify.pool import MAX_TIMEOUT_S
     from r1zero.verify.second import SECOND
 
@@ -80,22 +104,6 @@ def verify(
             f"--workers, --timeout-s and --memory-mb must be at least 1, above 0 (up to {MAX_TIMEOUT_S:.0f}) and at "
             "least 256."
         )
-    if out is not None and file is None:
-        raise UserError(f"--out {out} is for the verdicts of a file; add --file PAIRS, or leave it out.")
-    console, limits = Console(), (workers, timeout_s, memory_mb)
-    with ExitStack() as pools:
-        verifier = pools.enter_context(Verifier(*limits, reward))
-        other = pools.enter_context(Verifier(*limits, SECOND[second])) if second is not None else None
-        if reward is not None:
-            verifier.check()
-        if file is not None:
-            if gold is not None:
-                raise UserError("--file and GOLD ANSWER were both given; leave one out.")
-            _audit(console, file, out, AnswerFormat(format), verifier, other)
-        elif gold is None or answer is None:
-            raise UserError("nothing to verify: give GOLD and ANSWER, or --file PAIRS.")
-        else:
-            _explain(console, gold, answer, AnswerFormat(format), verifier, other)
 
 
 def _explain(
