@@ -78,6 +78,7 @@ def make_run(
     metrics: Sequence[Mapping[str, float]] = ({"rollout/reward": 0.25}, {"rollout/reward": 0.75}),
     rollouts: Mapping[int, Sequence[Rollout]] | None = None,
     evaluations: Mapping[int, float] | None = None,
+    evaluated: Mapping[int, Sequence[Rollout]] | None = None,
     steps: int | None = None,
     facts: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -104,4 +105,6 @@ def make_run(
         rewards = [float(verdict.right) for verdict in verdicts]
         extra = {"reward": rewards, "advantage": [reward - 0.5 for reward in rewards]}
         write_parquet(path / "rollouts" / f"step-{step:06d}.parquet", rollout_table(batch, extra))
+    for step, batch in (evaluated or {}).items():
+        write_parquet(path / "evaluations" / f"step-{step:06d}" / "sums-test.parquet", rollout_table(batch, {}))
     return path

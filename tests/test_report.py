@@ -451,6 +451,49 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert embed(load_run(make_run(tmp_path / "none"))).sentence == "It has saved no responses."
 
 
+def test_responses_of_evaluations_follow_those_of_training(tmp_path: Path) -> None:
+    one = [group(n, response(f"greedy {n}")) for n in range(3)]
+    path = make_run(tmp_path / "run", rollouts={1: EVERY_KIND}, evaluated=dict.fromkeys((0, 10, 20, 30, 40, 50), one))
+    run = load_run(path)
+    embedded = embed(run)
+    assert [(step["step"], step["set"]) for step in embedded.steps] == [
+        (1, ""), (0, "sums-test"), (20, "sums-test"), (30, "sums-test"), (50, "sums-test"),
+    ]  # fmt: skip
+    [row] = embedded.steps[1]["groups"][2]["rows"]
+    assert row[1] == "greedy 2"
+    assert row[7] is None  # an evaluation has no advantages
+    assert (embedded.shown, embedded.saved) == (20, 26)
+    assert embedded.sentence == (
+        "All 8 saved responses of 1 step. Of evaluations: 12 of 18 saved responses: 4 of 6 saved files, evenly "
+        "spaced, all questions of each."
+    )
+
+
+def test_an_evaluation_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = make_run(tmp_path / "run", evaluated={0: [group(1, response("x"))]})
+    saved = path / "evaluations" / "step-000000" / "sums-test.parquet"
+    for name in ("torn", "foreign"):
+        (path / "evaluations" / name).mkdir()
+    for step, content in ((1, saved.read_bytes()[:-100]), (2, b"")):
+        folder = path / "evaluations" / f"step-{step:06d}"
+        folder.mkdir()
+        (folder / "sums-test.parquet").write_bytes(content)
+    (path / "evaluations" / "step-000003").mkdir()
+    pq.write_table(pa.table({"x": [1]}), path / "evaluations" / "step-000003" / "other.parquet")
+    problems: list[str] = []
+    embedded = embed(load_run(path), problems=problems)
+    assert [step["step"] for step in embedded.steps] == [0]
+    assert problems == [
+        "Of the saved evaluations, step-000001/sums-test.parquet, step-000002/sums-test.parquet, "
+        "step-000003/other.parquet cannot be read; left out."
+    ]
+    assert embedded.sentence == "Of evaluations: all 1 saved response of 1 file."
+    write_report([path])
+
+
 def test_the_middle_of_an_endless_response_is_left_out(tmp_path: Path) -> None:
     long = "a" * 50_000 + "\\boxed{42}"
     run = load_run(make_run(tmp_path / "run", rollouts={1: [group(1, response(long, Outcome.RIGHT, extracted="42"))]}))

@@ -23,7 +23,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     metrics = [{"rollout/reward": 0.1 * i, "rollout/length": 20.0 + i, "bias/length": -1.0} for i in range(1, 6)]
     more = [group(n, response(f"plain {n}", length=n), response("b", Outcome.RIGHT, 2 * n)) for n in range(3, 43)]
-    make_run(folder / "a", metrics=metrics, rollouts={1: EVERY_KIND, 5: more}, evaluations={0: 0.2, 5: 0.4})
+    make_run(folder / "a", metrics=metrics, rollouts={1: EVERY_KIND, 5: more}, evaluations={0: 0.2, 5: 0.4},
+             evaluated={5: [group(90, response("greedy \\boxed{41}", extracted="41"))]})  # fmt: skip
     make_run(folder / "b", metrics=metrics, rollouts={1: EVERY_KIND}, recipe={"objective.name": "grpo"})
     text = render(grouped([load_run(path) for path in find_runs([folder])]))
     (folder / "report.html").write_text(text, encoding="utf-8")
@@ -78,6 +79,18 @@ def test_runs_steps_and_reflection_filter_too(tab: Browser) -> None:
     assert tab.js("document.querySelector('#text mark.answer').textContent") == "40"
     choose(tab, "f-step", "5")
     assert tab.js("document.getElementById('open').textContent") == "No response fits these filters."
+
+
+def test_responses_of_evaluations_are_apart(tab: Browser) -> None:
+    choose(tab, "f-set", "1")
+    assert shown(tab) == 1
+    assert tab.js("document.getElementById('found').textContent") == "1 of 1 response"
+    assert tab.js("document.querySelector('#open h3').textContent") == (
+        "✗ incorrect dr_grpo, sums-test after step 5, sample 1 of 1"
+    )
+    assert "1 response to this question" in tab.js("document.querySelector('.group').textContent")
+    choose(tab, "f-set", "")
+    assert tab.js("document.getElementById('found').textContent") == "97 of 97 responses"
 
 
 def test_search_and_order(tab: Browser) -> None:

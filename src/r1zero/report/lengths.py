@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 CLASSES = ("correct", "incorrect", "truncated", "ungraded")
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError)
-_FILE = re.compile(r"step-(\d+)\.parquet")
+_NAME = re.compile(r"step-(\d+)(?:\.parquet)?")
 _OF_OUTCOME = {"right": "correct", "wrong": "incorrect", "no_answer": "incorrect"}
 
 ClassSums = Mapping[str, tuple[int, int]]
@@ -59,8 +59,8 @@ def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
 
 
 def step_of(path: Path) -> int | None:
-    """The step that a rollout file belongs to; None for another file."""
-    match = _FILE.fullmatch(path.name)
+    """The step that a rollout file or an evaluation's folder belongs to; None for another."""
+    match = _NAME.fullmatch(path.name)
     return int(match[1]) if match else None
 
 

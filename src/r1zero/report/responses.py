@@ -11,17 +11,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from r1zero.analyze.reflection import Detector
-from r1zero.report.lengths import CLASSES, UNREADABLE, class_of
+from r1zero.report.lengths import CLASSES, UNREADABLE, class_of, step_of
 from r1zero.report.load import RunData
 from r1zero.report.words import plural
 from r1zero.verify.turns import own_span
 
 MOST_STEPS = 12
+MOST_EVALUATIONS = 4
+_EVALUATIONS = 1 / 3  # of the budget
 MOST_RESPONSES = 4000
 MOST_CHARACTERS = 3_000_000
 LONGEST = 16_000
@@ -31,6 +34,7 @@ _COLUMNS = (
     "question_id", "level", "gold", "sample", "prompt", "response", "stop", "length", "outcome", "extracted", "rule",
     "logprobs", "reward", "advantage",
 )  # fmt: skip
+_NEEDED = ("response", "stop", "length", "outcome")
 _BARS = 96  # of a response's surprisal, drawn token by token
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[0-9]+)?")
@@ -45,37 +49,98 @@ class Embedded:
     """The responses of one run that a page holds, ready for JSON, and a sentence on those it does not."""
 
     steps: list[dict[str, Any]]
+    """Of training, then of evaluations: these have the name of their question set as `set`."""
     shown: int
     saved: int
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """A file of responses: of a training step, or of one question set evaluated after a step."""
+
+    step: int
+    questions: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is taken of some files."""
+
+    steps: list[dict[str, Any]]
+    shown: int
+    clipped: int
+    asked: int
+    answered: int
+    """Questions of these steps, and those that are shown."""
 
 
 def embed(run: RunData, share: float = 1.0, problems: list[str] | None = None) -> Embedded:
     """Choose and encode a run's responses, in a share of the page's budget.
 
     Steps are evenly spaced, the first and the last among them; of a step too large for its part, evenly spaced
-    questions with all their responses.
+    questions with all their responses. Evaluations have a third of the budget.
     """
     problems = [] if problems is None else problems
-    steps = spaced(run.rollout_steps, MOST_STEPS)
+    training = [_Saved(n, "", run.path / "rollouts" / f"step-{n:06d}.parquet") for n in run.rollout_steps]
+    evaluations, counts = _evaluations(run, problems)
+    share_of_evaluations = share * _EVALUATIONS if evaluations else 0.0
+    trained = _choose(training, MOST_STEPS, share - share_of_evaluations, problems)
+    evaluated = _choose(evaluations, MOST_EVALUATIONS, share_of_evaluations, problems)
     saved = sum(count for sums in run.lengths.values() for count, _ in sums.values())
-    chosen: list[dict[str, Any]] = []
-    shown = clipped = 0
-    asked = answered = 0
-    for step in steps:
-        try:
-            groups = list(_groups(_read(run, step)))
-        except UNREADABLE as error:
-            problems.append(f"The responses of step {step} cannot be read ({str(error).splitlines()[0]}); left out.")
+    sentences = [_sentence(trained, "step", len(training), saved)] if training else []
+    if evaluations:
+        said = _sentence(evaluated, "file", len(evaluations), counts)
+        sentences.append(f"Of evaluations: {said[0].lower()}{said[1:]}")
+    return Embedded(
+        [*trained.steps, *evaluated.steps],
+        trained.shown + evaluated.shown,
+        saved + counts,
+        " ".join(sentences) or "It has saved no responses.",
+    )
+
+
+def _evaluations(run: RunData, problems: list[str]) -> tuple[list[_Saved], int]:
+    """The saved evaluations that can be read, by step and set, and how many responses they hold."""
+    found, responses, torn = [], 0, []
+    for path in sorted(run.path.glob("evaluations/step-*/*.parquet")):
+        if (step := step_of(path.parent)) is None:
             continue
-        room = share / len(steps)
+        try:
+            if missing := set(_NEEDED) - set(pq.read_schema(path).names):
+                raise ValueError(f"it lacks {', '.join(missing)}")
+            responses += pq.read_metadata(path).num_rows
+            found.append(_Saved(step, path.stem, path))
+        except UNREADABLE:
+            torn.append(f"{path.parent.name}/{path.name}")
+    if torn:
+        names = ", ".join(torn[:3]) + (f" and {len(torn) - 3} more" if len(torn) > 3 else "")
+        problems.append(f"Of the saved evaluations, {names} cannot be read; left out.")
+    return found, responses
+
+
+def _choose(files: Sequence[_Saved], most: int, share: float, problems: list[str]) -> _Chosen:
+    chosen: list[dict[str, Any]] = []
+    shown = clipped = asked = answered = 0
+    steps = spaced(sorted({file.step for file in files}), most)
+    files = [file for file in files if file.step in steps]
+    for file in files:
+        try:
+            groups = list(_groups(_read(file.path)))
+        except UNREADABLE as error:
+            where = f"the evaluation on {file.questions} after step" if file.questions else "step"
+            problems.append(
+                f"The responses of {where} {file.step} cannot be read ({str(error).splitlines()[0]}); left out."
+            )
+            continue
+        room = share / len(files)
         kept = _fitting(groups, room * MOST_RESPONSES, room * MOST_CHARACTERS)
-        chosen.append({"step": step, "groups": [_group(rows) for rows in kept]})
+        chosen.append({"step": file.step, "set": file.questions, "groups": [_group(rows) for rows in kept]})
         shown += sum(map(len, kept))
         clipped += sum(len(row["response"] or "") > LONGEST for rows in kept for row in rows)
         asked, answered = asked + len(groups), answered + len(kept)
-    return Embedded(chosen, shown, saved, _sentence(run, [each["step"] for each in chosen], (answered, asked), shown,
-                                                    saved, clipped))  # fmt: skip
+    return _Chosen(chosen, shown, clipped, asked, answered)
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:
@@ -118,8 +183,7 @@ def sparkline(logprobs: Sequence[float]) -> str:
     return "".join(_DIGITS[max(0, min(35, round(5 * mean)))] if math.isfinite(mean) else "z" for mean in means)
 
 
-def _read(run: RunData, step: int) -> list[Row]:
-    path = run.path / "rollouts" / f"step-{step:06d}.parquet"
+def _read(path: Path) -> list[Row]:
     names = pq.read_schema(path).names
     return pq.read_table(path, columns=[name for name in _COLUMNS if name in names]).to_pylist()
 
@@ -208,18 +272,14 @@ def _dressed(number: str) -> str:
     return rf"{sign}(?:{top}/{bottom}|\\[dt]?frac\{{{top}\}}\{{{bottom}\}})"
 
 
-def _sentence(
-    run: RunData, steps: Sequence[int], questions: tuple[int, int], shown: int, saved: int, clipped: int
-) -> str:
-    if not run.rollout_steps:
-        return "It has saved no responses."
-    if shown == saved:
-        text = f"All {plural(saved, 'saved response')} of {plural(len(steps), 'step')}"
+def _sentence(chosen: _Chosen, unit: str, files: int, saved: int) -> str:
+    if chosen.shown == saved:
+        text = f"All {plural(saved, 'saved response')} of {plural(len(chosen.steps), unit)}"
     else:
-        text = f"{shown:,} of {saved:,} saved responses: "
-        text += f"{len(steps)} of {len(run.rollout_steps)} saved steps, evenly spaced"
-        some = f"{questions[0]:,} of their {questions[1]:,} questions with all responses"
-        text += f", {'all questions of each' if questions[0] == questions[1] else some}"
-    if clipped:
-        text += f"; the middle of {plural(clipped, 'response')} longer than {LONGEST:,} characters is left out"
+        text = f"{chosen.shown:,} of {saved:,} saved responses: "
+        text += f"{len(chosen.steps)} of {files} saved {unit}s, evenly spaced"
+        some = f"{chosen.answered:,} of their {chosen.asked:,} questions with all responses"
+        text += f", {'all questions of each' if chosen.answered == chosen.asked else some}"
+    if chosen.clipped:
+        text += f"; the middle of {plural(chosen.clipped, 'response')} longer than {LONGEST:,} characters is left out"
     return text + "."

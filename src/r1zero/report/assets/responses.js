@@ -12,9 +12,9 @@
     "rule", "answer", "words", "spark"];
 
   const all = [];
-  data.runs.forEach((run, r) => run.steps.forEach(({ step, groups }) => groups.forEach((group) => {
+  data.runs.forEach((run, r) => run.steps.forEach(({ step, set, groups }) => groups.forEach((group) => {
     group.all = group.rows.map((row) => {
-      const one = { run, r, step, group, index: all.length };
+      const one = { run, r, step, set, group, index: all.length };
       FIELDS.forEach((field, i) => { one[field] = row[i]; });
       one.kind = data.classes[one.kind];
       all.push(one);
@@ -67,10 +67,12 @@
     });
   };
   const verdict = (one) => make("span", { class: `verdict ${one.kind}` }, `${SIGNS[one.kind]} ${one.kind}`);
+  const place = (one) => (one.set ? `${one.set} after step ${one.step}` : `step ${one.step}`);
   const excerpt = (one, size) => one.text.slice(0, size).replace(/\s+/g, " ");
 
   // ---- what is asked for
-  const query = { run: "", step: "", kind: "", reflect: false, text: "", sort: "order" };
+  const sets = [...new Set(all.map((one) => one.set))].sort();  // "" is training
+  const query = { set: sets.includes("") ? "0" : "", run: "", step: "", kind: "", reflect: false, text: "", sort: "order" };
   let found = [];
   let shown = 0;
   let current = null;
@@ -80,7 +82,9 @@
     }
     return one.hay;
   };
-  const fits = (one, but) => (but === "run" || query.run === "" || one.r === Number(query.run))
+  const from = (one) => query.set === "" || one.set === sets[query.set];
+  const fits = (one, but) => from(one)
+    && (but === "run" || query.run === "" || one.r === Number(query.run))
     && (but === "step" || query.step === "" || one.step === Number(query.step))
     && (but === "kind" || query.kind === "" || one.kind === query.kind)
     && (but === "reflect" || !query.reflect || one.words.length > 0)
@@ -101,7 +105,7 @@
     const button = make("button", { type: "button", class: one.kind, "data-index": one.index },
       make("span", { class: "line" }, verdict(one), make("span", {}, tokens(one.length)),
         make("span", {}, `Â ${signed(one.advantage)}`)),
-      make("span", { class: "line" }, make("span", {}, `${data.runs.length > 1 ? `${one.run.label}, ` : ""}step ${one.step}`),
+      make("span", { class: "line" }, make("span", {}, `${data.runs.length > 1 ? `${one.run.label}, ` : ""}${place(one)}`),
         one.words.length ? make("span", {}, `${one.words.length} reflecting`) : null),
       make("div", { class: "excerpt", dir: "auto" }, ...visible(excerpt(one, 90) || "(empty)")));
     return make("li", {}, button);
@@ -134,7 +138,8 @@
   };
   const search = () => {
     found = sorted(all.filter((one) => fits(one)));
-    el("found").textContent = `${found.length.toLocaleString("en-US")} of ${all.length.toLocaleString("en-US")} responses`;
+    const of = all.filter(from).length;
+    el("found").textContent = `${found.length.toLocaleString("en-US")} of ${of.toLocaleString("en-US")} response${of === 1 ? "" : "s"}`;
     el("list").replaceChildren();
     shown = 0;
     counts();
@@ -174,7 +179,7 @@
     const right = group.all.filter((each) => each.outcome === "right").length;
     const longest = Math.max(1, ...group.all.map((each) => each.length ?? 0));
     return make("aside", { class: "group", "aria-label": "Its group" }, make("h4", {}, "Its group"),
-      make("div", { class: "fine" }, `${group.all.length} responses to this question, ${right} with a right answer`),
+      make("div", { class: "fine" }, `${group.all.length} response${group.all.length === 1 ? "" : "s"} to this question, ${right} with a right answer`),
       make("ol", {}, ...group.all.map((each) => sibling(each, longest))));
   };
   const facts = (one) => {
@@ -191,9 +196,9 @@
   };
   const open = (one) => {
     current = one;
-    const place = el("open");
+    const pane = el("open");
     if (!one) {
-      place.replaceChildren(make("p", { class: "fine" }, "No response fits these filters."));
+      pane.replaceChildren(make("p", { class: "fine" }, "No response fits these filters."));
       return;
     }
     const spans = one.words.map(([a, b]) => [a, b, "word"]);
@@ -208,9 +213,9 @@
       button.addEventListener("click", () => step(by));
       return button;
     };
-    place.replaceChildren(
+    pane.replaceChildren(
       make("div", { class: "head" },
-        make("h3", {}, verdict(one), ` ${one.run.label}, step ${one.step}, sample ${one.sample + 1} of ${one.group.all.length}`),
+        make("h3", {}, verdict(one), ` ${one.run.label}, ${place(one)}, sample ${one.sample + 1} of ${one.group.all.length}`),
         make("span", { class: "steps" }, walk(-1, "Previous"), walk(1, "Next"))),
       make("div", { class: "pair" },
         make("div", {}, facts(one),
@@ -232,6 +237,9 @@
 
   // ---- controls
   const option = (value, text) => make("option", { value }, text);
+  el("f-set").append(...sets.map((set, i) => option(i, set ? `evaluation: ${set}` : "training")), option("", "everything"));
+  el("f-set").value = query.set;
+  el("f-set").closest("label").hidden = sets.length < 2;
   el("f-run").append(option("", "all runs"), ...data.runs.map((run, i) => option(i, run.label)));
   const steps = [...new Set(all.map((one) => one.step))].sort((a, b) => a - b);
   el("f-step").append(option("", "all steps"), ...steps.map((each) => option(each, each)));
@@ -241,6 +249,7 @@
     query[field] = read(event.target);
     search();
   });
+  changed("f-set", "set", (node) => node.value);
   changed("f-run", "run", (node) => node.value);
   changed("f-step", "step", (node) => node.value);
   changed("f-sort", "sort", (node) => node.value);
