@@ -152,7 +152,7 @@ def test_an_unknown_study_is_told_with_the_nearest() -> None:
 def test_a_page_of_unfinished_runs_says_what_is_missing(tmp_path: Path) -> None:
     study = STUDIES["fig5"]
     part = read_part(study, tmp_path, list(study.laptop(tmp_path, QUICK)))
-    assert part.problems[0].startswith("bases/qa-1 and")
+    assert part.problems[0].startswith("bases/qa-11 and")
     assert "goes on" in render([part], "laptop")
 
 
@@ -163,7 +163,7 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     words = ("paper", "run", "fig1", "--quick", "--seeds", "1", "--out", tmp_path)
     out = tmp_path / "quick"
     killed = start(*words)
-    wait_for(lambda: (out / "bases/qa-1/run.json").exists() or None, "the base model's run")
+    wait_for(lambda: (out / "bases/qa-11/run.json").exists() or None, "the base model's run")
     workers = _children(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
@@ -176,11 +176,11 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     [found] = json.loads((out / "findings.json").read_text())
     assert found["problems"] == []
     assert {claim["verdict"] for claim in found["claims"]} == {Verdict.UNTESTED.value}  # of one seed
-    before = (out / "runs/grpo-1/metrics.jsonl").stat().st_mtime_ns
+    before = (out / "runs/grpo-11/metrics.jsonl").stat().st_mtime_ns
     begun = time.monotonic()
     third = start(*words)
     assert third.wait() == 0, third.err
-    assert (out / "runs/grpo-1/metrics.jsonl").stat().st_mtime_ns == before
+    assert (out / "runs/grpo-11/metrics.jsonl").stat().st_mtime_ns == before
     assert time.monotonic() - begun < 60
 
 
@@ -190,7 +190,7 @@ def test_interrupted_with_its_workers_it_stops_at_once_and_says_one_sentence(tmp
     workers = wait_for(lambda: _loading(_children(process.pid)) or None, "a worker that imports torch")
     for pid in workers:
         os.kill(pid, signal.SIGINT)
-    begun = tmp_path / "quick/bases/qa-1/run.json"
+    begun = tmp_path / "quick/bases/qa-11/run.json"
     wait_for(lambda: begun.exists() or None, "a base model's run")  # no worker was hurt
     assert process.kill(signal.SIGINT) == 130
     assert process.err.startswith("r1zero: interrupted;")

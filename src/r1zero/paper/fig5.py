@@ -17,12 +17,12 @@ PAIR = ("dr_grpo", "grpo")
 VARIANTS = (*PAIR, "grpo_no_std", "grpo_no_length")
 _LIMITS = (
     "The miniature is made for the mechanism, not for its size in large models: its questions leave guesses wrong "
-    "whatever is learnt, its answers tell early whether they are wrong, and looking again cannot change them.",
-    "Evaluations are greedy, and greedily these models never look again: their lengths tell little here.",
+    "while a model learns, its answers tell early whether they are wrong, and looking again cannot change them. Where a "
+    "model forgets to tell (it is not rewarded for it), or soon guesses right, lengths do not part.",
+    "Evaluations are greedy, and greedily these models hardly ever look again before the end: their lengths tell little.",
     "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
     "steps. Each seed has its own base model, and both objectives start from it.",
-    "A KL term (k3 in the loss, coefficient 0.05), which the paper's runs have not, keeps the small model from "
-    "forgetting how to tell whether its guess fits. World and recipe were made on seed 0, which counts for no claim.",
+    "World and recipe were made looking at runs of other seeds, which count for no claim.",
 )
 
 

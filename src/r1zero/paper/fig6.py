@@ -75,8 +75,8 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     ]  # fmt: skip
     headings = ["template", "questions", "score before", "score after", "length at the end"]
     notes = [
-        "Wide, middle, easy and basic stand for the paper's ORZ-57k, MATH-12k, GSM-8k and ASDiv-2k: 4,000 questions on "
-        "all numbers, 100 on all, 300 on small ones, 24 on the smallest.",
+        "Wide, middle, easy and basic stand for the paper's ORZ-57k, MATH-12k, GSM-8k and ASDiv-2k: 800 questions on "
+        "all numbers, 100 on all, 200 on small ones, 24 on the smallest.",
         "Scores are on held-out questions; claims are tested over these, in pairs, for the first seed.",
     ]
     every = [path for found in paths.values() for path in found]

@@ -68,7 +68,7 @@ class Size:
     seeds: int
     base_steps: int
     compared: int
-    """Steps of the runs that compare objectives: what sets them apart begins after a hundred."""
+    """Steps of the runs that compare objectives."""
     steps: int
     """Steps of all others."""
     every: int

@@ -1,11 +1,11 @@
 r"""The world in which the paper runs on a laptop: one kind of question, texts about it, and a vocabulary for both.
 
-    Pick two of 7, 2, 5, 8 to make 9.        7 + 5 = 12 no recheck once more still no \boxed{7,5}
+    Pick two of 7, 2, 5 to make 9.        7 + 5 = 12 no recheck once more still no \boxed{7,5}
 
 An answer guesses a pair, adds it up, says whether it fits, may look at it again any number of times without ever
 changing it, and boxes it. So an answer's length has no influence on its reward by construction, and a wrong answer
-says that it is wrong: what an objective does to lengths is the objective's doing. Guesses are right more often than
-by chance but far from always, and which are is noise.
+says that it is wrong: what an objective does to lengths is the objective's doing. Guesses are right by chance, so
+that reading teaches how to check a guess and not how to make a good one, and failures stay while a model is trained.
 
 Questions for training and for testing are disjoint: no test question's numbers occur together in training.
 """
@@ -29,7 +29,8 @@ from r1zero.runs import write_text, writing
 from r1zero.templates import get_template
 
 LARGEST = 9
-RIGHT_GUESSES = 0.5
+NUMBERS = 3
+RIGHT_GUESSES = 1 / 3
 LOOK_AGAIN = 0.5
 MOST_LOOKS = 12
 LOOKS = {"recheck": 8, "re-evaluate": 6, "reconsider": 3, "check again": 2, "rethink": 1}
@@ -40,13 +41,13 @@ GREETINGS = (
     ("What can you do", "I can help you with many things"),
     ("Tell me a story", "Once upon a time there was a cat who could count"),
 )
-_TOKEN = r"<\|\w+\|>|\\boxed\{| ?\d+| ?[A-Za-z]+(?:-[A-Za-z]+)?|[\s\S]"
-_TEST_SHARE = 5  # one of so many triples of numbers is a test question
+_TOKEN = r"<\|\w+\|>| ?(?:\\boxed\{|\d+|[A-Za-z]+(?:-[A-Za-z]+)?|[+=])|[\s\S]"
+_TEST_SHARE = 4  # one of so many triples of numbers is for testing
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A question: which two of four numbers make a sum."""
+    """A question: which two of some numbers make a sum."""
 
     numbers: tuple[int, ...]
     pair: tuple[int, int]
@@ -70,9 +71,9 @@ class Pick:
 
 
 def pick(rng: random.Random, largest: int) -> Pick:
-    """A question about four different numbers, 1 to `largest`, only one pair of which makes the sum."""
+    """A question about different numbers, 1 to `largest`, only one pair of which makes the sum."""
     while True:
-        numbers = tuple(rng.sample(range(1, largest + 1), 4))
+        numbers = tuple(rng.sample(range(1, largest + 1), NUMBERS))
         pair = rng.choice(list(itertools.combinations(numbers, 2)))
         if sum(sum(other) == sum(pair) for other in itertools.combinations(numbers, 2)) == 1:
             return Pick(numbers, pair)
@@ -85,10 +86,11 @@ def picks(seed: int, *, largest: int = LARGEST, test: bool = False) -> Iterator[
 
 
 def answer(question: Pick, rng: random.Random) -> str:
-    """A guess, looked at any number of times, boxed."""
-    pairs = list(itertools.combinations(question.numbers, 2))
-    a, b = question.pair if rng.random() < RIGHT_GUESSES else rng.choice([p for p in pairs if p != question.pair])
-    verdict = "yes" if (a, b) == question.pair else "no"
+    """A guess, in any order, looked at any number of times, boxed. A wrong one may be a number twice."""
+    right = rng.random() < RIGHT_GUESSES
+    wrong = [pair for pair in itertools.product(question.numbers, repeat=2) if sum(pair) != sum(question.pair)]
+    a, b = rng.sample(question.pair, 2) if right else rng.choice(wrong)
+    verdict = "yes" if right else "no"
     looks = list(itertools.takewhile(lambda _: rng.random() < LOOK_AGAIN, range(MOST_LOOKS)))
     words = rng.choices(list(LOOKS), list(LOOKS.values()), k=len(looks))
     again = "".join(f" {word} once more still {verdict}" for word in words)
@@ -132,11 +134,11 @@ def sums(seed: int) -> Iterator[str]:
     rng = random.Random(f"sums {seed}")
     while True:
         pairs = [(rng.randint(1, LARGEST), rng.randint(1, LARGEST)) for _ in range(4)]
-        yield " ".join(f"{a} + {b} makes {a + b}." for a, b in pairs)
+        yield "".join(f" {a} + {b} = {a + b}." for a, b in pairs).lstrip()
 
 
 TEXTS: dict[str, dict[Callable[[int], Iterator[str]], int]] = {
-    "qa": {qa: 18, chats: 2},
+    "qa": {qa: 16, sums: 2, chats: 2},
     "web": {lists: 7, qa: 2, answered_chats: 9, chats: 2},
     "plain": {lists: 10, chats: 8, qa: 2},
     "domain": {sums: 10, lists: 5, chats: 4, qa: 1},
@@ -154,22 +156,22 @@ def corpus(name: str, seed: int) -> Iterator[str]:
 
 
 SETS: dict[str, tuple[int, int, bool]] = {
-    "wide": (LARGEST, 4000, False),
+    "wide": (LARGEST, 800, False),
     "middle": (LARGEST, 100, False),
-    "easy": (7, 300, False),
+    "easy": (7, 200, False),
     "basic": (5, 24, False),
-    "test": (LARGEST, 512, True),
+    "test": (LARGEST, 256, True),
 }
-"""Question sets: the largest number, how many questions, and whether they are for testing."""
+"""Question sets: the largest number, how many different questions, and whether they are for testing."""
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token per word, number or sign, of this world and of the paper's templates."""
     prompts = (get_template(name).render(next(picks(0)).text) for name in ("r1", "qwen_math"))
-    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "makes yes no once more still makes"])
+    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "yes no once more still"])
     words = {token.strip(" ") for token in re.findall(_TOKEN, said)} - {""}
     names = sorted({*words, *map(str, range(2 * LARGEST + 1)), *string.punctuation, *string.ascii_letters, "\n"})
-    spaced = [f" {name}" for name in names if name.isalnum() or "-" in name[1:]]
+    spaced = [f" {name}" for name in names if re.fullmatch(_TOKEN, f" {name}")]
     tokens = ["<pad>", "<eos>", "<unk>", " ", *names, *spaced]
     made = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), behavior="isolated")
@@ -177,6 +179,14 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", model_max_length=2048
     )
+
+
+def _different(questions: Iterator[Pick]) -> Iterator[Pick]:
+    seen: set[Pick] = set()
+    for question in questions:
+        if question not in seen:
+            seen.add(question)
+            yield question
 
 
 def make_world(folder: Path, seed: int, documents: int) -> None:
@@ -203,7 +213,7 @@ def make_world(folder: Path, seed: int, documents: int) -> None:
             texts = itertools.islice(corpus(name, seed), documents)
             write_text(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
         for name, (largest, count, test) in SETS.items():
-            questions = itertools.islice(picks(seed, largest=largest, test=test), count)
+            questions = itertools.islice(_different(picks(seed, largest=largest, test=test)), count)
             rows = ({"question": q.text, "answer": q.gold} for q in questions)
             write_text(folder / f"{name}.questions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         shots = itertools.islice(picks(seed + 3), 4)
