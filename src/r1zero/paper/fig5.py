@@ -17,9 +17,9 @@ PAIR = ("dr_grpo", "grpo")
 VARIANTS = (*PAIR, "grpo_no_std", "grpo_no_length")
 _LIMITS = (
     "The miniature is made for the mechanism, not for its size in large models: its questions leave guesses wrong "
-    "while a model learns, its answers tell early whether they are wrong, and looking again cannot change them. Where a "
-    "model forgets to tell (it is not rewarded for it), or soon guesses right, lengths do not part.",
-    "Evaluations are greedy, and greedily these models hardly ever look again before the end: their lengths tell little.",
+    "while a model learns, its answers tell early whether they are wrong, and looking again cannot change them. Where "
+    "a model forgets to tell, for which there is no reward, or soon guesses right, lengths do not part.",
+    "Evaluations are greedy, and greedily these models hardly look again before the end: their lengths tell little.",
     "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
     "steps. Each seed has its own base model, and both objectives start from it.",
     "World and recipe were made looking at runs of other seeds, which count for no claim.",
