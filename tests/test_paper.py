@@ -94,6 +94,8 @@ def test_student_by_hand_and_by_table() -> None:
     assert (test.low, test.high) == pytest.approx((2.5 - 3.1824 * 0.6455, 2.5 + 3.1824 * 0.6455), abs=1e-3)
     assert test.p_value == pytest.approx(0.01523, abs=1e-4)
     assert paired_t([3.0]) is None
+    assert paired_t([3.0, math.nan, 1.0]) is None
+    assert paired_t([3.0, math.inf]) is None
     same = paired_t([2.0, 2.0])
     assert same is not None
     assert same.p_value == 0.0

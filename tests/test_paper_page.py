@@ -1,8 +1,9 @@
 """A study's claims by hand from made-up runs, and the page of the paper in a browser."""
 
 import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import pytest
 
 from r1zero.errors import UserError
 from r1zero.paper import fig5
+from r1zero.paper.base_models import _model
 from r1zero.paper.findings import Claim, Findings, Panel, Table, Verdict
-from r1zero.paper.grid import Training
+from r1zero.paper.grid import Evaluation, Training
+from r1zero.paper.miniature import LAPTOP
 from r1zero.paper.page import Part, read_part, render, write_paper
 from r1zero.paper.run import PLAN, write_page
 from r1zero.paper.studies import STUDIES
@@ -84,16 +87,72 @@ def test_what_does_not_show_is_said(runs: Path) -> None:
     assert "-12 [" in longer.measured
 
 
-def test_the_five_panels_have_the_papers_curves_beside_them(runs: Path) -> None:
+def test_the_panels_have_the_papers_curves_beside_them(runs: Path) -> None:
     found = fig5.read_fig5(runs, jobs())
     assert [panel.ours.key for panel in found.panels][:2] == ["fig5-reward", "fig5-length"]
-    assert len(found.panels) == 5
+    assert len(found.panels) == 6
+    wrong = found.panels[2].ours  # the lengths that the claim is about: no published curve
+    assert [(each.label, each.y[-1]) for each in wrong.series] == [
+        ("Dr. GRPO (3 seeds)", 12.0), ("GRPO (3 seeds)", 24.0),
+    ]  # fmt: skip
     reward = found.panels[0].paper
     assert reward is not None
     assert {series.label: series.y[-1] for series in reward.series} == {"Dr. GRPO": 0.635, "GRPO": 0.603}
-    score = found.panels[4].paper
+    score = found.panels[5].paper
     assert score is not None
     assert score.series[1].y[-1] == pytest.approx(0.23, abs=0.001)  # per cent there, shares here
+
+
+def test_a_seed_without_wrong_answers_leaves_the_claim_untested(runs: Path) -> None:
+    path = runs / "runs/grpo-1"
+    shutil.rmtree(path)
+    right = [group(0, response("c", Outcome.RIGHT, 9), response("d", Outcome.RIGHT, 9))]
+    make_run(path, seed=1, metrics=[{"rollout/reward": 1.0}] * 2, rollouts={1: right, 2: right}, evaluations={0: 1.0},
+             recipe={"objective.name": "grpo"})  # fmt: skip
+    longer, _ = fig5.read_fig5(runs, jobs()).claims
+    assert longer.verdict is Verdict.UNTESTED
+    assert longer.measured.endswith("no test, which takes two seeds with a number each")
+
+
+def test_damaged_runs_are_one_sentence_of_their_study(runs: Path) -> None:
+    @dataclass(frozen=True)
+    class Done(Training):
+        def done(self, out: Path) -> bool:
+            return True
+
+    (runs / "runs/grpo-1/evaluations.jsonl").unlink()
+    study = replace(STUDIES["fig5"])
+    [problem] = read_part(study, runs, [Done(job.name, job.recipe) for job in jobs()]).problems
+    assert problem.startswith("Files of its runs are damaged (")
+    assert "`r1zero paper run fig5` again" in problem
+    (runs / "runs/dr_grpo-0/run.json").write_text("{")
+    [problem] = read_part(study, runs, jobs()).problems  # whether it is done cannot be told
+    assert "dr_grpo-0" in problem
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"scale": "huge", "seeds": None, "studies": ["fig5"]},
+        {"scale": "laptop", "seeds": "five", "studies": ["fig5"]},
+        {"scale": "laptop", "seeds": 2.5, "studies": ["fig5"]},
+        {"scale": "laptop", "seeds": 0, "studies": ["fig5"]},
+        {"scale": "laptop", "seeds": None, "studies": [5]},
+        {"scale": "laptop", "seeds": None, "studies": "fig5"},
+        {"scale": "laptop", "seeds": None},
+        [],
+    ],
+)
+def test_a_damaged_plan_is_one_sentence(tmp_path: Path, plan: object) -> None:
+    (tmp_path / PLAN).write_text(json.dumps(plan))
+    with pytest.raises(UserError, match=r"paper.json cannot be read .*; remove it, and give"):
+        write_page(tmp_path)
+
+
+def test_a_model_is_named_by_its_base_its_run_or_itself() -> None:
+    jobs = [*STUDIES["table1"].full(Path("out"), 1), *STUDIES["table1"].laptop(Path("out"), LAPTOP)]
+    models = {_model(job) for job in jobs if isinstance(job, Evaluation)}
+    assert models == {"Qwen2.5-Math-1.5B", "Qwen2.5-Math-7B", "qa", "web"}
 
 
 def part() -> Part:

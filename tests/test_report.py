@@ -331,6 +331,61 @@ def test_a_foreign_parquet_file_is_left_out(tmp_path: Path) -> None:
     write_report([path])
 
 
+def test_columns_of_other_types_are_left_out(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    strange = {
+        "response": pa.int64(), "prompt": pa.binary(), "gold": pa.int64(), "sample": pa.string(),
+        "logprobs": pa.string(), "extracted": pa.int64(), "rule": pa.list_(pa.int64()), "level": pa.list_(pa.int64()),
+        "reward": pa.string(),
+    }  # fmt: skip
+    path = make_run(tmp_path / "run", rollouts=dict.fromkeys(range(1, len(strange) + 4), EVERY_KIND))
+    for step, (name, kind) in enumerate([*strange.items(), ("sample", None), ("logprobs", None)], start=1):
+        file = path / "rollouts" / f"step-{step:06d}.parquet"
+        table = pq.read_table(file)
+        if kind is None:  # of the right type, and empty
+            kind, values = table.schema.field(name).type, [None] * table.num_rows
+        else:
+            kept = [b"1"] if kind == pa.binary() else ["1"] if kind == pa.string() else [[1]]
+            values = (kept if kind != pa.int64() else [1]) * table.num_rows
+        place = table.schema.get_field_index(name)
+        pq.write_table(table.set_column(place, name, pa.array(values, type=kind)), file)
+    last = path / "rollouts" / "step-000012.parquet"
+    pq.write_table(pq.read_table(last).slice(0, 0), last)
+    problems: list[str] = []
+    run = load_run(path)
+    assert run.problems == ("Of the saved responses, step-000012.parquet cannot be read; left out.",)
+    assert [step["step"] for step in embed(run, problems=problems).steps] == [10, 11]
+    assert [text.partition(" (")[0] for text in problems] == [
+        f"The responses of step {step} cannot be read" for step in range(1, len(strange) + 1)
+    ]
+    write_report([path])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"step": 2, "rollout/reward": 1' + "0" * 400 + "}", '{"step": 2, "rollout/reward": 1e308}',
+     '{"step": 123456789012345, "rollout/reward": 1}', '{"step": 2, "x": ' + "[" * 5000 + "]" * 5000 + "}",
+     '{"step": -1, "rollout/reward": 1}'],
+    ids=["huge", "large", "late", "deep", "negative"],
+)  # fmt: skip
+def test_numbers_that_no_chart_could_show_are_left_out(tmp_path: Path, line: str) -> None:
+    path = make_run(tmp_path / "run")
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    run = load_run(path)
+    assert run.metrics[1] == {"rollout/reward": 0.25}
+    assert max(run.metrics) == 2
+    write_report([path])
+
+
+def test_the_papers_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "paper.json").write_text("{}")
+    with pytest.raises(UserError, match="holds the paper's runs: add --paper"):
+        find_runs([tmp_path])
+
+
 def test_no_run_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
     def refused(*paths: Path) -> str:
         with pytest.raises(UserError) as caught:

@@ -115,12 +115,11 @@ def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
     """Scores by model and template; the paper's table beside them."""
     cells = _cells(out, jobs)
     rows = [
-        [_model(name), NAMES[cell.template], _percent(_accuracy(cell)), f"{_truncated(cell):.0%}"]
-        for name, cell in cells
+        [_model(job), NAMES[cell.template], _percent(_accuracy(cell)), f"{_truncated(cell):.0%}"] for job, cell in cells
     ]
     claims = []
-    for model in dict.fromkeys(_model(name) for name, _ in cells):
-        scores = {cell.template: _rights(cell) for name, cell in cells if _model(name) == model}
+    for model in dict.fromkeys(_model(job) for job, _ in cells):
+        scores = {cell.template: _rights(cell) for job, cell in cells if _model(job) == model}
         best = max(scores, key=lambda template: sum(scores[template]))
         if model in BASES or "r1" in scores:
             test = paired(scores["r1"], scores["no"])
@@ -152,10 +151,10 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
     """Answering rates by template."""
     judge = RuleJudge(ANSWERING)
     rows, rates = [], {}
-    for name, cell in _cells(out, jobs):
+    for job, cell in _cells(out, jobs):
         found = answering.analyse(cell, judge, judge)
-        rates[_model(name), cell.template] = found.rate
-        rows.append([_model(name), NAMES[cell.template], _percent(found.rate), f"{found.truncated:.0%}"])
+        rates[_model(job), cell.template] = found.rate
+        rows.append([_model(job), NAMES[cell.template], _percent(found.rate), f"{found.truncated:.0%}"])
     claims = []
     for model in dict.fromkeys(model for model, _ in rates):
         bare, dressed = rates[model, "no"], rates[model, "qwen_math"]
@@ -249,8 +248,8 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
     """Accuracy of reflecting against other responses of the same question, before and after training."""
     judge, detector = RuleJudge(REFLECTION), Detector()
     claims, rows = [], []
-    for name, cell in _cells(out, jobs):
-        stage = "after training" if "runs-" in name else "base model"
+    for job, cell in _cells(out, jobs):
+        stage = "after training" if (job.start or "").startswith("runs/") else "base model"
         flags = reflecting.flags_of(cell, detector, judge)
         found = helping.analyse(cell, flags.by_detection["keywords"], "keywords")
         test = found.difference
@@ -281,25 +280,20 @@ def _file(out: Path, template: str) -> str:
     return str((out / FEW_SHOT).resolve()) if template == "few_shot" else template
 
 
-def _cells(out: Path, jobs: Sequence[Job]) -> list[tuple[str, Cell]]:
-    return [(job.name, saved_cell(out / job.name)) for job in jobs if isinstance(job, Evaluation)]
+def _cells(out: Path, jobs: Sequence[Job]) -> list[tuple[Evaluation, Cell]]:
+    return [(job, saved_cell(out / job.name)) for job in jobs if isinstance(job, Evaluation)]
 
 
 def _by_model(out: Path, jobs: Sequence[Job]) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = {}
-    for name, cell in _cells(out, jobs):
-        found.setdefault(_model(name), []).append(cell)
+    for job, cell in _cells(out, jobs):
+        found.setdefault(_model(job), []).append(cell)
     return {model: sorted(cells, key=lambda cell: cell.temperature) for model, cells in found.items()}
 
 
-def _model(name: str) -> str:
-    """The model in an evaluation's name."""
-    text = name.removeprefix("evaluations/").removeprefix("bases-")
-    return (
-        text.split(f"-{FIRST}-")[0]
-        if text.split(f"-{FIRST}-")[0] in BASES
-        else text.rpartition("-t")[0].rpartition("-")[0] or text
-    )
+def _model(job: Evaluation) -> str:
+    """Who is asked: a model of the miniature by its corpus or run, another by its name."""
+    return job.start.partition("/")[2].rpartition("-")[0] if job.start else _slug(job.model)
 
 
 def _slug(model: str) -> str:

@@ -165,4 +165,4 @@ def evaluations(run: Path) -> list[Path]:
 
 def said(test: PairedT | None) -> str:
     """A test in words."""
-    return "one seed only, so no test" if test is None else str(test)
+    return "no test, which takes two seeds with a number each" if test is None else str(test)

@@ -63,7 +63,7 @@ def groups_of(found: dict[str, list[RunData]]) -> list[Group]:
 
 
 def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
-    """The five panels of figure 5, and the claim about wrong answers."""
+    """The five panels of figure 5, the lengths that the claim is about, and the claim."""
     found = runs_of(out, jobs, PAIR)
     groups, paper = groups_of(found), curves.published("grpo_vs_dr_grpo")
     named = lambda key: {curves.NAMES[o]: paper[key][o] for o in PAIR}  # noqa: E731
@@ -79,6 +79,7 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
         curves.panel("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"),
                      named("eval_average_score"), percent=True, scale=0.01),
     ]  # fmt: skip
+    panels.insert(2, Panel(_wrong_lengths("fig5", groups)))
     return Findings([longer_when_wrong(found), equal_reward(found)], panels, [table(found)], _LIMITS, _paths(found))
 
 
@@ -113,7 +114,7 @@ def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
         _longer(found, "grpo", "grpo_no_length", "Taking the length term out of GRPO shortens wrong answers."),
     ]  # fmt: skip
     panels = [
-        Panel(_wrong_lengths(groups)),
+        Panel(_wrong_lengths("ablation", groups)),
         curves.panel("ablation-reward", "Training reward", "", curves.trained(groups, "rollout/reward"), percent=True),
     ]
     return Findings(claims, panels, [table(found)], _LIMITS, _paths(found))
@@ -130,7 +131,7 @@ def equal_reward(found: dict[str, list[RunData]]) -> Claim:
     test = paired_t([curves.at_end(a, "rollout/reward") - curves.at_end(b, "rollout/reward") for a, b in pairs])
     alike = test is not None and test.low <= 0 <= test.high
     return Claim(
-        "The rewards of the two do not differ.",
+        "Rewards at the end show no difference.",
         f"reward at the end, GRPO − Dr. GRPO: {curves.said(test)}",
         Verdict.UNTESTED if test is None else Verdict.SEEN if alike else Verdict.NOT_SEEN,
     )
@@ -167,9 +168,9 @@ def _longer(found: dict[str, list[RunData]], longer: str, shorter: str, text: st
     )
 
 
-def _wrong_lengths(groups: Sequence[Group]) -> Chart:
+def _wrong_lengths(study: str, groups: Sequence[Group]) -> Chart:
     series = curves.by_step(groups, curves.wrong_length)
-    return Chart("ablation-wrong", "Length of wrong answers", "tokens", series,
+    return Chart(f"{study}-wrong", "Length of wrong answers in training", "tokens", series,
                  "Every response without a right answer, those at the token limit included.")  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
                  "score under R1, after − before training on the wide set", first["r1", "wide"], last["r1", "wide"]),
         _compare("Coverage matters when the template does not match.",
                  "score under R1 after training, wide − basic set", last["r1", "basic"], last["r1", "wide"]),
-        _compare("Without a template, coverage matters too, but less (see the claim above).",
+        _compare("Coverage matters without a template too.",
                  "score without a template after training, wide − basic set", last["no", "basic"], last["no", "wide"]),
     ]  # fmt: skip
     headings = ["template", "questions", "score before", "score after", "length at the end"]

@@ -13,9 +13,9 @@ from r1zero.report.groups import Group
 
 BASES = {
     "plain": "plain base",
-    "longer": "control: plain text for as long",
     "domain": "domain-pretrained",
     "numina": "QA-pretrained",
+    "longer": "control: plain text for as long",
 }
 _LLAMA = {"plain": "Llama3.2-3B", "domain": "FineMath", "numina": "NuminaQA"}
 PAIR = ("dr_grpo", "grpo")

@@ -114,12 +114,12 @@ class PairedT:
 
 
 def paired_t(differences: Sequence[float]) -> PairedT | None:
-    """The test on one difference a seed; None of fewer than two.
+    """The test on one difference a seed; None of fewer than two, or where one is no number.
 
     Differences that are all alike have a p-value of 0, ½ or 1.
     """
     n = len(differences)
-    if n < 2:
+    if n < 2 or not all(map(math.isfinite, differences)):
         return None
     mean = math.fsum(differences) / n
     error = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)

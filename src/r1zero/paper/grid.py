@@ -216,10 +216,10 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
                 "to go on, with --workers 1 if memory is short."
             ) from None
         except BaseException:
-            workers = list((pool._processes or {}).values())  # shutdown forgets them
+            processes = list((pool._processes or {}).values())  # shutdown forgets them
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
-                worker.terminate()
+            for process in processes:
+                process.terminate()
             raise
 
 

@@ -13,6 +13,7 @@ from r1zero.paper.findings import Claim, Findings, Panel, Study, Table, Verdict
 from r1zero.paper.grid import Job
 from r1zero.report import svg
 from r1zero.report.figures import draw_charts
+from r1zero.report.lengths import UNREADABLE
 from r1zero.report.shell import render_page
 from r1zero.runs import write_text, writing
 
@@ -39,15 +40,19 @@ class Part:
 
 
 def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> Part:
-    """What a study finds in its runs; a sentence where they are not all there."""
-    missing = [job.name for job in jobs if not job.done(out)]
-    if missing:
-        first = f"{missing[0]} and {len(missing) - 1} more" if len(missing) > 1 else missing[0]
-        return Part(study, problems=[f"{first} not finished: `r1zero paper run {study.name}` goes on."])
+    """What a study finds in its runs; a sentence where they are not all there, or damaged."""
     try:
+        missing = [job.name for job in jobs if not job.done(out)]
+        if missing:
+            first = f"{missing[0]} and {len(missing) - 1} more" if len(missing) > 1 else missing[0]
+            return Part(study, problems=[f"{first} not finished: `r1zero paper run {study.name}` goes on."])
         found: Findings = study.read(out, jobs)
     except UserError as error:
         return Part(study, problems=[str(error)])
+    except (*UNREADABLE, ArithmeticError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        return Part(study, problems=[f"Files of its runs are damaged ({reason}): remove those runs, and give `r1zero "
+                                     f"paper run {study.name}` again."])  # fmt: skip
     runs = " ".join(str(path) for path in found.runs)
     drawn = [panel for panel in found.panels if panel.ours.series]
     empty = [panel.ours.title for panel in found.panels if not panel.ours.series]
@@ -95,6 +100,7 @@ def render(parts: Sequence[Part], size: str) -> str:
         size="the miniature" if size != "full" else "these runs",
         parts=parts,
         counts={verdict: counts[verdict] for verdict in Verdict},
+        unread=sum(bool(part.problems) for part in parts),
         styles=_STYLES,
         figures="figures/" if drawn else "",
     )

@@ -6,7 +6,9 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
 
 from r1zero.errors import UserError
 from r1zero.paper.findings import Study
@@ -19,6 +21,12 @@ from r1zero.runs import write_text, writing
 
 PLAN = "paper.json"
 """What was begun: scale, seeds, studies."""
+
+
+class _Plan(BaseModel):
+    scale: Literal["laptop", "quick", "full"]
+    seeds: Annotated[int, Field(ge=1)] | None
+    studies: list[str]
 
 
 def grids(studies: Sequence[Study], out: Path, scale: str, seeds: int | None) -> dict[str, list[Job]]:
@@ -44,6 +52,7 @@ def run_paper(
     Raises:
         UserError: a run failed, in its sentence; what is done stays.
     """
+    out = out.resolve()  # runs know their base models by path
     plan = _renewed(out, scale, studies, seeds)
     planned = grids(studies, out, scale, seeds)
     if scale != "full" and not (out / FEW_SHOT).is_file():
@@ -62,6 +71,7 @@ def write_page(out: Path, whole: Collection[str] = ()) -> Path:
     Raises:
         UserError: nothing was begun there, or one of the studies that should be `whole` is not; the page is written.
     """
+    out = out.resolve()
     plan = _plan(out)
     if plan is None:
         raise UserError(f"{out} holds no {PLAN}, so no `r1zero paper run` was begun there; give OUT/SCALE of one.")
@@ -80,10 +90,10 @@ def _plan(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        return {"scale": plan["scale"], "seeds": plan["seeds"], "studies": list(plan["studies"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); remove it, and give `r1zero paper run` again.") from None
+        return _Plan.model_validate_json(path.read_bytes(), strict=True).model_dump()
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read ({reason}); remove it, and give `r1zero paper run` again.") from None
 
 
 def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None) -> dict[str, Any]:

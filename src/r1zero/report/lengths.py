@@ -49,6 +49,8 @@ def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
             rows = list(zip(table["outcome"], table["stop"], table["length"], strict=True))
             if not all(isinstance(o, str) and isinstance(s, str) and isinstance(n, int) for o, s, n in rows):
                 raise ValueError("its columns are not a rollout's")
+            if not rows:
+                raise ValueError("it holds no response")
             found[step] = class_sums(rows)
         except UNREADABLE:
             torn.append(path.name)

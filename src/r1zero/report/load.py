@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,9 @@ from r1zero.config.overrides import flattened
 from r1zero.errors import UserError
 from r1zero.report.lengths import ClassSums, read_class_sums
 
+_LAST_STEP = 10**9
+_LARGEST = 1e100
+"""Larger steps and numbers are damage, which no chart could show."""
 RUN_FILES = ("recipe.json", "metrics.jsonl", "checkpoints")
 
 
@@ -155,6 +157,8 @@ def _is_run(path: Path) -> bool:
 def _no_run(path: Path) -> str:
     if not path.exists():
         return f"There is nothing at {path}; give the path of a run directory."
+    if (path / "paper.json").exists():
+        return f"{path} holds the paper's runs: add --paper for its page, or give {path / 'runs'} for theirs."
     if any((path / name).exists() for name in RUN_FILES):
         return (
             f"{path} holds the files of a run but has lost its run.json, which says how it was made; restore that "
@@ -164,7 +168,10 @@ def _no_run(path: Path) -> str:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    data = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(data, dict):
         raise ValueError("it holds no object")
     return data
@@ -187,9 +194,9 @@ def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
     for line in filter(str.strip, text.split("\n")):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
-        if isinstance(row, dict) and type(row.get("step")) is int:
+        if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] <= _LAST_STEP:
             rows.append(row)
         else:
             torn += 1
@@ -205,7 +212,7 @@ def _numbers(path: Path, problems: list[str]) -> dict[int, dict[str, float]]:
         found[row["step"]] = {
             key: float(value)
             for key, value in row.items()
-            if key != "step" and isinstance(value, int | float) and math.isfinite(value)
+            if key != "step" and isinstance(value, int | float) and abs(value) < _LARGEST  # nor is it nan
         }
     return dict(sorted(found.items()))
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero.analyze.reflection import Detector
@@ -184,20 +185,41 @@ def sparkline(logprobs: Sequence[float]) -> str:
 
 
 def _read(path: Path) -> list[Row]:
-    names = pq.read_schema(path).names
-    return pq.read_table(path, columns=[name for name in _COLUMNS if name in names]).to_pylist()
+    """A file's rows, in the columns that are shown. Raises ValueError when one holds something else than its name."""
+    schema = pq.read_schema(path)
+    names = [name for name in _COLUMNS if name in schema.names]
+    for name in names:
+        if not _KINDS.get(name, _is_text)(kind := schema.field(name).type):
+            raise ValueError(f"its column {name} holds {kind}")
+    return pq.read_table(path, columns=names).to_pylist()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    **dict.fromkeys(("sample", "length", "reward", "advantage"), _is_number),
+    "level": lambda kind: _is_text(kind) or _is_number(kind),
+    "gold": lambda kind: pa.types.is_null(kind) or (pa.types.is_list(kind) and _is_text(kind.value_type)),
+    "logprobs": lambda kind: pa.types.is_null(kind) or (pa.types.is_list(kind) and _is_number(kind.value_type)),
+}
+"""Column → whether it may be of a type; the others hold text."""
 
 
 def _groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows in question order → groups; the number of the sample falls where a new one begins."""
     group: list[Row] = []
     for row in rows:
-        if group and (
-            row.get("question_id") != group[-1].get("question_id") or (row.get("sample") or 0) <= group[-1]["sample"]
-        ):
+        sample = row.get("sample") or 0
+        if group and (row.get("question_id") != group[-1].get("question_id") or sample <= group[-1]["sample"]):
             yield group
             group = []
-        group.append({"sample": 0, "response": "", **row})
+        group.append({"response": "", **row, "sample": sample})
     if group:
         yield group
 
@@ -226,7 +248,7 @@ def _group(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _row(row: Row) -> list[Any]:
     text = _clip(row["response"] or "")
-    logprobs = row.get("logprobs") or []
+    logprobs = [math.nan if each is None else each for each in row.get("logprobs") or ()]
     answer = answer_span(text, row.get("extracted"))
     outcome = str(row.get("outcome"))
     return [
