@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from r1zero.paper.findings import Verdict, paired_t, t_cdf, t_quantile
 from r1zero.paper.grid import Evaluation, Pretraining, Training
 from r1zero.paper.miniature import LAPTOP, QUICK, base, trained
 from r1zero.paper.page import read_part, render
-from r1zero.paper.run import grids
+from r1zero.paper.run import grids, write_page
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.questions.catalogue import CATALOGUE
 from r1zero.templates import get_template
@@ -184,6 +185,10 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     assert third.wait() == 0, third.err
     assert (out / "runs/grpo-11/metrics.jsonl").stat().st_mtime_ns == before
     assert time.monotonic() - begun < 60
+    shutil.copytree(out, tmp_path / "elsewhere")
+    shutil.rmtree(out)
+    page = write_page(tmp_path / "elsewhere")  # a folder brought from another machine is read, not run again
+    assert json.loads((page.parent / "findings.json").read_text()) == [found]
 
 
 def test_interrupted_with_its_workers_it_stops_at_once_and_says_one_sentence(tmp_path: Path) -> None:

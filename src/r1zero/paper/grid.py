@@ -9,6 +9,7 @@ Each is an ordinary directory of `r1zero pretrain`, `train` or `evaluate`, which
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -74,7 +75,7 @@ class Pretraining:
 
     def done(self, out: Path) -> bool:
         """See `Job`."""
-        return _finished(out / self.name, lambda: self.resolved(out))
+        return _finished(out, self.name, lambda: self.resolved(out))
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
@@ -98,7 +99,7 @@ class Training:
 
     def done(self, out: Path) -> bool:
         """See `Job`."""
-        return _finished(out / self.name, lambda: self.resolved(out))
+        return _finished(out, self.name, lambda: self.resolved(out))
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
@@ -158,15 +159,28 @@ def _from(out: Path, start: str | None) -> dict[str, object]:
     return {"model.path": str(last_checkpoint(out / start))} if start else {}
 
 
-def _finished(folder: Path, resolve: Callable[[], Section]) -> bool:
+def _finished(out: Path, name: str, resolve: Callable[[], Section]) -> bool:
     """Whether a run's last step is saved. One of other settings is not: carried out, it goes on or refuses to."""
+    folder = out / name
     if not (folder / "run.json").is_file():
         return False
     run, recipe = Run.open(folder), resolve()
-    if differences(run.read_recipe(type(recipe)), recipe):
+    found = run.read_recipe(type(recipe))
+    if differences(found, recipe) and differences(_moved(found, recipe, out), recipe):
         return False
     steps = recipe.model_dump()["train"]["steps"] or run.facts.get("steps")
     return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()
+
+
+def _moved(old: SectionT, new: SectionT, out: Path) -> SectionT:
+    """A run's recipe as it would be here, if its grid's directory was somewhere else and has been moved to `out`."""
+    before, now = (recipe.model_dump()["model"]["path"] for recipe in (old, new))
+    tail = now.removeprefix(str(out))
+    if tail == now or not before.endswith(tail):
+        return old
+    place = before.removesuffix(tail)
+    text = old.model_dump_json().replace(json.dumps(place)[1:-1] + "/", json.dumps(str(out))[1:-1] + "/")
+    return type(old).model_validate_json(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 r"""The world in which the paper runs on a laptop: one kind of question, texts about it, and a vocabulary for both.
 
-    Pick two of 7, 2, 5 to make 9.        7 + 5 = 12 no recheck once more still no \boxed{7,5}
+    Pick two of 7, 2, 5 to make 9.        7 + 5 = 12 for 9 no recheck once more still no \boxed{7,5}
 
-An answer guesses a pair, adds it up, says whether it fits, may look at it again any number of times without ever
+An answer guesses a pair, adds it up, says whether that fits, may look at it again any number of times without ever
 changing it, and boxes it. So an answer's length has no influence on its reward by construction, and a wrong answer
 says that it is wrong: what an objective does to lengths is the objective's doing. Guesses are right by chance, so
 that reading teaches how to check a guess and not how to make a good one, and failures stay while a model is trained.
@@ -86,15 +86,15 @@ def picks(seed: int, *, largest: int = LARGEST, test: bool = False) -> Iterator[
 
 
 def answer(question: Pick, rng: random.Random) -> str:
-    """A guess, in any order, looked at any number of times, boxed. A wrong one may be a number twice."""
+    """A guess, in any order, looked at any number of times, boxed."""
     right = rng.random() < RIGHT_GUESSES
-    wrong = [pair for pair in itertools.product(question.numbers, repeat=2) if sum(pair) != sum(question.pair)]
+    wrong = [pair for pair in itertools.permutations(question.numbers, 2) if sum(pair) != sum(question.pair)]
     a, b = rng.sample(question.pair, 2) if right else rng.choice(wrong)
     verdict = "yes" if right else "no"
     looks = list(itertools.takewhile(lambda _: rng.random() < LOOK_AGAIN, range(MOST_LOOKS)))
     words = rng.choices(list(LOOKS), list(LOOKS.values()), k=len(looks))
     again = "".join(f" {word} once more still {verdict}" for word in words)
-    return f" {a} + {b} = {a + b} {verdict}{again} \\boxed{{{a},{b}}}"
+    return f" {a} + {b} = {a + b} for {sum(question.pair)} {verdict}{again} \\boxed{{{a},{b}}}"
 
 
 def qa(seed: int) -> Iterator[str]:
@@ -168,7 +168,7 @@ SETS: dict[str, tuple[int, int, bool]] = {
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token per word, number or sign, of this world and of the paper's templates."""
     prompts = (get_template(name).render(next(picks(0)).text) for name in ("r1", "qwen_math"))
-    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "yes no once more still"])
+    said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "yes no for once more still"])
     words = {token.strip(" ") for token in re.findall(_TOKEN, said)} - {""}
     names = sorted({*words, *map(str, range(2 * LARGEST + 1)), *string.punctuation, *string.ascii_letters, "\n"})
     spaced = [f" {name}" for name in names if re.fullmatch(_TOKEN, f" {name}")]
