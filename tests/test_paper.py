@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from r1zero.errors import UserError
 from r1zero.paper import fig5, world
 from r1zero.paper.findings import Verdict, paired_t, t_cdf, t_quantile
 from r1zero.paper.grid import Evaluation, Pretraining, Training
-from r1zero.paper.miniature import LAPTOP, QUICK, base, trained
+from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
 from r1zero.paper.studies import STUDIES, pick_studies
@@ -157,6 +158,24 @@ def test_a_page_of_unfinished_runs_says_what_is_missing(tmp_path: Path) -> None:
     part = read_part(study, tmp_path, list(study.laptop(tmp_path, QUICK)))
     assert part.problems[0].startswith("bases/qa-11 and")
     assert "goes on" in render([part], "laptop")
+
+
+def test_an_evaluation_is_done_when_it_is_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    start = base(tmp_path, LAPTOP, "qa", 11)
+    warm, greedy = (evaluated(tmp_path, LAPTOP, start, "no", temperature=t) for t in (1.0, 0.0))
+    folder = tmp_path / warm.name
+    folder.mkdir(parents=True)
+    assert not warm.done(tmp_path)
+    settings = warm._settings().model_dump(mode="json", exclude={"every"})
+    settings["benchmarks"][0]["name"] = "/where/it/was/test.questions.jsonl"
+    (folder / "evaluation.json").write_text(json.dumps({"settings": settings}))
+    assert not warm.done(tmp_path)  # no results yet
+    (folder / "results.json").write_text("[]")
+    assert warm.done(tmp_path)
+    assert not replace(greedy, name=warm.name).done(tmp_path)
+    assert not replace(warm, samples=4).done(tmp_path)
+    (folder / "results.json").write_text("[")
+    assert not warm.done(tmp_path)
 
 
 # ---- real runs

@@ -25,12 +25,13 @@ from graphlib import TopologicalSorter
 from importlib import resources
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from r1zero import config
 from r1zero.config import Recipe, Section, Template, checked, differences, read_recipe
 from r1zero.config.load import SectionT
 from r1zero.errors import UserError
+from r1zero.evaluate.saved import IDENTITY
 from r1zero.matrix import Conditions, evaluate_matrix
 from r1zero.pretrain.recipe import PretrainRecipe
 from r1zero.pretrain.run import pretrain_run
@@ -122,12 +123,24 @@ class Evaluation:
     data_dir: Path | None = None
 
     def done(self, out: Path) -> bool:
-        """See `Job`."""
-        return (out / self.name / "results.json").is_file()
+        """See `Job`. An evaluation of other settings is not: carried out, it refuses to be another."""
+        folder = out / self.name
+        try:
+            json.loads((folder / "results.json").read_text(encoding="utf-8"))
+            kept = checked(config.Evaluation, json.loads((folder / IDENTITY).read_text(encoding="utf-8"))["settings"])
+        except (OSError, ValueError, LookupError, TypeError, UserError):
+            return False
+        return _placeless(kept) == _placeless(self._settings())
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
-        settings = checked(
+        shape = checked(Template, {"name": self.template, "answer_format": self.answer_format})
+        model = str(last_checkpoint(out / self.start)) if self.start else self.model
+        conditions = Conditions(0, 256, "auto", self.data_dir, out / self.name)
+        evaluate_matrix([model], [shape], self._settings(), conditions)
+
+    def _settings(self) -> config.Evaluation:
+        return checked(
             config.Evaluation,
             {
                 "benchmarks": [dict(each) for each in self.benchmarks],
@@ -136,9 +149,14 @@ class Evaluation:
                 "max_new_tokens": self.max_new_tokens,
             },
         )
-        shape = checked(Template, {"name": self.template, "answer_format": self.answer_format})
-        model = str(last_checkpoint(out / self.start)) if self.start else self.model
-        evaluate_matrix([model], [shape], settings, Conditions(0, 256, "auto", self.data_dir, out / self.name))
+
+
+def _placeless(settings: config.Evaluation) -> dict[str, Any]:
+    """Settings without the folders of question files, which may have moved."""
+    plain = settings.model_dump(mode="json", exclude={"every"})
+    for benchmark in plain["benchmarks"]:
+        benchmark["name"] = Path(benchmark["name"]).name
+    return plain
 
 
 def last_checkpoint(run: Path) -> Path:
