@@ -52,7 +52,7 @@ def run(
     quick
         The miniature with few seeds and steps, to see that everything runs.
     seeds
-        Runs of everything that is compared over seeds.
+        How many, for what is compared over seeds (fig1, fig5, ablation, fig7); the others are of the first seed.
     workers
         How many runs side by side, each with one thread.
     out

@@ -39,7 +39,9 @@ _QUESTIONS = [{"name": "math-12k", "limit": 500}]
 _TEXTS = (
     "The miniature's two base models have read the same questions: `qa` with their answers and without a template, "
     "`web` mostly as exercises without answers, and with answers in a chat's markers. Neither has seen the R1 template "
-    "or four examples in a row.",
+    "or four examples in a row. There is one of each, of the first seed.",
+    "Test questions of the miniature are permutations of few sets of numbers; tests over questions take them for more "
+    "different than they are, so that their p-values are too small.",
     "Whether a response answers, or reflects, is judged by rules, not by a language model as in the paper.",
 )
 

@@ -24,7 +24,8 @@ PAIR = ("dr_grpo", "grpo")
 def grid(out: Path, size: Size) -> list[Job]:
     """Plain text; from there on the domain's facts, from there on questions with answers; and plain text throughout."""
     jobs: list[Job] = []
-    for seed in range(FIRST, FIRST + max(2, size.seeds - 2)):
+    seeds = size.seeds if size.seeds < 5 else size.seeds - 2  # each is four base models and five runs
+    for seed in range(FIRST, FIRST + seeds):
         plain = base(out, size, "plain", seed, part=0.5)
         domain = base(out, size, "domain", seed, start=plain.name, part=0.5)
         numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.5)
