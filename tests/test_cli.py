@@ -221,4 +221,4 @@ cli.main()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 130
     assert "Exception ignored" in done.stderr
-    assert done.stderr.endswith("a training run continues from its last checkpoint with --resume.\n")
+    assert done.stderr.endswith("with --resume, other commands when given again.\n")
