@@ -200,7 +200,7 @@ def make_world(folder: Path, seed: int, documents: int) -> None:
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=2048,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,  # tied, learning what to guess wears away what the numbers are to addition
         bos_token_id=None,
         eos_token_id=words.convert_tokens_to_ids("<eos>"),
         pad_token_id=0,
