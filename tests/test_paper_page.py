@@ -123,7 +123,7 @@ def test_damaged_runs_are_one_sentence_of_their_study(runs: Path) -> None:
     (runs / "runs/grpo-1/evaluations.jsonl").unlink()
     study = replace(STUDIES["fig5"])
     [problem] = read_part(study, runs, [Done(job.name, job.recipe) for job in jobs()]).problems
-    assert problem.startswith("Files of its runs are damaged (")
+    assert problem.startswith("Its runs cannot be read (")
     assert "`r1zero paper run fig5` again" in problem
     (runs / "runs/dr_grpo-0/run.json").write_text("{")
     [problem] = read_part(study, runs, jobs()).problems  # whether it is done cannot be told

@@ -19,7 +19,7 @@ _LIMITS = (
     "The miniature is made for the mechanism, not for its size in large models: its questions leave guesses wrong "
     "while a model learns, its answers tell early whether they are wrong, and looking again cannot change them. Where "
     "a model forgets to tell, for which there is no reward, or soon guesses right, lengths do not part.",
-    "Evaluations are greedy, and greedily these models hardly look again before the end: their lengths tell little.",
+    "Evaluations are greedy and training is not, so that lengths differ between the two; the claim is about training.",
     "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
     "steps. Each seed has its own base model, and both objectives start from it.",
     "World and recipe were made looking at runs of other seeds, which count for no claim.",
@@ -72,6 +72,7 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
                      named("train_reward"), percent=True),
         curves.panel("fig5-length", "Output length", "tokens", curves.trained(groups, "rollout/length"),
                      named("train_length")),
+        Panel(_wrong_lengths("fig5", groups)),
         curves.panel("fig5-correct", "Length of correct answers, evaluated", "tokens",
                      curves.evaluated(groups, "length_correct"), named("eval_correct_length")),
         curves.panel("fig5-incorrect", "Length of incorrect answers, evaluated", "tokens",
@@ -79,7 +80,6 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
         curves.panel("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"),
                      named("eval_average_score"), percent=True, scale=0.01),
     ]  # fmt: skip
-    panels.insert(2, Panel(_wrong_lengths("fig5", groups)))
     return Findings([longer_when_wrong(found), equal_reward(found)], panels, [table(found)], _LIMITS, _paths(found))
 
 

@@ -259,11 +259,11 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
 def _interrupts_held() -> Iterator[None]:
     """Ctrl-C waits, and processes begun meanwhile never see it: this process ends them, and says so itself."""
     resource_tracker.ensure_running()  # it would let interrupts through again when it starts
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _timed(job: Job, out: Path) -> float:

@@ -51,8 +51,8 @@ def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> Part:
         return Part(study, problems=[str(error)])
     except (*UNREADABLE, ArithmeticError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return Part(study, problems=[f"Files of its runs are damaged ({reason}): remove those runs, and give `r1zero "
-                                     f"paper run {study.name}` again."])  # fmt: skip
+        return Part(study, problems=[f"Its runs cannot be read ({reason}), most likely since files are damaged: remove "
+                                     f"those runs, and give `r1zero paper run {study.name}` again."])  # fmt: skip
     runs = " ".join(str(path) for path in found.runs)
     drawn = [panel for panel in found.panels if panel.ours.series]
     empty = [panel.ours.title for panel in found.panels if not panel.ours.series]

@@ -29,7 +29,6 @@ from r1zero.runs import write_text, writing
 from r1zero.templates import get_template
 
 LARGEST = 9
-NUMBERS = 3
 RIGHT_GUESSES = 1 / 3
 LOOK_AGAIN = 0.5
 MOST_LOOKS = 12
@@ -47,7 +46,7 @@ _TEST_SHARE = 4  # one of so many triples of numbers is for testing
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A question: which two of some numbers make a sum."""
+    """A question: which two of three numbers make a sum."""
 
     numbers: tuple[int, ...]
     pair: tuple[int, int]
@@ -70,25 +69,22 @@ class Pick:
         return zlib.crc32(repr(sorted(self.numbers)).encode()) % _TEST_SHARE == 0
 
 
-def pick(rng: random.Random, largest: int) -> Pick:
-    """A question about different numbers, 1 to `largest`, only one pair of which makes the sum."""
-    while True:
-        numbers = tuple(rng.sample(range(1, largest + 1), NUMBERS))
-        pair = rng.choice(list(itertools.combinations(numbers, 2)))
-        if sum(sum(other) == sum(pair) for other in itertools.combinations(numbers, 2)) == 1:
-            return Pick(numbers, pair)
+def pick(rng: random.Random) -> Pick:
+    """A question about three different numbers; every pair of those has a sum of its own."""
+    numbers = tuple(rng.sample(range(1, LARGEST + 1), 3))
+    return Pick(numbers, rng.choice(list(itertools.combinations(numbers, 2))))
 
 
-def picks(seed: int, *, largest: int = LARGEST, test: bool = False) -> Iterator[Pick]:
+def picks(seed: int, *, test: bool = False) -> Iterator[Pick]:
     """Questions without end, of training or of testing."""
-    rng = random.Random(f"picks {seed} {largest} {test}")
-    return (question for question in iter(lambda: pick(rng, largest), None) if question.test == test)
+    rng = random.Random(f"picks {seed} {test}")
+    return (question for question in iter(lambda: pick(rng), None) if question.test == test)
 
 
 def answer(question: Pick, rng: random.Random) -> str:
     """A guess, in any order, looked at any number of times, boxed."""
     right = rng.random() < RIGHT_GUESSES
-    wrong = [pair for pair in itertools.permutations(question.numbers, 2) if sum(pair) != sum(question.pair)]
+    wrong = [pair for pair in itertools.permutations(question.numbers, 2) if set(pair) != set(question.pair)]
     a, b = rng.sample(question.pair, 2) if right else rng.choice(wrong)
     verdict = "yes" if right else "no"
     looks = list(itertools.takewhile(lambda _: rng.random() < LOOK_AGAIN, range(MOST_LOOKS)))
@@ -181,12 +177,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _different(questions: Iterator[Pick]) -> Iterator[Pick]:
-    seen: set[Pick] = set()
-    for question in questions:
-        if question not in seen:
-            seen.add(question)
-            yield question
+def question_set(name: str, seed: int) -> list[Pick]:
+    """Different questions, drawn from all that there are. Raises ValueError when there are fewer."""
+    largest, count, test = SETS[name]
+    numbers = itertools.permutations(range(1, largest + 1), 3)
+    every = [Pick(three, pair) for three in numbers for pair in itertools.combinations(three, 2)]
+    return random.Random(f"{name} {seed}").sample([each for each in every if each.test == test], count)
 
 
 def make_world(folder: Path, seed: int, documents: int) -> None:
@@ -212,9 +208,8 @@ def make_world(folder: Path, seed: int, documents: int) -> None:
         for name in TEXTS:
             texts = itertools.islice(corpus(name, seed), documents)
             write_text(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
-        for name, (largest, count, test) in SETS.items():
-            questions = itertools.islice(_different(picks(seed, largest=largest, test=test)), count)
-            rows = ({"question": q.text, "answer": q.gold} for q in questions)
+        for name in SETS:
+            rows = ({"question": q.text, "answer": q.gold} for q in question_set(name, seed))
             write_text(folder / f"{name}.questions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         shots = itertools.islice(picks(seed + 3), 4)
         shown = "\n\n".join(shot.text + answer(shot, random.Random(f"shot {shot.text}")) for shot in shots)

@@ -15,6 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from r1zero.report.words import some
+
 CLASSES = ("correct", "incorrect", "truncated", "ungraded")
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError)
 _NAME = re.compile(r"step-(\d+)(?:\.parquet)?")
@@ -55,8 +57,7 @@ def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
         except UNREADABLE:
             torn.append(path.name)
     if torn:
-        names = ", ".join(torn[:3]) + (f" and {len(torn) - 3} more" if len(torn) > 3 else "")
-        problems.append(f"Of the saved responses, {names} cannot be read; left out.")
+        problems.append(f"Of the saved responses, {some(torn)} cannot be read; left out.")
     return found
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from r1zero.analyze.reflection import Detector
 from r1zero.report.lengths import CLASSES, UNREADABLE, class_of, step_of
 from r1zero.report.load import RunData
-from r1zero.report.words import plural
+from r1zero.report.words import plural, some
 from r1zero.verify.turns import own_span
 
 MOST_STEPS = 12
@@ -116,8 +116,7 @@ def _evaluations(run: RunData, problems: list[str]) -> tuple[list[_Saved], int]:
         except UNREADABLE:
             torn.append(f"{path.parent.name}/{path.name}")
     if torn:
-        names = ", ".join(torn[:3]) + (f" and {len(torn) - 3} more" if len(torn) > 3 else "")
-        problems.append(f"Of the saved evaluations, {names} cannot be read; left out.")
+        problems.append(f"Of the saved evaluations, {some(torn)} cannot be read; left out.")
     return found, responses
 
 

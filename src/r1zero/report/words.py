@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 MINUS = "\u2212"
 SPACE = "\u00a0"  # one that no line breaks at
@@ -28,6 +29,11 @@ def number(value: float | None) -> str:
     else:
         text = f"{size:.2g}"
     return (MINUS if value < 0 and text.strip("0.") else "") + text
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three of some names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def signed(value: float) -> str:
