@@ -79,6 +79,11 @@ class Size:
     """Questions that base models are asked in the analyses, with 8 samples at each temperature."""
     temperatures: tuple[float, ...]
 
+    @property
+    def fewer_seeds(self) -> int:
+        """Seeds of the studies that have many runs a seed."""
+        return self.seeds if self.seeds < 5 else self.seeds - 2
+
 
 @dataclass(frozen=True, slots=True)
 class Study:

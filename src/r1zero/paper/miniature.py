@@ -15,7 +15,7 @@ FIRST = 21
 TOKENS = 100
 """Token budget of a response."""
 
-LAPTOP = Size("laptop", 5, 1000, 150, 100, 20, 256, 100, (0.2, 0.4, 0.6, 0.8, 1.0, 1.2))
+LAPTOP = Size("laptop", 5, 2000, 150, 60, 20, 256, 100, (0.1, 0.2, 0.4, 0.6, 0.8, 1.0))
 QUICK = Size("quick", 2, 100, 10, 10, 10, 48, 24, (0.5, 1.0))
 
 
