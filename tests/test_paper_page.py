@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from r1zero.analyze.published import KEYWORDS
+from r1zero.analyze.published import ROWS as ANALYSED
 from r1zero.errors import UserError
-from r1zero.paper import fig5
-from r1zero.paper.base_models import _model
+from r1zero.paper import curves, fig5
+from r1zero.paper.base_models import model_of
 from r1zero.paper.findings import Claim, Findings, Panel, Table, Verdict
 from r1zero.paper.grid import Evaluation, Training
 from r1zero.paper.miniature import LAPTOP
@@ -66,13 +70,50 @@ def jobs() -> list[Training]:
 
 
 def test_wrong_answers_are_compared_seed_by_seed_truncated_ones_included(runs: Path) -> None:
-    longer, alike = fig5.read_fig5(runs, jobs()).claims
+    longer, alike, *_ = fig5.read_fig5(runs, jobs()).claims
     # wrong: (20+26)/2 − (10+12)/2 = 12, then 14, then 10: mean 12, error 2/√3, t = 10.39 with 2 degrees of freedom
     assert longer.verdict is Verdict.SEEN
     assert "+12 [7.03, 17] over 3 seeds, one-sided p = 0.0046" in longer.measured
     # rewards: 0.03, −0.03, 0.01
     assert alike.verdict is Verdict.SEEN
     assert alike.measured.startswith("reward at the end, GRPO − Dr. GRPO: +0.00333 [")
+
+
+def test_growth_is_from_the_first_tenth_to_the_last(runs: Path) -> None:
+    *_, grows, stays = fig5.read_fig5(runs, jobs()).claims
+    assert {grows.verdict, stays.verdict} == {Verdict.UNTESTED}  # nothing was wrong at the start
+    starts = {"dr_grpo": (11, 12, 13), "grpo": (12, 13, 14)}
+    for job in jobs():
+        _, objective, seed = job.name.replace("/", "-").split("-")
+        metrics = [{"rollout/reward": 0.1}, {"rollout/reward": 0.1}]
+        first, last = (
+            [group(0, response("a", Outcome.WRONG, length), response("c", Outcome.RIGHT, 9))]
+            for length in (starts[objective][int(seed)], WRONG[objective][int(seed)])
+        )
+        shutil.rmtree(runs / job.name)
+        make_run(runs / job.name, seed=int(seed), metrics=metrics, rollouts={1: first, 2: last},
+                 evaluations={0: 0.2}, recipe={"objective.name": objective})  # fmt: skip
+    *_, grows, stays = fig5.read_fig5(runs, jobs()).claims
+    assert (grows.text, grows.verdict) == ("Wrong answers grow under GRPO.", Verdict.SEEN)
+    assert "end − start of training: +8 [" in grows.measured  # 8, 10, 6
+    assert (stays.text, stays.verdict) == ("Wrong answers do not grow under Dr. GRPO.", Verdict.SEEN)
+    assert "-1 [" in stays.measured  # each by one
+
+
+def test_questions_about_the_same_numbers_count_as_one(tmp_path: Path) -> None:
+    shots = "Pick two of 1, 2, 3 to make 5. 2 + 3\n"
+    asked = (("7, 2, 5", 9, "right"), ("9, 1, 4", 5, "wrong"), ("2, 5, 7", 12, "wrong"), ("5, 7, 2", 7, "wrong"))
+    rows = [{"question_id": str(i), "prompt": f"{shots}Pick two of {numbers} to make {total}. ", "outcome": outcome}
+            for i, (numbers, total, outcome) in enumerate(asked)]  # fmt: skip
+    rows += [{"question_id": "m", "prompt": "What is 7, 2, 5?", "outcome": "right"}] * 2
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
+    assert curves.rights(tmp_path) == [0.0, 1 / 3, 1.0]  # 1 4 9; 2 5 7; the question of another world
+
+
+def test_the_papers_keyword_counts_stand_beside_ours() -> None:
+    assert len(KEYWORDS) == 15
+    assert {len(row) for row in KEYWORDS.values()} == {len(ANALYSED)}
+    assert [row.model for row in ANALYSED][KEYWORDS["re-evaluate"].index(808)] == "Qwen2.5-7B"
 
 
 def test_what_does_not_show_is_said(runs: Path) -> None:
@@ -82,7 +123,7 @@ def test_what_does_not_show_is_said(runs: Path) -> None:
         a.rename(runs / "aside")
         b.rename(a)
         (runs / "aside").rename(b)
-    longer, _ = fig5.read_fig5(runs, backwards).claims
+    longer, *_ = fig5.read_fig5(runs, backwards).claims
     assert longer.verdict is Verdict.NOT_SEEN
     assert "-12 [" in longer.measured
 
@@ -109,7 +150,7 @@ def test_a_seed_without_wrong_answers_leaves_the_claim_untested(runs: Path) -> N
     right = [group(0, response("c", Outcome.RIGHT, 9), response("d", Outcome.RIGHT, 9))]
     make_run(path, seed=1, metrics=[{"rollout/reward": 1.0}] * 2, rollouts={1: right, 2: right}, evaluations={0: 1.0},
              recipe={"objective.name": "grpo"})  # fmt: skip
-    longer, _ = fig5.read_fig5(runs, jobs()).claims
+    longer, *_ = fig5.read_fig5(runs, jobs()).claims
     assert longer.verdict is Verdict.UNTESTED
     assert longer.measured.endswith("no test, which takes two seeds with a number each")
 
@@ -151,7 +192,7 @@ def test_a_damaged_plan_is_one_sentence(tmp_path: Path, plan: object) -> None:
 
 def test_a_model_is_named_by_its_base_its_run_or_itself() -> None:
     jobs = [*STUDIES["table1"].full(Path("out"), 1), *STUDIES["table1"].laptop(Path("out"), LAPTOP)]
-    models = {_model(job) for job in jobs if isinstance(job, Evaluation)}
+    models = {model_of(job) for job in jobs if isinstance(job, Evaluation)}
     assert models == {"Qwen2.5-Math-1.5B", "Qwen2.5-Math-7B", "qa", "web"}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from r1zero.paper.findings import PairedT, Panel
+from r1zero.paper.world import family
 from r1zero.report.charts import Chart
 from r1zero.report.groups import Group, Series, curve, mean_and_deviation, series_of
 from r1zero.report.lengths import ClassSums, pooled
@@ -102,8 +103,13 @@ def wrong_at_end(run: RunData) -> float:
 
     A wrong answer that grew into the limit is no less wrong: leaving it out would hide the growth.
     """
-    length = wrong_length(_last(run))
-    return math.nan if length is None else length
+    return _or_nan(wrong_length(_last(run)))
+
+
+def wrong_at_start(run: RunData) -> float:
+    """The same at the start: the first tenth of the steps."""
+    steps = sorted(run.lengths)[: max(1, len(run.lengths) // 10)]
+    return _or_nan(wrong_length(pooled(run.lengths[step] for step in steps)))
 
 
 def right_at_end(run: RunData) -> float:
@@ -135,6 +141,10 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean:.3g}" + (f" ± {deviation:.2g}" if len(values) > 1 else "")
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _last(run: RunData) -> ClassSums:
     return pooled(run.lengths[step] for step in ending(tuple(run.lengths)))
 
@@ -146,16 +156,16 @@ def score(run: RunData, last: bool = True) -> float:
 
 
 def rights(folder: Path) -> list[float]:
-    """Each question's share of right answers in an evaluation's folder, in order."""
-    found: list[float] = []
+    """Shares of right answers in an evaluation's folder: of each question, or of all about the same numbers.
+
+    The miniature's questions are permutations of few sets of numbers, which are its sampling unit.
+    """
+    found: dict[tuple[str, str], list[bool]] = {}
     for path in sorted(folder.glob("*.parquet")):
-        table = pq.read_table(path, columns=["question_id", "sample", "outcome"]).to_pylist()
-        samples = 1 + max(row["sample"] for row in table)
-        found += [
-            sum(row["outcome"] == "right" for row in table[at : at + samples]) / samples
-            for at in range(0, len(table), samples)
-        ]
-    return found
+        for row in pq.read_table(path, columns=["question_id", "prompt", "outcome"]).to_pylist():
+            unit = family(row["prompt"]) or row["question_id"]
+            found.setdefault((path.name, unit), []).append(row["outcome"] == "right")
+    return [sum(values) / len(values) for _, values in sorted(found.items())]
 
 
 def evaluations(run: Path) -> list[Path]:

@@ -81,7 +81,8 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
         curves.panel("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"),
                      named("eval_average_score"), percent=True, scale=0.01),
     ]  # fmt: skip
-    return Findings([longer_when_wrong(found), equal_reward(found)], panels, [table(found)], _LIMITS, _paths(found))
+    claims = [longer_when_wrong(found), equal_reward(found), growing(found, "grpo"), growing(found, "dr_grpo")]
+    return Findings(claims, panels, [table(found)], _LIMITS, _paths(found))
 
 
 def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
@@ -124,6 +125,17 @@ def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
 def longer_when_wrong(found: dict[str, list[RunData]]) -> Claim:
     """The paper's main claim about lengths."""
     return _longer(found, "grpo", "dr_grpo", "Wrong answers end longer under GRPO than under Dr. GRPO.")
+
+
+def growing(found: dict[str, list[RunData]], objective: str) -> Claim:
+    """Whether wrong answers grow in training: under GRPO they do, under Dr. GRPO they do not."""
+    test = paired_t([curves.wrong_at_end(run) - curves.wrong_at_start(run) for run in found[objective]])
+    grows, biased = test is not None and test.p_value < 0.05, objective == "grpo"
+    return Claim(
+        f"Wrong answers {'grow' if biased else 'do not grow'} under {curves.NAMES[objective]}.",
+        f"length of wrong answers, end − start of training: {curves.said(test)}",
+        Verdict.UNTESTED if test is None else Verdict.SEEN if grows == biased else Verdict.NOT_SEEN,
+    )
 
 
 def equal_reward(found: dict[str, list[RunData]]) -> Claim:

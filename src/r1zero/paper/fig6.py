@@ -77,7 +77,8 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     notes = [
         "Wide, middle, easy and basic stand for the paper's ORZ-57k, MATH-12k, GSM-8k and ASDiv-2k: 800 questions on "
         "all numbers, 100 on all, 200 on small ones, 24 on the smallest.",
-        "Scores are on held-out questions; claims are tested over these, in pairs, for the first seed.",
+        "Scores are on held-out questions; claims are tested over these, in pairs, for the first seed. Questions about "
+        "the same numbers count as one.",
     ]
     every = [path for found in paths.values() for path in found]
     return Findings(claims, panels, [Table("Twelve runs", headings, rows)], notes, every)
@@ -93,7 +94,7 @@ def difference(test: Paired) -> str:
     """A paired test over questions in words, in points of accuracy."""
     return (
         f"{100 * test.difference:+.1f} points [{100 * test.low:.1f}, {100 * test.high:.1f}] over {test.questions} "
-        f"questions, p = {test.p_value:.2g}"
+        f"independent questions, p = {test.p_value:.2g}"
     )
 
 

@@ -86,7 +86,10 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
          curves.spread([curves.score(run) for run in group.runs])]
         for group in bases
     ]  # fmt: skip
-    notes = ["Plain text holds chats, exercises without answers, and one in ten questions with its answer."]
+    notes = [
+        "Plain text holds chats, exercises without answers, and one in ten questions with its answer.",
+        "The domain-pretrained base has read twice as much as the plain one; the control is for the QA-pretrained one.",
+    ]
     every = [path for found in paths.values() for path in found]
     return Findings(claims, panels, [Table("Scores", ["base model", "before", "after"], rows)], notes, every)
 

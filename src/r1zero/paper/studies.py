@@ -6,13 +6,14 @@ import difflib
 from collections.abc import Sequence
 
 from r1zero.errors import UserError
-from r1zero.paper import base_models, fig5, fig6, fig7, table2, table4
+from r1zero.paper import base_models, fig5, fig6, fig7, reflection, table2, table4
 from r1zero.paper.findings import Study
 
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         *base_models.STUDIES,
+        *reflection.STUDIES,
         *fig5.STUDIES,
         *table2.STUDIES,
         *fig6.STUDIES,

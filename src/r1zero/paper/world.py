@@ -41,6 +41,7 @@ GREETINGS = (
     ("Tell me a story", "Once upon a time there was a cat who could count"),
 )
 _TOKEN = r"<\|\w+\|>| ?(?:\\boxed\{|\d+|[A-Za-z]+(?:-[A-Za-z]+)?|[+=])|[\s\S]"
+_ASKED = re.compile(r"Pick two of ([\d, ]+) to make")
 _TEST_SHARE = 4  # one of so many triples of numbers is for testing
 
 
@@ -67,6 +68,15 @@ class Pick:
     def test(self) -> bool:
         """Whether its numbers belong to test questions, in whatever order."""
         return zlib.crc32(repr(sorted(self.numbers)).encode()) % _TEST_SHARE == 0
+
+
+def family(prompt: str) -> str | None:
+    """The numbers that a prompt's last question is about, in order of size; None of a prompt of another world.
+
+    Questions about the same numbers in another order are no evidence of their own.
+    """
+    asked = _ASKED.findall(prompt)
+    return " ".join(sorted(re.findall(r"\d+", asked[-1]), key=int)) if asked else None
 
 
 def pick(rng: random.Random) -> Pick:
