@@ -56,6 +56,7 @@ LAYERS = (
     "demo",
     "paper",
     "doctor",
+    "plan",
     "cli",
     "__main__",
 )

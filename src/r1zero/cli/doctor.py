@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from r1zero.cli.program import app
+from r1zero.errors import UserError
+
+_Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
 
 @app.command
-def doctor() -> None:
-    """Say what is installed, which device is used, what is missing, and the command that mends it."""
+def doctor(
+    *overrides: _Overrides,
+    recipe: Path | None = None,
+    mean_tokens: int | None = None,
+    memory: float | None = None,
+) -> None:
+    """Say what is installed, which device is used, what is missing, and the command that mends it.
+
+    With --recipe: the memory and the time that its run would need here, before anything starts. Settings can be given
+    as --section.key VALUE, as for `train`.
+
+    Parameters
+    ----------
+    recipe
+        A training recipe to plan instead.
+    mean_tokens
+        Tokens of a response on average, which the times depend on; a quarter of sampling.max_new_tokens by default.
+    memory
+        GiB of the device that is planned for; this machine's by default.
+    """
     from rich.console import Console
 
-    from r1zero.doctor import diagnose, exit_code, render
+    console = Console()
+    if recipe is None:
+        if overrides or mean_tokens is not None or memory is not None:
+            raise UserError("Settings, --mean-tokens and --memory belong to a plan; add --recipe RECIPE.toml.")
+        from r1zero.doctor import diagnose, exit_code, render
 
-    checks = diagnose()
-    Console().print(render(checks))
-    sys.exit(exit_code(checks))
+        checks = diagnose()
+        console.print(render(checks))
+        sys.exit(exit_code(checks))
+    if mean_tokens is not None and mean_tokens < 1:
+        raise UserError(f"--mean-tokens {mean_tokens} is no length; give 1 or more.")
+    if memory is not None and not 0 < memory < 1e6:
+        raise UserError(f"--memory {memory:g} is no device's; give its GiB.")
+    from r1zero.config import load_recipe, parse_overrides
+    from r1zero.plan import make_plan
+    from r1zero.plan.text import plan_text
+
+    plan = make_plan(load_recipe(recipe, parse_overrides(list(overrides))), memory=memory, mean_tokens=mean_tokens)
+    console.print(plan_text(plan), markup=False, highlight=False, soft_wrap=True)
+    sys.exit(0 if plan.fits else 1)

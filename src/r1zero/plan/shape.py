@@ -1,0 +1,117 @@
+"""What a model's parameters, cache and backward pass take, counted without loading it.
+
+The model is built without storage, and what its forward pass keeps is counted on tensors that have a shape and no
+numbers: the counts are those of this model in the installed version of its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+from r1zero.errors import UserError
+from r1zero.policy.load import check_place
+
+_SHORT = 64  # tokens of the shorter of the two passes that are counted
+Autocast = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the plan needs to know of a model. Sizes in bytes."""
+
+    parameters: int
+    layers: int
+    vocabulary: int
+    cache_per_token: int
+    """Keys and values of one token in all layers."""
+    copies: int
+    """Weights in the precision of autocast, which a forward pass keeps for its backward pass."""
+    kept_per_token: float
+    """What the forward pass keeps of each token, all layers, without gradient checkpointing."""
+    kept_checkpointed: float
+    """The same with it: the layers' inputs, and one layer's insides while they are computed again."""
+
+
+def shape_of(path: str, revision: str | None, attention: str, autocast: Autocast, tokens: int = 4 * _SHORT) -> Shape:
+    """Count a model's parameters, and what its forward pass keeps of rows of `tokens` tokens.
+
+    Raises:
+        UserError: there is no such model, or it computes what cannot be counted without numbers.
+    """
+    check_place(path, revision)
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
+            f"can reach. The loader said: {reason}"
+        ) from None
+    try:
+        with FakeTensorMode(), torch.random.fork_rng(devices=[]):
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
+            return _counted(model, autocast, max(tokens, 2 * _SHORT))
+    except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"What the model at model.path = {path!r} keeps cannot be counted without running it ({reason}); try it "
+            "with few questions and train.steps = 1."
+        ) from None
+
+
+def _counted(model: PreTrainedModel, autocast: Autocast, long: int) -> Shape:
+    text: PretrainedConfig = model.config.get_text_config()
+    layers: int = text.num_hidden_layers
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    kept, copies = _line(model, long, autocast)
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    inputs, _ = _line(model, long, autocast)
+    return Shape(
+        parameters=sum(p.numel() for p in model.parameters()),
+        layers=layers,
+        vocabulary=text.vocab_size,
+        cache_per_token=2 * layers * heads * width * (4 if _is_float32(autocast) else 2),
+        copies=max(0, round(copies)),
+        kept_per_token=kept,
+        kept_checkpointed=inputs + kept / layers,
+    )
+
+
+def _line(model: PreTrainedModel, long: int, autocast: Autocast) -> tuple[float, float]:
+    """What a forward pass keeps: bytes a token, and bytes however many tokens."""
+    low, high = (_kept(model, tokens, autocast) for tokens in (_SHORT, long))
+    slope = (high - low) / (long - _SHORT)
+    return slope, low - slope * _SHORT
+
+
+def _kept(model: PreTrainedModel, tokens: int, autocast: Autocast) -> int:
+    """Bytes that a forward pass over `tokens` tokens keeps beside the weights themselves."""
+    weights = {p.untyped_storage()._cdata for p in (*model.parameters(), *model.buffers())}
+    masks = model.config._attn_implementation != "eager"  # made because numbers are missing; a real pass needs none
+    found: dict[int, tuple[Tensor, int]] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights and not (masks and tensor.shape[-2:] == (tokens, tokens)):
+            found[storage._cdata] = tensor, storage.nbytes()  # held, so that no other gets its place
+        return tensor
+
+    model.train()
+    ids = torch.zeros(1, tokens, dtype=torch.int64)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast():
+        states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    del states
+    return sum(size for _, size in found.values())
+
+
+def _is_float32(autocast: Autocast) -> bool:
+    with autocast():
+        return not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
