@@ -54,7 +54,7 @@ def test_no_test_question_is_ever_read_or_trained_on() -> None:
     def numbers(text: str) -> tuple[int, ...]:
         return tuple(sorted(map(int, text.removeprefix("Pick two of ").split(" to make ")[0].split(", "))))
 
-    test = {numbers(q.text) for q in itertools.islice(world.picks(0, test=True), 500)}
+    test = {numbers(q.text) for q in itertools.islice(world.picks(0, test=True), 5000)}
     texts = [text for name in world.TEXTS for text in itertools.islice(world.corpus(name, 0), 500)]
     asked = {numbers(part) for text in texts for part in text.replace("\n", " ").split("Pick two of ")[1:]}
     assert len(test) > 10
@@ -159,7 +159,7 @@ def test_an_unknown_study_is_told_with_the_nearest() -> None:
 def test_a_page_of_unfinished_runs_says_what_is_missing(tmp_path: Path) -> None:
     study = STUDIES["fig5"]
     part = read_part(study, tmp_path, list(study.laptop(tmp_path, QUICK)))
-    assert part.problems[0].startswith("bases/qa-21 and")
+    assert part.problems[0].startswith("bases/qa-31 and")
     assert "goes on" in render([part], "laptop")
 
 
@@ -188,7 +188,7 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     words = ("paper", "run", "fig1", "--quick", "--seeds", "1", "--out", tmp_path)
     out = tmp_path / "quick"
     killed = start(*words)
-    wait_for(lambda: (out / "bases/qa-21/run.json").exists() or None, "the base model's run")
+    wait_for(lambda: (out / "bases/qa-31/run.json").exists() or None, "the base model's run")
     workers = _children(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
@@ -201,11 +201,11 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     [found] = json.loads((out / "findings.json").read_text())
     assert found["problems"] == []
     assert {claim["verdict"] for claim in found["claims"]} == {Verdict.UNTESTED.value}  # of one seed
-    before = (out / "runs/grpo-21/metrics.jsonl").stat().st_mtime_ns
+    before = (out / "runs/grpo-31/metrics.jsonl").stat().st_mtime_ns
     begun = time.monotonic()
     third = start(*words)
     assert third.wait() == 0, third.err
-    assert (out / "runs/grpo-21/metrics.jsonl").stat().st_mtime_ns == before
+    assert (out / "runs/grpo-31/metrics.jsonl").stat().st_mtime_ns == before
     assert time.monotonic() - begun < 60
     shutil.copytree(out, tmp_path / "elsewhere")
     shutil.rmtree(out)
@@ -219,7 +219,7 @@ def test_interrupted_with_its_workers_it_stops_at_once_and_says_one_sentence(tmp
     workers = wait_for(lambda: _loading(_children(process.pid)) or None, "a worker that imports torch")
     for pid in workers:
         os.kill(pid, signal.SIGINT)
-    begun = tmp_path / "quick/bases/qa-21/run.json"
+    begun = tmp_path / "quick/bases/qa-31/run.json"
     wait_for(lambda: begun.exists() or None, "a base model's run")  # no worker was hurt
     assert process.kill(signal.SIGINT) == 130
     assert process.err.startswith("r1zero: interrupted;")

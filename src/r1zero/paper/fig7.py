@@ -25,10 +25,10 @@ def grid(out: Path, size: Size) -> list[Job]:
     """Plain text; from there on the domain's facts, from there on questions with answers; and plain text throughout."""
     jobs: list[Job] = []
     for seed in range(FIRST, FIRST + size.fewer_seeds):
-        plain = base(out, size, "plain", seed, part=0.2)
-        domain = base(out, size, "domain", seed, start=plain.name, part=0.2)
-        numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.2)
-        longer = base(out, size, "longer", seed, corpus="plain", start=plain.name, part=0.4)
+        plain = base(out, size, "plain", seed, part=0.15)
+        domain = base(out, size, "domain", seed, start=plain.name, part=0.15)
+        numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.15)
+        longer = base(out, size, "longer", seed, corpus="plain", start=plain.name, part=0.3)
         starts: dict[str, Pretraining] = {"plain": plain, "longer": longer, "domain": domain, "numina": numina}
         runs = [trained(out, size, f"on-{name}", start, seed) for name, start in starts.items()]
         jobs += [plain, domain, numina, longer, *runs, trained(out, size, "on-numina-grpo", numina, seed,

@@ -1,6 +1,6 @@
 r"""The world in which the paper runs on a laptop: one kind of question, texts about it, and a vocabulary for both.
 
-    Pick two of 7, 2, 5 to make 9.        7 + 5 = 12 for 9 no recheck once more still no \boxed{7,5}
+    Pick two of 7, 12, 5 to make 17.      7 + 5 = 12 for 17 no recheck once more still no \boxed{7,5}
 
 An answer guesses a pair, adds it up, says whether that fits, may look at it again any number of times without ever
 changing it, and boxes it. So an answer's length has no influence on its reward by construction, and a wrong answer
@@ -28,9 +28,9 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from r1zero.runs import write_text, writing
 from r1zero.templates import get_template
 
-LARGEST = 9
+LARGEST = 20
 RIGHT_GUESSES = 1 / 3
-LOOK_AGAIN = 0.5
+LOOK_AGAIN = 0.6
 MOST_LOOKS = 12
 LOOKS = {"recheck": 8, "re-evaluate": 6, "reconsider": 3, "check again": 2, "rethink": 1}
 """How an answer says that it looks again, and how often of twenty: words of the paper's list."""
@@ -164,7 +164,7 @@ def corpus(name: str, seed: int) -> Iterator[str]:
 SETS: dict[str, tuple[int, int, bool]] = {
     "wide": (LARGEST, 800, False),
     "middle": (LARGEST, 100, False),
-    "easy": (7, 200, False),
+    "easy": (10, 200, False),
     "basic": (5, 24, False),
     "test": (LARGEST, 256, True),
 }
