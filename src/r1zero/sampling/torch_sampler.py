@@ -21,6 +21,7 @@ from transformers.cache_utils import DynamicCache
 from r1zero.errors import UserError
 from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.sampling.draw import draw
+from r1zero.sampling.llama_step import LlamaStep
 from r1zero.sampling.noise import row_key, uniforms
 from r1zero.sampling.slab import SlabCache
 from r1zero.sampling.stops import StopRules
@@ -113,6 +114,8 @@ class _Decoder:
         budget = params.max_new_tokens
         limit = self.longest + budget + (max(budget, 64) if refills else 0)
         self.cache = sampler.slab(self.rows, self.longest, limit)
+        exact = sampler.autocast is nullcontext
+        self.fast = LlamaStep(model, self.longest + budget) if exact and LlamaStep.fits(model) else None
         self.mask = torch.zeros(self.rows, self.cache.limit + 1, dtype=torch.bool, device=self.device)
         self.active = 0
         self.ids: list[tuple[int, int]] = []  # (request, sample) of each active row
@@ -200,9 +203,12 @@ class _Decoder:
             self.mask[:n, self.mask.shape[1] - moved :] = True  # what rows will write is theirs to see
             self.starts = [start - moved for start in self.starts]
             self.start_S -= moved
-        window = slice(cache.first, cache.t + 1)
-        positions_n1 = (cache.t - self.start_S[:n])[:, None]
-        logits_nV = self._forward(self.last_S[:n, None], self.mask[:n, window], positions_n1, cache)
+        mask_nW = self.mask[:n, cache.first : cache.t + 1]
+        positions_n = cache.t - self.start_S[:n]
+        if self.fast is not None:
+            logits_nV = self.fast(self.last_S[:n], positions_n, mask_nW, cache)
+        else:
+            logits_nV = self._forward(self.last_S[:n, None], mask_nW, positions_n[:, None], cache)
         cache.t += 1
         self._append(slice(0, n), logits_nV)
 

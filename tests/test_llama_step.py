@@ -1,0 +1,104 @@
+"""The decoding step written out for the Llama family: the same bits as transformers' own modules."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+
+from helpers import EOS, TOKENIZER, VOCABULARY
+from r1zero.sampling import SamplingParams
+from r1zero.sampling.llama_step import LlamaStep
+from r1zero.sampling.torch_sampler import TorchSampler
+from r1zero.types import Completion
+from test_sampler import PROMPTS, SOME_EOS, requests_of
+
+SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
+ROPE = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+KINDS: dict[str, tuple[type, dict[str, Any]]] = {
+    "llama": (LlamaConfig, {}),
+    "grouped": (LlamaConfig, {"num_key_value_heads": 2}),
+    "biases": (LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
+    "tied": (LlamaConfig, {"tie_word_embeddings": True}),
+    "wide heads": (LlamaConfig, {"head_dim": 24}),
+    "gelu": (LlamaConfig, {"hidden_act": "gelu"}),
+    "llama3 rope": (LlamaConfig, {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, **ROPE}}),
+    "qwen2": (Qwen2Config, {"num_key_value_heads": 2}),
+}
+
+
+def model(kind: type, changes: dict[str, Any], attention: str = "sdpa") -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = kind(**SIZES, **{"num_key_value_heads": 4} | changes, vocab_size=VOCABULARY, eos_token_id=EOS,
+                  max_position_embeddings=256)  # fmt: skip
+    made = AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():  # norms and biases too: none keeps its neutral value
+            parameter += 0.05 * torch.randn_like(parameter)
+    return made
+
+
+def responses(policy: PreTrainedModel, rows: int, temperature: float) -> dict[tuple[int, int], Completion]:
+    sampler = TorchSampler(policy, TOKENIZER, SOME_EOS, rows=rows)
+    params = SamplingParams(40, temperature)
+    found = sampler.sample(requests_of(PROMPTS), 4, params, seed=0, step=1)
+    return {(each.request, each.sample): each.completion for each in found}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("rows", [6, 256])
+def test_it_draws_the_same_bits(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = model(*KINDS[name])
+    assert LlamaStep.fits(policy)
+    calls = 0
+    step = LlamaStep.__call__
+
+    def counted(self: LlamaStep, *args: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return step(self, *args)
+
+    monkeypatch.setattr(LlamaStep, "__call__", counted)
+    ours = responses(policy, rows, 0.9)
+    assert calls > 10
+    monkeypatch.setattr(LlamaStep, "fits", staticmethod(lambda model: False))
+    before = calls
+    assert ours == responses(policy, rows, 0.9)  # ids, log-probs and all
+    assert calls == before
+
+
+def hooked() -> PreTrainedModel:
+    made = model(LlamaConfig, {})
+    made.get_submodule("model.layers.1").register_forward_hook(lambda *_: None)
+    return made
+
+
+def wrapped() -> PreTrainedModel:
+    made = model(LlamaConfig, {})
+    layer: Any = made.get_submodule("model.layers.1.self_attn")
+    layer.q_proj = nn.Sequential(layer.q_proj)
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(hooked, id="a hook"),
+        pytest.param(wrapped, id="a wrapped layer"),
+        pytest.param(lambda: model(LlamaConfig, {}, "eager"), id="eager attention"),
+        pytest.param(lambda: model(LlamaConfig, {}).to(torch.bfloat16), id="bfloat16"),
+        pytest.param(lambda: model(MistralConfig, {"sliding_window": 8}), id="another class"),
+        pytest.param(lambda: model(Qwen3Config, {"head_dim": 16}), id="norms inside attention"),
+        pytest.param(
+            lambda: model(Qwen2Config, {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
+            id="sliding windows",
+        ),
+        pytest.param(
+            lambda: model(LlamaConfig, {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}),
+            id="angles that depend on the length",
+        ),
+    ],
+)
+def test_any_other_model_takes_its_own_forward(make: Any) -> None:
+    assert not LlamaStep.fits(make())
