@@ -95,7 +95,7 @@ def a_recipe(model_folder: Path, **sections: dict[str, object]) -> Recipe:
     return make_recipe(base)
 
 
-SHAPE = Shape(7_000_000_000, 28, 152_000, 57_344, 14 * 10**9, 6e6, 6e5)
+SHAPE = Shape(7_000_000_000, 7_000_000_000, 28, 152_000, 57_344, 14 * 10**9, 6e6, 6e5)
 
 
 @given(
@@ -107,8 +107,9 @@ SHAPE = Shape(7_000_000_000, 28, 152_000, 57_344, 14 * 10**9, 6e6, 6e5)
 )
 def test_what_it_advises_makes_it_fit(memory: float, rows: int, micro: int, checkpointing: bool, million: int) -> None:
     part = million / 7000
-    shape = replace(SHAPE, parameters=million * 10**6, kept_per_token=6e6 * part, kept_checkpointed=6e5 * part,
-                    cache_per_token=int(57_344 * part), copies=2 * million * 10**6)  # fmt: skip
+    shape = replace(SHAPE, parameters=million * 10**6, trained=million * 10**6, copies=2 * million * 10**6)
+    kept = {"kept_per_token": 6e6 * part, "kept_checkpointed": 6e5 * part, "cache_per_token": int(57_344 * part)}
+    shape = replace(shape, **kept)
     recipe = a_recipe(Path("somewhere"), sampling={"batch_rows": rows},
                       learner={"micro_tokens": micro, "gradient_checkpointing": checkpointing})  # fmt: skip
     first = planned(recipe, shape, memory)
@@ -133,7 +134,7 @@ def planned(recipe: Recipe, shape: Shape, memory: float) -> Plan:
 def test_times_by_hand(model_folder: Path) -> None:
     recipe = a_recipe(model_folder, sampling={"max_new_tokens": 400, "batch_rows": 1024},
                       rollout={"prompts": 10, "samples": 10}, learner={"updates": 2})  # fmt: skip
-    shape = replace(SHAPE, parameters=10**9, layers=10, copies=0)
+    shape = replace(SHAPE, parameters=10**9, trained=10**9, layers=10, copies=0)
     plan = plan_of(recipe, shape, Machine("a device", 80 * GIB, 1e14, 1e12), 100)
     # 400 steps, each 4e9 bytes at 1e12 a second = 4 ms (25 rows take 2·1e9·25 / 4e13 = 1.25 ms) and 10 layers of 0.3 ms
     assert plan.sample_seconds == pytest.approx(400 * (4e-3 + 3e-3))

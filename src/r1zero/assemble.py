@@ -20,6 +20,7 @@ from r1zero.learner import Learner
 from r1zero.objectives.objective import WEIGHTS
 from r1zero.objectives.table import TABLE, Objective, make_objective
 from r1zero.policy.load import Policy, load_policy
+from r1zero.policy.lora import adapt
 from r1zero.questions import QuestionSet
 from r1zero.rewards import Truncation
 from r1zero.rollout import PromptStream
@@ -68,6 +69,7 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     objective = recipe_objective(recipe)
     questions, benchmarks = load_sets(recipe)
     policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
+    adapt(policy, recipe.lora, recipe.train.seed)
     template = make_template(recipe.template, policy)
     longest = longest_that_fits(recipe, policy, template, questions, benchmarks)
     sampler = make_sampler(policy, recipe.sampling.batch_rows)

@@ -39,6 +39,7 @@ PURPOSES = {
     "tensorboard": "curves in TensorBoard",
     "wandb": "curves in Weights & Biases",
     "trackio": "curves in trackio",
+    "lora": "training of adapters",
     "gguf": "conversion of GGUF weights",
     "benchmarks": "comparison with TRL",
 }

@@ -33,6 +33,15 @@ class Model(Section):
     """`auto` takes a GPU when there is one."""
 
 
+class Lora(Section):
+    """Low-rank adapters beside frozen weights (Hu et al. 2021): W x + (alpha / rank)·B A x."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    targets: tuple[str, ...] = ()
+    """Names of the layers that have them, such as "q_proj"; none: all linear layers but the head."""
+
+
 class Questions(Section):
     """The training questions."""
 
@@ -249,6 +258,7 @@ class Recipe(Section):
     objective: Objective = Objective()
     learner: Learner = Learner()
     critic: Critic = Critic()
+    lora: Lora | None = None
     verifier: Verifier = Verifier()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()

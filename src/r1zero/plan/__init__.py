@@ -64,7 +64,9 @@ def make_plan(recipe: Recipe, *, memory: float | None = None, mean_tokens: int |
     """
     device = pick_device(recipe.model.device)
     autocast = pick_autocast(recipe.learner.autocast, device)
-    shape = shape_of(recipe.model.path, recipe.model.revision, recipe.model.attention, autocast, _longest(recipe))
+    shape = shape_of(
+        recipe.model.path, recipe.model.revision, recipe.model.attention, autocast, _longest(recipe), recipe.lora
+    )
     machine = measure(device, autocast)
     if memory is not None:
         machine = replace(machine, memory=int(memory * GIB))
@@ -90,8 +92,8 @@ def plan_of(recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int) ->
 
 
 def _always(recipe: Recipe, shape: Shape) -> dict[str, int]:
-    n = shape.parameters
-    parts = {"weights (float32)": 4 * n, "gradients": 4 * n, "AdamW's two moments": 8 * n}
+    n, trained = shape.parameters, shape.trained
+    parts = {"weights (float32)": 4 * n, "gradients": 4 * trained, "AdamW's two moments": 8 * trained}
     if recipe.objective.kl != "none":
         parts["reference model"] = 4 * n
     return parts

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
+from r1zero.config import Lora
 from r1zero.errors import UserError
 from r1zero.policy.load import check_place
 
@@ -27,6 +28,8 @@ class Shape:
     """What the plan needs to know of a model. Sizes in bytes."""
 
     parameters: int
+    trained: int
+    """Those with a gradient: all, or the adapters'."""
     layers: int
     vocabulary: int
     cache_per_token: int
@@ -39,7 +42,14 @@ class Shape:
     """The same with it: the layers' inputs, and one layer's insides while they are computed again."""
 
 
-def shape_of(path: str, revision: str | None, attention: str, autocast: Autocast, tokens: int = 4 * _SHORT) -> Shape:
+def shape_of(
+    path: str,
+    revision: str | None,
+    attention: str,
+    autocast: Autocast,
+    tokens: int = 4 * _SHORT,
+    lora: Lora | None = None,
+) -> Shape:
     """Count a model's parameters, and what its forward pass keeps of rows of `tokens` tokens.
 
     Raises:
@@ -57,7 +67,7 @@ def shape_of(path: str, revision: str | None, attention: str, autocast: Autocast
     try:
         with FakeTensorMode(), torch.random.fork_rng(devices=[]):
             model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
-            return _counted(model, autocast, max(tokens, 2 * _SHORT))
+            return _counted(model, autocast, max(tokens, 2 * _SHORT), lora)
     except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -66,7 +76,7 @@ def shape_of(path: str, revision: str | None, attention: str, autocast: Autocast
         ) from None
 
 
-def _counted(model: PreTrainedModel, autocast: Autocast, long: int) -> Shape:
+def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: Lora | None) -> Shape:
     text: PretrainedConfig = model.config.get_text_config()
     layers: int = text.num_hidden_layers
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
@@ -74,8 +84,11 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int) -> Shape:
     kept, copies = _line(model, long, autocast)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     inputs, _ = _line(model, long, autocast)
+    weights = sum(p.numel() for p in model.parameters())
+    adapters = 0 if lora is None else _adapters(model, lora)
     return Shape(
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=weights + adapters,
+        trained=adapters or weights,
         layers=layers,
         vocabulary=text.vocab_size,
         cache_per_token=2 * layers * heads * width * (4 if _is_float32(autocast) else 2),
@@ -83,6 +96,17 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int) -> Shape:
         kept_per_token=kept,
         kept_checkpointed=inputs + kept / layers,
     )
+
+
+def _adapters(model: PreTrainedModel, lora: Lora) -> int:
+    """Parameters of A and B beside every layer that has them. What they keep is little beside what their layer does."""
+    layers = [
+        part
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Linear)
+        and (name.rpartition(".")[2] in lora.targets if lora.targets else part is not model.get_output_embeddings())
+    ]
+    return sum(lora.rank * (part.in_features + part.out_features) for part in layers)
 
 
 def _line(model: PreTrainedModel, long: int, autocast: Autocast) -> tuple[float, float]:

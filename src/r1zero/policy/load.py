@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline
+
+ADAPTER = "adapter_config.json"
+"""The file that makes a folder one of adapters: it names the model that they belong to."""
 
 hf_logging.disable_progress_bar()  # bars of a second that hide our own lines
 
@@ -90,6 +94,8 @@ def load_policy(
     """
     where = pick_device(device)
     check_place(path, revision)
+    if (Path(path) / ADAPTER).exists():
+        check_peft(f"The adapters at {path} need")
     check_attention(attention, where)
     with nullcontext("") if Path(path).exists() else reached_or_offline() as unreached:
         try:
@@ -127,6 +133,12 @@ def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenize
     return AutoTokenizer.from_pretrained(path, revision=revision)
 
 
+def check_peft(what: str) -> None:
+    """Raise a UserError where peft is not installed; `what` needs it."""
+    if importlib.util.find_spec("peft") is None:
+        raise UserError(f'{what} the package peft, which is not installed; run `pip install "r1zero[lora]"`.')
+
+
 def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> UserError:
     """What is wrong with a model that the loader refused; `unreached` says why the Hub did not answer, if so."""
     reason = " ".join(str(error).split())[:300]
@@ -161,7 +173,7 @@ def check_place(path: str, revision: str | None = None) -> None:
         )
     if not folder.exists() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
         raise UserError(f"model.path = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
-    if folder.is_dir() and not (folder / "config.json").exists():
+    if folder.is_dir() and not (folder / "config.json").exists() and not (folder / ADAPTER).exists():
         found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
         hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."
         raise UserError(f"model.path = {path!r} is not a model folder (it has no config.json); {hint}")

@@ -27,6 +27,7 @@ from r1zero.policy.load import (
     silence_dropout,
 )
 from r1zero.policy.logprobs import response_logprobs
+from r1zero.policy.lora import adapt
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.pretrain.recipe import PretrainRecipe
 from r1zero.runs import Run, provenance
@@ -159,6 +160,7 @@ def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint |
     rows = open_corpus(recipe.corpus)
     if checkpoint or not recipe.model.from_scratch:
         policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
+        adapt(policy, None, recipe.train.seed)
     else:
         policy = begin(recipe)
     own = policy.tokenizer.eos_token_id

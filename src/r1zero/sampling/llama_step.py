@@ -56,15 +56,7 @@ class LlamaStep:
         self.embedding: Tensor = inner.embed_tokens.weight
         self.norm: Tensor = inner.norm.weight
         self.head = _linear(model.lm_head)
-        self.layers = [
-            _Layer(
-                each.input_layernorm.weight,
-                *(_linear(getattr(each.self_attn, f"{name}_proj")) for name in "qkvo"),
-                each.post_attention_layernorm.weight,
-                *(_linear(getattr(each.mlp, f"{name}_proj")) for name in ("gate", "up", "down")),
-            )
-            for each in inner.layers
-        ]
+        self.layers = [_layer(each) for each in inner.layers]
         positions = torch.arange(columns, device=self.embedding.device)[None]
         cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)
         half = self.size // 2
@@ -111,6 +103,21 @@ class LlamaStep:
         return functional.rms_norm(x, weight.shape, weight, self.eps)
 
 
+def _layer(part: Any) -> _Layer:
+    attention, mlp = part.self_attn, part.mlp
+    return _Layer(
+        norm=part.input_layernorm.weight,
+        q=_linear(attention.q_proj),
+        k=_linear(attention.k_proj),
+        v=_linear(attention.v_proj),
+        o=_linear(attention.o_proj),
+        mlp_norm=part.post_attention_layernorm.weight,
+        gate=_linear(mlp.gate_proj),
+        up=_linear(mlp.up_proj),
+        down=_linear(mlp.down_proj),
+    )
+
+
 def _linear(part: nn.Linear) -> _Linear:
     return _Linear(part.weight, part.bias)
 
@@ -118,5 +125,6 @@ def _linear(part: nn.Linear) -> _Linear:
 def _projections(model: Any) -> Iterator[nn.Module]:
     yield model.lm_head
     for layer in model.model.layers:
-        yield from (getattr(layer.self_attn, f"{name}_proj") for name in "qkvo")
-        yield from (getattr(layer.mlp, f"{name}_proj") for name in ("gate", "up", "down"))
+        attention, mlp = layer.self_attn, layer.mlp
+        yield from (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+        yield from (mlp.gate_proj, mlp.up_proj, mlp.down_proj)
