@@ -53,10 +53,13 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             seen.append(1)
             busy = len(seen) <= options.get("busy", 0)
+            odd = len(seen) <= options.get("odd_times", 0)
         if options.get("key") and self.headers.get("Authorization") != f"Bearer {options['key']}":
             status, answer = 401, {"error": "no"}
         elif busy:
             status, answer = 503, {"error": "loading"}
+        elif odd:
+            status, answer = 200, options["odd"]
         elif self.path == "/tokenize" and not options.get("no_tokenizer"):
             status, answer = 200, {"tokens": [ord(c) for c in body["prompt"]]}
         elif self.path in ("/v1/completions", "/v1/chat/completions"):

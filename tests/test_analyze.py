@@ -3,12 +3,13 @@
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from r1zero.analyze import answering, exploration, helping, reflecting, training
+from r1zero.analyze import answering, exploration, helping, pages, reflecting, training
 from r1zero.analyze.asking import stratified
 from r1zero.analyze.card import command, make_card, suggested_group_size, training_temperature
 from r1zero.analyze.cells import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
@@ -107,16 +108,60 @@ def test_exploration_by_hand() -> None:
 @pytest.mark.parametrize(
     ("counts", "unsolved", "word"),
     [([(8, 4)], 0, "strong"), ([(8, 4)] + [(8, 0)] * 3, 0.75, "good"), ([(8, 4)] + [(8, 0)] * 15, 0.9, "weak"),
-     ([(8, 0)] * 4, 1.0, "none"), ([(8, 8)] * 4, 0.0, "none")],
+     ([(8, 0)] * 4, 1.0, "none"), ([(8, 8)] * 4, 0.0, "none"), ([(8, 8)] * 3 + [(8, 0)] * 2, 0.4, "none")],
 )  # fmt: skip
 def test_the_signal(counts: list[tuple[int, int]], unsolved: float, word: str) -> None:
     signal = exploration.signal(exploration.live_groups(counts, 8), unsolved)
     assert signal.word == word
     if word == "none":
         assert ("easier" in signal.sentence) == (unsolved > 0.5)
+        assert ("in between" in signal.sentence) == (unsolved == 0.4)
 
 
 # ---- self-reflection
+
+
+class HalfBlind:
+    """A judge that reads every other response, and finds that it reflects."""
+
+    rubric, name = REFLECTION, "half-blind"
+
+    def judge(self, items: Sequence[Item]) -> list[Judgement]:
+        return [Judgement(2 if i % 2 == 0 else None, "") for i in range(len(items))]
+
+
+def test_what_cannot_be_judged_is_neither_reflecting_nor_not() -> None:
+    word, plain = reply("Let me recheck."), reply("Nothing.")
+    half = cell([word, word], [plain, plain])
+    found, flags = reflecting.analyse(half, Detector(), HalfBlind(), RuleJudge(REFLECTION))
+    assert flags.by_detection["judge"] == [[True, None], [True, None]]
+    assert flags.by_detection["cross"] == [[True, None], [False, None]]
+    assert (found.counts["judge"].responses, found.counts["judge"].told) == (2, 2)
+    compared = helping.analyse(half, flags.by_detection["judge"], "judge")
+    assert (compared.reflecting, compared.others, compared.difference) == (2, 0, None)
+    step = training.analyse_step(1, half, Detector(), RuleJudge(ANSWERING), HalfBlind())
+    assert step.judge is not None
+    assert (step.judge.value, step.unjudged) == (1.0, 2)
+    assert step.agreement is not None
+    card = make_card("no", None, [half], [], [found], None)
+    assert card.reflecting_responses["judge"] == 1.0
+
+
+class Blind(HalfBlind):
+    name = "blind"
+
+    def judge(self, items: Sequence[Item]) -> list[Judgement]:
+        return [Judgement(None, "")] * len(items)
+
+
+def test_where_nothing_can_be_judged_nothing_is_claimed() -> None:
+    some = cell([reply("Let me recheck."), reply("Nothing.")])
+    found, _ = reflecting.analyse(some, Detector(), Blind(), RuleJudge(REFLECTION))
+    assert found.share_of_questions["judge"] is None
+    step = training.analyse_step(1, some, Detector(), RuleJudge(ANSWERING), Blind())
+    assert (step.judge, step.cross, step.questions_reflecting, step.unjudged) == (None, None, None, 2)
+    page = pages.training_page([training.Source("rollouts", 1.0, [step])], "run", "blind")
+    assert "| – | – | – | 2 |" in page
 
 
 def test_reflection_by_hand() -> None:
@@ -280,7 +325,9 @@ def test_the_cards_suggestions() -> None:
         "--rollout.samples 8"
     )
     assert "recipes/smollm2-135m-gsm8k.toml" in command(cell([RIGHT], model="mine"), 8, 10**8)
-    assert "recipes/qwen2.5-math-7b.toml" in command(cell([RIGHT], model="mine"), 8, None)
+    assert "recipes/qwen2.5-math-7b.toml" in command(cell([RIGHT], model="mine"), 8, 10**10)
+    assert "RECIPE.toml" in command(cell([RIGHT], model="mine"), 8, None)
+    assert "--model.path 'a b; echo' --template" in command(cell([RIGHT], model="a b; echo"), 8, None)
 
 
 # ---- over training
@@ -420,7 +467,15 @@ def test_detectors_are_measured_from_the_command_line() -> None:
         (["m", "--run", "r"], "not MODEL and --run together"),
         (["m", "--samples", "1"], "--samples 1 is too few; give 2 or more."),
         (["m", "--limit", "0"], "--limit 0 is too few; give 1 or more."),
-        (["m", "--temperatures", "0"], "--temperatures 0 draws no different samples; give numbers above 0."),
+        (["m", "--temperatures", "0"], "--temperatures 0 is none to sample at; give numbers above 0 and below 100."),
+        (["m", "--temperatures", "inf"], "--temperatures inf is none to sample at"),
+        (["m", "--temperatures"], "--temperatures names none"),
+        (["m", "--templates"], "--templates names none"),
+        (["m", "--steps", "3"], "--steps 3 belongs to a training run"),
+        (["m", "--patience", "nan"], "--patience nan is no time to wait"),
+        (["m", "--judge-price", "1", "2"], "--judge-price belongs to a judge that is asked"),
+        (["answering", "--run", "r"], "--run makes all analyses of what the run saved; leave answering out"),
+        (["--saved", "s", "--server", "http://localhost:1/v1"], "--server asks a model"),
         (["m", "--judge", "http://h/v1"], "needs the model's name there; add --judge-model NAME."),
         (["m", "--judge-model", "x"], "--judge-model x needs its address; add --judge"),
         (["m", "-q", "math13k"], "--questions is 'math13k', which is neither a known set nor a path"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from r1zero.endpoint import Client, Endpoint, Store
+from r1zero.endpoint import Client, Endpoint, Store, UnusableError
 from r1zero.errors import UserError
 from r1zero.sampling import Request, SamplingParams
 from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed, slim
@@ -51,18 +51,16 @@ def answer(**choice: object) -> dict[str, object]:
 
 
 def test_ids_and_logprobs_are_the_servers() -> None:
-    found = read_completion(
-        answer(token_ids=[5, 6, 1], logprobs={"token_logprobs": [-0.1, -0.2, -0.3]}), (), "--server"
-    )
+    found = read_completion(answer(token_ids=[5, 6, 1], logprobs={"token_logprobs": [-0.1, -0.2, -0.3]}), ())
     assert found == Completion((5, 6, 1), (-0.1, -0.2, -0.3), "a b", Stop.EOS)
 
 
 def test_what_the_server_does_not_tell_is_missing_and_not_made_up() -> None:
-    found = read_completion(answer(), (), "--server")
+    found = read_completion(answer(), ())
     assert found.token_ids == (MISSING_ID,) * 3
     assert all(map(math.isnan, found.logprobs))
     assert found.length == 3
-    half = read_completion(answer(logprobs={"token_logprobs": [-0.1, None]}), (), "--server")
+    half = read_completion(answer(logprobs={"token_logprobs": [-0.1, None]}), ())
     assert half.token_ids == (MISSING_ID,) * 2
     assert half.logprobs[0] == -0.1
     assert math.isnan(half.logprobs[1])
@@ -82,7 +80,7 @@ def test_what_the_server_does_not_tell_is_missing_and_not_made_up() -> None:
     ],
 )
 def test_how_a_response_ended(choice: dict[str, object], stop: Stop, text: str) -> None:
-    found = read_completion(answer(**choice), ("</answer>",), "--server")
+    found = read_completion(answer(**choice), ("</answer>",))
     assert (found.stop, found.text) == (stop, text)
 
 
@@ -90,16 +88,28 @@ def test_only_what_is_read_is_kept() -> None:
     logprobs = {"token_logprobs": [-0.1, -0.2], "tokens": ["a", " b"], "top_logprobs": [{"a": -0.1}, {" b": -0.2}]}
     whole = answer(token_ids=[5, 6], logprobs=logprobs, stop_reason="</answer>", prompt_token_ids=[1] * 100)
     stops = ("</answer>",)
-    assert read_completion(slim(whole), stops, "--server") == read_completion(whole, stops, "--server")
+    assert read_completion(slim(whole), stops) == read_completion(whole, stops)
     assert "top_logprobs" not in str(slim(whole))
     assert "prompt_token_ids" not in str(slim(whole))
     assert slim({}) == {}
 
 
 def test_an_answer_that_is_none() -> None:
-    for wrong in ({}, {"choices": []}, {"choices": [{"message": {}}]}):
-        with pytest.raises(UserError, match="is no completion"):
-            read_completion(wrong, (), "--server")
+    for wrong in ({}, {"choices": []}, {"choices": [{"message": {}}]}, answer(text=None), answer(text=[])):
+        with pytest.raises(UnusableError, match="is no completion"):
+            read_completion(wrong, ())
+    for aborted in (None, "abort", "error"):
+        with pytest.raises(UnusableError, match="it ended by"):
+            read_completion(answer(finish_reason=aborted), ())
+
+
+def test_what_a_server_gives_wrongly_is_missing() -> None:
+    for wrong in (["5"], [2**40], [True], "ids"):
+        assert set(read_completion(answer(token_ids=wrong), ()).token_ids) == {MISSING_ID}
+    odd = answer(token_ids=[5], logprobs={"token_logprobs": ["x"]})
+    assert math.isnan(read_completion(odd, ()).logprobs[0])
+    assert read_completion({**answer(), "usage": {"completion_tokens": "many"}}, ()).token_ids == (MISSING_ID,)
+    read_completion(answer(text="half \ud800"), ()).text.encode()
 
 
 def test_seeds_differ_by_everything_and_are_stable() -> None:

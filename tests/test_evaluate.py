@@ -125,6 +125,14 @@ def test_mcnemar_by_hand() -> None:
     assert paired(first, first).p_value == 1.0
 
 
+def test_the_interval_of_a_difference_is_students() -> None:
+    # differences 0, ½, ½, 1: mean ½, variance ½ / 3, error √(1/6 / 4) = 0.2041; t(0.975, 3) = 3.1824
+    found = paired([0.0, 0.0, 0.0, 0.0], [0.0, 0.5, 0.5, 1.0])
+    assert (found.low, found.high) == pytest.approx((-0.1497, 1.0), abs=1e-3)  # no difference is above 1
+    one = paired([0.0], [1.0])
+    assert (one.difference, one.low, one.high) == (1.0, -1.0, 1.0)
+
+
 def test_sign_flips_by_hand() -> None:
     # differences ½, ½, 1: |sum| is 2 for two of eight flips
     found = paired([0.0, 0.5, 0.0], [0.5, 1.0, 1.0])

@@ -1,12 +1,13 @@
 """Judges: the rules on the labelled passages, a language model behind a real server, and how far two of them agree."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from r1zero.analyze.judges import LLMJudge, Price, agreement
+from r1zero.analyze.judges import LLMJudge, Price, agreement, read_answer
 from r1zero.analyze.passages import FIRST, QUESTIONS, SECOND
 from r1zero.analyze.rubrics import ANSWERING, REFLECTION, RUBRICS, Item
 from r1zero.analyze.rules import RuleJudge, loops, only_code
@@ -24,7 +25,7 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 def judge_at(url: str, store: Path | None = None, patience_s: float = 2.0, **more: Any) -> LLMJudge:
     endpoint = Endpoint(url, "--judge", "R1ZERO_JUDGE_KEY", more.pop("key", None), patience_s=patience_s)
-    return LLMJudge(REFLECTION, Client(endpoint, Store(store)), "big-model", workers=4, **more)
+    return LLMJudge(REFLECTION, Client(endpoint, Store(store)), "big-model", **{"workers": 4, **more})
 
 
 ITEMS = [Item("What is 1 + 1?", text) for text in ("2", "3. Let me recheck: 2", "RIDDLE", "REFUSE", "2", "4")]
@@ -99,6 +100,66 @@ def test_the_prompt_holds_question_response_and_classes() -> None:
 # ---- a real server
 
 
+CHAT = {"choices": [{"message": {"content": "CLASS: 2"}}]}
+ODD: list[dict[str, Any]] = [
+    {"error": {"message": "model overloaded"}},
+    {"choices": []},
+    {"choices": [{"message": {"content": 7}}]},
+    {"choices": [{"message": {"content": [7]}}]},
+]
+
+
+@pytest.mark.parametrize("server", [{"odd": odd, "odd_times": 1} for odd in ODD], indirect=True)
+def test_an_answer_that_is_none_is_asked_for_again_and_not_kept(server: Server, tmp_path: Path) -> None:
+    judge = judge_at(server.url, tmp_path / "kept.sqlite")
+    assert [j.label for j in judge.judge(ITEMS[:1])] == [1]
+    assert [j.label for j in judge_at(server.url, tmp_path / "kept.sqlite").judge(ITEMS[:1])] == [1]
+
+
+@pytest.mark.parametrize("server", [{"odd": ODD[0], "odd_times": 3}], indirect=True)
+def test_an_endpoint_of_another_kind_is_one_sentence_and_the_next_call_goes_on(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"answers at /chat/completions, but not with what was asked for .* nothing of it"
+    ):
+        judge_at(server.url, tmp_path / "kept.sqlite", workers=1).judge(ITEMS[:2])
+    assert [j.label for j in judge_at(server.url, tmp_path / "kept.sqlite").judge(ITEMS[:2])] == [1, 2]
+
+
+def test_what_a_chat_answer_may_look_like() -> None:
+    parts = [{"type": "text", "text": "CLASS"}, {"type": "image"}, {"type": "text", "text": ": 2"}]
+    assert read_answer({"choices": [{"message": {"content": parts}}]}).text == "CLASS: 2"
+    assert read_answer({"choices": [{"message": {"content": None}}]}).text == ""
+    for usage in ("many", [1], {"prompt_tokens": "many"}, None):
+        assert read_answer(CHAT | {"usage": usage}).prompt_tokens == 0
+    assert read_answer(CHAT | {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}).answer_tokens == 4
+    assert read_answer({"choices": [{"message": {"content": "\ud800"}}]}).text.encode() == "\ufffd".encode() * 3
+
+
+def test_damaged_answers_on_disk_are_asked_for_again(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "kept.sqlite"
+    judge_at(server.url, path).judge(ITEMS[:1])
+    with sqlite3.connect(path) as base:
+        base.execute("UPDATE answers SET answer = substr(answer, 1, 9)")
+    assert [j.label for j in judge_at(server.url, path).judge(ITEMS[:1])] == [1]
+    assert len(server.answered) == 2
+
+
+def test_a_key_is_never_shown() -> None:
+    Endpoint("http://localhost:1/v1", "--judge", "R1ZERO_JUDGE_KEY", "  sekret\n")  # its ends are nobody's
+    for key in ("sek\nret", "s\u00e9kret"):
+        with pytest.raises(UserError, match="R1ZERO_JUDGE_KEY holds what no key has") as caught:
+            Endpoint("http://localhost:1/v1", "--judge", "R1ZERO_JUDGE_KEY", key)
+        assert "kret" not in str(caught.value)
+    with pytest.raises(UserError, match="is no address"):
+        Endpoint("http://localhost:1/v 1", "--judge")
+
+
+def test_whatever_goes_wrong_in_a_thread_is_raised_as_it_is(server: Server) -> None:
+    client = Client(Endpoint(server.url, "--judge", patience_s=1.0))
+    with pytest.raises(ZeroDivisionError):
+        list(client.each([1, 0, 2], lambda x: 1 / x, 2))
+
+
 def test_a_language_model_judges_and_is_paid_once(server: Server, tmp_path: Path) -> None:
     judge = judge_at(server.url, tmp_path / "kept.sqlite", price=Price(1.0, 4.0))
     judged = judge.judge(ITEMS)
@@ -111,7 +172,7 @@ def test_a_language_model_judges_and_is_paid_once(server: Server, tmp_path: Path
     assert bill.cost == pytest.approx((400 * 1 + 40 * 4) / 1e6)
     again = judge_at(server.url, tmp_path / "kept.sqlite", price=Price(1.0, 4.0))
     assert again.judge(ITEMS) == judged
-    assert (again.bill().asked, again.bill().stored, again.bill().cost) == (0, 4, 0.0)
+    assert (again.bill().asked, again.bill().stored, again.bill().cost) == (0, 4, bill.cost)
     assert sum(request["status"] == 200 for request in server.answered) == 4
 
 

@@ -34,12 +34,17 @@ _MENDABLE = {
     403: "does not let this key in (403); set {key} to one that may use the model",
     404: "has nothing at {path} (404); check the address, which usually ends in /v1, and the model's name",
 }
+_UNUSABLE_TRIES = 3  # of a server that answers, but not to what was asked: waiting longer mends little
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
 """What a server that is away, or dies while it answers, makes of a request; half an answer is no JSON."""
 
 
 class RefusedError(Exception):
     """The endpoint will not take this one request, whoever asks however often: it is too long, say."""
+
+
+class UnusableError(ValueError):
+    """What came is no answer to what was asked; the message says why."""
 
 
 class NotThereError(UserError):
@@ -60,8 +65,16 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        spaced = any(character.isspace() or not character.isprintable() for character in self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or spaced:
             raise UserError(f"{self.setting} {self.url} is no address; give one such as http://localhost:8000/v1.")
+        key = (self.key or "").strip()
+        if not (key.isascii() and key.isprintable()):  # its text is nobody's to see
+            raise UserError(
+                f"{self.key_setting or 'The key'} holds what no key has (a line break, or a letter that is not ASCII); "
+                "set it to the key alone."
+            )
+        object.__setattr__(self, "key", key or None)
 
     @property
     def waits(self) -> list[float]:
@@ -82,7 +95,7 @@ class Endpoint:
         with self._opener().open(request, timeout=self.timeout_s) as answer:
             found = json.loads(answer.read())
         if not isinstance(found, dict):
-            raise ValueError("the answer is no JSON object")
+            raise UnusableError("it is no JSON object")
         return found
 
     def _opener(self) -> urllib.request.OpenerDirector:
@@ -109,7 +122,10 @@ class Store:
         """What was answered, None if it was never asked."""
         with self._lock:
             row = self._base.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else None
+        try:
+            return json.loads(row[0]) if row else None
+        except (json.JSONDecodeError, TypeError):  # damaged: as if it had never been asked
+            return None
 
     def put(self, key: str, answer: Any) -> None:
         """Keep an answer; it is on disk when this returns."""
@@ -127,6 +143,11 @@ class Store:
             self._base.close()
 
 
+def as_text(text: str) -> str:
+    """A text that can be written to a file: half a character, as JSON may hold one, becomes a replacement."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
 def content_key(*content: object) -> str:
     """A hash of everything that an answer depends on."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -140,44 +161,64 @@ class Client:
         self.counts: Counter[str] = Counter()
         self._lock, self._over = threading.Lock(), threading.Event()
 
-    def ask(self, path: str, body: Mapping[str, Any], key: str, slim: Slim | None = None) -> dict[str, Any]:
-        """The answer to `body`, from the store if `key` was answered before; `slim` leaves out what nobody needs.
+    def ask(
+        self, path: str, body: Mapping[str, Any], key: str, read: Callable[[dict[str, Any]], R], slim: Slim = dict
+    ) -> R:
+        """What `read` makes of the answer to `body`, from the store if `key` was answered before.
+
+        `read` raises UnusableError for what is no answer, which is asked for again and never kept; `slim` leaves out
+        what it does not need.
 
         Raises:
             RefusedError: the endpoint takes this request from nobody.
             UserError: it does not answer after all waits, or there is something to mend.
         """
         stored = self.store.get(key)
-        if stored is not None:
-            self.count("stored")
-            return stored
-        answer = self._patiently(path, body)
-        answer = slim(answer) if slim else answer
+        if isinstance(stored, dict):
+            try:
+                found = read(stored)
+            except UnusableError:  # of an earlier version, or damaged
+                pass
+            else:
+                self.count("stored")
+                return found
+        answer, found = self._patiently(path, body, read, slim)
         self.store.put(key, answer)
         self.count("asked")
-        return answer
+        return found
 
     def count(self, what: str, more: int = 1) -> None:
         """Add to a count."""
         with self._lock:
             self.counts[what] += more
 
-    def _patiently(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        reason, over = "", self._over
+    def _patiently(
+        self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], R], slim: Slim
+    ) -> tuple[dict[str, Any], R]:
+        reason, over, unusable = "", self._over, 0
         for wait in (0.0, *self.endpoint.waits):
             if wait:
                 self.count("retried")
             if over.wait(wait):
                 break
             try:
-                return self.endpoint.post(path, body)
+                answer = slim(self.endpoint.post(path, body))
+                return answer, read(answer)
             except urllib.error.HTTPError as error:
                 reason = self._judge(error, path)
+            except (UnusableError, json.JSONDecodeError) as error:
+                reason, unusable = str(error), unusable + 1
+                if unusable == _UNUSABLE_TRIES:
+                    raise UserError(
+                        f"{self.endpoint.setting} {self.endpoint.url} answers at {path}, but not with what was asked "
+                        f"for ({reason}); check the address, which usually ends in /v1, and the model's name, and give "
+                        "the same command again: nothing of it was kept."
+                    ) from None
             except _FAILURES as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{self.endpoint.setting} {self.endpoint.url} does not answer ({reason or 'another request gave up'}; "
-            f"tried {len(self.endpoint.waits) + 1} times); start the server again and give the same command: nothing "
+            f"tried {_times(len(self.endpoint.waits) + 1)}); start the server again and give the same command: nothing "
             "that it has answered is asked twice."
         )
 
@@ -197,11 +238,11 @@ class Client:
     def each(self, work: Sequence[T], do: Callable[[T], R], workers: int) -> Iterator[tuple[int, R]]:
         """`do` of every piece of work, `workers` at a time, in the order they finish, with their places in `work`.
 
-        When one raises a UserError, no other is begun; those under way are waited for and given, and then it is raised.
+        When one raises, no other is begun; those under way are waited for and given, and then it is raised.
         Threads that are waiting before a new attempt give up at once.
         """
         todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        done: queue.SimpleQueue[tuple[int, R | UserError] | None] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[int, R] | Exception | None] = queue.SimpleQueue()
         for index in range(len(work)):
             todo.put(index)
         over = self._over = threading.Event()
@@ -213,8 +254,8 @@ class Client:
                     done.put((index, do(work[index])))
             except queue.Empty:
                 pass
-            except UserError as error:
-                done.put((-1, error))
+            except Exception as error:  # noqa: BLE001 - raised again below, in the caller's thread
+                done.put(error)
                 over.set()
             finally:
                 done.put(None)
@@ -222,22 +263,22 @@ class Client:
         running = min(workers, len(work))
         for _ in range(running):  # daemons: an interrupt does not wait for a server that takes its time
             threading.Thread(target=worker, daemon=True).start()
-        failure: UserError | None = None
-        finished = 0
+        failure: Exception | None = None
         try:
             while running:
                 item = done.get()
                 if item is None:
                     running -= 1
-                elif isinstance(item[1], UserError):
-                    failure = failure or item[1]
+                elif isinstance(item, Exception):
+                    failure = failure or item
                 else:
-                    finished += 1
-                    yield item[0], item[1]
+                    yield item
         finally:
             over.set()
             self._over = threading.Event()
         if failure is not None:
             raise failure
-        if finished < len(work):
-            raise RuntimeError(f"{len(work) - finished} of {len(work)} requests ended without an answer")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class Card:
     best_temperature: float | None
     """Where pass@n is highest."""
     reflecting_responses: dict[str, float]
-    """Share by detection; those that need a judge only where it has judged."""
+    """Share by detection, of the responses that could be told; those that need a judge only where it has judged."""
     reflecting_questions: dict[str, Estimate]
     group_size: int | None
     """The smallest of 4, 8, 16, 32 with half of the groups live, or the one with most of them."""
@@ -83,11 +84,15 @@ def make_card(
         at.live if at else None,
         exploration.signal(at.live, at.never_solved.value) if at else None,
         best.temperature if best else None,
-        {name: reflection.counts[name].responses / reflection.responses for name in known} if reflection else {},
-        {name: reflection.share_of_questions[name] for name in known} if reflection else {},
+        {name: count.responses / count.told for name, count in _told(reflection, known)},
+        {name: share for name in known if reflection and (share := reflection.share_of_questions[name])},
         size,
         command(cell, size, parameters),
     )
+
+
+def _told(reflection: reflecting.AtTemperature | None, known: Sequence[str]) -> list[tuple[str, reflecting.Counted]]:
+    return [(name, reflection.counts[name]) for name in known if reflection and reflection.counts[name].told]
 
 
 def suggested_group_size(cell: Cell) -> int:
@@ -98,10 +103,10 @@ def suggested_group_size(cell: Cell) -> int:
 
 
 def command(cell: Cell, group_size: int, parameters: int | None) -> str:
-    """The training that the card recommends, as a command line on the nearest recipe."""
+    """The training that the card recommends, as a command line on the nearest recipe (RECIPE.toml: none is near)."""
     name = cell.model.rstrip("/").rsplit("/", 1)[-1].lower()
-    by_size = _SMALL_RECIPE if parameters is not None and parameters < _SMALL else _LARGE_RECIPE
+    by_size = "RECIPE.toml" if parameters is None else _SMALL_RECIPE if parameters < _SMALL else _LARGE_RECIPE
     recipe = next((path for part, path in _RECIPES if part in name), by_size)
-    words = [f"r1zero train {recipe} --model.path {cell.model} --template.name {cell.template}"]
-    words += [f"--template.answer_format {cell.answer_format}"] if cell.answer_format else []
-    return " ".join([*words, f"--rollout.samples {group_size}"])
+    words = ["r1zero", "train", recipe, "--model.path", cell.model, "--template.name", cell.template]
+    words += ["--template.answer_format", cell.answer_format] if cell.answer_format else []
+    return shlex.join([*words, "--rollout.samples", str(group_size)])

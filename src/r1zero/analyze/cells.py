@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero.errors import UserError
-from r1zero.evaluate.saved import open_saved
+from r1zero.evaluate.saved import IDENTITY, open_saved
 from r1zero.runs import Run
 from r1zero.templates import get_template, template_names
 from r1zero.templates.template import Surround
@@ -82,6 +82,8 @@ class Cell:
     groups: tuple[Group, ...]
     answer_format: str = ""
     """How answers were extracted; "" of an unknown one."""
+    parameters: int | None = None
+    """The model's size, where it is known."""
 
     @property
     def samples(self) -> int:
@@ -145,9 +147,17 @@ def saved_cell(folder: Path) -> Cell:
         raise UserError(
             f"{folder} holds an evaluation without a finished question set; give its `r1zero evaluate` again."
         )
-    temperature = float((saved.identity.get("settings") or {}).get("temperature", 0.0))
+    settings, size = saved.identity.get("settings"), saved.identity.get("parameters")
+    temperature = settings.get("temperature", 0.0) if isinstance(settings, dict) else 0.0
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        raise UserError(f"{folder / IDENTITY} is damaged (its temperature is no number); restore the file.")
     return Cell(
-        str(saved.identity.get("model", folder.name)), template, temperature, tuple(groups), saved.answer_format
+        str(saved.identity.get("model", folder.name)),
+        template,
+        float(temperature),
+        tuple(groups),
+        saved.answer_format,
+        size if isinstance(size, int) else None,
     )
 
 

@@ -99,7 +99,11 @@ def signal(live: Live, never_solved: float) -> Signal:
     for bound, word, sentence in _SIGNALS:
         if share >= bound:
             return Signal(word, sentence)
-    if never_solved > 0.5:
+    never, always = never_solved, 1 - never_solved  # hardly a question is in between
+    if min(never, always) > 0.2:
+        return Signal("none", f"{never:.0%} of the questions are never solved and nearly all others always: draw from "
+                      "those in between, or leave dead groups out (rollout.dynamic)")  # fmt: skip
+    if never > always:
         return Signal("none", "hardly a question is ever solved: pretrain on the domain (`r1zero pretrain`), take "
                       "easier questions, or another template")  # fmt: skip
     return Signal("none", "nearly every question is always solved: take harder questions")

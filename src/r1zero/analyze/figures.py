@@ -62,9 +62,9 @@ def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: Published | None
 def reflection(rows: Sequence[reflecting.AtTemperature], paper: Published | None, out: Path) -> Path:
     """Questions with at least one reflecting response over temperature, by detection."""
     figure, axis = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
-    at = [row.temperature for row in rows]
     for i, name in enumerate(reflecting.DETECTIONS):
-        _line(axis, at, [row.share_of_questions[name] for row in rows], name, f"C{i}")
+        known = [(row.temperature, share) for row in rows if (share := row.share_of_questions[name])]
+        _line(axis, [t for t, _ in known], [share for _, share in known], name, f"C{i}")
     if paper:
         values = [100 * count / QUESTIONS for count in paper.cross]
         axis.plot(TEMPERATURES, values, "k--", linewidth=1, label="paper's cross")

@@ -58,12 +58,12 @@ class Helping:
     """By category."""
 
 
-def analyse(cell: Cell, flags_PG: Sequence[Sequence[bool]], detection: str, *, seed: int = 0) -> Helping:
-    """Compare reflecting (flagged) with other responses of a cell."""
+def analyse(cell: Cell, flags_PG: Sequence[Sequence[bool | None]], detection: str, *, seed: int = 0) -> Helping:
+    """Compare reflecting (flagged) with other responses of a cell; those of which it is unknown are neither."""
     with_, without = [], []
     for group, flags in zip(cell.groups, flags_PG, strict=True):
         yes = [reply.right for reply, flag in zip(group.replies, flags, strict=True) if flag]
-        no = [reply.right for reply, flag in zip(group.replies, flags, strict=True) if not flag]
+        no = [reply.right for reply, flag in zip(group.replies, flags, strict=True) if flag is False]
         if yes and no:
             with_.append(sum(yes) / len(yes))
             without.append(sum(no) / len(no))
@@ -71,7 +71,7 @@ def analyse(cell: Cell, flags_PG: Sequence[Sequence[bool]], detection: str, *, s
     replies = cell.replies
     levels = [group.level for group in cell.groups for _ in group.replies]
     reflecting = [reply for reply, flag in zip(replies, flat, strict=True) if flag]
-    others = [reply for reply, flag in zip(replies, flat, strict=True) if not flag]
+    others = [reply for reply, flag in zip(replies, flat, strict=True) if flag is False]
     return Helping(
         detection,
         cell.temperature,

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from r1zero.analyze.rubrics import Item, Judgement, Rubric
-from r1zero.endpoint import Client, RefusedError, content_key
-from r1zero.errors import UserError
+from r1zero.endpoint import Client, RefusedError, UnusableError, as_text, content_key
 
 
 class Judge(Protocol):
@@ -42,7 +41,9 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a language model's judgements took. Answers from the store cost nothing now."""
+    """What a language model's judgements took: requests of this call, and the tokens of all answers that they stand
+    on, those from the store included, which were paid for before.
+    """
 
     asked: int
     stored: int
@@ -60,6 +61,7 @@ class LLMJudge:
     def __init__(self, rubric: Rubric, client: Client, model: str, *, workers: int = 16, price: Price | None = None):
         self.rubric, self.client, self.model = rubric, client, model
         self.workers, self.price = workers, price or Price()
+        self._known: set[str] = set()  # what was counted already: a response may be judged at several steps
 
     @property
     def name(self) -> str:
@@ -76,9 +78,7 @@ class LLMJudge:
         found: dict[Item, Judgement] = {}
         for index, judgement in self.client.each(unique, self._ask, self.workers):
             found[unique[index]] = judgement
-        judgements = [found[item] for item in items]
-        self.client.count(f"{self.rubric.name} unparsable", sum(j.label is None and not j.refused for j in judgements))
-        return judgements
+        return [found[item] for item in items]
 
     def _ask(self, item: Item) -> Judgement:
         body = {
@@ -88,17 +88,17 @@ class LLMJudge:
             "max_tokens": self.rubric.max_tokens,
         }
         key = content_key("chat", body)
-        new = self.client.store.get(key) is None
         try:
-            answer = self.client.ask("/chat/completions", body, key)
+            answer = self.client.ask("/chat/completions", body, key, read_answer)
         except RefusedError as error:
             return Judgement(None, str(error), refused=True)
-        if new:
-            usage = answer.get("usage") or {}
-            self.client.count("prompt tokens", usage.get("prompt_tokens") or 0)
-            self.client.count("answer tokens", usage.get("completion_tokens") or 0)
-        text = _text(answer)
-        return Judgement(self.rubric.parse(text), text)
+        label = self.rubric.parse(answer.text)
+        if key not in self._known:
+            self._known.add(key)
+            self.client.count("prompt tokens", answer.prompt_tokens)
+            self.client.count("answer tokens", answer.answer_tokens)
+            self.client.count("unparsable", label is None)
+        return Judgement(label, answer.text)
 
     def bill(self) -> Bill:
         """What all judgements through this client took, those of the other rubric included."""
@@ -106,18 +106,34 @@ class LLMJudge:
         tokens = counts["prompt tokens"], counts["answer tokens"]
         known = self.price.prompt is not None and self.price.answer is not None
         cost = (tokens[0] * (self.price.prompt or 0) + tokens[1] * (self.price.answer or 0)) / 1e6 if known else None
-        unparsable = sum(count for name, count in counts.items() if name.endswith("unparsable"))
-        return Bill(counts["asked"], counts["stored"], counts["retried"], counts["refused"], unparsable, *tokens, cost)
+        return Bill(
+            counts["asked"], counts["stored"], counts["retried"], counts["refused"], counts["unparsable"], *tokens, cost
+        )
 
 
-def _text(answer: dict[str, Any]) -> str:
-    """The words of a chat answer. Raises UserError where it is none."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a language model said, and the tokens that it counted."""
+
+    text: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+def read_answer(answer: dict[str, Any]) -> Answer:
+    """A chat answer. Raises UnusableError where it is none."""
     try:
-        return answer["choices"][0]["message"]["content"] or ""
-    except (KeyError, IndexError, TypeError) as error:
-        raise UserError(
-            f"--judge gave an answer that is no chat completion ({error!r}); name another endpoint."
-        ) from None
+        said = answer["choices"][0]["message"]["content"]
+        if isinstance(said, list):  # in parts
+            said = "".join(part["text"] for part in said if part.get("type") == "text")
+        if not isinstance(said, str | None):
+            raise TypeError("its content is no text")
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UnusableError(f"it is no chat completion: {error!r}") from None
+    usage = answer.get("usage")
+    counted = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
+    prompt, words = (count if isinstance(count, int) else 0 for count in counted)
+    return Answer(as_text(said or ""), prompt, words)
 
 
 @dataclass(frozen=True, slots=True)

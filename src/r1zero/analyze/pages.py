@@ -197,21 +197,27 @@ def training_page(sources: Sequence[Source], run: str, judge: str) -> str:
         lines += [f"## {source.name}: {source.kind}", "", f"{first.questions} questions × {each} a step, temperature "
                   f"{source.temperature:g}.", ""]  # fmt: skip
         headings = ["step", "answering", "pass@1", f"pass@{first.samples}", "live groups", "keywords", "whole words"]
-        headings += ["judge", "cross", "questions reflecting", "truncated", "characters"]
+        headings += ["judge", "cross", "questions reflecting", "unjudged", "truncated", "characters"]
+        if first.samples == 1:
+            headings.remove("pass@1")  # stands there twice
         lines += [*markdown_table(headings, [_step_line(step) for step in source.steps]), ""]
+        last = source.steps[-1]
+        lines += agreement_lines(last.agreement, f"{source.name}, step {last.step}")
     return "\n".join(lines)
 
 
 def _step_line(s: Step) -> list[str]:
-    shares = (s.answering, s.pass_at_1, s.pass_at_n, s.live_groups, s.keywords, s.whole_words, s.judge, s.cross,
+    one = () if s.samples == 1 else (s.pass_at_1,)
+    shares = (s.answering, *one, s.pass_at_n, s.live_groups, s.keywords, s.whole_words, s.judge, s.cross,
               s.questions_reflecting)  # fmt: skip
-    values = [percent(share.value if share else None) for share in shares]
-    return [str(s.step), *values, percent(s.categories["truncated"]), f"{s.characters:.0f}"]
+    values = [interval(share) for share in shares]
+    return [str(s.step), *values, str(s.unjudged), percent(s.categories["truncated"]), f"{s.characters:.0f}"]
 
 
 def card_page(card: Card) -> str:
     """The readiness card."""
-    rows = [["best template", card.template], [f"answering ({card.judge})", interval(card.answering)]]
+    rows = [["best template", card.template]]
+    rows += [[f"answering ({card.judge})", interval(card.answering)]] if card.judge else []
     rows += [[f"pass@{k} at temperature {card.temperature:g}", interval(e)] for k, e in card.pass_at.items()]
     if card.live and card.signal:
         rows += [["never solved", interval(card.never_solved)]]
@@ -222,7 +228,9 @@ def card_page(card: Card) -> str:
     rows += [[f"questions reflected on, {name}", interval(e)] for name, e in card.reflecting_questions.items()]
     rows += [["suggested group size", str(card.group_size)]]
     heading = [f"# Readiness of {card.model}", "", f"{card.questions} questions × {card.samples} samples.", ""]
-    return "\n".join([*heading, *markdown_table(["", ""], rows), "", "Start from:", "", f"    {card.command}", ""])
+    none = card.signal is not None and card.signal.word == "none"
+    begin = "Nothing to learn from yet; once there is, start from:" if none else "Start from:"
+    return "\n".join([*heading, *markdown_table(["", ""], rows), "", begin, "", f"    {card.command}", ""])
 
 
 def agreement_lines(found: Agreement | None, where: str) -> list[str]:
@@ -243,7 +251,7 @@ def bill_lines(bill: Bill | None) -> list[str]:
         return []
     cost = "" if bill.cost is None else f", cost {bill.cost:.4f}"
     return [f"The judge was asked {bill.asked:,} times ({bill.stored:,} answers from disk, {bill.retried:,} retries, "
-            f"{bill.refused:,} refused, {bill.unparsable:,} unreadable): {bill.prompt_tokens:,} + "
+            f"{bill.refused:,} refused, {bill.unparsable:,} unreadable); all its answers took {bill.prompt_tokens:,} + "
             f"{bill.answer_tokens:,} tokens{cost}.", ""]  # fmt: skip
 
 

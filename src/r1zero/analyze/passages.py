@@ -53,6 +53,8 @@ _FIRST = (
     # words that only look like reflection
     (1, "bank", "Mara has a double-checking account with \\$120. After spending she has 85, and then 105."),
     (1, "bank", "She rechecked the mailbox, found nothing, and deposited 20. So 120 - 35 + 20 = 105."),
+    (1, "bank", "I rechecked the mailbox, and it was empty. So 120 - 35 + 20 = 105."),
+    (1, "train", "Passengers hold on to the rail. 180 / 3 = 60, and 60 * 5 = 300."),
     (1, "bank", "The bank reassessed its fees last year, which does not matter here. The answer is 105."),
     (1, "train", "The conductor double-checks the tickets twice an hour, which takes no time. 60 · 5 = 300 miles."),
     (1, "bank", "Mara's mother asked her to reconsider the purchase, but she spent 35 anyway. 120 - 35 + 20 = 105."),

@@ -47,8 +47,10 @@ class AtTemperature:
     responses: int
     counts: dict[str, Counted]
     """By `DETECTIONS`."""
-    share_of_questions: dict[str, Estimate]
-    """Questions with at least one reflecting response, with Wilson's 95 % interval."""
+    share_of_questions: dict[str, Estimate | None]
+    """Questions with at least one reflecting response, of those with any response that could be told, with Wilson's
+    95 % interval; None where there is none.
+    """
     classes: dict[str, int]
     """The judge's four classes, and what could not be judged."""
     judge: str
@@ -66,20 +68,21 @@ class AtTemperature:
 class Flags:
     """What was found in each response of a cell, grouped by question."""
 
-    by_detection: dict[str, list[list[bool]]]
+    by_detection: dict[str, list[list[bool | None]]]
+    """None of a response that could not be told."""
     labels: list[int | None]
     reasons: list[list[str]]
     refused: int
 
 
 def flags_of(cell: Cell, detector: Detector, judge: Judge) -> Flags:
-    """All detections on a cell. A response that could not be judged is not reflecting for the judge."""
+    """All detections on a cell. Of a response that could not be judged, `judge` and `cross` are unknown."""
     judged = judge.judge(items_of(cell))
     keywords = [detector.holds(reply.text) for reply in cell.replies]
     whole = [detector.holds(reply.text, whole=True) for reply in cell.replies]
-    by_judge = [j.label == REFLECTION.positive for j in judged]
-    cross = [a and b for a, b in zip(keywords, by_judge, strict=True)]
-    flat = dict(zip(DETECTIONS, (keywords, whole, by_judge, cross), strict=True))
+    by_judge = [None if j.label is None else j.label == REFLECTION.positive for j in judged]
+    cross = [None if b is None else a and b for a, b in zip(keywords, by_judge, strict=True)]
+    flat: dict[str, list[bool | None]] = dict(zip(DETECTIONS, ([*keywords], [*whole], by_judge, cross), strict=True))
     return Flags(
         {name: _by_question(cell, flags) for name, flags in flat.items()},
         [j.label for j in judged],
@@ -96,7 +99,7 @@ def analyse(cell: Cell, detector: Detector, judge: Judge, rules: Judge) -> tuple
         labels = [j.label for j in rules.judge(items_of(cell))]
         other = agreement((judge.name, rules.name), flags.labels, labels)
     counts = {name: count_levels(found) for name, found in flags.by_detection.items()}
-    shares = {name: clustered([float(any(group)) for group in found]) for name, found in flags.by_detection.items()}
+    shares = {name: questions_with(found) for name, found in flags.by_detection.items()}
     result = AtTemperature(
         cell.temperature,
         len(cell.groups),
@@ -110,6 +113,18 @@ def analyse(cell: Cell, detector: Detector, judge: Judge, rules: Judge) -> tuple
         _passages(cell, flags, detector),
     )
     return result, flags
+
+
+def questions_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
+    """The share of questions with a flagged response, of those with a response that could be told."""
+    told = [[flag for flag in group if flag is not None] for group in flags_PG]
+    return clustered([float(any(group)) for group in told if group]) if any(told) else None
+
+
+def responses_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
+    """The share of flagged responses, questions alike, of those that could be told."""
+    told = [[flag for flag in group if flag is not None] for group in flags_PG]
+    return clustered([sum(group) / len(group) for group in told if group]) if any(told) else None
 
 
 def _by_question(cell: Cell, flat: Sequence[T]) -> list[list[T]]:

@@ -20,6 +20,9 @@ KEYWORDS = (
 """The paper's fifteen. `wait` and `try again` are left out there: they stand in many texts that reflect on nothing."""
 
 
+_PART = r"[^\W_]"  # a letter or a digit: an underscore is Markdown's emphasis
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A keyword's place in a text; `whole` says whether it stands there as a word of its own."""
@@ -39,9 +42,7 @@ class Detector:
         if not self.keywords:
             raise UserError("--keywords holds no word; give a file with one keyword a line, or leave it out.")
         # each keyword by itself, as the paper counts them: "re-evaluate" in "re-evaluated" hides no other
-        self._patterns = [
-            (word, re.compile(re.escape(word).replace(r"\ ", r"\s+"), re.IGNORECASE)) for word in self.keywords
-        ]
+        self._patterns = [(word, re.compile(re.escape(word), re.IGNORECASE)) for word in self.keywords]
 
     def spans(self, text: str, *, whole: bool = False) -> list[Span]:
         """Where keywords stand, in order; with `whole`, only those that are words of their own."""
@@ -59,7 +60,8 @@ class Detector:
 
 def _is_whole(text: str, start: int, end: int) -> bool:
     """Whether neither side goes on in letters, digits or, by a hyphen, in another part of the word."""
-    return not re.search(r"[\w]-?$", text[max(0, start - 2) : start]) and not re.match(r"-?\w", text[end : end + 2])
+    before, after = text[max(0, start - 2) : start], text[end : end + 2]
+    return not re.search(rf"{_PART}-?\Z", before) and not re.match(rf"-?{_PART}", after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,14 @@ class Counted:
 
     responses: int
     questions: int
+    told: int
+    """Responses of which it is known; those that no judge could judge are none of them."""
 
 
-def count_levels(flags_PG: Sequence[Sequence[bool]]) -> Counted:
-    """Counts at both levels, of one flag per response, grouped by question."""
-    return Counted(sum(sum(group) for group in flags_PG), sum(any(group) for group in flags_PG))
+def count_levels(flags_PG: Sequence[Sequence[bool | None]]) -> Counted:
+    """Counts at both levels, of one flag per response (None: unknown), grouped by question."""
+    told = [[flag for flag in group if flag is not None] for group in flags_PG]
+    return Counted(sum(map(sum, told)), sum(map(any, told)), sum(map(len, told)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def excerpt(text: str, spans: Sequence[Span], *, around: int = 240) -> list[Piec
 def read_keywords(path: Path) -> tuple[str, ...]:
     """A user's list: one keyword or phrase a line; empty lines and lines that begin with # are none."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"--keywords {path} cannot be read ({error}); give a text file with one keyword a line."

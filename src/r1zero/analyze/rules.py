@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from r1zero.analyze.rubrics import Item, Judgement, Rubric
 
-VERSION = 1
+VERSION = 2
 NAME = f"rule-based judge (r1zero rules, version {VERSION})"
 _HEAD = 400  # characters in which a response shows whether it answers
 
@@ -57,10 +57,17 @@ ANSWERING = (
 _SPEAKER = r"\b(?:let me|let us|let's|I|we|should|must|will|(?:need|have|want|going|like) to)"
 _CHECK = r"(?:verify|confirm|double[- ]check|make sure|check)"
 _RESULT = r"(?:answer|result|solution|calculation|work)"
+_REASONING = (  # what a step is about: "I rechecked the mailbox" is none
+    r"(?:\w+ )?(?:answer|result|solution|calculation|step|work|arithmetic|formula|equation|number|problem|question|"
+    r"sign|figure|unit|sum|product|logic|reasoning|assumption|case|condition|value|expression|factori|derivation|"
+    r"approach|math|numerator|denominator|root|term|digit|count|total|definition|statement|wording|angle|side|area|"
+    r"coefficient)"
+)
 REFLECTION = (
     _rule(
         "interrupts itself", 1,
-        r"\b(?:no,? wait|wait[,.!]|wait (?:a|but|that)\b|hold on|hmm+\b|oops\b|actually, no|on second thought)",
+        r"\b(?:no,? wait|wait[,.!]|wait (?:a|but|that)\b|hold on\b(?! to)|hmm+\b|oops\b|actually, no"
+        r"|on second thought)",
         anywhere=True,
     ),
     _rule(
@@ -93,7 +100,8 @@ REFLECTION = (
     _rule(
         "re-does a step", 1,
         rf"(?:^|[.:;!]\s+|{_SPEAKER} )"
-        r"(?:re-?(?:check|think|assess|evaluat|examin|consider|analy[sz])(?:e|ed|ing)?|double[- ]check(?:ing|ed)?)\b",
+        r"(?:re-?(?:check|think|assess|evaluat|examin|consider|analy[sz])(?:e|ed|ing)?|double[- ]check(?:ing|ed)?)\b"
+        rf"(?! (?:the|an?|his|her|their) (?!{_REASONING}))",
         anywhere=True,
     ),
     _rule(

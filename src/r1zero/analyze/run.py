@@ -101,7 +101,7 @@ def analyse_saved(cells: Sequence[Cell], plan: Plan, judges: Judges, out: Path) 
             f"--saved holds evaluations of {' and '.join(map(str, sorted(samples)))} samples under {chosen.template}, "
             "whose pass@k are not of the same k; name those of one number of samples."
         )
-    return analyse_sampled(several, chosen, plan, judges, out, None)
+    return analyse_sampled(several, chosen, plan, judges, out, cells[0].parameters)
 
 
 def analyse_answering(cells: Sequence[Cell], judges: Judges, out: Path, model: str) -> Answering:
@@ -180,7 +180,7 @@ def analyse_training(
     content = {"run": label, "judge": judges.reflection.name, "keywords": judges.detector.keywords,
                "bill": judges.bill(), "sources": found}  # fmt: skip
     page = pages.training_page(found, label, judges.reflection.name)
-    write(out, "training", content, page + "\n".join(pages.bill_lines(judges.bill())))
+    write(out, "training", content, "\n".join([page, *pages.bill_lines(judges.bill())]))
     figures.training(found, out / "training")
     return found
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from r1zero.analyze.answering import answering_shares, items_of
 from r1zero.analyze.cells import CATEGORIES, ROLLOUTS, Cell, read_groups
 from r1zero.analyze.exploration import mixed
-from r1zero.analyze.judges import Judge
-from r1zero.analyze.reflecting import flags_of
+from r1zero.analyze.judges import Agreement, Judge, agreement
+from r1zero.analyze.reflecting import flags_of, questions_with, responses_with
 from r1zero.analyze.reflection import Detector
+from r1zero.analyze.rubrics import REFLECTION
+from r1zero.analyze.rules import RuleJudge
 from r1zero.evaluate.statistics import Estimate, clustered, pass_at_k
 
 
@@ -36,10 +38,14 @@ class Step:
     """None of one sample a question."""
     keywords: Estimate
     whole_words: Estimate
-    judge: Estimate
-    cross: Estimate
-    questions_reflecting: Estimate
+    judge: Estimate | None
+    cross: Estimate | None
+    questions_reflecting: Estimate | None
     """Questions with a response that keywords and judge both find."""
+    unjudged: int
+    """Responses that the judge of reflection refused, or judged unreadably; they are in none of its shares."""
+    agreement: Agreement | None
+    """Of the judge with the rules; None of the rules themselves."""
     categories: dict[str, float]
     characters: float
 
@@ -62,8 +68,12 @@ class Source:
 def analyse_step(step: int, cell: Cell, detector: Detector, answering: Judge, reflection: Judge) -> Step:
     """One step of a run."""
     replies, n = cell.replies, cell.samples
-    found = flags_of(cell, detector, reflection).by_detection
-    share = lambda name: clustered([sum(flags) / len(flags) for flags in found[name]])  # noqa: E731
+    flags = flags_of(cell, detector, reflection)
+    found, rules, other = flags.by_detection, RuleJudge(REFLECTION), None
+    if reflection.name != rules.name:
+        labels = [j.label for j in rules.judge(items_of(cell))]
+        other = agreement((reflection.name, rules.name), flags.labels, labels)
+    share = lambda name: responses_with(found[name])  # noqa: E731
     answers = answering_shares(cell, answering.judge(items_of(cell)))
     rights = [group.right for group in cell.groups]
     return Step(
@@ -74,11 +84,13 @@ def analyse_step(step: int, cell: Cell, detector: Detector, answering: Judge, re
         clustered([c / n for c in rights]),
         clustered([pass_at_k(n, c, n) for c in rights]),
         clustered([mixed(n, c, n) for c in rights]) if n > 1 else None,
-        share("keywords"),
-        share("whole words"),
+        clustered([sum(map(bool, group)) / len(group) for group in found["keywords"]]),
+        clustered([sum(map(bool, group)) / len(group) for group in found["whole words"]]),
         share("judge"),
         share("cross"),
-        clustered([float(any(flags)) for flags in found["cross"]]),
+        questions_with(found["cross"]),
+        sum(label is None for label in flags.labels),
+        other,
         {name: sum(reply.category == name for reply in replies) / len(replies) for name in CATEGORIES},
         sum(len(reply.text) for reply in replies) / len(replies),
     )

@@ -125,6 +125,13 @@ def analyze(
         given = f"not {' and '.join(sources)} together" if sources else "none was given"
         raise UserError(f"analyze needs one of MODEL, --saved FOLDER … and --run RUN; {given}.")
     _check(asked, steps)
+    _check_judging(judging)
+    if steps is not None and run is None:
+        raise UserError(f"--steps {steps} belongs to a training run; add --run RUN, or leave it out.")
+    if run is not None and what != "all":
+        raise UserError(f"--run makes all analyses of what the run saved; leave {what} out.")
+    if engine.server is not None and model is None:
+        raise UserError("--server asks a model, and --saved and --run ask nothing; leave it out, or name the model.")
     engine.check()
     if run is not None:
         _training(run, judging, out or run / "analysis", steps)
@@ -149,9 +156,25 @@ def _check(asked: Asked, steps: int | None) -> None:
             raise UserError(f"--{name} {value + least - 1} is too few; give {least} or more.")
     if asked.seed < 0:
         raise UserError(f"--seed {asked.seed} is no seed; give 0 or more.")
+    for name, given in (("temperatures", asked.temperatures), ("templates", asked.templates)):
+        if not given:
+            raise UserError(f"--{name} names none; give one or more, or leave it out.")
     for temperature in asked.temperatures:
         if not 0 < temperature < 100:
-            raise UserError(f"--temperatures {temperature:g} draws no different samples; give numbers above 0.")
+            raise UserError(f"--temperatures {temperature:g} is none to sample at; give numbers above 0 and below 100.")
+
+
+def _check_judging(judging: Judging) -> None:
+    """What belongs together, and prices that are none."""
+    if not 0 <= judging.patience < 1e6:
+        raise UserError(f"--patience {judging.patience:g} is no time to wait; give seconds, 0 or more.")
+    if judging.judge_price is not None:
+        if judging.judge is None:
+            raise UserError("--judge-price belongs to a judge that is asked; add --judge http://HOST:PORT/v1.")
+        if not all(0 <= price < 1e9 for price in judging.judge_price):
+            raise UserError(
+                "--judge-price is money per million tokens of prompt and of answer; give two numbers from 0."
+            )
 
 
 def _plan(what: str, asked: Asked) -> Plan:

@@ -43,11 +43,11 @@ class Journal:
         for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 line = json.loads(text)
-            except json.JSONDecodeError:
+                completion = Completion(tuple(line["ids"]), tuple(line["logprobs"]), line["text"], Stop(line["stop"]))
+                verdict = Verdict(Outcome(line["outcome"]), line["extracted"], line["rule"], score=line["score"])
+                found[line["question"]][line["sample"]] = (completion, verdict)
+            except (ValueError, KeyError, TypeError):  # torn or damaged: asked again
                 continue
-            completion = Completion(tuple(line["ids"]), tuple(line["logprobs"]), line["text"], Stop(line["stop"]))
-            verdict = Verdict(Outcome(line["outcome"]), line["extracted"], line["rule"], score=line["score"])
-            found[line["question"]][line["sample"]] = (completion, verdict)
         self._mend()
         return {question: group for question, group in found.items() if len(group) == samples}
 

@@ -29,7 +29,10 @@ def read_rollouts(path: Path) -> list[Rollout]:
         rows = pq.read_table(path).to_pylist()
         return [_rollout(list(group)) for _, group in groupby(rows, key=lambda row: row["question_id"])]
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} holds no saved responses ({error}); name the --out folder of an evaluation.") from None
+        raise UserError(
+            f"{path} holds no saved responses ({error}); restore or remove it, or name the --out folder of an "
+            "evaluation."
+        ) from None
 
 
 def _rollout(rows: list[dict[str, Any]]) -> Rollout:
@@ -76,7 +79,7 @@ def open_saved(path: Path) -> Saved:
         identity = json.loads((path / IDENTITY).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         identity = None
-    if not isinstance(identity, dict) or "sets" not in identity:
+    if not isinstance(identity, dict) or not isinstance(identity.get("sets"), dict):
         raise UserError(f"{path} holds no evaluation ({IDENTITY}); name a folder that `r1zero evaluate --out` wrote.")
     return Saved(path, identity)
 

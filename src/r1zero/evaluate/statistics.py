@@ -10,7 +10,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
+import mpmath
 import numpy as np
 
 Z = 1.959964
@@ -100,14 +102,15 @@ def paired(first: Sequence[float], second: Sequence[float], *, seed: int = 0, dr
 
     The p-value is two-sided, of the sign-flip permutation test, where each question's difference is as likely to have
     come out the other way: exact for 0/1 answers (McNemar's test) and for up to 16 differing questions, else by `draws`
-    random flips. The interval is the difference ± 1.96 standard errors of the questions' differences.
+    random flips. The interval is Student's, of the questions' differences, which lie between -1 and 1; one question
+    alone leaves it whole.
     """
     differences = np.array(second, dtype=float) - np.array(first, dtype=float)
     q, mean = len(differences), float(differences.mean())
-    error = float(differences.std() / math.sqrt(q))
+    half = t_quantile(0.975, q - 1) * float(differences.std(ddof=1) / math.sqrt(q)) if q > 1 else 2.0
     moved = differences[differences != 0]
     p_value, test = _sign_flip(moved, seed, draws)
-    return Paired(q, mean, mean - Z * error, mean + Z * error, p_value, test)
+    return Paired(q, mean, max(-1.0, mean - half), min(1.0, mean + half), p_value, test)
 
 
 def _sign_flip(moved: np.ndarray, seed: int, draws: int) -> tuple[float, str]:
@@ -127,3 +130,19 @@ def _sign_flip(moved: np.ndarray, seed: int, draws: int) -> tuple[float, str]:
     for _ in range(draws // batch):
         hits += int((np.abs(rng.choice((-1, 1), size=(batch, n)) @ moved) >= observed).sum())
     return (hits + 1) / (draws // batch * batch + 1), f"{draws // batch * batch} random sign flips"
+
+
+def t_cdf(t: float, freedom: int) -> float:
+    """P(T ≤ t) of Student's distribution."""
+    tail = float(mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True)) / 2
+    return 1 - tail if t > 0 else tail
+
+
+@cache
+def t_quantile(p: float, freedom: int) -> float:
+    """The t with P(T ≤ t) = p, for p above ½: by bisection."""
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_cdf(middle, freedom) < p else (low, middle)
+    return high

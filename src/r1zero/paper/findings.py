@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import mpmath
-
+from r1zero.evaluate.statistics import t_cdf, t_quantile
 from r1zero.paper.grid import Job
 from r1zero.report.charts import Chart
 
@@ -132,18 +131,3 @@ def paired_t(differences: Sequence[float]) -> PairedT | None:
         return PairedT(mean, mean, mean, 0.5 if mean == 0 else float(mean < 0), n)
     half = t_quantile(0.975, n - 1) * error
     return PairedT(mean, mean - half, mean + half, 1 - t_cdf(mean / error, n - 1), n)
-
-
-def t_cdf(t: float, freedom: int) -> float:
-    """P(T ≤ t) of Student's distribution."""
-    tail = float(mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True)) / 2
-    return 1 - tail if t > 0 else tail
-
-
-def t_quantile(p: float, freedom: int) -> float:
-    """The t with P(T ≤ t) = p, for p above ½: by bisection."""
-    low, high = 0.0, 1e6
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_cdf(middle, freedom) < p else (low, middle)
-    return high

@@ -61,11 +61,12 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
     claims, counts = [], {model: Counter[str]() for model in found}
     for model, rows in found.items():
         last = rows[-1].share_of_questions
+        words = last["keywords"]
         claims.append(
             Claim(f"{model}: self-reflection is there before any training.",
-                  f"by keyword at temperature {rows[-1].temperature:g}: {percent(last['keywords'])} of questions (by "
+                  f"by keyword at temperature {rows[-1].temperature:g}: {percent(words)} of questions (by "
                   f"the rules that judge passages: {percent(last['judge'])})",
-                  Verdict.SEEN if last["keywords"].low > 0 else Verdict.NOT_SEEN)
+                  Verdict.SEEN if words is not None and words.low > 0 else Verdict.NOT_SEEN)
         )  # fmt: skip
         for row in rows:
             counts[model].update({word.keyword: word.occurrences for word in row.keywords})
@@ -83,10 +84,10 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
 
 def _panel(found: dict[str, list[reflecting.AtTemperature]], detection: str) -> Panel:
     """Shares of questions over temperatures by one way of telling, beside the paper's."""
-    series = [
-        line(model, i, [row.temperature for row in rows], [row.share_of_questions[detection] for row in rows])
-        for i, (model, rows) in enumerate(found.items())
-    ]
+    series = []
+    for i, (model, rows) in enumerate(found.items()):
+        known = [(row.temperature, share) for row in rows if (share := row.share_of_questions[detection])]
+        series.append(line(model, i, [t for t, _ in known], [share for _, share in known]))
     theirs = {
         row.model: [(t, n / QUESTIONS) for t, n in zip(TEMPERATURES, getattr(row, detection), strict=True)]
         for row in ANALYSED

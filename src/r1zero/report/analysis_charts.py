@@ -91,8 +91,9 @@ def reflection(part: Row) -> list[Chart]:
     questions = [at(name, f"s{i}", lambda row, name=name: row["share_of_questions"][name])
                  for i, name in enumerate(known)]  # fmt: skip
     responses = [
-        Series(name, f"s{i}", _temperatures(rows), tuple(r["counts"][name]["responses"] / r["responses"] for r in rows))
+        Series(name, f"s{i}", *zip(*_told_shares(rows, name), strict=True))
         for i, name in enumerate(known)
+        if _told_shares(rows, name)
     ]
     about = f"Questions with at least one response that reflects. {_BAND}"
     charts = [
@@ -195,9 +196,10 @@ def _curve(label: str, style: str, points: Sequence[tuple[float, Row]]) -> Serie
     return Series(label, style, tuple(map(float, x)), y, (), low, high)
 
 
-def _by_temperature(rows: Sequence[Row]) -> Callable[[str, str, Callable[[Row], Row]], Series]:
-    def curve(label: str, style: str, read: Callable[[Row], Row]) -> Series:
-        return _curve(label, style, [(row["temperature"], read(row)) for row in rows])
+def _by_temperature(rows: Sequence[Row]) -> Callable[[str, str, Callable[[Row], Row | None]], Series]:
+    def curve(label: str, style: str, read: Callable[[Row], Row | None]) -> Series:
+        found = ((row["temperature"], read(row)) for row in rows)
+        return _curve(label, style, [(at, value) for at, value in found if value is not None])
 
     return curve
 
@@ -206,8 +208,11 @@ def _published(label: str, values: Sequence[float]) -> Series:
     return Series(label, PUBLISHED, TEMPERATURES, tuple(values))
 
 
-def _temperatures(rows: Sequence[Row]) -> tuple[float, ...]:
-    return tuple(float(row["temperature"]) for row in rows)
+def _told_shares(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
+    """(temperature, share of the responses that could be told)."""
+    counts = [(row, row["counts"][name]) for row in rows]
+    told = [(row, count, count.get("told", row["responses"])) for row, count in counts]
+    return [(float(row["temperature"]), count["responses"] / of) for row, count, of in told if of]
 
 
 def _ends(n: int) -> tuple[int, ...]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from r1zero.endpoint import Client, NotThereError, RefusedError, content_key
+from r1zero.endpoint import Client, NotThereError, RefusedError, UnusableError, as_text, content_key
 from r1zero.errors import UserError
 from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
@@ -24,6 +25,8 @@ _EXTENSIONS: Mapping[str, Any] = {
     "no_stop_trim": True,  # SGLang
 }
 """Asked for where the server knows them; one that refuses unknown fields is asked without."""
+_FINISHED = frozenset({"stop", "length", "eos", "eos_token", "stop_sequence"})
+"""How a response ends by itself or at its limit; an aborted one is asked for again."""
 _READ = ("text", "finish_reason", "stop_reason", "matched_stop", "token_ids", "logprobs")
 
 
@@ -60,34 +63,32 @@ class ServerSampler:
         key = content_key("completion", body)
         plain = self._plain
         try:
+            read = partial(read_completion, stops=params.stop)
             try:
-                answer = self.client.ask("/completions", body if plain else {**body, **_EXTENSIONS}, key, slim)
+                return self.client.ask("/completions", body if plain else {**body, **_EXTENSIONS}, key, read, slim)
             except RefusedError:
                 if plain:
                     raise
-                answer = self.client.ask("/completions", body, key, slim)
+                completion = self.client.ask("/completions", body, key, read, slim)
                 self._plain = True
+                return completion
         except RefusedError as error:
             raise UserError(
                 f"{self.client.endpoint.setting} {self.client.endpoint.url} refuses the prompt of {request.key} "
                 f"({len(request.prompt_ids)} tokens, {params.max_new_tokens} to come): {error}; check the model's "
                 "name, --max-new-tokens and the server's longest context."
             ) from None
-        return read_completion(answer, params.stop, self.client.endpoint.setting)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a prompt, by the server's own tokenizer (vLLM and SGLang have one at /tokenize)."""
         body = {"model": self.model, "prompt": text, "add_special_tokens": True}
         try:
-            ids = self.client.ask("//tokenize", body, content_key("tokenize", body)).get("tokens")
+            return self.client.ask("//tokenize", body, content_key("tokenize", body), _read_tokens)
         except (RefusedError, NotThereError):
-            ids = None
-        if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
             raise UserError(
                 f"{self.client.endpoint.setting} {self.client.endpoint.url} does not tokenize; name the model's "
                 "tokenizer with --tokenizer (a folder or a Hub name)."
-            )
-        return tuple(ids)
+            ) from None
 
 
 def request_seed(seed: int, step: int, key: str, sample: int) -> int:
@@ -113,25 +114,45 @@ def request_body(model: str, request: Request, params: SamplingParams, noise: in
     )
 
 
-def read_completion(answer: Mapping[str, Any], stops: Sequence[str], setting: str) -> Completion:
-    """The completion in a server's answer. Raises UserError when there is none."""
+def read_completion(answer: Mapping[str, Any], stops: Sequence[str]) -> Completion:
+    """The completion in a server's answer. Raises UnusableError when there is none, or it was broken off."""
     try:
         choice = answer["choices"][0]
         text, finish = choice["text"], choice["finish_reason"]
         logprobs = (choice.get("logprobs") or {}).get("token_logprobs")
         ids = choice.get("token_ids")
         counted = (answer.get("usage") or {}).get("completion_tokens")
-        how, text = _stop(finish, choice, text, stops)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{setting} gave an answer that is no completion ({error!r}); name a completions endpoint."
-        ) from None
+        raise UnusableError(f"it is no completion: {error!r}") from None
+    if not isinstance(text, str):
+        raise UnusableError("it is no completion: its text is none")
+    if finish not in _FINISHED:
+        raise UnusableError(f"it ended by {finish!r}")
+    ids, logprobs = _all(ids, _is_token), _all(logprobs, lambda x: x is None or isinstance(x, int | float))
+    counted = counted if _is_token(counted) else 1
+    how, text = _stop(finish, choice, as_text(text), stops)
     # a server that gives neither ids nor log-probs nor a count leaves one missing token
-    length = next((len(x) for x in (ids, logprobs) if x), counted if counted is not None else 1)
+    length = next((len(x) for x in (ids, logprobs) if x), counted)
     found_ids = tuple(ids) if ids else (MISSING_ID,) * length
     if not logprobs or len(logprobs) != len(found_ids):
         logprobs = [math.nan] * len(found_ids)
     return Completion(found_ids, tuple(math.nan if x is None else float(x) for x in logprobs), text, how)
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _all(values: object, known: Callable[[object], bool]) -> list[Any]:
+    """A list of what is known; anything else is missing."""
+    return values if isinstance(values, list) and all(map(known, values)) else []
+
+
+def _read_tokens(answer: dict[str, Any]) -> tuple[int, ...]:
+    ids = answer.get("tokens")
+    if not ids or not _all(ids, _is_token):
+        raise UnusableError("it holds no token ids; name the model's tokenizer with --tokenizer")
+    return tuple(ids)
 
 
 def slim(answer: dict[str, Any]) -> dict[str, Any]:
