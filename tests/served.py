@@ -1,6 +1,7 @@
 """A minimal OpenAI-compatible server in a process of its own: real sockets, and it can really be killed.
 
-It answers sums. Its log has a line for every request that it has answered, so that a test sees what was asked twice.
+It answers sums, or, with the option `model`, as that model does. Its log
+has a line for every request that it has answered, so that a test sees what was asked twice.
 """
 
 from __future__ import annotations
@@ -22,6 +23,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 port, log_path, options = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 lock, seen = threading.Lock(), []
+
+def real(path):
+    import torch
+    from r1zero.policy.load import load_policy
+    from r1zero.sampling import Request, SamplingParams
+    from r1zero.sampling.torch_sampler import TorchSampler
+    torch.set_num_threads(1)
+    policy, turn = load_policy(path, device="cpu"), threading.Lock()
+    sampler = TorchSampler(policy.model, policy.tokenizer, policy.eos_ids)
+    def sampled(body):
+        params = SamplingParams(body["max_tokens"], body["temperature"], stop=tuple(body.get("stop", ())))
+        with turn:
+            [done] = sampler.sample([Request("", tuple(body["prompt"]))], 1, params, seed=body["seed"], step=0)
+        said = done.completion
+        choice = {"text": said.text, "finish_reason": "length" if said.stop == "length" else "stop",
+                  "token_ids": said.token_ids, "logprobs": {"token_logprobs": said.logprobs}}
+        return 200, {"choices": [choice], "usage": {"completion_tokens": len(said.token_ids)}}
+    return policy.encode, sampled
 
 def completion(body):
     if options.get("strict") and "return_token_ids" in body:
@@ -47,6 +66,10 @@ def chat(body):
     text = "I cannot say." if "RIDDLE" in said else f"It says so.\nCLASS: {label}"
     return 200, {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
 
+encode = lambda text: [ord(c) for c in text]
+if options.get("model"):
+    encode, completion = real(options["model"])
+
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -61,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         elif odd:
             status, answer = 200, options["odd"]
         elif self.path == "/tokenize" and not options.get("no_tokenizer"):
-            status, answer = 200, {"tokens": [ord(c) for c in body["prompt"]]}
+            status, answer = 200, {"tokens": encode(body["prompt"])}
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
             time.sleep(options.get("seconds", 0))
             status, answer = (chat if "/chat/" in self.path else completion)(body)
@@ -110,7 +133,8 @@ class Server:
 
 
 def serve(folder: Path, **options: Any) -> Server:
-    """Start one. Options: seconds per answer, busy (503 so often first), strict, bare, no_tokenizer, key."""
+    """Start one. Options: seconds per answer, busy (503 so often first), strict, bare, no_tokenizer, key, model (a
+    folder to sample from), odd (a JSON answer) for the first odd_times requests."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

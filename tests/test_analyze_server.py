@@ -16,7 +16,7 @@ from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, r
 from r1zero.subject import served
 from r1zero.types import Completion, Stop
 from served import Server, serve
-from tiny_runs import Command, random_model, start, wait_for
+from tiny_runs import Command, random_model, start, taught_model, wait_for
 
 
 def ids(text: str) -> tuple[int, ...]:
@@ -212,6 +212,53 @@ def test_a_killed_server_stops_the_analysis_in_one_sentence_and_nothing_is_asked
     assert "answered from disk" in command.out
     third = analyse(server, out)  # the server is away, and all is there
     assert third.wait() == 0, third.err
+
+
+SMOLLM2 = Path(__file__).resolve().parents[1] / "models/SmolLM2-135M-Instruct"
+
+
+@pytest.mark.slow
+def test_a_real_model_behind_a_server_that_dies_is_analysed_to_the_end(tmp_path: Path) -> None:
+    """SmolLM2-135M-Instruct where scripts/convert_smollm2.py has made its folder, else the taught model."""
+    model = SMOLLM2 if SMOLLM2.is_dir() else taught_model()
+    server, out = serve(tmp_path, model=str(model)), tmp_path / "analysis"
+    common = ("--questions", "arithmetic", "--limit", "4", "--templates", "no", "question_answer", "--answer-format",
+              "last_number", "--temperatures", "1.0", "--samples", "4", "--max-new-tokens", "12")  # fmt: skip
+    words = (
+        "analyze",
+        "real",
+        "--server",
+        server.url,
+        "--server-workers",
+        "2",
+        "--patience",
+        "1",
+        *common,
+        "--out",
+        out,
+    )
+    command = start(*words)
+    wait_for(lambda: sum(each["path"] == "/v1/completions" for each in server.answered) >= 9 or None, "nine answers")
+    server.kill()
+    assert command.wait() == 2
+    assert "does not answer (" in command.err
+    assert len(command.err.splitlines()) == 1, command.err
+    server.restart(model=str(model))
+    command = start(*words)
+    assert command.wait() == 0, command.err
+    server.kill()
+    answered = [json.dumps([r["path"], r["body"]], sort_keys=True) for r in server.answered if r["status"] == 200]
+    assert [body for body, times in Counter(answered).items() if times > 1] == []
+    local = tmp_path / "local"
+    command = start("analyze", model, *common, "--out", local)
+    assert command.wait() == 0, command.err
+    greedy = [sorted((folder / "responses").glob("*-t0-*/arithmetic.parquet")) for folder in (out, local)]
+    assert len(greedy[0]) == len(greedy[1]) == 2
+    for ours, theirs in zip(*greedy, strict=True):
+        both = [
+            pq.read_table(path, columns=["response", "response_ids", "outcome"]).to_pylist() for path in (ours, theirs)
+        ]
+        assert both[0] == both[1]
 
 
 def test_evaluate_asks_a_server_as_well(server: Server, tmp_path: Path) -> None:
