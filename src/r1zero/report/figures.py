@@ -94,7 +94,7 @@ def _row(panels: Sequence[Chart]) -> Figure:
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, chart in zip(axes.flat, panels, strict=False):
-        axis.set_title(chart.title, fontsize=10, loc="left", fontweight="bold")
+        axis.set_title(chart.title, fontsize=10 if len(chart.title) < 32 else 8, loc="left", fontweight="bold")
         _curves(axis, chart)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     if len(labels) > 1:
