@@ -65,7 +65,8 @@ def paper_chart(like: Chart, series: Mapping[str, Sequence[Sequence[float]]], sc
         Series(label, f"s{i}", tuple(x for x, _ in points), tuple(y * scale for _, y in points))
         for i, (label, points) in enumerate(series.items())
     )
-    return Chart(f"paper-{like.key}", f"The paper: {like.title[0].lower()}{like.title[1:]}", like.unit, made, percent=like.percent, x_label=like.x_label,
+    title = f"The paper: {like.title[0].lower()}{like.title[1:]}"
+    return Chart(f"paper-{like.key}", title, like.unit, made, percent=like.percent, x_label=like.x_label,
                  path=like.path)  # fmt: skip
 
 
