@@ -129,10 +129,10 @@ def read_completion(answer: Mapping[str, Any], stops: Sequence[str]) -> Completi
     if finish not in _FINISHED:
         raise UnusableError(f"it ended by {finish!r}")
     ids, logprobs = _all(ids, _is_token), _all(logprobs, lambda x: x is None or isinstance(x, int | float))
-    counted = counted if _is_token(counted) else 1
+    count: int = counted if counted is not None and _is_token(counted) else 1
     how, text = _stop(finish, choice, as_text(text), stops)
     # a server that gives neither ids nor log-probs nor a count leaves one missing token
-    length = next((len(x) for x in (ids, logprobs) if x), counted)
+    length = next((len(x) for x in (ids, logprobs) if x), count)
     found_ids = tuple(ids) if ids else (MISSING_ID,) * length
     if not logprobs or len(logprobs) != len(found_ids):
         logprobs = [math.nan] * len(found_ids)
