@@ -203,6 +203,9 @@ def test_a_killed_server_stops_the_analysis_in_one_sentence_and_nothing_is_asked
     server.kill()
     card = json.loads((out / "card.json").read_text())
     assert card["judge"] == "LLM judge judge"
+    assert card["agreements"]["reflection"]["judged"] == 32
+    assert 0 < card["agreements"]["answering"]["judged"] <= 8
+    assert (out / "card.md").read_text().count("Cohen's kappa") == 2
     reflection = json.loads((out / "reflection.json").read_text())
     assert reflection["bill"]["prompt_tokens"] > 0
     at_one = reflection["temperatures"][1]

@@ -39,6 +39,10 @@ _FAILURES = (OSError, http.client.HTTPException, ValueError)
 """What a server that is away, or dies while it answers, makes of a request; half an answer is no JSON."""
 
 
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What a mistake of ours makes of an answer."""
+
+
 class RefusedError(Exception):
     """The endpoint will not take this one request, whoever asks however often: it is too long, say."""
 
@@ -254,7 +258,7 @@ class Client:
                     done.put((index, do(work[index])))
             except queue.Empty:
                 pass
-            except Exception as error:  # noqa: BLE001 - raised again below, in the caller's thread
+            except (UserError, *_MISTAKES) as error:  # raised again below, in the caller's thread
                 done.put(error)
                 over.set()
             finally:

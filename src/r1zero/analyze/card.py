@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from r1zero.analyze import exploration, reflecting
 from r1zero.analyze.answering import Answering
 from r1zero.analyze.cells import Cell
+from r1zero.analyze.judges import Agreement
 from r1zero.evaluate.statistics import Estimate
 
 _GROUP_SIZES = (4, 8, 16, 32)
@@ -32,6 +33,8 @@ class Card:
     template: str
     answering: Estimate | None
     judge: str
+    agreements: dict[str, Agreement]
+    """By rubric, how the judge agrees with the rules; none of the rules themselves."""
     temperature: float | None
     """Of the numbers below: 1, where training samples, or the highest that was measured."""
     samples: int
@@ -77,6 +80,11 @@ def make_card(
         template,
         answering.rate if answering else None,
         answering.judge if answering else reflection.judge if reflection else "",
+        {
+            name: found.agreement
+            for name, found in (("answering", answering), ("reflection", reflection))
+            if found is not None and found.agreement is not None
+        },
         cell.temperature,
         cell.samples,
         {k: at.pass_at[k] for k in dict.fromkeys((1, most))} if at else {},

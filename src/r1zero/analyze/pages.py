@@ -230,7 +230,8 @@ def card_page(card: Card) -> str:
     heading = [f"# Readiness of {card.model}", "", f"{card.questions} questions × {card.samples} samples.", ""]
     none = card.signal is not None and card.signal.word == "none"
     begin = "Nothing to learn from yet; once there is, start from:" if none else "Start from:"
-    return "\n".join([*heading, *markdown_table(["", ""], rows), "", begin, "", f"    {card.command}", ""])
+    agreed = [line for name, found in card.agreements.items() for line in agreement_lines(found, name)]
+    return "\n".join([*heading, *markdown_table(["", ""], rows), "", *agreed, begin, "", f"    {card.command}", ""])
 
 
 def agreement_lines(found: Agreement | None, where: str) -> list[str]:
