@@ -318,6 +318,10 @@ def test_the_cards_suggestions() -> None:
     assert suggested_group_size(even) == 4
     rare = cell([RIGHT] + [WRONG] * 31)
     assert suggested_group_size(cell([WRONG] * 8)) == 32  # nothing is ever solved: the more samples, the better
+    seldom = cell(
+        [RIGHT] + [WRONG] * 3, *[[WRONG] * 4] * 13
+    )  # one in fourteen live with 4, a little less by the plug-in
+    assert suggested_group_size(seldom) == 32
     assert suggested_group_size(rare) == 16  # 1 − C(31, 16) / C(32, 16) = 1/2
     qwen = cell([RIGHT, WRONG], template="r1", model="a/Qwen2.5-Math-1.5B")
     assert command(qwen, 8, None) == (

@@ -107,7 +107,9 @@ def suggested_group_size(cell: Cell) -> int:
     """The smallest group size at which half of the groups are expected to be live, else the one with most."""
     counts = [(len(group.replies), group.right) for group in cell.groups]
     shares = {size: exploration.live_groups(counts, size).share.value for size in _GROUP_SIZES}
-    return next((size for size, share in shares.items() if share >= _ENOUGH), max(shares, key=lambda s: (shares[s], s)))
+    # beyond the samples there are, shares are too low by a little: of like ones the larger size is the better guess
+    most = max(shares, key=lambda size: (round(shares[size], 2), size))
+    return next((size for size, share in shares.items() if share >= _ENOUGH), most)
 
 
 def command(cell: Cell, group_size: int, parameters: int | None) -> str:
