@@ -162,6 +162,8 @@ def test_the_command_says_whether_it_fits_and_what_to_change(tmp_path: Path) -> 
         (("--recipe", "{recipe}", "--memory", "-1"), "is no device's"),
         (("--recipe", "{recipe}", "--mean-tokens", "0"), "is no length"),
         (("--recipe", "{recipe}", "--model.path", "no/such/model/here"), "does not exist"),
+        (("--recipe", "{recipe}", "--objective.name", "no_such"), "no_such"),
+        (("--recipe", "{recipe}", "--lora.rank", "4", "--lora.targets", '["nowhere"]'), "does not fit the model"),
     ],
 )
 def test_what_cannot_be_planned_is_one_sentence(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

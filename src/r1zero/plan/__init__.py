@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil
 
+from r1zero.assemble import recipe_objective
 from r1zero.config import Recipe
-from r1zero.objectives.table import TABLE
 from r1zero.plan.machine import Machine, measure
 from r1zero.plan.shape import Shape, shape_of
 from r1zero.policy.load import pick_autocast, pick_device
@@ -60,8 +60,9 @@ def make_plan(recipe: Recipe, *, memory: float | None = None, mean_tokens: int |
     The times assume `mean_tokens` tokens of a response on average; None takes a quarter of the limit.
 
     Raises:
-        UserError: no such model or device, or a forward pass that cannot be counted.
+        UserError: no such model, device or objective, or a forward pass that cannot be counted.
     """
+    recipe_objective(recipe)  # what is wrong with it is told before anything is counted
     device = pick_device(recipe.model.device)
     autocast = pick_autocast(recipe.learner.autocast, device)
     shape = shape_of(
@@ -151,7 +152,8 @@ def _remedies(recipe: Recipe, shape: Shape, room: int) -> tuple[str, ...]:
                 tokens //= 2
             if needed(tokens, checkpointing) <= room:
                 fewer = f"learner.micro_tokens = {tokens}" if tokens < settings.micro_tokens else ""
-                again = f"learner.gradient_checkpointing = true{shared}" if checkpointing else ""
+                new = checkpointing and not settings.gradient_checkpointing
+                again = f"learner.gradient_checkpointing = true{shared}" if new else ""
                 found.append(" and ".join(filter(None, (fewer, again))))
                 break
         else:
@@ -171,7 +173,7 @@ def _sample_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int) -
 
 def _learn_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int) -> float:
     """2·N FLOP a token forward and 4·N back; once more forward to checkpoint, and for old and reference log-probs."""
-    again = recipe.learner.gradient_checkpointing + (recipe.learner.updates > 1 or TABLE[recipe.objective.name].critic)
+    again = recipe.learner.gradient_checkpointing + (recipe.learner.updates > 1 or recipe_objective(recipe).critic)
     again += recipe.objective.kl != "none"
     tokens = recipe.responses * (mean + _prompt(recipe))
     return (6 + 2 * again) * shape.parameters * tokens / (_EFFICIENCY * machine.flops)

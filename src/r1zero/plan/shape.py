@@ -88,7 +88,7 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: Lora |
     adapters = 0 if lora is None else _adapters(model, lora)
     return Shape(
         parameters=weights + adapters,
-        trained=adapters or weights,
+        trained=weights if lora is None else adapters,
         layers=layers,
         vocabulary=text.vocab_size,
         cache_per_token=2 * layers * heads * width * (4 if _is_float32(autocast) else 2),
@@ -106,6 +106,8 @@ def _adapters(model: PreTrainedModel, lora: Lora) -> int:
         if isinstance(part, nn.Linear)
         and (name.rpartition(".")[2] in lora.targets if lora.targets else part is not model.get_output_embeddings())
     ]
+    if not layers:
+        raise UserError(f"lora.targets = {list(lora.targets)} does not fit the model; name linear layers of it.")
     return sum(lora.rank * (part.in_features + part.out_features) for part in layers)
 
 
