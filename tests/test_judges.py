@@ -135,11 +135,12 @@ def test_what_a_chat_answer_may_look_like() -> None:
     assert read_answer({"choices": [{"message": {"content": "\ud800"}}]}).text.encode() == "\ufffd".encode() * 3
 
 
-def test_damaged_answers_on_disk_are_asked_for_again(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["substr(answer, 1, 9)", """'{"error": "of an earlier version"}'""", "'[]'"])
+def test_damaged_answers_on_disk_are_asked_for_again(server: Server, tmp_path: Path, damaged: str) -> None:
     path = tmp_path / "kept.sqlite"
     judge_at(server.url, path).judge(ITEMS[:1])
     with sqlite3.connect(path) as base:
-        base.execute("UPDATE answers SET answer = substr(answer, 1, 9)")
+        base.execute(f"UPDATE answers SET answer = {damaged}")
     assert [j.label for j in judge_at(server.url, path).judge(ITEMS[:1])] == [1]
     assert len(server.answered) == 2
 
