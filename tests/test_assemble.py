@@ -2,7 +2,7 @@
 
 import pytest
 
-from r1zero.assemble import recipe_objective
+from r1zero.build import recipe_objective
 from r1zero.config import Recipe, make_recipe
 from r1zero.errors import UserError
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from r1zero.assemble import recipe_objective
 from r1zero.audit.invariance import certify, difference
 from r1zero.audit.replay import replay
 from r1zero.audit.saved import read_meter, read_step, saved_steps
+from r1zero.build import recipe_objective
 from r1zero.errors import UserError
 from r1zero.objectives.table import PEERS, PRESETS, TABLE
 from r1zero.report.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures

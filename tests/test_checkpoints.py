@@ -26,7 +26,7 @@ def policy() -> Policy:
 
 
 def save(folder: Path, policy: Policy, step: int, score: float | None = None) -> checkpoints.Checkpoint:
-    return checkpoints.save(folder, step, policy, STATE, score)
+    return checkpoints.save(folder, step, policy.save, STATE, score)
 
 
 def steps(folder: Path) -> list[int]:

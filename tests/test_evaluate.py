@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1zero.assemble import make_sampler
+from r1zero.build import make_sampler
 from r1zero.evaluate import Protocol, SetResult, average, evaluate, summarise, wilson
 from r1zero.evaluate.compare import compare
 from r1zero.evaluate.contamination import overlaps

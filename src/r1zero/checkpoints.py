@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ import torch
 from safetensors import SafetensorError
 
 from r1zero.errors import UserError
-from r1zero.policy.load import Policy
 from r1zero.runs import remedy, write_text
 
 _STATE = "training_state.pt"
@@ -59,8 +59,10 @@ class Checkpoint:
             return False
 
 
-def save(folder: Path, step: int, policy: Policy, state: dict[str, Any], score: float | None) -> Checkpoint:
-    """Write a checkpoint whole, or leave nothing of it.
+def save(
+    folder: Path, step: int, write: Callable[[Path], None], state: dict[str, Any], score: float | None
+) -> Checkpoint:
+    """Write a checkpoint whole, or leave nothing of it. `write` puts the model into the folder that it is given.
 
     Raises:
         UserError: it cannot be written (disk full, no permission); older checkpoints are untouched.
@@ -70,8 +72,7 @@ def save(folder: Path, step: int, policy: Policy, state: dict[str, Any], score: 
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        policy.model.save_pretrained(aside)
-        policy.tokenizer.save_pretrained(aside)
+        write(aside)
         with (aside / _STATE).open("wb") as file:
             torch.save(state, file)
         sums = _sums(aside, [str(path.relative_to(aside)) for path in _files(aside)])

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from r1zero.assemble import recipe_objective, set_threads
+from r1zero.build import recipe_objective, set_threads
 from r1zero.config import Recipe, load_recipe
 from r1zero.errors import UserError
 from r1zero.policy.tiny import character_tokenizer, tiny_model

@@ -5,25 +5,23 @@ Legend: P questions, G samples per question.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from r1zero.held import token_scores
 from r1zero.metrics import Tally
 from r1zero.objectives.meter import bias_meter
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.load import Policy
 from r1zero.rewards import Truncation, lengths_of, observe, rewards_of, trajectories_of
 from r1zero.rollout import PromptStream, collect
 from r1zero.sampling import Sampler, SamplingParams
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout
-from r1zero.verify import Verifier
+from r1zero.verify.grading import Grading
 
 
 class Penalty(Protocol):
@@ -41,29 +39,21 @@ def no_penalty(rollouts: list[Rollout]) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ReferencePenalty:
-    """β·Σ_t (log π_sampler − log π_ref) of each response: the k1 estimate of the KL divergence, in the reward."""
+    """β·Σ_t (log π_sampler − log π_ref) of each response: the k1 estimate of the KL divergence, in the reward.
 
-    reference: Policy
+    `logprobs` gives the reference model's log-probs of each response's tokens.
+    """
+
+    logprobs: Callable[[Sequence[Trajectory]], Sequence[Sequence[float]]]
     coefficient: float
-    temperature: float
-    layout: str
-    micro_tokens: int
 
     def __call__(self, rollouts: list[Rollout]) -> Tensor:
         """Penalties [P, G], in units of reward."""
         shape = (len(rollouts), len(rollouts[0].completions))
         trajectories = trajectories_of(rollouts, torch.zeros(shape))
-        logprobs, _ = token_scores(
-            self.reference,
-            trajectories,
-            range(len(trajectories)),
-            self.temperature,
-            layout=self.layout,
-            budget=self.micro_tokens,
-        )
         surprise = [
-            sum(trajectory.sampler_logprobs) - (0.0 if reference is None else reference.sum().item())
-            for trajectory, reference in zip(trajectories, logprobs, strict=True)
+            sum(trajectory.sampler_logprobs) - sum(reference)
+            for trajectory, reference in zip(trajectories, self.logprobs(trajectories), strict=True)
         ]
         return self.coefficient * torch.tensor(surprise).view(shape)
 
@@ -132,7 +122,7 @@ class Gatherer:
 
     stream: PromptStream
     sampler: Sampler
-    verifier: Verifier
+    verifier: Grading
     template: Template
     params: SamplingParams
     objective: Objective
@@ -160,7 +150,17 @@ class Gatherer:
             if value is not None:
                 tally.add(key, value)
         advantages_PG = self.objective.advantages(kept.rewards_PG, kept.graded_PG, lengths_PG)
+        tally.add("rollout/prompts_dropped", self.stream.dropped)
+        tally.add("rollout/epoch", self.stream.epoch)
         return Batch(kept, self.objective.penalised(advantages_PG, kept.penalties_PG, kept.graded_PG))
+
+    def state(self) -> dict[str, Any]:
+        """Where the question set stands."""
+        return dict(self.stream.state())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.stream.restore(state)
 
     def _round(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None) -> Graded:
         rollouts, sample_seconds, grade_seconds = collect(

@@ -16,8 +16,9 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
 from r1zero.policy.critic import ValueHead
 from r1zero.policy.load import Policy
-from r1zero.policy.logprobs import score, token_states
+from r1zero.policy.logprobs import Scorer
 from r1zero.policy.shared import SharedPrompts, shared_micro_batches
+from r1zero.ranks import Ranks
 
 PerResponse = Sequence[Tensor | None]
 
@@ -61,21 +62,24 @@ def batches(
 
 @torch.no_grad()
 def token_scores(
-    policy: Policy,
+    scorer: Scorer,
     trajectories: Sequence[Trajectory],
     indices: Sequence[int],
     temperature: float,
     *,
     layout: str,
     budget: int,
+    ranks: Ranks,
     head: ValueHead | None = None,
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
     """Log-probs of each response's tokens under a policy, and their states' values under a head (zeros without one)."""
     logprobs: list[Tensor | None] = [None] * len(trajectories)
     values: list[Tensor | None] = [None] * len(trajectories)
-    for batch, prompts in batches(policy, trajectories, indices, layout=layout, budget=budget):
-        states_NH = token_states(policy, batch, prompts)
-        logprobs_N, _ = score(policy, states_NH, batch, temperature)
+    passes = batches(scorer.policy, trajectories, indices, layout=layout, budget=budget)
+    for (batch, prompts), real in ranks.level(passes):
+        states_NH, logprobs_N, _ = scorer(batch, prompts, temperature)
+        if not real:
+            continue
         values_N = torch.zeros_like(logprobs_N) if head is None else head(states_NH)
         present = batch.response_N.unique_consecutive().tolist()
         sizes = [trajectories[i].length for i in present]

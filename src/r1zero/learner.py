@@ -8,7 +8,9 @@ response tokens of a micro-batch.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,8 +26,8 @@ from r1zero.optimiser import Optimiser
 from r1zero.policy.batch import MicroBatch, Trajectory
 from r1zero.policy.critic import ValueHead
 from r1zero.policy.load import Policy
-from r1zero.policy.logprobs import score, token_states
-from r1zero.policy.shared import SharedPrompts
+from r1zero.policy.logprobs import Scorer
+from r1zero.ranks import Alone, Pass, Ranks
 
 
 class Learner:
@@ -33,7 +35,7 @@ class Learner:
 
     `temperature` is the one that sampled, `seed` decides how a rollout batch is dealt into updates, `total_updates`
     is the length of a decaying schedule. `reference` is the model of a KL term, `critic` the settings of a value head
-    where the objective has one.
+    where the objective has one. Of several `ranks`, each is given all responses and works on its share.
     """
 
     def __init__(
@@ -48,14 +50,17 @@ class Learner:
         max_logprob_gap: float | None = None,
         reference: Policy | None = None,
         critic: config.Critic | None = None,
+        ranks: Ranks | None = None,
     ):
+        self.ranks = ranks or Alone()
+        self.scorer = self.ranks.shard(Scorer(policy))
+        self.reference = reference and self.ranks.shard(Scorer(reference))
         self.policy, self.objective, self.settings = policy, objective, settings
         self.temperature, self.seed = temperature, seed
         self.max_logprob_gap = max_logprob_gap or (1e-4 if policy.exact else 0.1)
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
         self.optimiser = Optimiser(self.parameters, settings, total_updates)
         self.updates = 0
-        self.reference = reference
         self.critic = Critic(policy, critic or config.Critic(), seed) if objective.critic else None
         if settings.gradient_checkpointing:
             policy.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -70,14 +75,16 @@ class Learner:
         tally.add("learn/live_responses", sum(t.advantage != 0 for t in trajectories), len(trajectories))
         held = self.hold(trajectories, tally)
         if self.settings.updates == 1:
-            self._update(trajectories, held, tally)
+            self._update(trajectories, held, self.ranks.share(trajectories), tally)
         else:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
             order = torch.randperm(len(trajectories), generator=generator).tolist()
             size = len(trajectories) // self.settings.updates
+            own = set(self.ranks.share(trajectories))
             for start in range(0, len(order), size):
-                share = order[start : start + size]
-                self._update([trajectories[i] for i in share], held.of(share), tally)
+                chosen = order[start : start + size]
+                mine = [k for k, i in enumerate(chosen) if i in own]
+                self._update([trajectories[i] for i in chosen], held.of(chosen), mine, tally)
         tally.add("learn/updates", self.updates)
 
     @torch.no_grad()
@@ -85,7 +92,7 @@ class Learner:
         """Compute what the updates on this rollout batch hold fixed, with the weights as they are now."""
         old = reference = advantages = values = returns = None
         if self.settings.updates > 1 or self.critic:
-            old, values = self._scores(self.policy, trajectories, self.critic and self.critic.head)
+            old, values = self._scores(self.scorer, trajectories, self.critic and self.critic.head)
             self._observe_gaps(trajectories, old, tally)
         if self.reference is not None and (self.objective.in_loss or self.critic):
             reference, _ = self._scores(self.reference, trajectories)
@@ -123,11 +130,12 @@ class Learner:
             torch.tensor([t.advantage for t in trajectories], device=device),
         )
         total = 0.0
-        for batch, prompts in self._batches(trajectories, range(len(trajectories)) if share is None else share):
-            states_NH = token_states(self.policy, batch, prompts)
-            logprobs_N, entropies_N = score(
-                self.policy, states_NH, batch, self.temperature, entropy_gradient=objective.entropy != 0
-            )
+        indices = range(len(trajectories)) if share is None else share
+        for (batch, prompts), real in self.ranks.level(self._batches(trajectories, indices)):
+            states_NH, logprobs_N, entropies_N = self.scorer(batch, prompts, self.temperature, objective.entropy != 0)
+            if not real:
+                (0 * logprobs_N.sum()).backward()  # every rank takes part in gathering weights and adding gradients
+                continue
             sampler_N = _sampler_logprobs(batch, trajectories, device)
             old_N = logprobs_N.detach() if held.old is None else gather(batch, held.old)
             ratios_N = objective.ratios(logprobs_N - old_N, batch.response_N)
@@ -151,7 +159,27 @@ class Learner:
                 _observe_gap(tally, logprobs_N.detach(), sampler_N)
             else:
                 self._observe_ratios(ratios_N.detach(), advantages_N, tally)
-        tally.add("learn/gain", total)
+        tally.add("learn/gain", total, float(self.ranks.first))  # the ranks' parts add up to one gain
+
+    def logprobs(self, trajectories: Sequence[Trajectory], *, reference: bool = False) -> list[list[float]]:
+        """Log-probs of each response's tokens under the policy, or under the reference model.
+
+        Of several ranks, each gives those of its share and leaves the other rows empty.
+        """
+        scorer = self.scorer if not reference or self.reference is None else self.reference
+        indices = [i for i in self.ranks.share(trajectories) if trajectories[i].length]
+        found, _ = self._scored(scorer, trajectories, indices)
+        return [[] if each is None else each.tolist() for each in found]
+
+    def save(self, folder: Path) -> None:
+        """Write the policy as a Hugging Face folder."""
+        self.policy.save(folder)
+
+    def peak_memory(self) -> int:
+        """Peak memory in bytes: allocated on the GPU, or resident in this process."""
+        if self.policy.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.policy.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def state(self) -> dict[str, Any]:
         """Everything but the weights that the next update depends on."""
@@ -168,9 +196,9 @@ class Learner:
         if self.critic:
             self.critic.restore(state["critic"])
 
-    def _update(self, trajectories: Sequence[Trajectory], held: Held, tally: Tally) -> None:
+    def _update(self, trajectories: Sequence[Trajectory], held: Held, share: Sequence[int], tally: Tally) -> None:
         self.optimiser.zero_grad()
-        self.gradient(trajectories, held, tally)
+        self.gradient(trajectories, held, tally, share)
         self._check_gap(tally)
         for parameter in self.parameters:  # a step without live responses has a gradient too: zero
             if parameter.grad is None:
@@ -197,28 +225,30 @@ class Learner:
         known = [i for i in share if trajectories[i].counts and trajectories[i].length]
         return known if self.objective.every_response_counts else [i for i in known if trajectories[i].advantage != 0]
 
-    def _batches(
-        self, trajectories: Sequence[Trajectory], share: Sequence[int], policy: Policy | None = None
-    ) -> Iterator[tuple[MicroBatch, SharedPrompts | None]]:
+    def _batches(self, trajectories: Sequence[Trajectory], share: Sequence[int]) -> Iterator[Pass]:
         indices = self._learnt_from(trajectories, share)
         settings = self.settings
-        return batches(
-            policy or self.policy, trajectories, indices, layout=settings.layout, budget=settings.micro_tokens
-        )
+        return batches(self.policy, trajectories, indices, layout=settings.layout, budget=settings.micro_tokens)
 
     def _scores(
-        self, policy: Policy, trajectories: Sequence[Trajectory], head: ValueHead | None = None
+        self, scorer: Scorer, trajectories: Sequence[Trajectory], head: ValueHead | None = None
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """Log-probs and values of all tokens that are learnt from."""
-        indices = self._learnt_from(trajectories, range(len(trajectories)))
+        """Log-probs and values of all tokens that are learnt from, here."""
+        indices = self._learnt_from(trajectories, self.ranks.share(trajectories))
+        return self._scored(scorer, trajectories, indices, head)
+
+    def _scored(
+        self, scorer: Scorer, trajectories: Sequence[Trajectory], indices: Sequence[int], head: ValueHead | None = None
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
         settings = self.settings
         return token_scores(
-            policy,
+            scorer,
             trajectories,
             indices,
             self.temperature,
             layout=settings.layout,
             budget=settings.micro_tokens,
+            ranks=self.ranks,
             head=head,
         )
 
@@ -231,7 +261,8 @@ class Learner:
 
     def _check_gap(self, tally: Tally) -> None:
         """Stop before anything is trained on a batch whose sampler was not the policy."""
-        gap = tally.result().get("learn/logprob_gap", 0.0)
+        total, count = self.ranks.total(tally.sum_of("learn/logprob_gap"))
+        gap = total / count if count else 0.0
         if not gap <= self.max_logprob_gap:
             raise UserError(
                 f"The sampler's log-probs differ from the learner's by {gap:.2g} nats a token (train.max_logprob_gap = "

@@ -65,6 +65,8 @@ _METRICS = (
     Metric("rollout/prompts_dropped", "Questions passed over since the run began because their prompt exceeds "
            "`questions.max_prompt_tokens`.", Kind.LAST, "down"),
     Metric("rollout/epoch", "Passes over the question set so far (0.5: half of the first).", Kind.LAST),
+    Metric("rollout/staleness", "Updates that the policy was ahead of the weights that drew the batch. Logged with "
+           "`rollout.max_staleness`.", Kind.MAX),
     Metric("rollout/groups", "Groups sampled in this step: P, or more under dynamic sampling.", Kind.SUM),
     Metric("rollout/kl_penalty", "Mean KL penalty of a response, Σ_t β·(log π − log π_ref), taken from its advantage."),
     Metric("bias/length", "Length bias: slope of the log of a token's gradient weight (beside Dr. GRPO's) on log |o|, "
@@ -163,6 +165,26 @@ class Tally:
         numbers = list(values)
         if numbers:
             self.add(key, float(sum(numbers)), len(numbers))
+
+    def sum_of(self, key: str) -> tuple[float, float]:
+        """Sum and count of what a MEAN has been given; zeros where it has been given nothing."""
+        return self._totals.get(key, (0.0, 0.0))
+
+    def merge(self, other: Tally) -> None:
+        """Add what another tally holds: another rank's, say."""
+        for key, (value, count) in other._totals.items():
+            self.add(key, value, count)
+
+    def state(self) -> dict[str, tuple[float, float]]:
+        """What it holds, as plain values."""
+        return dict(self._totals)
+
+    @classmethod
+    def restored(cls, state: dict[str, tuple[float, float]]) -> Tally:
+        """From `state()`."""
+        tally = cls()
+        tally._totals = {key: (value, count) for key, (value, count) in state.items()}
+        return tally
 
     def result(self) -> dict[str, float]:
         """The numbers to log, in the table's order; means of nothing are left out."""

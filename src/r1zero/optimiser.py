@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from r1zero import config
@@ -39,7 +40,8 @@ class Optimiser:
         Raises:
             UserError: the gradient of this step (the `number`-th) is not finite; nothing was moved.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm).item()
+        total = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
+        norm = (total.full_tensor() if isinstance(total, DTensor) else total).item()
         if not math.isfinite(norm):
             raise UserError(
                 f"The gradient of update {number} is not finite, so the weights were left as they are; lower "
@@ -56,7 +58,8 @@ class Optimiser:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
-        self.adam.load_state_dict(state["optimiser"])
+        if "optimiser" in state:  # else it came with the shards
+            self.adam.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
 
 

@@ -18,7 +18,7 @@ from r1zero.questions import QuestionSet
 from r1zero.sampling import Request, Sampler, SamplingParams
 from r1zero.templates import Template
 from r1zero.types import Completion, Question, Rollout, Verdict, is_text
-from r1zero.verify import Verifier
+from r1zero.verify.grading import Grading
 
 Encode = Callable[[str], tuple[int, ...]]
 
@@ -141,7 +141,7 @@ class Collected(NamedTuple):
 def collect(
     prompts: Sequence[Prompt],
     sampler: Sampler,
-    verifier: Verifier,
+    verifier: Grading,
     template: Template,
     params: SamplingParams,
     *,

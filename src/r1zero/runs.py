@@ -38,7 +38,8 @@ from r1zero.types import Rollout
 
 _PACKAGES = ("torch", "transformers", "datasets", "math-verify", "sympy", "numpy", "tokenizers")
 _MAY_CHANGE = (
-    "train.steps", "checkpoint.", "log.", "evaluation.every", "verifier.workers", "questions.data_dir", "model.device"
+    "train.steps", "checkpoint.", "log.", "evaluation.every", "verifier.workers", "questions.data_dir", "model.device",
+    "cluster", "sampling.check_every", "sampling.memory", "sampling.tensor_parallel",
 )  # fmt: skip
 """What a resumed run may change without becoming another run; of evaluation, nothing that its best score depends on."""
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from r1zero.assemble import make_sampler, set_threads
+from r1zero.build import make_sampler, set_threads
 from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from pathlib import Path
 from typing import Protocol
-
-import torch
 
 from r1zero import checkpoints
 from r1zero.assemble import Parts, assemble
@@ -91,8 +88,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
 
             better = recipe.checkpoint.keep_best and score is not None and score > best
             if last or _due(step, recipe.checkpoint.every) or better:
-                state = {"learner": parts.learner.state(), "stream": parts.stream.state()}
-                checkpoints.save(out / "checkpoints", step, parts.policy, state, score)
+                state = {"learner": parts.learner.state(), "stream": parts.gather.state()}
+                checkpoints.save(out / "checkpoints", step, parts.learner.save, state, score)
                 checkpoints.prune(out / "checkpoints", recipe.checkpoint.keep_last, recipe.checkpoint.keep_best)
             best = max(best, score if score is not None else best)
             saving = time.perf_counter() - now
@@ -128,21 +125,12 @@ def _evaluate(parts: Parts, step: int, view: View) -> float | None:
 
 def _log(parts: Parts, step: int, tally: Tally, view: View) -> None:
     """Write the step's numbers everywhere they go."""
-    tally.add("rollout/prompts_dropped", parts.stream.dropped)
-    tally.add("rollout/epoch", parts.stream.epoch)
     known = tally.result()
     tally.add("speed/sample_tokens_per_second", known["rollout/tokens"] / known["time/sample"])
     tally.add("speed/tokens_per_second", known["rollout/tokens"] / known["time/step"])
-    tally.add("memory/peak_mib", peak_memory(parts.policy.device) / 2**20)
+    tally.add("memory/peak_mib", parts.learner.peak_memory() / 2**20)
     numbers = tally.result()
     parts.run.log("metrics", {"step": step} | numbers)
     for sink in parts.sinks:
         sink.log(step, numbers)
     view.stepped(step, numbers)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: allocated on the GPU, or resident in this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from r1zero.assemble import load_reference, make_learner, make_sampler, make_template, recipe_objective, recipe_policy
 from r1zero.audit.replay import take_gradient
+from r1zero.build import load_reference, make_learner, make_sampler, make_template, recipe_objective, recipe_policy
 from r1zero.config import Recipe
 from r1zero.inputs import load_set
 from r1zero.metrics import Tally

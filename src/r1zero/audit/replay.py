@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from r1zero import checkpoints
-from r1zero.assemble import load_reference, make_learner, recipe_policy
 from r1zero.audit.saved import Step, read_step
-from r1zero.held import Held, token_scores
+from r1zero.build import load_reference, make_learner, recipe_policy
+from r1zero.held import Held
 from r1zero.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
@@ -83,15 +83,8 @@ def _gradient(run: Run, policy: Policy, objective: Objective, step: Step, *, exa
     old = None if exact else [torch.tensor(t.sampler_logprobs, device=policy.device) for t in trajectories]
     fixed = None
     if reference is not None:
-        settings = recipe.learner
-        fixed, _ = token_scores(
-            reference,
-            trajectories,
-            [i for i, t in enumerate(trajectories) if t.counts and t.length],
-            recipe.sampling.temperature,
-            layout=settings.layout,
-            budget=settings.micro_tokens,
-        )
+        logprobs = learner.logprobs(trajectories, reference=True)
+        fixed = [torch.tensor(row, device=policy.device) for row in logprobs]
     return take_gradient(learner, trajectories, Held(old=old, reference=fixed))
 
 

@@ -126,8 +126,8 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
 def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -> None:
     from dataclasses import replace
 
-    from r1zero.assemble import recipe_objective
     from r1zero.audit.saved import read_meter
+    from r1zero.build import recipe_objective
     from r1zero.cli import audit_views as views
     from r1zero.runs import Run
 
@@ -146,8 +146,8 @@ def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -
 def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_json: bool) -> None:
     from dataclasses import replace
 
-    from r1zero.assemble import recipe_objective, set_threads
     from r1zero.audit.replay import replay
+    from r1zero.build import recipe_objective, set_threads
     from r1zero.cli import audit_views as views
     from r1zero.runs import Run
 
@@ -166,8 +166,8 @@ def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_j
 
 
 def _invariance(recipe: Path, as_json: bool) -> None:
-    from r1zero.assemble import set_threads
     from r1zero.audit.invariance import certify
+    from r1zero.build import set_threads
     from r1zero.cli import audit_views as views
     from r1zero.config import load_recipe
 

@@ -20,11 +20,12 @@ def doctor(
     recipe: Path | None = None,
     mean_tokens: int | None = None,
     memory: float | None = None,
+    machine: str | None = None,
 ) -> None:
     """Say what is installed, which device is used, what is missing, and the command that mends it.
 
-    With --recipe: the memory and the time that its run would need here, before anything starts. Settings can be given
-    as --section.key VALUE, as for `train`.
+    With --recipe: the memory and the time that its run would need, here or with --machine elsewhere, before anything
+    starts. Settings can be given as --section.key VALUE, as for `train`.
 
     Parameters
     ----------
@@ -34,13 +35,17 @@ def doctor(
         Tokens of a response on average, which the times depend on; a quarter of sampling.max_new_tokens by default.
     memory
         GiB of the device that is planned for; this machine's by default.
+    machine
+        A GPU to plan for by its data sheet, though it is not here: A100-40GB, A100-80GB, H100-80GB or H200.
     """
     from rich.console import Console
 
     console = Console()
     if recipe is None:
-        if overrides or mean_tokens is not None or memory is not None:
-            raise UserError("Settings, --mean-tokens and --memory belong to a plan; add --recipe RECIPE.toml.")
+        if overrides or any(option is not None for option in (mean_tokens, memory, machine)):
+            raise UserError(
+                "Settings, --mean-tokens, --memory and --machine belong to a plan; add --recipe RECIPE.toml."
+            )
         from r1zero.doctor import diagnose, exit_code, render
 
         checks = diagnose()
@@ -54,6 +59,7 @@ def doctor(
     from r1zero.plan import make_plan
     from r1zero.plan.text import plan_text
 
-    plan = make_plan(load_recipe(recipe, parse_overrides(list(overrides))), memory=memory, mean_tokens=mean_tokens)
+    found = load_recipe(recipe, parse_overrides(list(overrides)))
+    plan = make_plan(found, memory=memory, mean_tokens=mean_tokens, machine=machine)
     console.print(plan_text(plan), markup=False, highlight=False, soft_wrap=True)
     sys.exit(0 if plan.fits else 1)

@@ -10,6 +10,7 @@ from r1zero.config.overrides import differences, parse_overrides
 from r1zero.config.recipe import (
     Benchmark,
     Checkpoint,
+    Cluster,
     Critic,
     Evaluation,
     Learner,
@@ -32,6 +33,7 @@ from r1zero.config.recipe import (
 __all__ = [
     "Benchmark",
     "Checkpoint",
+    "Cluster",
     "Critic",
     "Evaluation",
     "Learner",

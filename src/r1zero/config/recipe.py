@@ -77,6 +77,16 @@ class Sampling(Section):
     temperature: float = Field(default=1.0, gt=0)
     batch_rows: int = Field(default=256, ge=1)
     """The most rows decoded side by side; waiting questions enter as rows finish."""
+    engine: Literal["torch", "vllm"] = "torch"
+    """`torch` is the embedded sampler; `vllm` an engine with weights of its own, brought up to date before it samples
+    (`pip install "r1zero[vllm]"`, docs/scaling.md)."""
+    check_every: int = Field(default=16, ge=1)
+    """After the first sync of an engine's weights, and after every Nth, its log-probs are held against the learner's
+    on the same tokens; `train.max_logprob_gap` is the tolerance."""
+    memory: float = Field(default=0.5, gt=0, lt=1)
+    """The share of a device's memory that vLLM takes for its weights and its cache."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that one vLLM engine is spread over."""
 
 
 class Rollout(Section):
@@ -87,6 +97,10 @@ class Rollout(Section):
     dynamic: bool = False
     """Dynamic sampling (DAPO): draw further questions until P groups are live, in at most `rounds` rounds of P."""
     rounds: int = Field(default=4, ge=1)
+    max_staleness: int = Field(default=0, ge=0, le=1)
+    """1: the next rollout batch is drawn while this one is learnt from, so that its weights are one step old and
+    samplers and learners work at the same time. Needs an engine with weights of its own, and
+    `objective.importance_cap`."""
 
 
 class Objective(Section):
@@ -163,6 +177,22 @@ class Learner(Optimiser):
                 'throws away; set one of them to something else (layout "padded", say)'
             )
         return self
+
+
+class Cluster(Section):
+    """Learner ranks and sampler replicas on a Ray cluster (`pip install "r1zero[ray]"`, docs/scaling.md)."""
+
+    address: str = Field(default="local", pattern=r"^(local|auto|ray://.+|[^/]+:\d+)$")
+    """`local` starts Ray on this machine and ends it with the run; `auto` is the cluster this machine belongs to;
+    `ray://HOST:PORT` a cluster elsewhere."""
+    learners: int = Field(default=1, ge=1)
+    """Ranks that the weights, gradients and moments are sharded over (FSDP2), one GPU each where there are GPUs."""
+    samplers: int = Field(default=1, ge=1)
+    """Sampler replicas, `sampling.tensor_parallel` GPUs each."""
+    share_gpus: bool = False
+    """Learners and samplers take turns on the same GPUs, instead of having their own."""
+    verifiers: int = Field(default=1, ge=1)
+    """Pools of `verifier.workers` grading processes, spread over the nodes."""
 
 
 class Verifier(Section):
@@ -259,6 +289,7 @@ class Recipe(Section):
     learner: Learner = Learner()
     critic: Critic = Critic()
     lora: Lora | None = None
+    cluster: Cluster | None = None
     verifier: Verifier = Verifier()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
@@ -303,8 +334,42 @@ class Recipe(Section):
                 "objective.reference is a model to stay close to, and nothing uses it; set objective.kl and "
                 "objective.kl_coefficient, or leave it out"
             )
+        if self.rollout.max_staleness:
+            self._can_be_ahead()
+        if self.cluster is not None:
+            self._fits_a_cluster(self.cluster)
         if self.learner.layout == "packed" and self.model.attention == "eager":
             raise ValueError(
                 'learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"'
             )
         return self
+
+    def _can_be_ahead(self) -> None:
+        if self.cluster is None and self.sampling.engine == "torch":
+            raise ValueError(
+                "rollout.max_staleness = 1 draws with weights that are one step old, and the embedded sampler has none "
+                'but the learner\'s; set sampling.engine = "vllm", or add the section [cluster]'
+            )
+        if self.objective.importance_cap is None:
+            raise ValueError(
+                "rollout.max_staleness = 1 trains on responses of an older policy, which importance weights make up "
+                "for; set objective.importance_cap (2.0, say)"
+            )
+
+    def _fits_a_cluster(self, cluster: Cluster) -> None:
+        if self.learner.layout == "shared":
+            raise ValueError(
+                'learner.layout = "shared" does not go with the section [cluster], whose ranks make their passes side '
+                'by side; write "padded" or "packed"'
+            )
+        if cluster.share_gpus and (cluster.learners != cluster.samplers or self.sampling.tensor_parallel > 1):
+            raise ValueError(
+                f"cluster.share_gpus puts one sampler on each learner's GPU, which cluster.learners = "
+                f"{cluster.learners}, cluster.samplers = {cluster.samplers} and sampling.tensor_parallel = "
+                f"{self.sampling.tensor_parallel} do not allow; set the first two to the same and the last to 1"
+            )
+        if cluster.share_gpus and self.rollout.max_staleness:
+            raise ValueError(
+                "rollout.max_staleness = 1 lets samplers and learners work at the same time, and under "
+                "cluster.share_gpus they take turns; leave one of them out"
+            )

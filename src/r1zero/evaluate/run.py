@@ -19,7 +19,7 @@ from r1zero.runs import rollout_table, write_parquet
 from r1zero.sampling import Request, Sampler, SamplingParams
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout
-from r1zero.verify import Verifier
+from r1zero.verify.grading import Grading
 
 _NOISE_STEP = -1  # every evaluation of a run draws with the same noise, apart from that of any training step
 
@@ -39,14 +39,14 @@ class Judge:
     """Who answers and who grades."""
 
     sampler: Sampler
-    verifier: Verifier
+    verifier: Grading
     encode: Encode
 
 
 def evaluate(
     sets: Sequence[QuestionSet],
     sampler: Sampler,
-    verifier: Verifier,
+    verifier: Grading,
     encode: Encode,
     protocol: Protocol,
     *,

@@ -1,4 +1,4 @@
-"""A device's memory, and its rates as they are measured."""
+"""A device's memory and its rates: measured here, or those of a GPU that is elsewhere by its data sheet."""
 
 from __future__ import annotations
 
@@ -11,17 +11,72 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from r1zero.errors import UserError
 from r1zero.plan.shape import Autocast
+
+GIB = 2**30
+USABLE = 0.92
+"""The share of a device's memory that a plan may fill: allocators and libraries take some for themselves."""
+_PRODUCT = 0.8
+"""What one large matrix product reaches of a data sheet's FLOP/s: on an H200, 769 to 798 of 989 TFLOP/s were seen."""
+_COPY = 0.9
+"""What one large copy reaches of a data sheet's bytes/s: on an H200, 4.3 of 4.8 TB/s were seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A device: its memory in bytes, its matrix products in FLOP/s, and what it reads in bytes/s."""
+    """A device: its memory in bytes, its matrix products in FLOP/s, and what it reads and writes in bytes/s.
+
+    The rates are those of one large product and one large copy, measured or as they would be. On a GPU each process
+    of a cluster has one of its own; a CPU's processes share it.
+    """
 
     name: str
     memory: int
     flops: float
     bandwidth: float
+    gpu: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A data sheet's numbers: memory in GiB, dense bfloat16 and float32 in FLOP/s, bytes/s."""
+
+    memory: int
+    bfloat16: float
+    float32: float
+    bandwidth: float
+
+
+GPUS = {
+    "A100-40GB": Sheet(40, 312e12, 19.5e12, 1.555e12),
+    "A100-80GB": Sheet(80, 312e12, 19.5e12, 2.039e12),
+    "H100-80GB": Sheet(80, 989.5e12, 67e12, 3.35e12),
+    "H200": Sheet(141, 989.5e12, 67e12, 4.8e12),
+}
+"""SXM modules, by NVIDIA's "A100 Tensor Core GPU Data Sheet" (nvidia-a100-datasheet-us-nvidia-1758950-r4), "H100 Tensor
+Core GPU Datasheet" and "H200 Tensor Core GPU Datasheet". The latter two print 1,979 TFLOPS of bfloat16 with sparsity:
+half of it is dense. A sheet's GB are GiB, of which drivers show one or two hundredths less. float32 is without TF32,
+which torch does not use unless asked."""
+
+
+def by_name(name: str, autocast: Autocast) -> Machine:
+    """A GPU by its data sheet, in the precision of autocast.
+
+    Raises:
+        UserError: no sheet of that name.
+    """
+    found = next((known for known in GPUS if known.lower() == name.lower()), None)
+    if found is None:
+        raise UserError(
+            f"--machine {name} is none whose data sheet is known ({', '.join(GPUS)}); name one of these, or leave it "
+            "out to plan for the device that is here."
+        )
+    sheet = GPUS[found]
+    with autocast():
+        lower = torch.is_autocast_enabled("cpu")
+    flops = sheet.bfloat16 if lower else sheet.float32
+    return Machine(f"{found} by its data sheet", sheet.memory * GIB, _PRODUCT * flops, _COPY * sheet.bandwidth)
 
 
 def measure(device: torch.device, autocast: Autocast) -> Machine:
@@ -38,7 +93,7 @@ def measure(device: torch.device, autocast: Autocast) -> Machine:
         flops = 2 * size**3 / _seconds(lambda: a @ a, device)
     source = torch.zeros(2**26 if device.type == "cuda" else 2**24, device=device)
     bandwidth = 2 * source.nbytes / _seconds(source.clone, device)
-    return Machine(name, memory, flops, bandwidth)
+    return Machine(name, memory, flops, bandwidth, device.type == "cuda")
 
 
 def _seconds(work: Callable[[], Tensor], device: torch.device) -> float:

@@ -7,8 +7,9 @@ numbers: the counts are those of this model in the installed version of its code
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from r1zero.policy.load import check_place
 
 _SHORT = 64  # tokens of the shorter of the two passes that are counted
 Autocast = Callable[[], AbstractContextManager[object]]
+BFLOAT16: Autocast = partial(torch.autocast, device_type="cpu", dtype=torch.bfloat16)
+"""bfloat16 for what is counted: tensors without numbers stand on the CPU, wherever the run will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,15 @@ class Shape:
     """What the forward pass keeps of each token, all layers, without gradient checkpointing."""
     kept_checkpointed: float
     """The same with it: the layers' inputs, and one layer's insides while they are computed again."""
+    ends: int = 0
+    """Parameters outside the layers: embeddings, the last norm, the head."""
+    number: int = 4
+    """Bytes of a number in forward passes: 2 in bfloat16."""
+
+    @property
+    def layer(self) -> int:
+        """Parameters of one layer."""
+        return (self.parameters - self.ends) // self.layers
 
 
 def shape_of(
@@ -51,6 +63,8 @@ def shape_of(
     lora: Lora | None = None,
 ) -> Shape:
     """Count a model's parameters, and what its forward pass keeps of rows of `tokens` tokens.
+
+    FlashAttention keeps what torch's own attention keeps, and is counted as that.
 
     Raises:
         UserError: there is no such model, or it computes what cannot be counted without numbers.
@@ -64,10 +78,12 @@ def shape_of(
             f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
             f"can reach. The loader said: {reason}"
         ) from None
+    counted = nullcontext if _is_float32(autocast) else BFLOAT16
+    attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
         with FakeTensorMode(), torch.random.fork_rng(devices=[]):
             model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
-            return _counted(model, autocast, max(tokens, 2 * _SHORT), lora)
+            return _counted(model, counted, max(tokens, 2 * _SHORT), lora)
     except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -85,17 +101,26 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: Lora |
     model.gradient_checkpointing_enable({"use_reentrant": False})
     inputs, _ = _line(model, long, autocast)
     weights = sum(p.numel() for p in model.parameters())
+    number = 4 if _is_float32(autocast) else 2
     adapters = 0 if lora is None else _adapters(model, lora)
     return Shape(
         parameters=weights + adapters,
         trained=weights if lora is None else adapters,
         layers=layers,
         vocabulary=text.vocab_size,
-        cache_per_token=2 * layers * heads * width * (4 if _is_float32(autocast) else 2),
+        cache_per_token=2 * layers * heads * width * number,
         copies=max(0, round(copies)),
         kept_per_token=kept,
         kept_checkpointed=inputs + kept / layers,
+        ends=weights - _inside(model, layers),
+        number=number,
     )
+
+
+def _inside(model: PreTrainedModel, layers: int) -> int:
+    """Parameters of the stack of layers; 0 where there is none to be found."""
+    stacks = (part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == layers)
+    return max((sum(p.numel() for p in stack.parameters()) for stack in stacks), default=0)
 
 
 def _adapters(model: PreTrainedModel, lora: Lora) -> int:

@@ -2,41 +2,91 @@
 
 from __future__ import annotations
 
-from r1zero.plan import GIB, USABLE, Plan
+from r1zero.plan import FACTOR, GIB, USABLE, Device, Plan
+
+_WIDTH = 62
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan to read: memory by what it is for, times, and what to change."""
+    """The plan to read: memory of each kind of device by what it is for, times, and what to change."""
     shape, machine = plan.shape, plan.machine
-    lines = [f"{shape.parameters / 1e6:,.1f} M parameters in {shape.layers} layers on {machine.name} "
-             f"({machine.memory / GIB:.1f} GiB)", ""]  # fmt: skip
-    for title, parts in (
-        ("always", plan.always),
-        ("while responses are drawn", plan.sampling),
-        ("while they are learnt from", plan.learning),
-    ):
-        lines.append(f"{title:<58}{_gib(sum(parts.values()))}")
-        lines += [f"  {name:<58}{_gib(size)}" for name, size in parts.items()]
-    lines += ["", f"{'most at once':<58}{_gib(plan.peak)}", "", _times(plan), ""]
+    lines = [
+        f"{shape.parameters / 1e6:,.1f} M parameters in {shape.layers} layers on {_together(plan)}{machine.name} "
+        f"({machine.memory / GIB:.1f} GiB)"
+    ]
+    for device in plan.devices:
+        lines += ["", *_device(device, plan)]
+    lines += ["", _times(plan), ""]
     if plan.fits:
         lines.append("It fits.")
     else:
-        lines.append(f"It does not fit into {USABLE:.0%} of the device's memory. To mend it:")
+        lines.append(f"It does not fit into {USABLE:.0%} of {_every(plan)} memory. To mend it:")
         lines += [f"  {remedy}" for remedy in plan.remedies]
     return "\n".join(lines)
 
 
-def _gib(size: int) -> str:
-    return f"{size / GIB:9.2f} GiB"
+def _together(plan: Plan) -> str:
+    count = sum(device.count for device in plan.devices)
+    return f"{count} × " if count > 1 else ""
+
+
+def _every(plan: Plan) -> str:
+    return "the device's" if len(plan.devices) == 1 and plan.devices[0].count == 1 else "every device's"
+
+
+def _device(device: Device, plan: Plan) -> list[str]:
+    """What one of a kind holds, and whether that fits; a heading only where there are several devices."""
+    lines = [] if device.kind in ("both", "all") and device.count == 1 else [_heading(device), ""]
+    if device.kind == "all":
+        lines = ["all processes of the cluster, on this one machine", ""]
+    for title, parts in (
+        ("always", device.always),
+        ("while responses are drawn", device.sampling),
+        ("while they are learnt from", device.learning),
+    ):
+        if parts:
+            lines.append(_line(title, sum(parts.values())))
+            lines += [_line(f"  {name}", size) for name, size in parts.items()]
+    if device.at_once and device.learning:
+        lines.append("what drawing needs stays there while they are learnt from")
+    verdict = "" if len(plan.devices) == 1 and device.count == 1 else _verdict(device, plan)
+    lines += ["", _line("most at once", device.peak) + verdict]
+    if device.rows:
+        lines.append(f"vLLM's cache holds {device.rows:,} responses of full length side by side.")
+    elif device.rows is not None:
+        lines.append("sampling.memory leaves vLLM's cache no room for one response of full length.")
+    return lines
+
+
+def _heading(device: Device) -> str:
+    what = {
+        "learner": "a learner's GPU",
+        "sampler": "a sampler's GPU",
+        "both": "a GPU that a learner and a sampler share",
+    }[device.kind]
+    return f"{what} (there are {device.count})" if device.count > 1 else f"{what} (there is one)"
+
+
+def _verdict(device: Device, plan: Plan) -> str:
+    return ": fits" if device.fits(plan.machine) else ": does not fit"
+
+
+def _line(name: str, size: int) -> str:
+    return f"{name:<{_WIDTH}}{size / GIB:9.2f} GiB"
 
 
 def _times(plan: Plan) -> str:
-    total = plan.sample_seconds + plan.learn_seconds
+    pace = plan.pace
+    drawn, learnt = _duration(pace.sampling), _duration(pace.learning)
+    parts = (
+        f"{drawn} to draw responses while {learnt} are learnt from"
+        if pace.overlaps
+        else f"{drawn} to draw responses, {learnt} to learn"
+    )
     return (
-        f"A step takes about {_duration(total)} ({_duration(plan.sample_seconds)} to draw responses, "
-        f"{_duration(plan.learn_seconds)} to learn) where a response has {plan.mean_tokens} tokens on average; "
-        f"{plan.steps:,} steps about {_duration(plan.steps * total)}, evaluation apart (within a factor of two or "
-        "three)."
+        f"A step takes about {_duration(pace.step)} ({parts}) where a response has {pace.mean_tokens:,} tokens on "
+        f"average; {plan.steps:,} steps about {_duration(plan.seconds)}, evaluation apart (within a factor of "
+        f"{FACTOR})."
     )
 
 
@@ -44,4 +94,4 @@ def _duration(seconds: float) -> str:
     for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.2g} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"

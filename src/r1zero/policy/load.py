@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
@@ -28,6 +29,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline
+from r1zero.policy.shards import has_shards
 
 ADAPTER = "adapter_config.json"
 """The file that makes a folder one of adapters: it names the model that they belong to."""
@@ -68,6 +70,11 @@ class Policy:
     def encode(self, prompt: str) -> tuple[int, ...]:
         """Token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once."""
         return encode_prompt(self.tokenizer, prompt)
+
+    def save(self, folder: Path) -> None:
+        """Write model (or its adapters alone) and tokenizer as a Hugging Face folder."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
@@ -118,6 +125,28 @@ def load_policy(
     silence_dropout(model)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
+
+
+def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa") -> Policy:
+    """What is known of a model without its weights: its layers, its tokenizer and how its responses end.
+
+    Raises:
+        UserError: like `load_policy`.
+    """
+    check_place(path, revision)
+    at: dict[str, Any] = {"revision": revision} if revision else {}
+    with nullcontext("") if Path(path).exists() else reached_or_offline() as unreached:
+        try:
+            tokenizer = load_tokenizer(path, revision)
+            settings = AutoConfig.from_pretrained(path, revision=revision)
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32, attn_implementation=attention)
+        except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+            raise _unloadable(path, attention, error, unreached) from None
+    silence_dropout(model)
+    with suppress(OSError, ValueError):  # not every folder has one
+        model.generation_config = GenerationConfig.from_pretrained(path, **at)
+    return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), nullcontext)
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -173,6 +202,10 @@ def check_place(path: str, revision: str | None = None) -> None:
         )
     if not folder.exists() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
         raise UserError(f"model.path = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
+    if has_shards(folder):
+        raise UserError(
+            f"model.path = {path!r} is a sharded checkpoint; make a model folder of it first: r1zero export {path} OUT."
+        )
     if folder.is_dir() and not (folder / "config.json").exists() and not (folder / ADAPTER).exists():
         found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
         hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -37,6 +37,26 @@ def response_logprobs(
     """
     states_NH = token_states(policy, batch, prompts)
     return score(policy, states_NH, batch, temperature, chunk_logits=chunk_logits)
+
+
+class Scorer(nn.Module):
+    """A policy's pass over a micro-batch as one module, which is what a model must be to be sharded over ranks."""
+
+    def __init__(self, policy: Policy):
+        super().__init__()
+        self.policy, self.model = policy, policy.model
+
+    def forward(
+        self,
+        batch: MicroBatch,
+        prompts: SharedPrompts | None,
+        temperature: float,
+        entropy_gradient: bool = False,
+    ) -> tuple[Float[Tensor, "N H"], Float[Tensor, " N"], Float[Tensor, " N"]]:
+        """Hidden states that predict the response tokens, the tokens' log-probs, and the entropies."""
+        states_NH = token_states(self.policy, batch, prompts)
+        logprobs_N, entropies_N = score(self.policy, states_NH, batch, temperature, entropy_gradient=entropy_gradient)
+        return states_NH, logprobs_N, entropies_N
 
 
 def token_states(policy: Policy, batch: MicroBatch, prompts: SharedPrompts | None = None) -> Float[Tensor, "N H"]:

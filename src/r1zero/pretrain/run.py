@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from r1zero import checkpoints
-from r1zero.assemble import recipe_policy, set_threads
+from r1zero.build import recipe_policy, set_threads
 from r1zero.config import differences
 from r1zero.errors import UserError
 from r1zero.optimiser import Optimiser
@@ -150,7 +150,7 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
             if watch is not None:
                 watch(step, trainer.total, numbers)
             if last or step % recipe.checkpoint.every == 0:
-                checkpoints.save(out / "checkpoints", step, trainer.policy, trainer.state(), None)
+                checkpoints.save(out / "checkpoints", step, trainer.policy.save, trainer.state(), None)
                 checkpoints.prune(out / "checkpoints", recipe.checkpoint.keep_last, keep_best=False)
     return run
 

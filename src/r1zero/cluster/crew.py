@@ -1,0 +1,60 @@
+"""The crew of a job on a Ray cluster: learner ranks, sampler replicas, verifier pools, placed and supervised by Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from r1zero.cluster.grading import ClusterVerifier
+from r1zero.cluster.learner import ClusterLearner
+from r1zero.cluster.sampler import ClusterSampler
+from r1zero.cluster.session import Needs, connected, placed
+from r1zero.crew import Crew, Job
+from r1zero.errors import UserError
+
+
+@contextmanager
+def open_crew(job: Job) -> Iterator[Crew]:
+    """See `r1zero.crew.open_crew`; everything ends with the context.
+
+    Raises:
+        UserError: no such cluster, too small a one, or what any of its actors has to say.
+    """
+    recipe, settings = job.recipe, job.recipe.cluster
+    assert settings is not None
+    if job.objective.critic:
+        raise UserError(
+            f'objective.name = "{job.objective.name}" has a critic, which learns in one process only; leave out the '
+            "section [cluster], or take an objective without a critic."
+        )
+    needs = Needs(
+        settings.learners, settings.samplers, settings.verifiers, recipe.sampling.tensor_parallel, settings.share_gpus
+    )
+    with (
+        connected(settings, needs) as gpus,
+        placed(needs, gpus=gpus) as group,
+        closing(ClusterLearner(job, group, needs, gpus=gpus)) as learner,
+        closing(ClusterSampler(job, learner, _places(needs, group, gpus=gpus))) as engine,
+        closing(ClusterVerifier(recipe.verifier, settings.verifiers)) as verifier,
+    ):
+        sampler = job.synced(engine, learner, learner.exact)
+        yield Crew(learner, sampler, verifier, sampler)
+
+
+def _places(needs: Needs, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:
+    """The resources of each sampler replica: GPUs of its own, or half of a learner's."""
+    if not needs.share_gpus:
+        each = {"num_cpus": 1, "num_gpus": needs.tensor_parallel if gpus else 0, "scheduling_strategy": "SPREAD"}
+        return [each] * needs.samplers
+    return [
+        {
+            "num_cpus": 1,
+            "num_gpus": 0.5 if gpus else 0,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
+        }
+        for i in range(needs.samplers)
+    ]

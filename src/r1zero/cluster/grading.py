@@ -1,0 +1,72 @@
+"""Verifier pools on the cluster's CPUs, as the loop sees them: one verifier.
+
+Ray runs a call again on a pool that died: grading twice gives the same verdict.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+
+from r1zero import config
+from r1zero.build import new_verifier
+from r1zero.cluster.session import outcome, quiet
+from r1zero.types import AnswerFormat, Verdict
+
+
+class VerifierPool:
+    """An actor with grading processes of its own, which it kills and replaces like any `Verifier`."""
+
+    def __init__(self, settings: config.Verifier):
+        self.verifier = new_verifier(settings)
+
+    def check(self) -> None:
+        """Raise a UserError where a user's own reward function does not load."""
+        self.verifier.check()
+
+    def grade(self, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> Verdict:
+        """The verdict on a response. Called by several threads at once."""
+        [verdict] = self.verifier.verify([(response, gold, answer_format)])
+        return verdict
+
+
+class ClusterVerifier:
+    """Deals responses to the pools in turn; verdicts come back in the order they are reached."""
+
+    def __init__(self, settings: config.Verifier, pools: int):
+        actor: Any = ray.remote(VerifierPool).options(
+            num_cpus=1,
+            scheduling_strategy="SPREAD",
+            max_concurrency=2 * settings.workers,
+            max_restarts=-1,
+            max_task_retries=-1,
+        )
+        self.pools = [actor.remote(settings) for _ in range(pools)]
+        self.turn = itertools.cycle(self.pools)
+        self.owed: dict[Any, object] = {}
+        if settings.reward is not None:
+            outcome(self.pools[0].check.remote())
+
+    def submit(self, key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> None:
+        """See `Verifier.submit`."""
+        self.owed[next(self.turn).grade.remote(response, gold, answer_format)] = key
+
+    def ready(self) -> list[tuple[object, Verdict]]:
+        """See `Verifier.ready`."""
+        done, _ = ray.wait(list(self.owed), num_returns=len(self.owed), timeout=0) if self.owed else ([], [])
+        return [(self.owed.pop(reference), outcome(reference)) for reference in done]
+
+    def drain(self) -> Iterator[tuple[object, Verdict]]:
+        """See `Verifier.drain`."""
+        while self.owed:
+            [reference], _ = ray.wait(list(self.owed), num_returns=1)
+            yield self.owed.pop(reference), outcome(reference)
+
+    def close(self) -> None:
+        """End all pools."""
+        for pool in self.pools:
+            with quiet():
+                ray.kill(pool)

@@ -1,0 +1,68 @@
+"""One sampler replica: what an actor of the cluster does. An engine with weights of its own, asked piece by piece."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from r1zero.build import make_sampler, recipe_policy
+from r1zero.config import Recipe
+from r1zero.crew import vllm_module
+from r1zero.policy.lora import adapt
+from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
+
+_PIECE_S = 0.05  # responses that finish within this go back together
+
+
+class Loadable(Sampler, Protocol):
+    """A sampler that is handed its weights."""
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over these weights, all that is trained."""
+        ...
+
+
+class TorchReplica:
+    """The embedded sampler on a model of its own."""
+
+    def __init__(self, recipe: Recipe):
+        self.policy = recipe_policy(recipe.model, recipe.learner.autocast, None)
+        adapt(self.policy, recipe.lora, recipe.train.seed)
+        self.sample = make_sampler(self.policy, recipe.sampling.batch_rows).sample
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Loadable`."""
+        self.policy.model.load_state_dict(dict(weights), strict=False)
+
+
+class SamplerReplica:
+    """Draws what it is asked to `begin`, in pieces that `more` gives; `load` gives it weights first."""
+
+    def __init__(self, recipe: Recipe, context: int):
+        torch.set_num_threads(recipe.train.threads or 1)
+        vllm = recipe.sampling.engine == "vllm"
+        self.engine: Loadable = vllm_module().make_replica(recipe, context) if vllm else TorchReplica(recipe)
+        self.running: Iterator[Sampled] = iter(())
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over these weights."""
+        self.engine.load(weights)
+
+    def begin(self, requests: Sequence[Request], samples: int, params: SamplingParams, seed: int, step: int) -> None:
+        """Start to draw."""
+        self.running = self.engine.sample(requests, samples, params, seed=seed, step=step)
+
+    def more(self) -> list[Sampled]:
+        """The next responses that are finished; none when there are no more."""
+        found: list[Sampled] = []
+        begin = time.monotonic()
+        while not found or time.monotonic() - begin < _PIECE_S:
+            each = next(self.running, None)
+            if each is None:
+                break
+            found.append(each)
+        return found

@@ -1,0 +1,131 @@
+"""A connection to a Ray cluster, and the one sentence for whatever becomes of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")  # then the head node counts as gone
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # actors without a GPU see what they saw
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from r1zero import config
+from r1zero.errors import UserError
+
+_PLACING_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a recipe's actors take, in units of Ray's resources."""
+
+    learners: int
+    samplers: int
+    verifiers: int
+    tensor_parallel: int
+    share_gpus: bool
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in all, where there are any."""
+        return self.learners + (0 if self.share_gpus else self.samplers * self.tensor_parallel)
+
+    @property
+    def cpus(self) -> int:
+        """CPUs in all: one an actor."""
+        return self.learners + self.samplers + self.verifiers
+
+
+@contextmanager
+def connected(settings: config.Cluster, needs: Needs) -> Iterator[bool]:
+    """A Ray cluster for as long as the context lasts; yields whether it has GPUs.
+
+    Raises:
+        UserError: there is none at the address, or it is too small.
+    """
+    local = settings.address == "local"
+    options: dict[str, Any] = {"num_cpus": max(needs.cpus, os.cpu_count() or 1)} if local else {}
+    try:
+        ray.init(
+            address=settings.address,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except (ConnectionError, RayError, RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f'cluster.address = "{settings.address}" leads to no Ray cluster ({reason}); write "local", or start one '
+            "with `ray start --head` and `ray start --address HEAD:6379` on the other nodes."
+        ) from None
+    try:
+        there = ray.cluster_resources()
+        gpus = there.get("GPU", 0)
+        if (gpus and gpus < needs.gpus) or there.get("CPU", 0) < needs.cpus:
+            raise UserError(
+                f"cluster.learners = {needs.learners} and cluster.samplers = {needs.samplers} need {needs.gpus} GPUs "
+                f"and {needs.cpus} CPUs, and the cluster at {settings.address} has {gpus:g} and "
+                f"{there.get('CPU', 0):g}; lower them, or set cluster.share_gpus."
+            )
+        yield gpus > 0
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def placed(needs: Needs, *, gpus: bool) -> Iterator[PlacementGroup]:
+    """One bundle for every learner, as close together as they get; each with room for a sampler that shares its GPU."""
+    bundle = {"CPU": 1.0 + needs.share_gpus, **({"GPU": 1.0} if gpus else {})}
+    group = placement_group([bundle] * needs.learners, strategy="PACK")
+    try:
+        ray.get(group.ready(), timeout=_PLACING_S)
+    except GetTimeoutError:
+        remove_placement_group(group)
+        raise UserError(
+            f"No place for cluster.learners = {needs.learners} within {_PLACING_S:.0f} s: other work has the cluster's "
+            "GPUs or CPUs; wait for it, or lower cluster.learners."
+        ) from None
+    try:
+        yield group
+    finally:
+        with quiet():
+            remove_placement_group(group)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Clearing up where the cluster may be gone already."""
+    with suppress(RayError, RuntimeError, ConnectionError, ValueError):
+        yield
+
+
+def outcome(reference: Any) -> Any:
+    """What an actor's method returned. Raises what it raised if that is a UserError, or RayActorError if it died."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise UserError(str(error.cause)) from None
+        raise
+
+
+def first_line(error: BaseException) -> str:
+    """What Ray says of a death, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line.removeprefix("The actor died unexpectedly before finishing this task.") for line in lines]
+    cause = next((line for line in told if "exit" in line.lower() or "kill" in line.lower()), told[0] if told else "")
+    return cause[:160].rstrip(". ") or type(error).__name__
+
+
+def merged(parts: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
+    """Rows of which each is filled by one rank and empty on the others."""
+    return [next((list(row) for row in rows if len(row)), []) for rows in zip(*parts, strict=True)]

@@ -1,0 +1,149 @@
+"""What to change in a recipe so that it fits: settings are tried, mildest first, and those that help are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from r1zero.config import Cluster, Recipe
+from r1zero.plan.machine import USABLE, Machine
+from r1zero.plan.memory import Device, devices, longest, side_by_side
+from r1zero.plan.shape import Shape
+from r1zero.plan.staff import staff_of
+
+Change = Mapping[str, object]
+"""New values by the settings' names."""
+_MOST_RANKS = 64
+_SHARES = [step / 20 for step in range(18, 0, -1)]  # of sampling.memory: the largest that fits samples fastest
+
+
+def remedies(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, ...]:
+    """Settings that make it fit, or what else to do; nothing where it fits."""
+
+    def placed(change: Change) -> tuple[Device, ...]:
+        return devices(changed(recipe, change), shape, machine)
+
+    usable = USABLE * machine.memory
+    if all(device.fits(machine) for device in placed({})):
+        return ()
+    ranks = list(_ranks(recipe, machine))
+    if not any(_held(placed(change)) < usable for change in ranks):
+        return (f"weights, gradients and moments alone do not fit: {_smaller(recipe, shape, machine)}",)
+    milder = [{**more, **less} for more, less in product(ranks, _micro(recipe))]
+    if any(device.at_once for device in placed({})):
+        both = ({**learn, **draw} for learn, draw in product(milder, _drawing(recipe, machine)))
+        whole = _first(both, lambda change: all(device.fits(machine) for device in placed(change)))
+        return (_said(whole),) if whole is not None else (_too_much(recipe, shape, machine),)
+    learn = _first(milder, lambda change: all(_learns(device, usable) for device in placed(change)))
+    base = learn or {}
+    draw = _first(
+        _drawing(changed(recipe, base), machine),
+        lambda change: all(_draws(device, usable) for device in placed({**base, **change})),
+    )
+    found = [
+        _said(draw) if draw is not None else _no_room(recipe),
+        _said(learn) if learn is not None else _too_much(recipe, shape, machine),
+    ]
+    return tuple(filter(None, found))
+
+
+def changed(recipe: Recipe, change: Change) -> Recipe:
+    """The recipe with other values, which are not checked."""
+    for name, value in change.items():
+        section, _, key = name.partition(".")
+        part: Any = getattr(recipe, section)
+        recipe = recipe.model_copy(update={section: part.model_copy(update={key: value})})
+    return recipe
+
+
+def _first(changes: Iterable[Change], helps: Callable[[Change], bool]) -> Change | None:
+    return next((change for change in changes if helps(change)), None)
+
+
+def _said(change: Change) -> str:
+    return " and ".join(f"{name} = {json.dumps(value)}" for name, value in change.items())
+
+
+def _held(placed: tuple[Device, ...]) -> int:
+    """The most that a device with a learner holds all the time."""
+    return max(sum(device.always.values()) for device in placed)
+
+
+def _learns(device: Device, usable: float) -> bool:
+    return sum(device.always.values()) + sum(device.learning.values()) <= usable
+
+
+def _draws(device: Device, usable: float) -> bool:
+    return sum(device.always.values()) + sum(device.sampling.values()) <= usable and device.rows != 0
+
+
+def _ranks(recipe: Recipe, machine: Machine) -> Iterator[Change]:
+    """As it is, and where there is a cluster of GPUs with twice the ranks, and again."""
+    yield {}
+    ranks = recipe.cluster.learners if recipe.cluster is not None and machine.gpu else _MOST_RANKS
+    while (ranks := 2 * ranks) <= _MOST_RANKS:
+        both = {"cluster.samplers": ranks} if recipe.cluster and recipe.cluster.share_gpus else {}
+        yield {"cluster.learners": ranks, **both}
+
+
+def _micro(recipe: Recipe) -> Iterator[Change]:
+    """Micro-batches of fewer tokens, down to the longest response's; then the same with checkpointing."""
+    settings = recipe.learner
+    for checkpointing in dict.fromkeys((settings.gradient_checkpointing, True)):
+        again: Change = {}
+        if checkpointing != settings.gradient_checkpointing:
+            layout = {"learner.layout": "padded"} if settings.layout == "shared" else {}
+            again = {"learner.gradient_checkpointing": True, **layout}
+        tokens = settings.micro_tokens
+        yield again
+        while tokens > longest(recipe):
+            tokens //= 2
+            yield {"learner.micro_tokens": tokens, **again}
+
+
+def _drawing(recipe: Recipe, machine: Machine) -> Iterator[Change]:
+    """As it is; fewer rows of whole groups, or of an engine another share of the memory, then more GPUs."""
+    yield {}
+    staff = staff_of(recipe, machine)
+    if staff.engine:
+        wider = [spread for spread in (2, 4, 8) if spread > staff.spread and not staff.together | staff.crowded]
+        for spread in ({}, *({"sampling.tensor_parallel": number} for number in wider)):
+            yield spread
+            yield from ({**spread, "sampling.memory": share} for share in _SHARES)
+    if not staff.engine or staff.crowded:
+        group = recipe.rollout.samples
+        rows = (side_by_side(recipe, staff.samplers) - 1) // group * group
+        yield from ({"sampling.batch_rows": fewer} for fewer in range(rows, 0, -group))
+
+
+def _no_room(recipe: Recipe) -> str:
+    if recipe.sampling.engine == "torch":
+        return "lower sampling.max_new_tokens or rollout.samples: not one question's responses fit"
+    return (
+        "lower sampling.max_new_tokens, or take a smaller model or a larger device: vLLM's weights and one response "
+        "do not fit"
+    )
+
+
+def _too_much(recipe: Recipe, shape: Shape, machine: Machine) -> str:
+    shards = _sharded(recipe, shape, machine)
+    return f"lower sampling.max_new_tokens{shards}: not one response's backward pass fits"
+
+
+def _smaller(recipe: Recipe, shape: Shape, machine: Machine) -> str:
+    return f"take a smaller model or a larger device{_sharded(recipe, shape, machine)}"
+
+
+def _sharded(recipe: Recipe, shape: Shape, machine: Machine) -> str:
+    """The ranks that it takes, where none are asked for."""
+    if recipe.cluster is not None or not machine.gpu:
+        return ""
+    whole = recipe.model_copy(update={"cluster": Cluster(learners=1)})
+    for more, less in product(_ranks(whole, machine), _micro(whole)):
+        learner = devices(changed(whole, {**more, **less}), shape, machine)[0]
+        if learner.count > 1 and _learns(learner, USABLE * machine.memory):
+            also = f" and {_said(less)}" if less else ""
+            return f", or shard it over GPUs (the section [cluster] with learners = {learner.count}{also})"
+    return ""

@@ -1,0 +1,73 @@
+"""Sharded checkpoints, by `torch.distributed.checkpoint`: every rank writes what it holds, any number of them reads it.
+
+    config.json, tokenizer files     as in any Hugging Face folder
+    shards/                          weights and optimiser, by name; `r1zero export` makes model.safetensors of it
+
+Works without a process group, too: one process reads what many wrote.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.optim import Optimizer
+
+SHARDS = "shards"
+_TRAINED = StateDictOptions(ignore_frozen_params=True)
+
+
+def has_shards(folder: Path) -> bool:
+    """Whether a checkpoint is sharded."""
+    return (folder / SHARDS / ".metadata").exists()
+
+
+def save_shards(folder: Path, model: nn.Module, optimiser: Optimizer) -> None:
+    """Write what is trained and its optimiser; to be called by all ranks."""
+    save(_state(model, optimiser), checkpoint_id=folder / SHARDS)
+
+
+def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = None) -> None:
+    """Read weights, and the optimiser's state if asked for, in place; to be called by all ranks."""
+    state = _state(model, optimiser)
+    load(state, checkpoint_id=folder / SHARDS)
+    set_model_state_dict(model, state["model"], options=StateDictOptions(strict=False))
+    if optimiser is not None:
+        set_optimizer_state_dict(model, optimiser, state["optimiser"], options=_TRAINED)
+
+
+def load_plain_optimiser(model: nn.Module, optimiser: Optimizer, plain: dict[str, Any]) -> None:
+    """Give a sharded optimiser the state that one process saved: numbered in the order of the trained parameters."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    full: dict[str, Any] = {
+        "state": {names[i]: value for i, value in plain["state"].items()},
+        "param_groups": [{**group, "params": [names[i] for i in group["params"]]} for group in plain["param_groups"]],
+    }
+    options = StateDictOptions(full_state_dict=True, ignore_frozen_params=True)
+    set_optimizer_state_dict(model, optimiser, full, options=options)
+
+
+def full_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Everything trained, whole, on the CPU of rank 0, tied weights once; empty on the others. By all ranks at once."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    full: dict[str, Any] = get_model_state_dict(model, options=options)
+    names = {name for name, _ in model.named_parameters()}
+    return {name: tensor for name, tensor in full.items() if name in names}
+
+
+def _state(model: nn.Module, optimiser: Optimizer | None) -> dict[str, Any]:
+    state: dict[str, Any] = {"model": get_model_state_dict(model, options=_TRAINED)}
+    if optimiser is not None:
+        state["optimiser"] = get_optimizer_state_dict(model, optimiser, options=_TRAINED)
+    return state

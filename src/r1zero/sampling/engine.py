@@ -1,0 +1,89 @@
+"""Engines: samplers with weights of their own, which are brought up to date and held against the learner's.
+
+An engine that silently kept old weights, or loaded new ones wrongly, would train on a policy that nobody asked for.
+So after its first sync and after every Nth, the log-probs of what it samples are compared with the learner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from r1zero.errors import UserError
+from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
+
+_PROBE_STEP = -2  # in the noise; steps count from 0, evaluation is at −1
+_PROBE_TOKENS = 32
+
+
+class Engine(Sampler, Protocol):
+    """A sampler that keeps a copy of the policy's weights."""
+
+    def sync(self) -> None:
+        """Take over the learner's weights as they are now."""
+        ...
+
+
+Score = Callable[[Sequence[tuple[tuple[int, ...], Sampled]]], Sequence[Sequence[float]]]
+"""(prompt ids, what was sampled after them) → the learner's log-probs of the sampled tokens."""
+
+
+@dataclass(slots=True)
+class Synced:
+    """An engine that is brought up to date whenever the learner has moved, and checked.
+
+    `version` counts the learner's updates. `probe` are prompts to check on, `gap` the mean absolute difference of
+    log-probs, in nats, above which the engine does not run the learner's policy.
+    """
+
+    engine: Engine
+    version: Callable[[], int]
+    score: Score
+    probe: Sequence[Request]
+    params: SamplingParams
+    gap: float
+    every: int = 16
+    synced: int | None = field(default=None, init=False)
+    """The version of the engine's weights."""
+    syncs: int = field(default=0, init=False)
+
+    def sample(
+        self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
+    ) -> Iterator[Sampled]:
+        """See `r1zero.sampling.Sampler`."""
+        self.sync()
+        yield from self.engine.sample(requests, samples, params, seed=seed, step=step)
+
+    def sync(self) -> None:
+        """Give the engine the learner's weights where they have moved since it had them.
+
+        Raises:
+            UserError: it says that it has them, and its log-probs say otherwise.
+        """
+        version = self.version()
+        if version == self.synced:
+            return
+        self.engine.sync()
+        self.synced = version
+        self.syncs += 1
+        if (self.syncs - 1) % self.every == 0:
+            self._check()
+
+    def _check(self) -> None:
+        budget = min(_PROBE_TOKENS, self.params.max_new_tokens)
+        params = SamplingParams(budget, self.params.temperature)
+        found = list(self.engine.sample(self.probe, 1, params, seed=0, step=_PROBE_STEP))
+        ours = self.score([(self.probe[each.request].prompt_ids, each) for each in found])
+        differences = [
+            abs(theirs - our)
+            for each, row in zip(found, ours, strict=True)
+            for theirs, our in zip(each.completion.logprobs, row, strict=True)
+        ]
+        gap = sum(differences) / len(differences)
+        if not gap <= self.gap:
+            raise UserError(
+                f"After sync {self.syncs} the engine's log-probs differ from the learner's by {gap:.2g} nats a token "
+                f"(train.max_logprob_gap = {self.gap:g}): it does not run the learner's weights, so nothing was "
+                'trained on what it samples; use sampling.engine = "torch", or another version of the engine.'
+            )

@@ -1,0 +1,281 @@
+"""The vLLM sampler: an engine in a process beside this one, with weights that are brought up to date in place.
+
+Sampled ids, their log-probs and how a response ended are the engine's own. Every response is a request with a seed of
+its own, a pure function of (seed, step, key, sample), and prompts are shared through the prefix cache, which is emptied
+whenever the weights change.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from r1zero.errors import UserError
+from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.noise import row_key
+from r1zero.types import Completion, Stop
+
+for _name, _value in {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # several engines on one machine would all bind to the same cores
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import vllm  # noqa: E402
+from vllm.distributed.weight_transfer import WeightSource, WeightTransferTrainerFactory  # noqa: E402
+from vllm.distributed.weight_transfer.base import TrainerInitInfo  # noqa: E402
+from vllm.lora.request import LoRARequest  # noqa: E402
+from vllm.sampling_params import RequestOutputKind  # noqa: E402
+
+from r1zero.sampling import vllm_weights  # noqa: E402
+
+
+class Transfer(Protocol):
+    """How an engine comes by the learner's weights."""
+
+    def options(self) -> dict[str, Any]:
+        """What the engine is started with for it."""
+        ...
+
+    def send(self, llm: vllm.LLM) -> LoRARequest | None:
+        """Bring the engine's weights up to date; the adapters that requests are to name, if any."""
+        ...
+
+
+class InPlace:
+    """All weights, into the storage that the engine has, by vLLM's weight-transfer API (`info` names the backend)."""
+
+    def __init__(self, source: WeightSource, info: TrainerInitInfo):
+        self.source, self.info = source, info
+        self.trainer: Any = None
+
+    def options(self) -> dict[str, Any]:
+        """Weights that come before the first token need not be read from disk; what is then missed would be seen."""
+        vllm_weights.register()
+        return {"weight_transfer_config": {"backend": self.info.backend}, "load_format": "dummy"}
+
+    def send(self, llm: vllm.LLM) -> None:
+        """See `Transfer`."""
+        if self.trainer is None:
+            self.trainer = WeightTransferTrainerFactory.trainer_init(
+                self.info, client=_Workers(llm), source=self.source
+            )
+        self.trainer.send_weights()
+
+
+class Adapters:
+    """LoRA adapters alone, under a new name each time; they are never merged into the engine's weights.
+
+    `save` writes them as a peft folder. The engine reads the weights beneath from the model's own folder.
+    """
+
+    def __init__(self, save: Callable[[str], object], rank: int):
+        self.save, self.rank = save, rank
+        self.number = 0
+
+    def options(self) -> dict[str, Any]:
+        """See `Transfer`."""
+        return {"enable_lora": True, "max_lora_rank": max(8, self.rank), "max_loras": 1, "max_cpu_loras": 2}
+
+    def send(self, llm: vllm.LLM) -> LoRARequest:
+        """See `Transfer`."""
+        self.number += 1
+        with tempfile.TemporaryDirectory(prefix="r1zero-") as folder:
+            self.save(folder)
+            request = LoRARequest(f"step-{self.number}", self.number, folder)
+            llm.llm_engine.add_lora(request)
+        if self.number > 1:
+            llm.llm_engine.remove_lora(self.number - 1)
+        return request
+
+
+class _Workers:
+    """vLLM's `VLLMWeightSyncClient` for an engine in this process."""
+
+    def __init__(self, llm: vllm.LLM):
+        self.llm = llm
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        """The handshake."""
+        self.llm.collective_rpc("init_weight_transfer_engine", args=(init_info,))
+
+    def start_weight_update(self) -> None:
+        """Before the weights."""
+        self.llm.collective_rpc("start_weight_update")
+
+    def update_weights(self, update_info: Any) -> None:
+        """The weights."""
+        self.llm.collective_rpc("update_weights", args=(update_info,))
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        """After them."""
+        self.llm.collective_rpc("finish_weight_update")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What an engine is started with.
+
+    `context` is the longest prompt and response together, in tokens; `rows` the most responses side by side; `memory`
+    the share of the device's memory to take; `exact` whether it computes in float32.
+    """
+
+    context: int
+    rows: int
+    memory: float
+    exact: bool
+    device: torch.device
+    tensor_parallel: int = 1
+    sleeps: bool = False
+    """Whether it gives its memory back between calls, to a learner on the same GPU."""
+
+
+class VllmSampler:
+    """Samples from a vLLM engine of the model at `path`. `sync` before `sample`: it starts with no weights.
+
+    Raises:
+        UserError: vLLM does not take the model, or its tokenizer is another.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        tokenizer: PreTrainedTokenizerBase,
+        eos_ids: Collection[int],
+        transfer: Transfer,
+        settings: EngineSettings,
+    ):
+        self.eos_ids, self.transfer, self.settings = frozenset(eos_ids), transfer, settings
+        self.adapters: LoRARequest | None = None
+        self.asleep = False
+        options: dict[str, Any] = {
+            "model": path,
+            "dtype": "float32" if settings.exact else "bfloat16",
+            "max_model_len": settings.context,
+            "max_num_seqs": settings.rows,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "logprobs_mode": "processed_logprobs",  # of the distribution that was sampled from
+            "generation_config": "vllm",  # nothing of the model's own that a recipe does not say
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "enable_sleep_mode": settings.sleeps,
+            **_memory(path, settings),
+            **transfer.options(),
+        }
+        try:
+            self.llm = vllm.LLM(**options)
+        except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f'sampling.engine = "vllm" cannot be started on the model at {path!r} ({reason}); set '
+                'sampling.memory to what is free, or use sampling.engine = "torch".'
+            ) from None
+        self._check_tokenizer(path, tokenizer)
+
+    def sync(self) -> None:
+        """See `r1zero.sampling.engine.Engine`."""
+        self._wake("weights")
+        self.adapters = self.transfer.send(self.llm)
+        self._wake("kv_cache")
+        self.llm.reset_prefix_cache()
+        self.asleep = False
+
+    def sample(
+        self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
+    ) -> Iterator[Sampled]:
+        """See `r1zero.sampling.Sampler`. The noise is vLLM's own, from a seed that is a pure function of all five."""
+        if self.asleep:  # its weights went with its memory
+            self.sync()
+        engine = self.llm.llm_engine
+        which: dict[str, tuple[int, int]] = {}
+        for r, request in enumerate(requests):
+            for g in range(samples):
+                name = f"{r}/{g}"
+                which[name] = r, g
+                noise = row_key(seed, step, request.key, g) & (2**63 - 1)
+                engine.add_request(
+                    name,
+                    {"prompt_token_ids": list(request.prompt_ids)},
+                    self._params(params, noise),
+                    lora_request=self.adapters,
+                )
+        try:
+            while which:
+                outputs: list[Any] = engine.step()
+                for output in outputs:
+                    if output.finished:
+                        request, sample = which.pop(output.request_id)
+                        yield Sampled(request, sample, self._completion(output.outputs[0]))
+        finally:
+            if which:  # the caller has had enough, or was interrupted
+                engine.abort_request(list(which))
+        if self.settings.sleeps:
+            self.llm.sleep(level=2)
+            self.asleep = True
+
+    def close(self) -> None:
+        """End the engine's process."""
+        self.llm.llm_engine.engine_core.shutdown()
+
+    def _wake(self, what: str) -> None:
+        if self.asleep:
+            self.llm.wake_up([what])
+
+    def _params(self, params: SamplingParams, noise: int) -> vllm.SamplingParams:
+        return vllm.SamplingParams(
+            max_tokens=params.max_new_tokens,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            top_k=params.top_k,
+            seed=noise,
+            stop=list(params.stop),
+            stop_token_ids=sorted(self.eos_ids),
+            include_stop_str_in_output=True,
+            logprobs=0,  # of the sampled token alone
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            spaces_between_special_tokens=False,
+        )
+
+    def _completion(self, output: Any) -> Completion:
+        ids = tuple(output.token_ids)
+        logprobs = tuple(at[i].logprob for i, at in zip(ids, output.logprobs, strict=True))
+        if output.finish_reason == "length":
+            how = Stop.LENGTH
+        elif isinstance(output.stop_reason, str):
+            how = Stop.STOP_STRING
+        else:
+            how = Stop.EOS
+        return Completion(ids, logprobs, output.text, how)
+
+    def _check_tokenizer(self, path: str, tokenizer: PreTrainedTokenizerBase) -> None:
+        theirs: Any = self.llm.get_tokenizer()
+        probe = list(range(min(len(tokenizer), 512)))
+        if theirs.get_vocab() != tokenizer.get_vocab() or theirs.decode(probe) != tokenizer.decode(probe):
+            self.close()
+            raise UserError(
+                f'sampling.engine = "vllm" reads another tokenizer at {path!r} than transformers does, so texts and '
+                'stop strings would differ; use sampling.engine = "torch".'
+            )
+
+
+def _memory(path: str, settings: EngineSettings) -> dict[str, Any]:
+    """How much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
+    if settings.device.type == "cuda":
+        return {"gpu_memory_utilization": settings.memory}
+    text = AutoConfig.from_pretrained(path).get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    token = 2 * text.num_hidden_layers * heads * width * (4 if settings.exact else 2)
+    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    blocks = (settings.context + 256) * settings.rows  # whole blocks of tokens
+    return {
+        "kv_cache_memory_bytes": int(min(token * blocks, settings.memory * ram)),
+        "enforce_eager": True,  # compiling takes longer than a small run
+    }
