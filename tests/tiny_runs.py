@@ -99,10 +99,10 @@ def _sums() -> Iterator[tuple[str, str]]:
 
 
 @cache
-def taught_model() -> Path:
+def taught_model(width: int = 32, heads: int = 4) -> Path:
     """A model folder that has read one-digit sums: some answers are right, some wrong, some truncated."""
-    folder, tokenizer = session_folder() / "taught", character_tokenizer()
-    model = tiny_model(tokenizer, width=32, layers=2, seed=0)
+    folder, tokenizer = session_folder() / f"taught-{width}-{heads}", character_tokenizer()
+    model = tiny_model(tokenizer, width=width, layers=2, heads=heads, seed=0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pretrain(model, tokenizer, _sums(), steps=150, batch=16, learning_rate=1e-2)

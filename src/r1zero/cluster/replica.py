@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+import ray.actor
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from r1zero.config import Recipe
 from r1zero.crew import vllm_module
 from r1zero.policy.lora import adapt
 from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
+from r1zero.sampling.engine import EngineLostError
 
 _PIECE_S = 0.05  # responses that finish within this go back together
 
@@ -61,7 +63,10 @@ class SamplerReplica:
         found: list[Sampled] = []
         begin = time.monotonic()
         while not found or time.monotonic() - begin < _PIECE_S:
-            each = next(self.running, None)
+            try:
+                each = next(self.running, None)
+            except EngineLostError:
+                ray.actor.exit_actor()  # a new replica is made, with an engine of its own
             if each is None:
                 break
             found.append(each)

@@ -20,7 +20,7 @@ from r1zero.config import Lora
 from r1zero.errors import UserError
 from r1zero.policy.load import check_place
 
-_SHORT = 64  # tokens of the shorter of the two passes that are counted
+_SHORT = 63  # tokens of the shorter of the two passes that are counted; odd, which no width of a model is
 Autocast = Callable[[], AbstractContextManager[object]]
 BFLOAT16: Autocast = partial(torch.autocast, device_type="cpu", dtype=torch.bfloat16)
 """bfloat16 for what is counted: tensors without numbers stand on the CPU, wherever the run will be."""
@@ -59,7 +59,7 @@ def shape_of(
     revision: str | None,
     attention: str,
     autocast: Autocast,
-    tokens: int = 4 * _SHORT,
+    tokens: int = 256,
     lora: Lora | None = None,
 ) -> Shape:
     """Count a model's parameters, and what its forward pass keeps of rows of `tokens` tokens.
@@ -83,7 +83,7 @@ def shape_of(
     try:
         with FakeTensorMode(), torch.random.fork_rng(devices=[]):
             model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
-            return _counted(model, counted, max(tokens, 2 * _SHORT), lora)
+            return _counted(model, counted, max(tokens, 2 * _SHORT) | 1, lora)
     except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

@@ -17,6 +17,10 @@ _PROBE_STEP = -2  # in the noise; steps count from 0, evaluation is at −1
 _PROBE_TOKENS = 32
 
 
+class EngineLostError(UserError):
+    """The engine's process has ended."""
+
+
 class Engine(Sampler, Protocol):
     """A sampler that keeps a copy of the policy's weights."""
 

@@ -33,8 +33,10 @@ from vllm.distributed.weight_transfer import WeightSource, WeightTransferTrainer
 from vllm.distributed.weight_transfer.base import TrainerInitInfo  # noqa: E402
 from vllm.lora.request import LoRARequest  # noqa: E402
 from vllm.sampling_params import RequestOutputKind  # noqa: E402
+from vllm.v1.engine.exceptions import EngineDeadError  # noqa: E402
 
 from r1zero.sampling import vllm_weights  # noqa: E402
+from r1zero.sampling.engine import EngineLostError  # noqa: E402
 
 
 class Transfer(Protocol):
@@ -154,7 +156,7 @@ class VllmSampler:
     ):
         self.eos_ids, self.transfer, self.settings = frozenset(eos_ids), transfer, settings
         self.adapters: LoRARequest | None = None
-        self.asleep = False
+        self.asleep = self.lost = False
         options: dict[str, Any] = {
             "model": path,
             "dtype": "float32" if settings.exact else "bfloat16",
@@ -165,6 +167,7 @@ class VllmSampler:
             "generation_config": "vllm",  # nothing of the model's own that a recipe does not say
             "enable_prefix_caching": True,
             "disable_log_stats": True,
+            **({"distributed_executor_backend": "uni"} if settings.tensor_parallel == 1 else {}),
             "enable_sleep_mode": settings.sleeps,
             **_memory(path, settings),
             **transfer.options(),
@@ -208,13 +211,12 @@ class VllmSampler:
                 )
         try:
             while which:
-                outputs: list[Any] = engine.step()
-                for output in outputs:
+                for output in self._step():
                     if output.finished:
                         request, sample = which.pop(output.request_id)
                         yield Sampled(request, sample, self._completion(output.outputs[0]))
         finally:
-            if which:  # the caller has had enough, or was interrupted
+            if which and not self.lost:  # the caller has had enough, or was interrupted
                 engine.abort_request(list(which))
         if self.settings.sleeps:
             self.llm.sleep(level=2)
@@ -223,6 +225,16 @@ class VllmSampler:
     def close(self) -> None:
         """End the engine's process."""
         self.llm.llm_engine.engine_core.shutdown()
+
+    def _step(self) -> list[Any]:
+        try:
+            return self.llm.llm_engine.step()
+        except EngineDeadError:
+            self.lost = True
+            raise EngineLostError(
+                "The vLLM engine has died; what it said stands above. Continue with --resume, with a smaller "
+                'sampling.batch_rows or sampling.memory if it ran out of memory, or with sampling.engine = "torch".'
+            ) from None
 
     def _wake(self, what: str) -> None:
         if self.asleep:
