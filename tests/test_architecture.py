@@ -43,6 +43,7 @@ LAYERS = (
     "runs",
     "checkpoints",
     "build",
+    "export",
     "engines",
     "crew",
     "cluster",

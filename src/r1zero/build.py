@@ -153,12 +153,7 @@ def set_threads(threads: int | None) -> int:
 @contextmanager
 def open_verifier(settings: config.Verifier) -> Iterator[Verifier]:
     """The grading processes; a user's own reward function is tried at once."""
-    with new_verifier(settings) as verifier:
+    with Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward) as verifier:
         if settings.reward is not None:
             verifier.check()
         yield verifier
-
-
-def new_verifier(settings: config.Verifier) -> Verifier:
-    """The grading processes, not started yet."""
-    return Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward)

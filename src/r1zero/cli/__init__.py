@@ -14,6 +14,7 @@ from r1zero.cli import compare as compare
 from r1zero.cli import demo as demo
 from r1zero.cli import doctor as doctor
 from r1zero.cli import evaluate as evaluate
+from r1zero.cli import export as export
 from r1zero.cli import objectives as objectives
 from r1zero.cli import paper as paper
 from r1zero.cli import pretrain as pretrain

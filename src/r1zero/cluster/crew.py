@@ -41,6 +41,7 @@ def open_crew(job: Job) -> Iterator[Crew]:
         closing(ClusterSampler(job, learner, _places(needs, group, gpus=gpus))) as engine,
         closing(ClusterVerifier(recipe.verifier, settings.verifiers)) as verifier,
     ):
+        learner.join()
         sampler = job.synced(engine, learner, learner.exact)
         yield Crew(learner, sampler, verifier, sampler)
 

@@ -12,16 +12,16 @@ from typing import Any
 import ray
 
 from r1zero import config
-from r1zero.build import new_verifier
 from r1zero.cluster.session import outcome, quiet
 from r1zero.types import AnswerFormat, Verdict
+from r1zero.verify import Verifier
 
 
 class VerifierPool:
     """An actor with grading processes of its own, which it kills and replaces like any `Verifier`."""
 
     def __init__(self, settings: config.Verifier):
-        self.verifier = new_verifier(settings)
+        self.verifier = Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward)
 
     def check(self) -> None:
         """Raise a UserError where a user's own reward function does not load."""

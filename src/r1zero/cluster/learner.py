@@ -12,7 +12,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from r1zero.cluster.rank import LearnerRank
-from r1zero.cluster.session import Needs, first_line, merged, quiet
+from r1zero.cluster.session import Needs, cause_of, merged, quiet
 from r1zero.crew import Job
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
@@ -23,7 +23,14 @@ _GRACE_S = 5.0  # a rank that dies makes the others fail, and may be seen to hav
 
 
 class ClusterLearner:
-    """Learner ranks in one placement group. A rank that is lost ends the run: the weights are spread over all."""
+    """Learner ranks in one placement group. A rank that is lost ends the run: the weights are spread over all.
+
+    `join` before anything else: until then the ranks' processes start, beside those of others.
+    """
+
+    exact: bool
+    """Whether forward passes run in float32 throughout."""
+    updates: int
 
     def __init__(self, job: Job, group: PlacementGroup, needs: Needs, *, gpus: bool):
         share = 0.5 if needs.share_gpus else 1.0
@@ -36,10 +43,13 @@ class ClusterLearner:
             ).remote(rank, needs.learners)
             for rank in range(needs.learners)
         ]
+        self.job = job
+
+    def join(self) -> None:
+        """Have the ranks meet and load the model."""
         address = self._together([self.ranks[0].address.remote()])[0]
-        facts = self.all("join", address, job.recipe, job.checkpoint)
-        self.exact: bool = facts[0]["exact"]
-        self.updates: int = facts[0]["updates"]
+        facts = self.all("join", address, self.job.recipe, self.job.checkpoint)[0]
+        self.exact, self.updates = facts["exact"], facts["updates"]
 
     def learn(self, trajectories: Sequence[Trajectory], step: int, tally: Tally) -> None:
         """See `Learner.learn`. Every rank is given all responses, for the weights, and works on its share."""
@@ -53,9 +63,8 @@ class ClusterLearner:
 
     def weights(self) -> Any:
         """A reference to all weights, in the object store of rank 0's node."""
-        references = self._call("weights", ())
-        self._together(references, fetch=False)
-        return references[0]
+        [reference] = self.all("weights")[0]
+        return reference
 
     def state(self) -> dict[str, Any]:
         """See `Learner.state`; the moments are in the shards."""
@@ -91,17 +100,16 @@ class ClusterLearner:
     def _call(self, method: str, arguments: Sequence[Any]) -> list[Any]:
         return [getattr(rank, method).remote(*arguments) for rank in self.ranks]
 
-    def _together(self, references: list[Any], *, fetch: bool = True) -> list[Any]:
+    def _together(self, references: list[Any]) -> list[Any]:
         """Wait for all, or for the first that fails: the others may then wait for it for ever."""
         waiting = list(references)
         while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1, fetch_local=fetch)
+            ready, waiting = ray.wait(waiting, num_returns=1)
             try:
-                if fetch:
-                    ray.get(ready)
+                ray.get(ready)
             except (RayActorError, RayTaskError) as error:
                 raise self._lost(error) from None
-        return ray.get(references) if fetch else []
+        return ray.get(references)
 
     def _lost(self, error: RayActorError | RayTaskError) -> UserError | RayTaskError:
         """What to say of a failure: whose death is behind it, if any rank died."""
@@ -111,7 +119,7 @@ class ClusterLearner:
         if not dead and isinstance(error, RayTaskError):
             return error
         who = ", ".join(map(str, dead)) or "?"
-        reason = (dead and next(iter(dead.values()))) or first_line(error)
+        reason = (dead and next(iter(dead.values()))) or cause_of(error)
         return UserError(
             f"Learner rank {who} of {len(self.ranks)} is gone ({reason}), and with it a part of the weights; the run "
             "stands at its last checkpoint: give the same command with --resume."
@@ -126,7 +134,7 @@ class ClusterLearner:
             try:
                 ray.get(ping)
             except RayActorError as error:
-                found[pings[ping]] = first_line(error)
+                found[pings[ping]] = cause_of(error)
             except RayTaskError:
                 continue
         return found

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.util
 import torch
 import torch.distributed as dist
@@ -93,9 +94,10 @@ class LearnerRank:
         """Log-probs of this rank's share of the responses; the other rows are empty."""
         return self.learner.logprobs(trajectories, reference=reference)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """All weights on rank 0."""
-        return full_weights(self.learner.policy.model)
+    def weights(self) -> list[Any]:
+        """A reference to all that is trained, put into the object store by rank 0; nothing from the others."""
+        full = full_weights(self.learner.policy.model)
+        return [ray.put(full)] if self.rank == 0 else []
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside what `save` writes."""
@@ -108,6 +110,8 @@ class LearnerRank:
         save_shards(folder, policy.model, self.learner.optimiser.adam)
         if self.rank == 0:
             policy.model.config.save_pretrained(folder)
+            for adapter in getattr(policy.model, "peft_config", {}).values():
+                adapter.save_pretrained(folder)
             if policy.model.generation_config is not None:
                 policy.model.generation_config.save_pretrained(folder)
             policy.tokenizer.save_pretrained(folder)

@@ -8,14 +8,13 @@ step (promise 1).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import fully_shard
 
 from r1zero.policy.batch import MicroBatch, Trajectory
 from r1zero.policy.logprobs import Scorer
@@ -37,10 +36,9 @@ class Group:
     def shard(self, scorer: Scorer) -> Scorer:
         """Spread rank 0's model over the ranks: every decoder layer by itself, and the rest as one."""
         full = dict(scorer.model.state_dict()) if self.first else {}
-        exact = scorer.policy.autocast is nullcontext
-        precision = MixedPrecisionPolicy() if exact else MixedPrecisionPolicy(torch.bfloat16, torch.float32)
         for module in (*_layers(scorer.model), scorer):
-            sharded = fully_shard(module, mesh=self.mesh, mp_policy=precision, reshard_after_forward=True)
+            # weights are gathered in float32: autocast then computes what it computes in one process
+            sharded = fully_shard(module, mesh=self.mesh, reshard_after_forward=True)
             sharded.set_gradient_divide_factor(1.0)  # a sum
             sharded.set_force_sum_reduction_for_comms(True)  # gloo has no other
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)

@@ -63,11 +63,15 @@ class SamplerReplica:
         found: list[Sampled] = []
         begin = time.monotonic()
         while not found or time.monotonic() - begin < _PIECE_S:
-            try:
-                each = next(self.running, None)
-            except EngineLostError:
-                ray.actor.exit_actor()  # a new replica is made, with an engine of its own
+            each = self._next()
             if each is None:
                 break
             found.append(each)
         return found
+
+    def _next(self) -> Sampled | None:
+        try:
+            return next(self.running, None)
+        except EngineLostError:
+            ray.actor.exit_actor()  # a new replica is made, with an engine of its own
+            return None

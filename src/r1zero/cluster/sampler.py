@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError
 
 from r1zero.cluster.learner import ClusterLearner
 from r1zero.cluster.replica import SamplerReplica
-from r1zero.cluster.session import first_line, outcome, quiet
+from r1zero.cluster.session import cause_of, outcome, quiet
 from r1zero.crew import Job
 from r1zero.errors import UserError
 from r1zero.sampling import Request, Sampled, SamplingParams
@@ -81,13 +81,13 @@ class ClusterSampler:
         share.deaths += 1
         if share.deaths > _DEATHS:
             raise UserError(
-                f"Sampler replica {i} died {share.deaths} times while drawing one batch ({first_line(error)}); lower "
+                f"Sampler replica {i} died {share.deaths} times while drawing one batch ({cause_of(error)}); lower "
                 "sampling.batch_rows or sampling.memory if it ran out of memory, and continue with --resume."
             )
         self._replace(i, error)
 
     def _replace(self, i: int, error: RayActorError) -> None:
-        log.warning("Sampler replica %d died (%s) and is replaced.", i, first_line(error))
+        log.warning("Sampler replica %d died (%s) and is replaced.", i, cause_of(error))
         self.replicas[i] = self._start(i)
         if self.weights is not None:
             outcome(self.replicas[i].load.remote(self.weights))

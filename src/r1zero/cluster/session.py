@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from r1zero import config
+from r1zero.cluster import mourner
 from r1zero.errors import UserError
 
 _PLACING_S = 120.0
@@ -76,9 +79,24 @@ def connected(settings: config.Cluster, needs: Needs) -> Iterator[bool]:
                 f"and {needs.cpus} CPUs, and the cluster at {settings.address} has {gpus:g} and "
                 f"{there.get('CPU', 0):g}; lower them, or set cluster.share_gpus."
             )
-        yield gpus > 0
+        with _mourned():
+            yield gpus > 0
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _mourned() -> Iterator[None]:
+    """While the context lasts, somebody is there to say it when the head node takes this process with it."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    command = [sys.executable, "-m", mourner.__name__, host, port]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                process.stdin.write(mourner.FAREWELL)
 
 
 @contextmanager
@@ -118,12 +136,19 @@ def outcome(reference: Any) -> Any:
         raise
 
 
-def first_line(error: BaseException) -> str:
-    """What Ray says of a death, in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line.removeprefix("The actor died unexpectedly before finishing this task.") for line in lines]
-    cause = next((line for line in told if "exit" in line.lower() or "kill" in line.lower()), told[0] if told else "")
-    return cause[:160].rstrip(". ") or type(error).__name__
+def cause_of(error: BaseException) -> str:
+    """What became of an actor, of the pages that Ray says."""
+    told = " ".join(str(error).lower().split())
+    if "out of memory" in told or "oom killer killed" in told or "memory pressure" in told:
+        return "its node ran out of memory"
+    if (
+        "its node has died" in told
+        or "node was terminated" in told
+        or "node is dead" in told
+        or "node has died" in told
+    ):
+        return "its node is gone"
+    return "its process was killed or crashed"
 
 
 def merged(parts: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:

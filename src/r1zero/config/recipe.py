@@ -182,7 +182,7 @@ class Learner(Optimiser):
 class Cluster(Section):
     """Learner ranks and sampler replicas on a Ray cluster (`pip install "r1zero[ray]"`, docs/scaling.md)."""
 
-    address: str = Field(default="local", pattern=r"^(local|auto|ray://.+|[^/]+:\d+)$")
+    address: str = Field(default="local", pattern=r"^(local|auto|ray://.+)$")
     """`local` starts Ray on this machine and ends it with the run; `auto` is the cluster this machine belongs to;
     `ray://HOST:PORT` a cluster elsewhere."""
     learners: int = Field(default=1, ge=1)

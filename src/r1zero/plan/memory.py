@@ -3,7 +3,8 @@
 A learner holds float32 weights, their gradients and AdamW's moments all the time. Several ranks hold equal shards of
 them (FSDP2, a group for each layer and one for the ends: embeddings, last norm and head); a pass gathers a layer, the
 next one and the ends in the precision of its products. The sampler's cache, and what the learner keeps for a backward
-pass, are there in turns. What is not counted: CUDA's own memory, and the moment at which weights go to an engine.
+pass, are there in turns. What is not counted: what is made and dropped between the operations of a backward pass,
+CUDA's own memory, and the moment at which weights go to an engine.
 """
 
 from __future__ import annotations
@@ -95,15 +96,12 @@ def learning_parts(recipe: Recipe, shape: Shape, ranks: int) -> Parts:
     checkpointing = recipe.learner.gradient_checkpointing
     kept = shape.kept_checkpointed if checkpointing else shape.kept_per_token
     parts = {f"kept for the backward pass of {tokens:,} tokens": int(kept * tokens)}
-    if ranks == 1:
-        parts["weights in bfloat16"] = shape.copies // shape.layers if checkpointing else shape.copies
-    else:
-        # adding up over ranks is done in float32, a layer at a time; the ends' turn comes when nothing else is kept
+    parts["weights in bfloat16"] = shape.copies // shape.layers if checkpointing else shape.copies
+    if ranks > 1:
+        # a layer is added up over ranks at a time; the ends' turn comes when nothing else is kept
         share = shape.trained / shape.parameters
-        gathered = shape.number * (2 * shape.layer + shape.ends)
-        parts[f"two layers and the ends, gathered ({precision(shape)})"] = gathered
-        summed = shape.number * shape.ends + (shape.number + 4) * shape.layer
-        parts["their gradients, before they are added up"] = int(share * summed)
+        parts["two layers, embeddings and head, gathered (float32)"] = 4 * (2 * shape.layer + shape.ends)
+        parts["their gradients, before they are added up"] = int(share * 4 * (shape.ends + 2 * shape.layer))
     parts["logits, in chunks"] = _LOGITS * 4 * min(CHUNK_LOGITS, tokens * shape.vocabulary)
     return {name: size for name, size in parts.items() if size}
 

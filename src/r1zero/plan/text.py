@@ -35,10 +35,9 @@ def _every(plan: Plan) -> str:
 
 
 def _device(device: Device, plan: Plan) -> list[str]:
-    """What one of a kind holds, and whether that fits; a heading only where there are several devices."""
-    lines = [] if device.kind in ("both", "all") and device.count == 1 else [_heading(device), ""]
-    if device.kind == "all":
-        lines = ["all processes of the cluster, on this one machine", ""]
+    """What one of a kind holds, and whether that fits; said of each kind where there are several devices."""
+    heading = _heading(device)
+    lines = [heading, ""] if heading else []
     for title, parts in (
         ("always", device.always),
         ("while responses are drawn", device.sampling),
@@ -59,12 +58,11 @@ def _device(device: Device, plan: Plan) -> list[str]:
 
 
 def _heading(device: Device) -> str:
-    what = {
-        "learner": "a learner's GPU",
-        "sampler": "a sampler's GPU",
-        "both": "a GPU that a learner and a sampler share",
-    }[device.kind]
-    return f"{what} (there are {device.count})" if device.count > 1 else f"{what} (there is one)"
+    if device.count > 1:
+        shared = "GPUs that a learner and a sampler share in turns"
+        return f"each of {device.count} {shared if device.kind == 'both' else f'{device.kind} GPUs'}"
+    alone = {"learner": "the learner's GPU", "sampler": "the sampler's GPU", "all": "all processes of the cluster"}
+    return alone.get(device.kind, "")
 
 
 def _verdict(device: Device, plan: Plan) -> str:
@@ -79,14 +77,14 @@ def _times(plan: Plan) -> str:
     pace = plan.pace
     drawn, learnt = _duration(pace.sampling), _duration(pace.learning)
     parts = (
-        f"{drawn} to draw responses while {learnt} are learnt from"
+        f"{drawn} to draw responses, and {learnt} to learn at the same time"
         if pace.overlaps
         else f"{drawn} to draw responses, {learnt} to learn"
     )
     return (
         f"A step takes about {_duration(pace.step)} ({parts}) where a response has {pace.mean_tokens:,} tokens on "
-        f"average; {plan.steps:,} steps about {_duration(plan.seconds)}, evaluation apart (within a factor of "
-        f"{FACTOR})."
+        f"average (--mean-tokens); {plan.steps:,} steps about {_duration(plan.seconds)}, evaluation apart (within a "
+        f"factor of {FACTOR})."
     )
 
 

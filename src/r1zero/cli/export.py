@@ -1,0 +1,27 @@
+"""`r1zero export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r1zero.cli.program import app
+
+
+@app.command
+def export(checkpoint: Path, out: Path, /) -> None:
+    """Make one Hugging Face folder of a checkpoint that a cluster's ranks wrote in shards.
+
+    Parameters
+    ----------
+    checkpoint
+        A checkpoint, e.g. RUN/checkpoints/step-000016.
+    out
+        The folder to write; it must not exist yet.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from r1zero.export import export as write
+
+    write(checkpoint, out)
+    Console().print(f"written: {escape(str(out))}", highlight=False)
