@@ -28,8 +28,7 @@ from r1zero.verify import Verifier
 
 
 def recipe_policy(settings: config.Model, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:
-    """The model of a recipe, or of the checkpoint that its run goes on from (a sharded one is read by `restore`)."""
-    checkpoint = None if checkpoint is None or has_shards(checkpoint.path) else checkpoint
+    """The model of a recipe, or of the checkpoint that its run goes on from."""
     return load_policy(
         str(checkpoint.path) if checkpoint else settings.path,
         revision=None if checkpoint else settings.revision,

@@ -5,12 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-
 from r1zero.errors import UserError
-from r1zero.policy.load import ADAPTER, check_peft, load_tokenizer
-from r1zero.policy.shards import has_shards, load_shards
+from r1zero.policy.load import load_policy
+from r1zero.policy.shards import has_shards
 from r1zero.runs import remedy
 
 
@@ -27,26 +24,12 @@ def export(checkpoint: Path, out: Path) -> None:
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds something already; give a folder that does not exist yet.")
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(checkpoint), dtype=torch.float32)
-    if (checkpoint / ADAPTER).exists():
-        check_peft(f"The adapters at {checkpoint} need")
-        import peft
-
-        settings = peft.PeftConfig.from_pretrained(str(checkpoint))
-        model.name_or_path = str(settings.base_model_name_or_path)
-        model.add_adapter(settings)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_("lora_" in name)
-    load_shards(checkpoint, model)
+    policy = load_policy(str(checkpoint), device="cpu")
     aside = out.with_name(f".{out.name}.tmp")
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        model.save_pretrained(aside)
-        load_tokenizer(str(checkpoint)).save_pretrained(aside)
-        generation = checkpoint / "generation_config.json"
-        if generation.exists():
-            shutil.copy(generation, aside)
+        policy.save(aside)
         if out.exists():
             out.rmdir()
         aside.rename(out)

@@ -63,8 +63,9 @@ class ClusterLearner:
 
     def weights(self) -> Any:
         """A reference to all weights, in the object store of rank 0's node."""
-        [reference] = self.all("weights")[0]
-        return reference
+        references = self._call("weights", ())
+        self.all("updates")  # a rank answers in turn: where one has died meanwhile, this says so
+        return references[0]
 
     def state(self) -> dict[str, Any]:
         """See `Learner.state`; the moments are in the shards."""

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import ray
 import ray.util
 import torch
 import torch.distributed as dist
@@ -24,7 +23,7 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, load_blank, pick_autocast
 from r1zero.policy.lora import adapt
-from r1zero.policy.shards import full_weights, save_shards
+from r1zero.policy.shards import full_weights, has_shards, save_shards
 
 _PATIENCE = timedelta(minutes=30)  # of one collective: a rank may be loading a large model
 
@@ -64,7 +63,8 @@ class LearnerRank:
         """The model on the CPU: on rank 0 with its weights, which the others get when it is sharded."""
         model = model.model_copy(update={"device": "cpu"})
         if self.rank == 0:
-            policy = recipe_policy(model, recipe.learner.autocast, checkpoint)
+            whole = None if checkpoint is None or has_shards(checkpoint.path) else checkpoint  # shards come later
+            policy = recipe_policy(model, recipe.learner.autocast, whole)
         else:
             policy = load_blank(model.path, revision=model.revision, attention=model.attention)
             policy.model.to_empty(device="cpu")  # memory that nobody touches is none
@@ -94,10 +94,9 @@ class LearnerRank:
         """Log-probs of this rank's share of the responses; the other rows are empty."""
         return self.learner.logprobs(trajectories, reference=reference)
 
-    def weights(self) -> list[Any]:
-        """A reference to all that is trained, put into the object store by rank 0; nothing from the others."""
-        full = full_weights(self.learner.policy.model)
-        return [ray.put(full)] if self.rank == 0 else []
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All that is trained, from rank 0; nothing from the others."""
+        return full_weights(self.learner.policy.model)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside what `save` writes."""

@@ -29,7 +29,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline
-from r1zero.policy.shards import has_shards
+from r1zero.policy.shards import has_shards, load_shards
 
 ADAPTER = "adapter_config.json"
 """The file that makes a folder one of adapters: it names the model that they belong to."""
@@ -107,9 +107,12 @@ def load_policy(
     with nullcontext("") if Path(path).exists() else reached_or_offline() as unreached:
         try:
             tokenizer = load_tokenizer(path, revision)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
-            )
+            if has_shards(Path(path)):
+                loaded: Any = _load_sharded(Path(path), attention, dtype), {"missing_keys": (), "mismatched_keys": ()}
+            else:
+                loaded = AutoModelForCausalLM.from_pretrained(
+                    path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
+                )
         except (OSError, ValueError, ImportError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
             raise _unloadable(path, attention, error, unreached) from None
     model, report = loaded
@@ -125,6 +128,27 @@ def load_policy(
     silence_dropout(model)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
+
+
+def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTrainedModel:
+    """The model of a sharded checkpoint: whole, or its adapters beside the weights of the model that they name."""
+    if not (folder / ADAPTER).exists():
+        settings = AutoConfig.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_config(settings, dtype=dtype, attn_implementation=attention)
+    else:
+        import peft
+
+        adapters = peft.PeftConfig.from_pretrained(str(folder))
+        model = AutoModelForCausalLM.from_pretrained(
+            str(adapters.base_model_name_or_path), dtype=dtype, attn_implementation=attention
+        )
+        model.add_adapter(adapters)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+    with suppress(OSError, ValueError):  # not every folder has one
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    load_shards(folder, model)
+    return model
 
 
 def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa") -> Policy:
@@ -202,10 +226,6 @@ def check_place(path: str, revision: str | None = None) -> None:
         )
     if not folder.exists() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
         raise UserError(f"model.path = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
-    if has_shards(folder):
-        raise UserError(
-            f"model.path = {path!r} is a sharded checkpoint; make a model folder of it first: r1zero export {path} OUT."
-        )
     if folder.is_dir() and not (folder / "config.json").exists() and not (folder / ADAPTER).exists():
         found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
         hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."

@@ -8,10 +8,14 @@ Works without a process group, too: one process reads what many wrote.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -35,13 +39,15 @@ def has_shards(folder: Path) -> bool:
 
 def save_shards(folder: Path, model: nn.Module, optimiser: Optimizer) -> None:
     """Write what is trained and its optimiser; to be called by all ranks."""
-    save(_state(model, optimiser), checkpoint_id=folder / SHARDS)
+    with _alone_or_not() as alone:
+        save(_state(model, optimiser), checkpoint_id=folder / SHARDS, no_dist=alone)
 
 
 def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = None) -> None:
     """Read weights, and the optimiser's state if asked for, in place; to be called by all ranks."""
     state = _state(model, optimiser)
-    load(state, checkpoint_id=folder / SHARDS)
+    with _alone_or_not() as alone:
+        load(state, checkpoint_id=folder / SHARDS, no_dist=alone)
     set_model_state_dict(model, state["model"], options=StateDictOptions(strict=False))
     if optimiser is not None:
         set_optimizer_state_dict(model, optimiser, state["optimiser"], options=_TRAINED)
@@ -64,6 +70,14 @@ def full_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     full: dict[str, Any] = get_model_state_dict(model, options=options)
     names = {name for name, _ in model.named_parameters()}
     return {name: tensor for name, tensor in full.items() if name in names}
+
+
+@contextmanager
+def _alone_or_not() -> Iterator[bool]:
+    """Whether there is no process group, which torch would warn of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield not dist.is_initialized()
 
 
 def _state(model: nn.Module, optimiser: Optimizer | None) -> dict[str, Any]:
