@@ -5,6 +5,7 @@ start.
 """
 
 import importlib.util
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -29,7 +30,7 @@ from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, load_policy
 from r1zero.runs import Run
 from r1zero.sampling import Request, Sampled, SamplingParams
-from r1zero.sampling.engine import Engine, Synced
+from r1zero.sampling.engine import Engine, EngineLostError, Synced
 from r1zero.sampling.torch_sampler import TorchSampler
 from r1zero.train import train
 from r1zero.types import Completion, Stop
@@ -122,6 +123,14 @@ def learn(learner: Learner, world: World, step: int) -> None:
         for (prompt, sample), each in found.items()
     ]
     learner.learn(rows, step, Tally())
+
+
+def core_below(pid: int) -> Any:
+    """The engine's process that this one has started."""
+    import psutil  # comes with vLLM
+
+    [core] = [each for each in psutil.Process(pid).children(recursive=True) if "EngineCore" in each.cmdline()[0]]
+    return core
 
 
 # -- what is drawn
@@ -285,11 +294,25 @@ def test_a_stale_output_head_is_found_out(world: World) -> None:
     assert world.gap(world.sample(SUMS, 2, SamplingParams(8))) < 1e-4
 
 
+@needs_vllm
+@slow
+def test_whoever_waits_for_an_engine_that_is_killed_is_told(world: World) -> None:
+    """The last test of this engine: killed in the middle of a batch, and then given weights all the same."""
+    drawing = world.engine.sample(world.requests(*SUMS), 200, SamplingParams(100), seed=0, step=0)
+    next(drawing)
+    core_below(os.getpid()).kill()
+    with pytest.raises(EngineLostError, match=r"^The vLLM engine has died"):
+        list(drawing)
+    with pytest.raises(EngineLostError, match=r"^The vLLM engine has died"):
+        world.engine.sync()
+
+
 # -- runs
 
 
 def column(run: Run, name: str) -> list[float]:
-    return [row[name] for row in run.read("metrics")]
+    """A metric in every step that had something to learn from."""
+    return [row[name] for row in run.read("metrics") if row["learn/live_responses"]]
 
 
 @needs_vllm
@@ -304,8 +327,9 @@ def test_a_run_learns_and_engine_and_learner_agree_in_every_step(tmp_path: Path)
         "checkpoint.every": 40,
     }
     run = train(recipe(changes), tmp_path / "run")
-    rewards = column(run, "rollout/reward")
+    rewards = [row["rollout/reward"] for row in run.read("metrics")]
     assert len(rewards) == 40
+    assert len(column(run, "learn/logprob_gap")) > 20
     assert max(column(run, "learn/logprob_gap")) < 1e-4
     assert fmean(rewards[-5:]) > fmean(rewards[:5]) + 0.2
 
@@ -319,10 +343,9 @@ def test_adapters_alone_are_handed_over(tmp_path: Path) -> None:
     gaps = []
     for step in (1, 3):
         rows = run.rollouts(step)
-        ours = [full_logprobs(base, row["prompt_ids"], row["response_ids"]) for row in rows]
-        gaps.append(
-            max(float((a - torch.tensor(row["logprobs"])).abs().max()) for a, row in zip(ours, rows, strict=True))
-        )
+        without = [full_logprobs(base, row["prompt_ids"], row["response_ids"]).detach() for row in rows]
+        pairs = zip(without, (torch.tensor(row["logprobs"]) for row in rows), strict=True)
+        gaps.append(max(float((a - b).abs().max()) for a, b in pairs))
     assert gaps[0] < 1e-4 < 1e-2 < gaps[1]  # at first adapters do nothing, and then the engine has them
 
 
@@ -342,17 +365,14 @@ def test_a_run_one_step_ahead_ends_in_one_sentence_when_its_engine_is_killed(tmp
 
     wait_for(lambda: steps() >= 4 or None, "four steps", 120)
     below = psutil.Process(command.pid).children(recursive=True)
-    [core] = [each for each in below if "EngineCore" in " ".join(each.cmdline())]
-    core.kill()
+    core_below(command.pid).kill()
     assert command.wait() == 2
-    said = [line for line in command.err.splitlines() if line.startswith("r1zero: ")]
-    assert len(said) == 1
-    assert said[0] == command.err.splitlines()[-1]
-    assert "The vLLM engine has died" in said[0]
-    assert "--resume" in said[0]
+    [said] = [line for line in command.err.splitlines() if line.startswith("r1zero: ")]
+    assert "The vLLM engine has died" in said
+    assert "--resume" in said
     assert "Traceback" not in command.err
     assert not psutil.wait_procs(below, timeout=30)[1]
-    staleness = column(Run.open(out), "rollout/staleness")
+    staleness = [row["rollout/staleness"] for row in Run.open(out).read("metrics")]
     assert staleness[0] == 0
     assert set(staleness[1:]) == {1}
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any, Protocol
 
 import torch
@@ -181,13 +184,15 @@ class VllmSampler:
                 'sampling.memory to what is free, or use sampling.engine = "torch".'
             ) from None
         self._check_tokenizer(path, tokenizer)
+        threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
 
     def sync(self) -> None:
         """See `r1zero.sampling.engine.Engine`."""
-        self._wake("weights")
-        self.adapters = self.transfer.send(self.llm)
-        self._wake("kv_cache")
-        self.llm.reset_prefix_cache()
+        with self._alive():
+            self._wake("weights")
+            self.adapters = self.transfer.send(self.llm)
+            self._wake("kv_cache")
+            self.llm.reset_prefix_cache()
         self.asleep = False
 
     def sample(
@@ -198,20 +203,15 @@ class VllmSampler:
             self.sync()
         engine = self.llm.llm_engine
         which: dict[str, tuple[int, int]] = {}
-        for r, request in enumerate(requests):
-            for g in range(samples):
-                name = f"{r}/{g}"
-                which[name] = r, g
-                noise = row_key(seed, step, request.key, g) & (2**63 - 1)
-                engine.add_request(
-                    name,
-                    {"prompt_token_ids": list(request.prompt_ids)},
-                    self._params(params, noise),
-                    lora_request=self.adapters,
-                )
         try:
+            for r, request in enumerate(requests):
+                for g in range(samples):
+                    which[f"{r}/{g}"] = r, g
+                    self._add(f"{r}/{g}", request, self._params(params, row_key(seed, step, request.key, g)))
             while which:
-                for output in self._step():
+                with self._alive():
+                    outputs: list[Any] = engine.step()
+                for output in outputs:
                     if output.finished:
                         request, sample = which.pop(output.request_id)
                         yield Sampled(request, sample, self._completion(output.outputs[0]))
@@ -226,9 +226,15 @@ class VllmSampler:
         """End the engine's process."""
         self.llm.llm_engine.engine_core.shutdown()
 
-    def _step(self) -> list[Any]:
+    def _add(self, name: str, request: Request, params: vllm.SamplingParams) -> None:
+        prompt: Any = {"prompt_token_ids": list(request.prompt_ids)}
+        with self._alive():
+            self.llm.llm_engine.add_request(name, prompt, params, lora_request=self.adapters)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
         try:
-            return self.llm.llm_engine.step()
+            yield
         except EngineDeadError:
             self.lost = True
             raise EngineLostError(
@@ -246,7 +252,7 @@ class VllmSampler:
             temperature=params.temperature,
             top_p=params.top_p,
             top_k=params.top_k,
-            seed=noise,
+            seed=noise & (2**63 - 1),
             stop=list(params.stop),
             stop_token_ids=sorted(self.eos_ids),
             include_stop_str_in_output=True,
@@ -275,6 +281,15 @@ class VllmSampler:
                 f'sampling.engine = "vllm" reads another tokenizer at {path!r} than transformers does, so texts and '
                 'stop strings would differ; use sampling.engine = "torch".'
             )
+
+
+def _tell_of_death(client: Any) -> None:
+    """Wake whoever waits for an engine's process that has been killed: vLLM's own client lets them wait for ever."""
+    wait([process.sentinel for process in client.resources.engine_manager.processes])
+    client.outputs_queue.put_nowait(EngineDeadError())
+    for call in list(client.utility_results.values()):
+        if not call.done():
+            call.set_exception(EngineDeadError())
 
 
 def _memory(path: str, settings: EngineSettings) -> dict[str, Any]:
