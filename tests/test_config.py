@@ -104,6 +104,33 @@ def test_packed_rows_need_an_attention_that_keeps_them_apart() -> None:
     assert small({"learner.layout": "packed"}).learner.layout == "packed"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            {"sampling.memory": 0.3},
+            "sampling.memory is vLLM's, and the embedded sampler has no use for it; leave it out",
+        ),
+        (
+            {"rollout.max_staleness": 1},
+            'the embedded sampler has none but the learner\'s; set sampling.engine = "vllm"',
+        ),
+        ({"rollout.max_staleness": 1, "cluster.learners": 2}, "set objective.importance_cap (2.0, say)."),
+        ({"cluster.learners": 2, "cluster.share_gpus": True}, "set the first two to the same and the last to 1."),
+        ({"cluster.learners": 2, "learner.layout": "shared"}, 'write "padded" or "packed".'),
+        ({"cluster.address": "head:6379"}, 'write "local", "auto" or "ray://HOST:10001"'),
+        ({"cluster.gpus": 8}, "known here: address, learners, samplers, share_gpus, verifiers."),
+        ({"lora.rank": 8, "lora.alfa": 1}, "did you mean 'lora.alpha'?"),
+        (
+            {"rollout.max_staleness": 1, "objective.importance_cap": 2.0, "cluster.share_gpus": True},
+            "under cluster.share_gpus they take turns; leave one of them out.",
+        ),
+    ],
+)
+def test_engines_and_clusters_refuse_what_does_not_go_together(overrides: dict[str, object], sentence: str) -> None:
+    assert sentence in refusal(overrides)
+
+
 def test_a_missing_setting_is_named_with_the_way_to_give_it() -> None:
     with pytest.raises(UserError) as caught:
         make_recipe({"model": {"path": "base"}, "questions": {"name": "arithmetic"}, "train": {}}, where="r.toml")

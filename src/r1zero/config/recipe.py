@@ -6,6 +6,7 @@ optimiser steps, tokens. Nothing is derived twice: what follows from other setti
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -182,7 +183,7 @@ class Learner(Optimiser):
 class Cluster(Section):
     """Learner ranks and sampler replicas on a Ray cluster (`pip install "r1zero[ray]"`, docs/scaling.md)."""
 
-    address: str = Field(default="local", pattern=r"^(local|auto|ray://.+)$")
+    address: str = "local"
     """`local` starts Ray on this machine and ends it with the run; `auto` is the cluster this machine belongs to;
     `ray://HOST:PORT` a cluster elsewhere."""
     learners: int = Field(default=1, ge=1)
@@ -193,6 +194,15 @@ class Cluster(Section):
     """Learners and samplers take turns on the same GPUs, instead of having their own."""
     verifiers: int = Field(default=1, ge=1)
     """Pools of `verifier.workers` grading processes, spread over the nodes."""
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Cluster:
+        if self.address not in ("local", "auto") and not re.fullmatch(r"ray://[^/:]+:\d+", self.address):
+            raise ValueError(
+                f'cluster.address = "{self.address}" is none; write "local", "auto" or "ray://HOST:10001" (other '
+                'clusters: set RAY_ADDRESS and write "auto")'
+            )
+        return self
 
 
 class Verifier(Section):
@@ -333,6 +343,13 @@ class Recipe(Section):
             raise ValueError(
                 "objective.reference is a model to stay close to, and nothing uses it; set objective.kl and "
                 "objective.kl_coefficient, or leave it out"
+            )
+        ours, plain = self.sampling, Sampling()
+        unused = [name for name in ("memory", "tensor_parallel") if getattr(ours, name) != getattr(plain, name)]
+        if unused and ours.engine == "torch":
+            raise ValueError(
+                f"sampling.{unused[0]} is vLLM's, and the embedded sampler has no use for it; leave it out, or set "
+                'sampling.engine = "vllm"'
             )
         if self.rollout.max_staleness:
             self._can_be_ahead()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -65,5 +65,6 @@ def _known_keys(loc: list[str], root: type[BaseModel]) -> list[str]:
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
         if field is None:
             return list(Benchmark.model_fields) if "benchmarks" in loc else []
-        section = field.annotation
+        options = [kind for kind in get_args(field.annotation) if isinstance(kind, type) and kind is not type(None)]
+        section = options[0] if len(options) == 1 else field.annotation  # a section that may be left out
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from r1zero.report.lengths import ClassSums, pooled
 from r1zero.report.load import RunData
 
-_NO_OTHER_RUN = ("train.seed", "train.threads", "log.", "checkpoint.", "verifier.workers", "questions.data_dir")
+_NO_OTHER_RUN = (
+    "train.seed", "train.threads", "log.", "checkpoint.", "verifier.workers", "questions.data_dir", "cluster",
+    "sampling.check_every", "sampling.memory", "sampling.tensor_parallel",
+)  # fmt: skip
 """Settings that make no other experiment of a run."""
 _SAME_FACTS = ("objective_hash", "questions_fingerprint", "template_hash", "parameters")
 _MOST_POINTS = 400
