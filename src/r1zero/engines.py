@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 from vllm.distributed.weight_transfer import ModuleSource, ParamMeta, WeightSource
+from vllm.distributed.weight_transfer.base import TrainerInitInfo
 from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
-from r1zero import config
 from r1zero.config import Recipe
 from r1zero.policy.load import Policy, load_blank, pick_autocast, pick_device
 from r1zero.policy.lora import adapt
@@ -38,12 +38,17 @@ def make_sampler(
     return VllmSampler(recipe.model.path, policy.tokenizer, policy.eos_ids, transfer, settings)
 
 
-def own_transfer(policy: Policy, lora: config.Lora | None) -> Transfer:
+def own_transfer(policy: Policy, recipe: Recipe) -> Transfer:
     """How the engine comes by the weights of a policy in this process: on a GPU by CUDA IPC, which it shares."""
-    if lora is not None:
-        return Adapters(policy.model.save_pretrained, lora.rank)
-    info = IPCTrainerInitInfo(rank=0, packed=True) if policy.device.type == "cuda" else SharedMemoryTrainerInit()
-    return InPlace(ModuleSource(policy.model), info)
+    if recipe.lora is not None:
+        return Adapters(policy.model.save_pretrained, recipe.lora.rank)
+    return InPlace(ModuleSource(policy.model), _way(policy.device, recipe.sampling.tensor_parallel))
+
+
+def _way(device: torch.device, tensor_parallel: int) -> TrainerInitInfo:
+    """CUDA IPC where engine and weights are on one GPU; an engine on several could not open the handle."""
+    ipc = device.type == "cuda" and tensor_parallel == 1
+    return IPCTrainerInitInfo(rank=0, packed=True) if ipc else SharedMemoryTrainerInit()
 
 
 def make_replica(recipe: Recipe, context: int) -> VllmReplica:
@@ -59,9 +64,9 @@ class VllmReplica:
         blank = load_blank(recipe.model.path, revision=recipe.model.revision)
         adapt(blank, recipe.lora, recipe.train.seed)
         self.policy = replace(blank, autocast=pick_autocast(recipe.learner.autocast, device))
-        self.delivered = Delivered(device)
-        info = IPCTrainerInitInfo(rank=0, packed=True) if device.type == "cuda" else SharedMemoryTrainerInit()
-        transfer = InPlace(self.delivered, info)
+        way = _way(device, recipe.sampling.tensor_parallel)
+        self.delivered = Delivered(device if isinstance(way, IPCTrainerInitInfo) else torch.device("cpu"))
+        transfer = InPlace(self.delivered, way)
         if recipe.lora is not None:
             transfer = Adapters(self.policy.model.save_pretrained, recipe.lora.rank)
         shares = recipe.cluster is not None and recipe.cluster.share_gpus

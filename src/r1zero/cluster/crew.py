@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ray.util.placement_group import PlacementGroup
@@ -13,8 +15,10 @@ from r1zero.cluster.grading import ClusterVerifier
 from r1zero.cluster.learner import ClusterLearner
 from r1zero.cluster.sampler import ClusterSampler
 from r1zero.cluster.session import Needs, connected, placed
+from r1zero.config import Recipe
 from r1zero.crew import Crew, Job
 from r1zero.errors import UserError
+from r1zero.verify.custom import check_reward
 
 
 @contextmanager
@@ -24,6 +28,7 @@ def open_crew(job: Job) -> Iterator[Crew]:
     Raises:
         UserError: no such cluster, too small a one, or what any of its actors has to say.
     """
+    job = replace(job, recipe=_located(job.recipe))
     recipe, settings = job.recipe, job.recipe.cluster
     assert settings is not None
     if job.objective.critic:
@@ -31,6 +36,8 @@ def open_crew(job: Job) -> Iterator[Crew]:
             f'objective.name = "{job.objective.name}" has a critic, which learns in one process only; leave out the '
             "section [cluster], or take an objective without a critic."
         )
+    if recipe.verifier.reward is not None:
+        check_reward(recipe.verifier.reward)
     needs = Needs(
         settings.learners, settings.samplers, settings.verifiers, recipe.sampling.tensor_parallel, settings.share_gpus
     )
@@ -44,6 +51,17 @@ def open_crew(job: Job) -> Iterator[Crew]:
         learner.join()
         sampler = job.synced(engine, learner, learner.exact)
         yield Crew(learner, sampler, verifier, sampler)
+
+
+def _located(recipe: Recipe) -> Recipe:
+    """The recipe with whole paths: actors work elsewhere."""
+
+    def whole(path: str | None) -> str | None:
+        return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
+
+    model = recipe.model.model_copy(update={"path": whole(recipe.model.path)})
+    objective = recipe.objective.model_copy(update={"reference": whole(recipe.objective.reference)})
+    return recipe.model_copy(update={"model": model, "objective": objective})
 
 
 def _places(needs: Needs, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:

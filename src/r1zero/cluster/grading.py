@@ -10,11 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 
 from r1zero import config
 from r1zero.cluster.session import outcome, quiet
-from r1zero.types import AnswerFormat, Verdict
+from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify import Verifier
+
+_RETRIES = 3  # of a response whose pool dies
 
 
 class VerifierPool:
@@ -33,6 +36,14 @@ class VerifierPool:
         return verdict
 
 
+def _verdict(reference: Any) -> Verdict:
+    """What a pool found; nobody knows where it died of the same response time and again."""
+    try:
+        return outcome(reference)
+    except RayActorError:
+        return Verdict(Outcome.UNGRADED, rule="the verifier's pool died")
+
+
 class ClusterVerifier:
     """Deals responses to the pools in turn; verdicts come back in the order they are reached."""
 
@@ -42,7 +53,7 @@ class ClusterVerifier:
             scheduling_strategy="SPREAD",
             max_concurrency=2 * settings.workers,
             max_restarts=-1,
-            max_task_retries=-1,
+            max_task_retries=_RETRIES,
         )
         self.pools = [actor.remote(settings) for _ in range(pools)]
         self.turn = itertools.cycle(self.pools)
@@ -57,13 +68,13 @@ class ClusterVerifier:
     def ready(self) -> list[tuple[object, Verdict]]:
         """See `Verifier.ready`."""
         done, _ = ray.wait(list(self.owed), num_returns=len(self.owed), timeout=0) if self.owed else ([], [])
-        return [(self.owed.pop(reference), outcome(reference)) for reference in done]
+        return [(self.owed.pop(reference), _verdict(reference)) for reference in done]
 
     def drain(self) -> Iterator[tuple[object, Verdict]]:
         """See `Verifier.drain`."""
         while self.owed:
             [reference], _ = ray.wait(list(self.owed), num_returns=1)
-            yield self.owed.pop(reference), outcome(reference)
+            yield self.owed.pop(reference), _verdict(reference)
 
     def close(self) -> None:
         """End all pools."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ class ClusterLearner:
     updates: int
 
     def __init__(self, job: Job, group: PlacementGroup, needs: Needs, *, gpus: bool):
+        self.calling = threading.Lock()
         share = 0.5 if needs.share_gpus else 1.0
         actor: Any = ray.remote(LearnerRank)
         self.ranks: list[Any] = [
@@ -48,7 +51,8 @@ class ClusterLearner:
     def join(self) -> None:
         """Have the ranks meet and load the model."""
         address = self._together([self.ranks[0].address.remote()])[0]
-        facts = self.all("join", address, self.job.recipe, self.job.checkpoint)[0]
+        checkpoint = self.job.checkpoint and replace(self.job.checkpoint, path=self.job.checkpoint.path.resolve())
+        facts = self.all("join", address, self.job.recipe, checkpoint)[0]
         self.exact, self.updates = facts["exact"], facts["updates"]
 
     def learn(self, trajectories: Sequence[Trajectory], step: int, tally: Tally) -> None:
@@ -99,7 +103,8 @@ class ClusterLearner:
         return self._together(self._call(method, arguments))
 
     def _call(self, method: str, arguments: Sequence[Any]) -> list[Any]:
-        return [getattr(rank, method).remote(*arguments) for rank in self.ranks]
+        with self.calling:  # every rank gets calls in the same order, whoever makes them
+            return [getattr(rank, method).remote(*arguments) for rank in self.ranks]
 
     def _together(self, references: list[Any]) -> list[Any]:
         """Wait for all, or for the first that fails: the others may then wait for it for ever."""

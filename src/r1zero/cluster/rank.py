@@ -44,7 +44,8 @@ class LearnerRank:
     def join(self, address: str, recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Meet the others and build the learner; what the driver wants to know of it."""
         torch.set_num_threads(recipe.train.threads or 1)
-        device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        gpu = torch.cuda.is_available() and recipe.model.device != "cpu"
+        device = torch.device("cuda", 0) if gpu else torch.device("cpu")
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=address, rank=self.rank, world_size=self.count, timeout=_PATIENCE)
         objective = recipe_objective(recipe)

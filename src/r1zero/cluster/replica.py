@@ -31,7 +31,8 @@ class Loadable(Sampler, Protocol):
 class TorchReplica:
     """The embedded sampler on a model of its own."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Recipe, context: int):
+        del context  # its caches grow as needed
         self.policy = recipe_policy(recipe.model, recipe.learner.autocast, None)
         adapt(self.policy, recipe.lora, recipe.train.seed)
         self.sample = make_sampler(self.policy, recipe.sampling.batch_rows).sample
@@ -42,17 +43,28 @@ class TorchReplica:
 
 
 class SamplerReplica:
-    """Draws what it is asked to `begin`, in pieces that `more` gives; `load` gives it weights first."""
+    """Draws what it is asked to `begin`, in pieces that `more` gives; `open` and `load` come first."""
 
     def __init__(self, recipe: Recipe, context: int):
-        torch.set_num_threads(recipe.train.threads or 1)
-        vllm = recipe.sampling.engine == "vllm"
-        self.engine: Loadable = vllm_module().make_replica(recipe, context) if vllm else TorchReplica(recipe)
+        self.recipe, self.context = recipe, context
         self.running: Iterator[Sampled] = iter(())
+
+    def here(self) -> None:
+        """Nothing: it has a place."""
+
+    def open(self) -> None:
+        """Start the engine."""
+        torch.set_num_threads(self.recipe.train.threads or 1)
+        vllm = self.recipe.sampling.engine == "vllm"
+        make = vllm_module().make_replica if vllm else TorchReplica
+        self.engine: Loadable = make(self.recipe, self.context)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over these weights."""
-        self.engine.load(weights)
+        try:
+            self.engine.load(weights)
+        except EngineLostError:
+            ray.actor.exit_actor()
 
     def begin(self, requests: Sequence[Request], samples: int, params: SamplingParams, seed: int, step: int) -> None:
         """Start to draw."""

@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError
 
 from r1zero.cluster.learner import ClusterLearner
 from r1zero.cluster.replica import SamplerReplica
-from r1zero.cluster.session import cause_of, outcome, quiet
+from r1zero.cluster.session import cause_of, outcome, placed_in_time, quiet
 from r1zero.crew import Job
 from r1zero.errors import UserError
 from r1zero.sampling import Request, Sampled, SamplingParams
@@ -40,17 +40,21 @@ class ClusterSampler:
     def __init__(self, job: Job, learner: ClusterLearner, options: Sequence[dict[str, Any]]):
         self.job, self.learner, self.options = job, learner, options
         self.weights: Any = None
+        self.opened: dict[int, Any] = {}
         self.replicas = [self._start(i) for i in range(len(options))]
 
     def sync(self) -> None:
         """See `r1zero.sampling.engine.Engine`: the learner's weights, through the object store."""
         self.weights = self.learner.weights()
-        loads = {i: replica.load.remote(self.weights) for i, replica in enumerate(self.replicas)}
-        for i, load in loads.items():
+        for i, replica in enumerate(self.replicas):
+            placed_in_time(replica.here.remote(), f"sampler replica {i}")
+        loads = [(self.opened[i], replica.load.remote(self.weights)) for i, replica in enumerate(self.replicas)]
+        for i, (opened, load) in enumerate(loads):
             try:
+                outcome(opened)
                 outcome(load)
             except RayActorError as error:
-                self._replace(i, error)
+                self.revive(i, _Share([]), error)
 
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
@@ -81,20 +85,24 @@ class ClusterSampler:
         share.deaths += 1
         if share.deaths > _DEATHS:
             raise UserError(
-                f"Sampler replica {i} died {share.deaths} times while drawing one batch ({cause_of(error)}); lower "
-                "sampling.batch_rows or sampling.memory if it ran out of memory, and continue with --resume."
+                f"Sampler replica {i} died {share.deaths} times while drawing one batch ({cause_of(error)}); what it "
+                "said is in the logs of its node (session_latest/logs/worker-*); lower sampling.batch_rows or "
+                'sampling.memory if it ran out of memory, or use sampling.engine = "torch", and continue with --resume.'
             )
-        self._replace(i, error)
-
-    def _replace(self, i: int, error: RayActorError) -> None:
         log.warning("Sampler replica %d died (%s) and is replaced.", i, cause_of(error))
-        self.replicas[i] = self._start(i)
-        if self.weights is not None:
-            outcome(self.replicas[i].load.remote(self.weights))
+        self.replicas[i] = replica = self._start(i)
+        try:
+            placed_in_time(replica.here.remote(), f"sampler replica {i}")
+            outcome(self.opened[i])
+            outcome(replica.load.remote(self.weights))
+        except RayActorError as again:
+            self.revive(i, share, again)
 
     def _start(self, i: int) -> Any:
-        actor = ray.remote(SamplerReplica).options(**self.options[i])
-        return actor.remote(self.job.recipe, self.job.context)
+        actor: Any = ray.remote(SamplerReplica).options(**self.options[i])
+        replica = actor.remote(self.job.recipe, self.job.context)
+        self.opened[i] = replica.open.remote()
+        return replica
 
 
 @dataclass(slots=True)

@@ -51,9 +51,31 @@ class Needs:
 def connected(settings: config.Cluster, needs: Needs) -> Iterator[bool]:
     """A Ray cluster for as long as the context lasts; yields whether it has GPUs.
 
+    A program that is connected to one already stays with that.
+
     Raises:
         UserError: there is none at the address, or it is too small.
     """
+    mine = not ray.is_initialized()
+    if mine:
+        _connect(settings, needs)
+    try:
+        there = ray.cluster_resources()
+        gpus = there.get("GPU", 0)
+        if (gpus and gpus < needs.gpus) or there.get("CPU", 0) < needs.cpus:
+            raise UserError(
+                f"cluster.learners = {needs.learners} and cluster.samplers = {needs.samplers} need {needs.gpus} GPUs "
+                f"and {needs.cpus} CPUs, and the cluster at {settings.address} has {gpus:g} and "
+                f"{there.get('CPU', 0):g}; lower them, or set cluster.share_gpus."
+            )
+        with _mourned(settings.address):
+            yield gpus > 0
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _connect(settings: config.Cluster, needs: Needs) -> None:
     local = settings.address == "local"
     options: dict[str, Any] = {"num_cpus": max(needs.cpus, os.cpu_count() or 1)} if local else {}
     try:
@@ -70,26 +92,13 @@ def connected(settings: config.Cluster, needs: Needs) -> Iterator[bool]:
             f'cluster.address = "{settings.address}" leads to no Ray cluster ({reason}); write "local", or start one '
             "with `ray start --head` and `ray start --address HEAD:6379` on the other nodes."
         ) from None
-    try:
-        there = ray.cluster_resources()
-        gpus = there.get("GPU", 0)
-        if (gpus and gpus < needs.gpus) or there.get("CPU", 0) < needs.cpus:
-            raise UserError(
-                f"cluster.learners = {needs.learners} and cluster.samplers = {needs.samplers} need {needs.gpus} GPUs "
-                f"and {needs.cpus} CPUs, and the cluster at {settings.address} has {gpus:g} and "
-                f"{there.get('CPU', 0):g}; lower them, or set cluster.share_gpus."
-            )
-        with _mourned():
-            yield gpus > 0
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
-def _mourned() -> Iterator[None]:
+def _mourned(address: str) -> Iterator[None]:
     """While the context lasts, somebody is there to say it when the head node takes this process with it."""
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-    command = [sys.executable, "-m", mourner.__name__, host, port]
+    command = [sys.executable, "-m", mourner.__name__, host, port, address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdin is not None
         try:
@@ -134,6 +143,16 @@ def outcome(reference: Any) -> Any:
         if isinstance(error.cause, UserError):
             raise UserError(str(error.cause)) from None
         raise
+
+
+def placed_in_time(reference: Any, who: str) -> None:
+    """Wait until an actor has answered for the first time. Raises UserError where it finds no place."""
+    ready, _ = ray.wait([reference], timeout=_PLACING_S)
+    if not ready:
+        raise UserError(
+            f"No place for {who} within {_PLACING_S:.0f} s: other work has the cluster's GPUs or CPUs, or a node is "
+            "gone; make room, or lower the section [cluster], and continue with --resume."
+        )
 
 
 def cause_of(error: BaseException) -> str:

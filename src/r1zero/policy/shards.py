@@ -8,6 +8,7 @@ Works without a process group, too: one process reads what many wrote.
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -28,7 +30,10 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
+from r1zero.errors import UserError
+
 SHARDS = "shards"
+_UNREADABLE = (KeyError, ValueError, RuntimeError, pickle.UnpicklingError)
 _TRAINED = StateDictOptions(ignore_frozen_params=True)
 
 
@@ -38,16 +43,29 @@ def has_shards(folder: Path) -> bool:
 
 
 def save_shards(folder: Path, model: nn.Module, optimiser: Optimizer) -> None:
-    """Write what is trained and its optimiser; to be called by all ranks."""
+    """Write what is trained and its optimiser; to be called by all ranks. Raises OSError where that fails."""
     with _alone_or_not() as alone:
-        save(_state(model, optimiser), checkpoint_id=folder / SHARDS, no_dist=alone)
+        try:
+            save(_state(model, optimiser), checkpoint_id=folder / SHARDS, no_dist=alone)
+        except CheckpointException as error:
+            raise OSError(_reason(error)) from None
 
 
 def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = None) -> None:
-    """Read weights, and the optimiser's state if asked for, in place; to be called by all ranks."""
+    """Read weights, and the optimiser's state if asked for, in place; to be called by all ranks.
+
+    Raises:
+        UserError: they cannot be read, or are those of another model.
+    """
     state = _state(model, optimiser)
     with _alone_or_not() as alone:
-        load(state, checkpoint_id=folder / SHARDS, no_dist=alone)
+        try:
+            load(state, checkpoint_id=folder / SHARDS, no_dist=alone)
+        except (CheckpointException, OSError, EOFError, AssertionError, *_UNREADABLE) as error:
+            raise UserError(
+                f"The shards in {folder} cannot be read ({_reason(error)}); delete this checkpoint's folder and take "
+                "the one before it."
+            ) from None
     set_model_state_dict(model, state["model"], options=StateDictOptions(strict=False))
     if optimiser is not None:
         set_optimizer_state_dict(model, optimiser, state["optimiser"], options=_TRAINED)
@@ -78,6 +96,10 @@ def _alone_or_not() -> Iterator[bool]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield not dist.is_initialized()
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _state(model: nn.Module, optimiser: Optimizer | None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from vllm.distributed.weight_transfer import WeightSource, WeightTransferTrainer
 from vllm.distributed.weight_transfer.base import TrainerInitInfo  # noqa: E402
 from vllm.lora.request import LoRARequest  # noqa: E402
 from vllm.sampling_params import RequestOutputKind  # noqa: E402
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # noqa: E402
 from vllm.v1.engine.exceptions import EngineDeadError  # noqa: E402
 
 from r1zero.sampling import vllm_weights  # noqa: E402
@@ -44,6 +45,9 @@ from r1zero.sampling.engine import EngineLostError  # noqa: E402
 
 class Transfer(Protocol):
     """How an engine comes by the learner's weights."""
+
+    whole: bool
+    """Whether it sends all weights, so that a sleeping engine need keep none."""
 
     def options(self) -> dict[str, Any]:
         """What the engine is started with for it."""
@@ -56,6 +60,8 @@ class Transfer(Protocol):
 
 class InPlace:
     """All weights, into the storage that the engine has, by vLLM's weight-transfer API (`info` names the backend)."""
+
+    whole = True
 
     def __init__(self, source: WeightSource, info: TrainerInitInfo):
         self.source, self.info = source, info
@@ -80,6 +86,8 @@ class Adapters:
 
     `save` writes them as a peft folder. The engine reads the weights beneath from the model's own folder.
     """
+
+    whole = False
 
     def __init__(self, save: Callable[[str], object], rank: int):
         self.save, self.rank = save, rank
@@ -219,7 +227,7 @@ class VllmSampler:
             if which and not self.lost:  # the caller has had enough, or was interrupted
                 engine.abort_request(list(which))
         if self.settings.sleeps:
-            self.llm.sleep(level=2)
+            self.llm.sleep(level=2 if self.transfer.whole else 1)
             self.asleep = True
 
     def close(self) -> None:
@@ -268,8 +276,10 @@ class VllmSampler:
             how = Stop.LENGTH
         elif isinstance(output.stop_reason, str):
             how = Stop.STOP_STRING
-        else:
+        elif output.finish_reason == "stop":
             how = Stop.EOS
+        else:
+            raise RuntimeError(f"vLLM ended a response by {output.finish_reason!r}")
         return Completion(ids, logprobs, output.text, how)
 
     def _check_tokenizer(self, path: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -286,6 +296,7 @@ class VllmSampler:
 def _tell_of_death(client: Any) -> None:
     """Wake whoever waits for an engine's process that has been killed: vLLM's own client lets them wait for ever."""
     wait([process.sentinel for process in client.resources.engine_manager.processes])
+    client.resources.engine_dead = True  # who calls from now on is told at once
     client.outputs_queue.put_nowait(EngineDeadError())
     for call in list(client.utility_results.values()):
         if not call.done():
@@ -299,6 +310,12 @@ def _memory(path: str, settings: EngineSettings) -> dict[str, Any]:
     text = AutoConfig.from_pretrained(path).get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    possible = CPUAttentionBackend.get_supported_head_sizes()
+    if width not in possible:
+        raise UserError(
+            f'sampling.engine = "vllm" cannot run the model at {path!r} on a CPU: its attention heads are {width} wide '
+            f'and vLLM knows {", ".join(map(str, possible))}; use sampling.engine = "torch".'
+        )
     token = 2 * text.num_hidden_layers * heads * width * (4 if settings.exact else 2)
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     blocks = (settings.context + 256) * settings.rows  # whole blocks of tokens

@@ -8,9 +8,13 @@ has lost its name by then. vLLM finds the backend as a plugin (`vllm.general_plu
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -42,6 +46,15 @@ def register() -> None:
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(BACKEND, SharedMemoryWorker)
         WeightTransferTrainerFactory.register_engine(BACKEND, SharedMemoryTrainer)
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process with its parent. vLLM's engines outlive a parent that is killed, and keep its GPU's memory."""
+    wait([sentinel])
+    os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +127,10 @@ class SharedMemoryWorker(WeightTransferEngine[SharedMemoryInit, SharedMemoryUpda
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Load. Without the base class's wait for an accelerator, which is not there."""
+        """Load. The base class waits for an accelerator, which need not be there."""
         self.receive_weights(self.parse_update_info(update_info))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def receive_weights(self, update_info: SharedMemoryUpdate) -> None:
         """Load."""
