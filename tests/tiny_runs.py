@@ -101,7 +101,8 @@ def _sums() -> Iterator[tuple[str, str]]:
 @cache
 def taught_model(width: int = 32, heads: int = 4) -> Path:
     """A model folder that has read one-digit sums: some answers are right, some wrong, some truncated."""
-    folder, tokenizer = session_folder() / f"taught-{width}-{heads}", character_tokenizer()
+    name = "taught" if (width, heads) == (32, 4) else f"taught-{width}-{heads}"
+    folder, tokenizer = session_folder() / name, character_tokenizer()
     model = tiny_model(tokenizer, width=width, layers=2, heads=heads, seed=0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
