@@ -6,6 +6,7 @@
 #   make PYTHON=python3.12 test          another Python (3.11 or newer)
 #   make TORCH="torch==2.11.*" demo      another torch
 #   make PYTEST_ARGS="-k verify" test    some of the tests
+#   make PYTEST_ARGS="-n 0" test         all in one process, as a debugger wants it
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,7 +29,7 @@ demo: $(VENV)/.core  ## Train a tiny model on built-in arithmetic and write a pa
 	$(BIN)/r1zero demo
 
 test: lint types $(VENV)/.cluster  ## Lint, type check, and run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from r1zero.errors import UserError
 from r1zero.export import export
+from r1zero.policy.load import Policy
 from r1zero.runs import Run
 from r1zero.train import Unwatched, train
 from r1zero.types import Completion
-from tiny_runs import session_folder, start, tiny_recipe, trained, wait_for, write_recipe
+from tiny_runs import session_folder, start, taught_model, tiny_recipe, trained, wait_for, write_recipe
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray (make setup-cluster)"),
 ]
-STEPS = {"train.steps": 4, "learner.updates": 2}
+STEPS = {
+    "train.steps": 4,
+    "sampling.batch_rows": 1,
+    "objective.kl": "k3",
+    "objective.kl_coefficient": 0.1,
+    "learner.updates": 2,
+    "learner.micro_tokens": 48,
+}
 TWO = {"cluster.address": "auto", "cluster.learners": 2, "cluster.samplers": 2}
 ONE = TWO | {"cluster.learners": 1, "cluster.samplers": 1}
 
@@ -50,7 +63,7 @@ def actors(name: str) -> list[int]:
 
 
 class Killer(Unwatched):
-    """Kills one process of these actors, the first time that the `at`-th response comes."""
+    """Kills all processes of these actors, when the `at`-th response comes."""
 
     def __init__(self, at: Mapping[int, str]):
         self.at, self.seen = dict(at), 0
@@ -59,8 +72,20 @@ class Killer(Unwatched):
     def sampled(self, completion: Completion) -> None:
         self.seen += 1
         if name := self.at.pop(self.seen, None):
-            os.kill(actors(name)[0], signal.SIGKILL)
-            self.killed.append(name)
+            for process in actors(name):
+                os.kill(process, signal.SIGKILL)
+                self.killed.append(name)
+
+
+class Said(logging.Handler):
+    """What a logger said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 def weights(folder: Path, tmp_path: Path) -> dict[str, torch.Tensor]:
@@ -88,10 +113,20 @@ def responses(run: Run) -> list[tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def disturbed() -> Run:
-    """Four steps of two updates on the cluster; a replica dies in the first batch, a verifier pool in a later one."""
-    killer = Killer({5 + 16: "SamplerReplica", 40: "VerifierPool"})
-    run = train(tiny_recipe(STEPS | TWO), session_folder() / "disturbed", view=killer)
-    assert killer.killed == ["SamplerReplica", "VerifierPool"]
+    """Four steps of two updates on the cluster, in passes so small that the ranks have unequal numbers of them.
+
+    Both replicas die at the first response of the first batch, when one at least has given a few of its eight (it draws
+    one at a time, and gives what it has every 50 ms); both verifier pools in a later one.
+    """
+    killer, said = Killer({16 + 1: "SamplerReplica", 40: "VerifierPool"}), Said()
+    logging.getLogger("r1zero.cluster.sampler").addHandler(said)
+    run = train(tiny_recipe(STEPS | TWO | {"cluster.verifiers": 2}), session_folder() / "disturbed", view=killer)
+    logging.getLogger("r1zero.cluster.sampler").removeHandler(said)
+    assert killer.killed == ["SamplerReplica"] * 2 + ["VerifierPool"] * 2
+    assert sorted(said.lines) == [
+        f"Sampler replica {i} died (its process was killed or crashed) and is replaced." for i in range(2)
+    ]
+    assert killer.seen == 4 * 16 + 3 * 16  # none twice: four batches, and evaluations of steps 0, 2 and 4
     return run
 
 
@@ -132,7 +167,8 @@ def test_a_lost_learner_rank_ends_the_run_at_its_last_checkpoint(tmp_path: Path)
             if step == 3:
                 os.kill(actors("LearnerRank")[1], signal.SIGKILL)
 
-    out, recipe = shortened(trained(STEPS), tmp_path / "run"), tiny_recipe(STEPS | TWO | {"checkpoint.every": 1})
+    out = shortened(trained(STEPS), tmp_path / "run")
+    recipe = tiny_recipe(STEPS | TWO | {"cluster.samplers": 1, "checkpoint.every": 1})
     with pytest.raises(
         UserError, match=r"Learner rank [01] of 2 is gone \(its process was killed or crashed\)"
     ) as lost:
@@ -148,20 +184,28 @@ def test_one_step_ahead_weighs_what_an_older_policy_drew_and_resumes_exactly(tmp
     ahead = STEPS | ONE | {"rollout.max_staleness": 1, "objective.importance_cap": 2.0}
     run = train(tiny_recipe(ahead), tmp_path / "run")
     rows = run.read("metrics")
-    assert [row["rollout/staleness"] for row in rows] == [0, 2, 2, 2]  # two updates a step
+    stale = [0, 2, 2, 2]  # two updates a step
+    assert [row["rollout/staleness"] for row in rows] == stale
     assert [row["learn/logprob_gap"] > 1e-5 for row in rows] == [False, True, True, True]
     assert responses(run)[:32] == responses(trained(STEPS))[:16] + responses(run)[16:32]
     resumed = train(tiny_recipe(ahead), shortened(run, tmp_path / "resumed"), resume=True)
     assert responses(resumed) == responses(run)
+    assert [row["rollout/staleness"] for row in resumed.read("metrics")] == stale
     last = "checkpoints/step-000004"
     assert difference(resumed.path / last, run.path / last, tmp_path) == 0
 
 
-def test_adapters_are_trained_and_synced_on_the_cluster(tmp_path: Path) -> None:
+def test_adapters_are_trained_and_synced_in_turns_and_charged_for_leaving_the_reference(tmp_path: Path) -> None:
+    """All on the same places, as on GPUs that learners and samplers share."""
     if importlib.util.find_spec("peft") is None:
         pytest.skip("needs peft")
-    lora = {"train.steps": 2, "lora.rank": 4, "learner.learning_rate": 1e-2}
-    run = train(tiny_recipe(lora | TWO), tmp_path / "run")
+    lora = {"train.steps": 2, "lora.rank": 4, "learner.learning_rate": 1e-3}
+    lora |= {"objective.kl": "k1_reward", "objective.kl_coefficient": 0.1}
+    run = train(tiny_recipe(lora | TWO | {"cluster.share_gpus": True}), tmp_path / "run")
+    assert run.facts["parameters"] == trained(lora).facts["parameters"]
+    penalties = [[row["rollout/kl_penalty"] for row in each.read("metrics")] for each in (run, trained(lora))]
+    assert penalties[0] == pytest.approx(penalties[1], rel=1e-3)
+    assert penalties[0][1] != 0
     out = tmp_path / "adapters"
     export(run.path / "checkpoints" / "step-000002", out)
     assert (out / "adapter_config.json").exists()
@@ -206,7 +250,10 @@ def children(parent: int, name: str) -> list[int]:
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"cluster.learners": 99}, "cluster.learners = 99 and cluster.samplers = 2 need"),
+        (
+            {"cluster.learners": 99},
+            "cluster.learners = 99, cluster.samplers = 2 and cluster.verifiers = 1 need 102 CPUs",
+        ),
         ({"objective.name": "ppo"}, "has a critic, which learns in one process only"),
         ({"verifier.reward": "nowhere:f"}, "verifier.reward = 'nowhere:f' does not start"),
     ],
@@ -217,3 +264,72 @@ def test_what_a_cluster_cannot_do_is_one_sentence(
     with pytest.raises(UserError, match=re.escape(sentence)):
         train(tiny_recipe(TWO | overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_cluster_is_said_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    from r1zero.cluster import session
+    from r1zero.cluster.grading import ClusterVerifier
+
+    monkeypatch.setattr(session, "_PLACING_S", 1.0)
+    others = placement_group([{"CPU": 8}])
+    ray.get(others.ready())
+    try:
+        with (
+            pytest.raises(UserError, match=r"No place for cluster\.learners = 1 within 1 s"),
+            session.placed(session.Needs(1, 1, 1, 1, share_gpus=False), gpus=False),
+        ):
+            pass
+        with pytest.raises(UserError, match="No place for verifier pool 0 within 1 s"):
+            ClusterVerifier(tiny_recipe().verifier, 1)
+    finally:
+        remove_placement_group(others)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM (make setup-cluster)")
+def test_a_replica_of_vllm_has_the_ranks_weights(tmp_path: Path) -> None:
+    engine = {"sampling.engine": "vllm", "sampling.check_every": 1, "train.steps": 3, "cluster.samplers": 1}
+    run = train(tiny_recipe(TWO | engine, taught_model(64, 2)), tmp_path / "run")
+    live = [row for row in run.read("metrics") if row["learn/live_responses"]]
+    assert len(live) > 1
+    assert max(row["learn/logprob_gap"] for row in live) < 1e-4
+
+
+def test_what_is_missing_of_a_checkpoint_is_known(disturbed: Run, tmp_path: Path) -> None:
+    from r1zero.policy.shards import missing_shards
+
+    folder = tmp_path / "step"
+    shutil.copytree(disturbed.path / "checkpoints" / "step-000004", folder)
+    assert missing_shards(folder) == []
+    [gone] = (folder / "shards").glob("__1_*.distcp")
+    gone.unlink()
+    assert missing_shards(folder) == [gone.name]
+
+
+def test_an_export_that_fails_leaves_nothing(disturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(policy: Policy, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(Policy, "save", full)
+    with pytest.raises(UserError, match=r"cannot be written \(.*No space left.*\): make room there\.$"):
+        export(disturbed.path / "checkpoints" / "step-000004", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["auto", "local"])
+def test_the_last_word_is_said_where_nobody_said_goodbye_and_the_head_is_gone(address: str) -> None:
+    from r1zero.cluster import mourner
+
+    def said(word: bytes, port: int) -> str:
+        command = [sys.executable, "-m", mourner.__name__, "127.0.0.1", str(port), address]
+        return subprocess.run(command, input=word, capture_output=True, timeout=60, check=True).stderr.decode()
+
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        port = head.getsockname()[1]
+        assert said(b"", port) == ""  # the driver was killed, the cluster goes on
+    assert said(mourner.FAREWELL, port) == ""
+    what = "the head node of the Ray cluster" if address == "auto" else "this run or its local Ray cluster"
+    assert said(b"", port).startswith(f"r1zero: {what}")

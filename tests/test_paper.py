@@ -185,6 +185,7 @@ def test_an_evaluation_is_done_when_it_is_the_one_that_is_asked_for(tmp_path: Pa
 # ---- real runs
 
 
+@pytest.mark.slow
 def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) -> None:
     words = ("paper", "run", "fig1", "--quick", "--seeds", "1", "--out", tmp_path)
     out = tmp_path / "quick"
@@ -214,6 +215,7 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     assert json.loads((page.parent / "findings.json").read_text()) == [found]
 
 
+@pytest.mark.slow
 def test_interrupted_with_its_workers_it_stops_at_once_and_says_one_sentence(tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to all of them, workers that are still importing too."""
     process = start("paper", "run", "fig5", "--quick", "--out", tmp_path)

@@ -12,8 +12,8 @@ from r1zero import checkpoints, evaluate
 from r1zero.ahead import Ahead
 from r1zero.build import make_template, recipe_objective, recipe_policy, set_threads
 from r1zero.config import Evaluation, Recipe
-from r1zero.crew import Crew, Job, Learning, open_crew
-from r1zero.gather import Batch, Gatherer, Penalty, ReferencePenalty, no_penalty
+from r1zero.crew import Crew, Job, Learning, check_apart, open_crew
+from r1zero.gather import Batch, Gatherer, InTurns, Penalty, ReferencePenalty, no_penalty
 from r1zero.inputs import load_sets, longest_that_fits, notes
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
@@ -29,7 +29,7 @@ from r1zero.templates import Template
 from r1zero.types import Completion
 from r1zero.verify.grading import Grading
 
-_PROBES = 4  # prompts that an engine is held against the learner on
+_PROBES = 4  # prompts that an engine is held against the learner on; every replica gets one
 
 
 class Gathering(Protocol):
@@ -80,9 +80,11 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     check_sinks(recipe.log.sinks)
     checkpoint, skipped = checkpoints.newest(out / "checkpoints") if existing else (None, [])
     done = checkpoint.step if checkpoint else 0
-    threads = set_threads(recipe.train.threads or (existing.facts.get("threads") if existing else None))
+    threads = recipe.train.threads or (existing.facts.get("threads") if existing else None)
+    threads = set_threads(threads or (1 if recipe.cluster else None))
     objective = recipe_objective(recipe)
     questions, benchmarks = load_sets(recipe)
+    check_apart(recipe)
     policy = _policy(recipe, checkpoint)
     template = make_template(recipe.template, policy)
     longest = longest_that_fits(recipe, policy, template, questions, benchmarks)
@@ -98,8 +100,10 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
         crew = stack.enter_context(open_crew(job))
         gather = make_gatherer(recipe, stream, crew, template, objective)
         sampler = crew.sampler
-        if recipe.rollout.max_staleness and crew.engine is not None:
+        if crew.engine is not None and recipe.rollout.max_staleness:
             sampler = gather = stack.enter_context(closing(Ahead(gather, crew.engine, recipe.train.steps)))
+        elif crew.engine is not None:
+            gather = InTurns(gather, crew.engine)
         if checkpoint:
             gather.restore(checkpoint.state()["stream"])
         run = existing or Run.create(out, recipe, facts)
@@ -130,8 +134,9 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
 def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
     """The policy, or on a cluster what is known of it without its weights, which live there."""
     if recipe.cluster is not None:
-        return load_blank(recipe.model.path, revision=recipe.model.revision)
-    policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
+        policy = load_blank(recipe.model.path, revision=recipe.model.revision)
+    else:
+        policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
     adapt(policy, recipe.lora, recipe.train.seed)
     return policy
 
@@ -154,7 +159,7 @@ def _context(
 
 def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
     beginning = stream.state()
-    prompts = stream.next(min(_PROBES, recipe.rollout.prompts))
+    prompts = stream.next(max(_PROBES, recipe.cluster.samplers if recipe.cluster else 1))
     stream.restore(beginning)
     return tuple(Request(prompt.key, prompt.ids) for prompt in prompts)
 

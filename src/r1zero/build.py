@@ -85,21 +85,35 @@ def _check_groups(recipe: Recipe, objective: Objective) -> None:
 
 def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
     """The reference model of a KL term; none is loaded without one."""
+    settings = reference_settings(recipe, objective)
+    if settings is None:
+        return None
+    with blamed_on_the_reference(recipe):
+        return frozen(recipe_policy(settings, recipe.learner.autocast, None))
+
+
+def reference_settings(recipe: Recipe, objective: Objective) -> config.Model | None:
+    """Which model is the reference, if the objective has one."""
     if objective.kl == "none":
         return None
+    other = {"path": recipe.objective.reference, "revision": None} if recipe.objective.reference else {}
+    return recipe.model.model_copy(update=other)
+
+
+@contextmanager
+def blamed_on_the_reference(recipe: Recipe) -> Iterator[None]:
+    """Errors name the setting that the reference comes from."""
     try:
-        reference = load_policy(
-            recipe.objective.reference or recipe.model.path,
-            revision=None if recipe.objective.reference else recipe.model.revision,
-            device=recipe.model.device,
-            attention=recipe.model.attention,
-            autocast=recipe.learner.autocast,
-        )
+        yield
     except UserError as error:
         named = str(error).replace("model.path", "objective.reference") if recipe.objective.reference else str(error)
         raise UserError(named) from None
-    reference.model.requires_grad_(requires_grad=False)
-    return reference
+
+
+def frozen(policy: Policy) -> Policy:
+    """The same, never trained."""
+    policy.model.requires_grad_(requires_grad=False)
+    return policy
 
 
 def make_learner(

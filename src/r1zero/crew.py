@@ -21,7 +21,7 @@ from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.load import Policy
+from r1zero.policy.load import ADAPTER, Policy
 from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
 from r1zero.sampling.engine import Engine, Synced
 from r1zero.verify.grading import Grading
@@ -99,6 +99,17 @@ class Crew:
     sampler: Sampler
     verifier: Grading
     engine: Synced | None
+
+
+def check_apart(recipe: Recipe) -> None:
+    """Raise a UserError where weights that live elsewhere, or go there, would not be those of the model."""
+    where = "The section [cluster]" if recipe.cluster else 'sampling.engine = "vllm"'
+    apart = recipe.cluster is not None or recipe.sampling.engine == "vllm"
+    if apart and (Path(recipe.model.path) / ADAPTER).exists():
+        raise UserError(
+            f"{where} takes a whole model, and model.path = {recipe.model.path!r} holds adapters alone; merge them "
+            "into a model folder with peft first, or train on in one process with the embedded sampler."
+        )
 
 
 @contextmanager

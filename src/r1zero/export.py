@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from r1zero.checkpoints import Checkpoint
 from r1zero.errors import UserError
 from r1zero.policy.load import load_policy
@@ -36,6 +38,7 @@ def export(checkpoint: Path, out: Path) -> None:
         if out.exists():
             out.rmdir()
         aside.rename(out)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise UserError(f"{out} cannot be written ({error.strerror}): {remedy(error)}.") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{out} cannot be written ({reason}): {remedy(error)}.") from None

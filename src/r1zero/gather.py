@@ -19,6 +19,7 @@ from r1zero.policy.batch import Trajectory
 from r1zero.rewards import Truncation, lengths_of, observe, rewards_of, trajectories_of
 from r1zero.rollout import PromptStream, collect
 from r1zero.sampling import Sampler, SamplingParams
+from r1zero.sampling.engine import Synced
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout
 from r1zero.verify.grading import Grading
@@ -181,3 +182,25 @@ class Gatherer:
         if self.penalty is not no_penalty:
             tally.mean_of("rollout/kl_penalty", penalty_PG.flatten().tolist())
         return Graded(rollouts, rewards_PG, graded_PG, penalty_PG)
+
+
+@dataclass(frozen=True, slots=True)
+class InTurns:
+    """A gatherer whose engine rests once a batch is there: it may share its GPU with the learner, whose turn it is."""
+
+    gather: Gatherer
+    engine: Synced
+
+    def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
+        """See `Gatherer`."""
+        batch = self.gather(step, tally, progress)
+        self.engine.rest()
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """See `Gatherer`."""
+        return self.gather.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `Gatherer`."""
+        self.gather.restore(state)

@@ -166,7 +166,9 @@ class Learner:
 
         Of several ranks, each gives those of its share and leaves the other rows empty.
         """
-        scorer = self.scorer if not reference or self.reference is None else self.reference
+        scorer = self.reference if reference else self.scorer
+        if scorer is None:
+            raise ValueError("this learner has no reference model")
         indices = [i for i in self.ranks.share(trajectories) if trajectories[i].length]
         found, _ = self._scored(scorer, trajectories, indices)
         return [[] if each is None else each.tolist() for each in found]

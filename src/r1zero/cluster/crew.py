@@ -18,7 +18,7 @@ from r1zero.cluster.session import Needs, connected, placed
 from r1zero.config import Recipe
 from r1zero.crew import Crew, Job
 from r1zero.errors import UserError
-from r1zero.verify.custom import check_reward
+from r1zero.verify.custom import check_reward, located
 
 
 @contextmanager
@@ -28,7 +28,6 @@ def open_crew(job: Job) -> Iterator[Crew]:
     Raises:
         UserError: no such cluster, too small a one, or what any of its actors has to say.
     """
-    job = replace(job, recipe=_located(job.recipe))
     recipe, settings = job.recipe, job.recipe.cluster
     assert settings is not None
     if job.objective.critic:
@@ -38,17 +37,19 @@ def open_crew(job: Job) -> Iterator[Crew]:
         )
     if recipe.verifier.reward is not None:
         check_reward(recipe.verifier.reward)
+    job = replace(job, recipe=_located(recipe))
     needs = Needs(
         settings.learners, settings.samplers, settings.verifiers, recipe.sampling.tensor_parallel, settings.share_gpus
     )
     with (
-        connected(settings, needs) as gpus,
+        connected(recipe, needs) as gpus,
         placed(needs, gpus=gpus) as group,
         closing(ClusterLearner(job, group, needs, gpus=gpus)) as learner,
         closing(ClusterSampler(job, learner, _places(needs, group, gpus=gpus))) as engine,
-        closing(ClusterVerifier(recipe.verifier, settings.verifiers)) as verifier,
+        closing(ClusterVerifier(job.recipe.verifier, settings.verifiers)) as verifier,
     ):
         learner.join()
+        engine.open()
         sampler = job.synced(engine, learner, learner.exact)
         yield Crew(learner, sampler, verifier, sampler)
 
@@ -61,7 +62,9 @@ def _located(recipe: Recipe) -> Recipe:
 
     model = recipe.model.model_copy(update={"path": whole(recipe.model.path)})
     objective = recipe.objective.model_copy(update={"reference": whole(recipe.objective.reference)})
-    return recipe.model_copy(update={"model": model, "objective": objective})
+    reward = recipe.verifier.reward
+    verifier = recipe.verifier.model_copy(update={"reward": reward and located(reward)})
+    return recipe.model_copy(update={"model": model, "objective": objective, "verifier": verifier})
 
 
 def _places(needs: Needs, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:

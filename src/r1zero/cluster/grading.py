@@ -6,25 +6,44 @@ Ray runs a call again on a pool that died: grading twice gives the same verdict.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
 
 from r1zero import config
-from r1zero.cluster.session import outcome, quiet
+from r1zero.cluster.session import DEATHS, outcome, placed_in_time, quiet
 from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify import Verifier
 
 _RETRIES = 3  # of a response whose pool dies
+_HEALTH = "health"  # calls that do not wait behind responses
+_LOOK_S = 60.0  # without a verdict: then pools are asked whether they are there
 
 
 class VerifierPool:
     """An actor with grading processes of its own, which it kills and replaces like any `Verifier`."""
 
     def __init__(self, settings: config.Verifier):
-        self.verifier = Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward)
+        self.settings, self.opening = settings, threading.Lock()
+
+    @ray.method(concurrency_group=_HEALTH)
+    def here(self) -> None:
+        """Nothing: it has a place."""
+
+    @cached_property
+    def _verifier(self) -> Verifier:
+        """Made by the first call: what an actor's constructor raises is not told."""
+        settings = self.settings
+        return Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward)
+
+    @property
+    def verifier(self) -> Verifier:
+        """The grading processes."""
+        with self.opening:
+            return self._verifier
 
     def check(self) -> None:
         """Raise a UserError where a user's own reward function does not load."""
@@ -40,7 +59,7 @@ def _verdict(reference: Any) -> Verdict:
     """What a pool found; nobody knows where it died of the same response time and again."""
     try:
         return outcome(reference)
-    except RayActorError:
+    except DEATHS:
         return Verdict(Outcome.UNGRADED, rule="the verifier's pool died")
 
 
@@ -48,7 +67,8 @@ class ClusterVerifier:
     """Deals responses to the pools in turn; verdicts come back in the order they are reached."""
 
     def __init__(self, settings: config.Verifier, pools: int):
-        actor: Any = ray.remote(VerifierPool).options(
+        remote: Any = ray.remote
+        actor = remote(concurrency_groups={_HEALTH: 1})(VerifierPool).options(
             num_cpus=1,
             scheduling_strategy="SPREAD",
             max_concurrency=2 * settings.workers,
@@ -58,8 +78,10 @@ class ClusterVerifier:
         self.pools = [actor.remote(settings) for _ in range(pools)]
         self.turn = itertools.cycle(self.pools)
         self.owed: dict[Any, object] = {}
+        self._check_places()
         if settings.reward is not None:
-            outcome(self.pools[0].check.remote())
+            for found in [pool.check.remote() for pool in self.pools]:  # each node has files of its own
+                outcome(found)
 
     def submit(self, key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> None:
         """See `Verifier.submit`."""
@@ -73,8 +95,15 @@ class ClusterVerifier:
     def drain(self) -> Iterator[tuple[object, Verdict]]:
         """See `Verifier.drain`."""
         while self.owed:
-            [reference], _ = ray.wait(list(self.owed), num_returns=1)
-            yield self.owed.pop(reference), _verdict(reference)
+            done, _ = ray.wait(list(self.owed), num_returns=1, timeout=_LOOK_S)
+            if not done:
+                self._check_places()
+            for reference in done:
+                yield self.owed.pop(reference), _verdict(reference)
+
+    def _check_places(self) -> None:
+        for i, here in enumerate([pool.here.remote() for pool in self.pools]):
+            placed_in_time(here, f"verifier pool {i}")
 
     def close(self) -> None:
         """End all pools."""

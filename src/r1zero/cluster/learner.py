@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from r1zero.cluster.rank import LearnerRank
-from r1zero.cluster.session import Needs, cause_of, merged, quiet
+from r1zero.cluster.session import DEATHS, Needs, cause_of, quiet
 from r1zero.crew import Job
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.shards import has_shards
+from r1zero.policy.shards import has_shards, missing_shards
 
 _GRACE_S = 5.0  # a rank that dies makes the others fail, and may be seen to have died a little later
 
@@ -63,7 +63,7 @@ class ClusterLearner:
 
     def logprobs(self, trajectories: Sequence[Trajectory], *, reference: bool = False) -> list[list[float]]:
         """See `Learner.logprobs`."""
-        return merged(self.all("logprobs", ray.put(list(trajectories)), reference))
+        return _merged(self.all("logprobs", ray.put(list(trajectories)), reference))
 
     def weights(self) -> Any:
         """A reference to all weights, in the object store of rank 0's node."""
@@ -82,10 +82,10 @@ class ClusterLearner:
             UserError: they are not here afterwards, since the ranks wrote them elsewhere.
         """
         self.all("save", folder.resolve())
-        if not has_shards(folder):
+        if not has_shards(folder) or missing_shards(folder):
             raise UserError(
-                f"The ranks' shards are not in {folder}: they wrote to disks of their own; choose an --out on a file "
-                "system that all nodes see."
+                f"The ranks' shards are not all in {folder}: ranks wrote to disks of their own; choose an --out on a "
+                "file system that all nodes see."
             )
 
     def peak_memory(self) -> int:
@@ -113,11 +113,11 @@ class ClusterLearner:
             ready, waiting = ray.wait(waiting, num_returns=1)
             try:
                 ray.get(ready)
-            except (RayActorError, RayTaskError) as error:
+            except (*DEATHS, RayTaskError) as error:
                 raise self._lost(error) from None
         return ray.get(references)
 
-    def _lost(self, error: RayActorError | RayTaskError) -> UserError | RayTaskError:
+    def _lost(self, error: RayError) -> UserError | RayError:
         """What to say of a failure: whose death is behind it, if any rank died."""
         if isinstance(error, RayTaskError) and isinstance(error.cause, UserError):
             return UserError(str(error.cause))
@@ -139,8 +139,13 @@ class ClusterLearner:
         for ping in done:
             try:
                 ray.get(ping)
-            except RayActorError as error:
+            except DEATHS as error:
                 found[pings[ping]] = cause_of(error)
             except RayTaskError:
                 continue
         return found
+
+
+def _merged(parts: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
+    """Rows of which each is filled by one rank and empty on the others."""
+    return [next((list(row) for row in rows if len(row)), []) for rows in zip(*parts, strict=True)]

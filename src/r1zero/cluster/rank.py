@@ -14,14 +14,22 @@ import torch
 import torch.distributed as dist
 
 from r1zero import config
-from r1zero.build import make_learner, recipe_objective, recipe_policy, restore
+from r1zero.build import (
+    blamed_on_the_reference,
+    frozen,
+    make_learner,
+    recipe_objective,
+    recipe_policy,
+    reference_settings,
+    restore,
+)
 from r1zero.checkpoints import Checkpoint
 from r1zero.cluster.ranks import Group
 from r1zero.config import Recipe
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.load import Policy, load_blank, pick_autocast
+from r1zero.policy.load import Policy, check_attention, load_blank, pick_autocast
 from r1zero.policy.lora import adapt
 from r1zero.policy.shards import full_weights, has_shards, save_shards
 
@@ -56,30 +64,35 @@ class LearnerRank:
         )
         if checkpoint:
             restore(self.learner, checkpoint)
-        return {"exact": policy.exact, "device": device.type, "updates": self.learner.updates}
+        self.sent = policy.engine_dtype if recipe.sampling.engine == "vllm" and recipe.lora is None else torch.float32
+        return {"exact": policy.exact, "updates": self.learner.updates}
 
     def _policy(
         self, model: config.Model, recipe: Recipe, device: torch.device, checkpoint: Checkpoint | None = None
     ) -> Policy:
         """The model on the CPU: on rank 0 with its weights, which the others get when it is sharded."""
-        model = model.model_copy(update={"device": "cpu"})
+        check_attention(model.attention, device)
+        on_gpus_alone = model.attention == "flash_attention_2"
+        update = {"device": "cpu", "attention": "sdpa" if on_gpus_alone else model.attention}
+        loaded = model.model_copy(update=update)
         if self.rank == 0:
             whole = None if checkpoint is None or has_shards(checkpoint.path) else checkpoint  # shards come later
-            policy = recipe_policy(model, recipe.learner.autocast, whole)
+            policy = recipe_policy(loaded, recipe.learner.autocast, whole)
         else:
-            policy = load_blank(model.path, revision=model.revision, attention=model.attention)
+            policy = load_blank(loaded.path, revision=loaded.revision, attention=loaded.attention)
             policy.model.to_empty(device="cpu")  # memory that nobody touches is none
             policy.model.tie_weights()
+        if on_gpus_alone:
+            policy.model.set_attn_implementation(model.attention)
         return replace(policy, autocast=pick_autocast(recipe.learner.autocast, device))
 
     def _reference(self, recipe: Recipe, objective: Objective, device: torch.device) -> Policy | None:
         """The reference model of a KL term, sharded like the policy."""
-        if objective.kl == "none":
+        settings = reference_settings(recipe, objective)
+        if settings is None:
             return None
-        other = {"path": recipe.objective.reference, "revision": None} if recipe.objective.reference else {}
-        reference = self._policy(recipe.model.model_copy(update=other), recipe, device)
-        reference.model.requires_grad_(requires_grad=False)
-        return reference
+        with blamed_on_the_reference(recipe):
+            return frozen(self._policy(settings, recipe, device))
 
     def learn(self, trajectories: Sequence[Trajectory], step: int) -> Tally:
         """Take the steps on a rollout batch; this rank's part of the numbers."""
@@ -96,8 +109,10 @@ class LearnerRank:
         return self.learner.logprobs(trajectories, reference=reference)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """All that is trained, from rank 0; nothing from the others."""
-        return full_weights(self.learner.policy.model)
+        """All that is trained, from rank 0 and as the engines keep it; nothing from the others."""
+        found = {name: each.to(self.sent) for name, each in full_weights(self.learner.policy.model).items()}
+        torch.cuda.empty_cache()  # an engine may have the rest of this GPU now
+        return found
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside what `save` writes."""

@@ -48,10 +48,13 @@ class Group:
         return scorer
 
     def share(self, trajectories: Sequence[Trajectory]) -> list[int]:
-        """Every rank's share has about the same tokens: the longest first, forth and back over the ranks."""
+        """Every rank's share has about the same tokens: the longest first, forth and back over the ranks.
+
+        Those without an advantage come last, for most objectives pass over them.
+        """
         rank, count = dist.get_rank(), dist.get_world_size()
-        size = [len(each.prompt_ids) + each.length if each.advantage else 0 for each in trajectories]
-        order = sorted(range(len(trajectories)), key=lambda i: (-size[i], i))
+        size = [len(each.prompt_ids) + each.length for each in trajectories]
+        order = sorted(range(len(trajectories)), key=lambda i: (not trajectories[i].advantage, -size[i], i))
         return sorted(i for place, i in enumerate(order) if _turn(place, count) == rank)
 
     def level(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:

@@ -27,6 +27,10 @@ class Loadable(Sampler, Protocol):
         """Take over these weights, all that is trained."""
         ...
 
+    def rest(self) -> None:
+        """Give memory back to whoever shares the GPU; weights must come before the next response."""
+        ...
+
 
 class TorchReplica:
     """The embedded sampler on a model of its own."""
@@ -40,6 +44,10 @@ class TorchReplica:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """See `Loadable`."""
         self.policy.model.load_state_dict(dict(weights), strict=False)
+
+    def rest(self) -> None:
+        """See `Loadable`: its caches are gone with the last response, and torch keeps their memory."""
+        torch.cuda.empty_cache()
 
 
 class SamplerReplica:
@@ -56,13 +64,20 @@ class SamplerReplica:
         """Start the engine."""
         torch.set_num_threads(self.recipe.train.threads or 1)
         vllm = self.recipe.sampling.engine == "vllm"
-        make = vllm_module().make_replica if vllm else TorchReplica
+        make = vllm_module().VllmReplica if vllm else TorchReplica
         self.engine: Loadable = make(self.recipe, self.context)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over these weights."""
         try:
             self.engine.load(weights)
+        except EngineLostError:
+            ray.actor.exit_actor()
+
+    def rest(self) -> None:
+        """See `Loadable`."""
+        try:
+            self.engine.rest()
         except EngineLostError:
             ray.actor.exit_actor()
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
 from r1zero.cluster.learner import ClusterLearner
 from r1zero.cluster.replica import SamplerReplica
-from r1zero.cluster.session import cause_of, outcome, placed_in_time, quiet
+from r1zero.cluster.session import DEATHS, cause_of, outcome, placed_in_time, quiet
 from r1zero.crew import Job
 from r1zero.errors import UserError
 from r1zero.sampling import Request, Sampled, SamplingParams
@@ -40,21 +41,36 @@ class ClusterSampler:
     def __init__(self, job: Job, learner: ClusterLearner, options: Sequence[dict[str, Any]]):
         self.job, self.learner, self.options = job, learner, options
         self.weights: Any = None
+        self.placed: dict[int, Any] = {}
         self.opened: dict[int, Any] = {}
         self.replicas = [self._start(i) for i in range(len(options))]
 
+    def open(self) -> None:
+        """Start the engines. Whoever shares a GPU with them must have taken its memory by now: they measure theirs."""
+        for i, replica in enumerate(self.replicas):
+            self.opened[i] = replica.open.remote()
+
     def sync(self) -> None:
         """See `r1zero.sampling.engine.Engine`: the learner's weights, through the object store."""
+        self.weights = None  # the object store need not hold both
         self.weights = self.learner.weights()
-        for i, replica in enumerate(self.replicas):
-            placed_in_time(replica.here.remote(), f"sampler replica {i}")
+        for i, placed in self.placed.items():
+            placed_in_time(placed, f"sampler replica {i}")
         loads = [(self.opened[i], replica.load.remote(self.weights)) for i, replica in enumerate(self.replicas)]
         for i, (opened, load) in enumerate(loads):
             try:
                 outcome(opened)
                 outcome(load)
-            except RayActorError as error:
+            except DEATHS as error:
                 self.revive(i, _Share([]), error)
+
+    def rest(self) -> None:
+        """See `r1zero.sampling.engine.Engine`. One that has died is missed at the next sync."""
+        settings = self.job.recipe.cluster
+        if settings is not None and settings.share_gpus:
+            for reference in [replica.rest.remote() for replica in self.replicas]:
+                with suppress(*DEATHS):
+                    outcome(reference)
 
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
@@ -76,7 +92,7 @@ class ClusterSampler:
             with quiet():
                 ray.kill(replica)
 
-    def revive(self, i: int, share: _Share, error: RayActorError) -> None:
+    def revive(self, i: int, share: _Share, error: RayError) -> None:
         """A new replica in the place of one that died, with the weights it had.
 
         Raises:
@@ -92,16 +108,17 @@ class ClusterSampler:
         log.warning("Sampler replica %d died (%s) and is replaced.", i, cause_of(error))
         self.replicas[i] = replica = self._start(i)
         try:
-            placed_in_time(replica.here.remote(), f"sampler replica {i}")
+            placed_in_time(self.placed[i], f"sampler replica {i}")
+            self.opened[i] = replica.open.remote()
             outcome(self.opened[i])
             outcome(replica.load.remote(self.weights))
-        except RayActorError as again:
+        except DEATHS as again:
             self.revive(i, share, again)
 
     def _start(self, i: int) -> Any:
         actor: Any = ray.remote(SamplerReplica).options(**self.options[i])
         replica = actor.remote(self.job.recipe, self.job.context)
-        self.opened[i] = replica.open.remote()
+        self.placed[i] = replica.here.remote()
         return replica
 
 
@@ -134,7 +151,7 @@ class _Drawing:
         share = self.shares[i]
         try:
             found: list[Sampled] = outcome(reference)
-        except RayActorError as error:
+        except DEATHS as error:
             self.sampler.revive(i, share, error)
             self.begin(i)
             return []

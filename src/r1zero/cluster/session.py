@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,35 @@ os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")  # then th
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # actors without a GPU see what they saw
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorPlacementGroupRemoved,
+    ActorUnschedulableError,
+    GetTimeoutError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from r1zero import config
 from r1zero.cluster import mourner
+from r1zero.config import Recipe
 from r1zero.errors import UserError
 
 _PLACING_S = 120.0
+
+DEATHS = (
+    RayActorError,
+    OutOfMemoryError,
+    NodeDiedError,
+    WorkerCrashedError,
+    ActorUnschedulableError,
+    ActorPlacementGroupRemoved,
+)
+"""What Ray raises where an actor has died or can be no more; Ray's memory monitor has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +69,27 @@ class Needs:
 
 
 @contextmanager
-def connected(settings: config.Cluster, needs: Needs) -> Iterator[bool]:
-    """A Ray cluster for as long as the context lasts; yields whether it has GPUs.
+def connected(recipe: Recipe, needs: Needs) -> Iterator[bool]:
+    """A Ray cluster for as long as the context lasts; yields whether it has GPUs that the recipe may use.
 
     A program that is connected to one already stays with that.
 
     Raises:
         UserError: there is none at the address, or it is too small.
     """
-    mine = not ray.is_initialized()
+    settings, mine = recipe.cluster, not ray.is_initialized()
+    assert settings is not None
     if mine:
         _connect(settings, needs)
     try:
         there = ray.cluster_resources()
-        gpus = there.get("GPU", 0)
-        if (gpus and gpus < needs.gpus) or there.get("CPU", 0) < needs.cpus:
+        cpus, gpus = there.get("CPU", 0), there.get("GPU", 0) if recipe.model.device != "cpu" else 0
+        if (gpus and gpus < needs.gpus) or cpus < needs.cpus:
             raise UserError(
-                f"cluster.learners = {needs.learners} and cluster.samplers = {needs.samplers} need {needs.gpus} GPUs "
-                f"and {needs.cpus} CPUs, and the cluster at {settings.address} has {gpus:g} and "
-                f"{there.get('CPU', 0):g}; lower them, or set cluster.share_gpus."
+                f"cluster.learners = {needs.learners}, cluster.samplers = {needs.samplers} and cluster.verifiers = "
+                f"{needs.verifiers} need {f'{needs.gpus} GPUs and ' if gpus else ''}{needs.cpus} CPUs, and the cluster "
+                f"at {settings.address} has {f'{gpus:g} and ' if gpus else ''}{cpus:g}; lower them"
+                f"{', or set cluster.share_gpus' if gpus and not needs.share_gpus else ''}."
             )
         with _mourned(settings.address):
             yield gpus > 0
@@ -97,7 +120,8 @@ def _connect(settings: config.Cluster, needs: Needs) -> None:
 @contextmanager
 def _mourned(address: str) -> Iterator[None]:
     """While the context lasts, somebody is there to say it when the head node takes this process with it."""
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    reached = address.removeprefix("ray://") if "://" in address else ray.get_runtime_context().gcs_address
+    host, _, port = reached.rpartition(":")
     command = [sys.executable, "-m", mourner.__name__, host, port, address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdin is not None
@@ -136,7 +160,7 @@ def quiet() -> Iterator[None]:
 
 
 def outcome(reference: Any) -> Any:
-    """What an actor's method returned. Raises what it raised if that is a UserError, or RayActorError if it died."""
+    """What an actor's method returned. Raises what it raised if that is a UserError, or one of DEATHS if it died."""
     try:
         return ray.get(reference)
     except RayTaskError as error:
@@ -168,8 +192,3 @@ def cause_of(error: BaseException) -> str:
     ):
         return "its node is gone"
     return "its process was killed or crashed"
-
-
-def merged(parts: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
-    """Rows of which each is filled by one rank and empty on the others."""
-    return [next((list(row) for row in rows if len(row)), []) for rows in zip(*parts, strict=True)]

@@ -280,7 +280,8 @@ class Train(Section):
     """Rollout batches (the paper's policy iterations)."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads of torch; None takes what is free. Recorded, for bits depend on it."""
+    """CPU threads of torch, on a cluster of each actor; None takes what is free, and on a cluster 1. Recorded, for bits
+    depend on it."""
     max_logprob_gap: float | None = Field(default=None, gt=0)
     """Stop when the sampler's and the learner's log-probs of the same tokens differ by more than this (nats, mean
     absolute): then they are not the same policy. None takes 1e-4 in fp32 and 0.1 under autocast."""
@@ -350,6 +351,16 @@ class Recipe(Section):
             raise ValueError(
                 f"sampling.{unused[0]} is vLLM's, and the embedded sampler has no use for it; leave it out, or set "
                 'sampling.engine = "vllm"'
+            )
+        if ours.check_every != plain.check_every and ours.engine == "torch" and self.cluster is None:
+            raise ValueError(
+                "sampling.check_every is for engines with weights of their own, and the embedded sampler has the "
+                'learner\'s; leave it out, or set sampling.engine = "vllm"'
+            )
+        if re.fullmatch(r"cuda:\d+", self.model.device) and (ours.engine == "vllm" or self.cluster is not None):
+            raise ValueError(
+                f'model.device = "{self.model.device}" is for one process, and engines and actors take the GPUs that '
+                f'they see; set CUDA_VISIBLE_DEVICES={self.model.device[5:]} and write "cuda"'
             )
         if self.rollout.max_staleness:
             self._can_be_ahead()

@@ -67,6 +67,11 @@ class Policy:
         """Whether forward passes run in float32 throughout."""
         return self.autocast is nullcontext and self.model.dtype == torch.float32
 
+    @property
+    def engine_dtype(self) -> torch.dtype:
+        """In what an engine of this policy computes, and so keeps its weights."""
+        return torch.float32 if self.exact else torch.bfloat16
+
     def encode(self, prompt: str) -> tuple[int, ...]:
         """Token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once."""
         return encode_prompt(self.tokenizer, prompt)

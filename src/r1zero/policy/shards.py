@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -40,6 +41,13 @@ _TRAINED = StateDictOptions(ignore_frozen_params=True)
 def has_shards(folder: Path) -> bool:
     """Whether a checkpoint is sharded."""
     return (folder / SHARDS / ".metadata").exists()
+
+
+def missing_shards(folder: Path) -> list[str]:
+    """Files that a sharded checkpoint speaks of and does not have: ranks on other nodes wrote them to other disks."""
+    metadata: Any = FileSystemReader(folder / SHARDS).read_metadata()
+    named = {each.relative_path for each in metadata.storage_data.values()}
+    return sorted(name for name in named if not (folder / SHARDS / name).exists())
 
 
 def save_shards(folder: Path, model: nn.Module, optimiser: Optimizer) -> None:

@@ -5,6 +5,8 @@ its own, a pure function of (seed, step, key, sample), and prompts are shared th
 whenever the weights change.
 """
 
+# pyright: reportMissingImports=warning
+# vLLM is not to be had on every machine that this is worked on.
 from __future__ import annotations
 
 import os
@@ -28,6 +30,7 @@ for _name, _value in {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # several engines on one machine would all bind to the same cores
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",  # handles of CUDA IPC are pickled; they come from this process alone
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -35,6 +38,7 @@ import vllm  # noqa: E402
 from vllm.distributed.weight_transfer import WeightSource, WeightTransferTrainerFactory  # noqa: E402
 from vllm.distributed.weight_transfer.base import TrainerInitInfo  # noqa: E402
 from vllm.lora.request import LoRARequest  # noqa: E402
+from vllm.platforms import current_platform  # noqa: E402
 from vllm.sampling_params import RequestOutputKind  # noqa: E402
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # noqa: E402
 from vllm.v1.engine.exceptions import EngineDeadError  # noqa: E402
@@ -69,7 +73,9 @@ class InPlace:
 
     def options(self) -> dict[str, Any]:
         """Weights that come before the first token need not be read from disk; what is then missed would be seen."""
-        vllm_weights.register()
+        if self.info.backend == vllm_weights.BACKEND:
+            vllm_weights.check_plugin()
+            vllm_weights.register()
         return {"weight_transfer_config": {"backend": self.info.backend}, "load_format": "dummy"}
 
     def send(self, llm: vllm.LLM) -> None:
@@ -133,17 +139,25 @@ class _Workers:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A folder or Hub name."""
+
+    path: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """What an engine is started with.
 
     `context` is the longest prompt and response together, in tokens; `rows` the most responses side by side; `memory`
-    the share of the device's memory to take; `exact` whether it computes in float32.
+    the share of the device's memory to take; `dtype` what it computes in.
     """
 
     context: int
     rows: int
     memory: float
-    exact: bool
+    dtype: torch.dtype
     device: torch.device
     tensor_parallel: int = 1
     sleeps: bool = False
@@ -151,7 +165,7 @@ class EngineSettings:
 
 
 class VllmSampler:
-    """Samples from a vLLM engine of the model at `path`. `sync` before `sample`: it starts with no weights.
+    """Samples from a vLLM engine of a model. `sync` before `sample`: it starts with no weights, and rests without.
 
     Raises:
         UserError: vLLM does not take the model, or its tokenizer is another.
@@ -159,7 +173,7 @@ class VllmSampler:
 
     def __init__(
         self,
-        path: str,
+        model: Model,
         tokenizer: PreTrainedTokenizerBase,
         eos_ids: Collection[int],
         transfer: Transfer,
@@ -169,8 +183,10 @@ class VllmSampler:
         self.adapters: LoRARequest | None = None
         self.asleep = self.lost = False
         options: dict[str, Any] = {
-            "model": path,
-            "dtype": "float32" if settings.exact else "bfloat16",
+            "model": model.path,
+            "revision": model.revision,
+            "tokenizer_revision": model.revision,
+            "dtype": settings.dtype,
             "max_model_len": settings.context,
             "max_num_seqs": settings.rows,
             "tensor_parallel_size": settings.tensor_parallel,
@@ -180,22 +196,25 @@ class VllmSampler:
             "disable_log_stats": True,
             **({"distributed_executor_backend": "uni"} if settings.tensor_parallel == 1 else {}),
             "enable_sleep_mode": settings.sleeps,
-            **_memory(path, settings),
+            **_memory(model, settings),
             **transfer.options(),
         }
+        _check_device(settings.device)
         try:
             self.llm = vllm.LLM(**options)
         except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f'sampling.engine = "vllm" cannot be started on the model at {path!r} ({reason}); set '
+                f'sampling.engine = "vllm" cannot be started on the model at {model.path!r} ({reason}); set '
                 'sampling.memory to what is free, or use sampling.engine = "torch".'
             ) from None
-        self._check_tokenizer(path, tokenizer)
+        self._check_tokenizer(model.path, tokenizer)
         threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
 
     def sync(self) -> None:
         """See `r1zero.sampling.engine.Engine`."""
+        if self.asleep:
+            torch.cuda.empty_cache()  # of a learner in this process
         with self._alive():
             self._wake("weights")
             self.adapters = self.transfer.send(self.llm)
@@ -207,8 +226,7 @@ class VllmSampler:
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
         """See `r1zero.sampling.Sampler`. The noise is vLLM's own, from a seed that is a pure function of all five."""
-        if self.asleep:  # its weights went with its memory
-            self.sync()
+        assert not self.asleep
         engine = self.llm.llm_engine
         which: dict[str, tuple[int, int]] = {}
         try:
@@ -226,8 +244,12 @@ class VllmSampler:
         finally:
             if which and not self.lost:  # the caller has had enough, or was interrupted
                 engine.abort_request(list(which))
-        if self.settings.sleeps:
-            self.llm.sleep(level=2 if self.transfer.whole else 1)
+
+    def rest(self) -> None:
+        """See `r1zero.sampling.engine.Engine`."""
+        if self.settings.sleeps and not self.asleep:
+            with self._alive():
+                self.llm.sleep(level=2 if self.transfer.whole else 1)
             self.asleep = True
 
     def close(self) -> None:
@@ -303,20 +325,30 @@ def _tell_of_death(client: Any) -> None:
             call.set_exception(EngineDeadError())
 
 
-def _memory(path: str, settings: EngineSettings) -> dict[str, Any]:
+def _check_device(device: torch.device) -> None:
+    """Raise a UserError where this build of vLLM would run on another kind of device."""
+    theirs = current_platform.device_type
+    if theirs != device.type:
+        raise UserError(
+            f'sampling.engine = "vllm" runs on {theirs} in this installation of vLLM, and the model is on {device}; '
+            f'set model.device = "{theirs}", or sampling.engine = "torch".'
+        )
+
+
+def _memory(model: Model, settings: EngineSettings) -> dict[str, Any]:
     """How much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
     if settings.device.type == "cuda":
         return {"gpu_memory_utilization": settings.memory}
-    text = AutoConfig.from_pretrained(path).get_text_config()
+    text = AutoConfig.from_pretrained(model.path, revision=model.revision).get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     possible = CPUAttentionBackend.get_supported_head_sizes()
     if width not in possible:
         raise UserError(
-            f'sampling.engine = "vllm" cannot run the model at {path!r} on a CPU: its attention heads are {width} wide '
-            f'and vLLM knows {", ".join(map(str, possible))}; use sampling.engine = "torch".'
+            f'sampling.engine = "vllm" cannot run the model at {model.path!r} on a CPU: its attention heads are '
+            f'{width} wide and vLLM knows {", ".join(map(str, possible))}; use sampling.engine = "torch".'
         )
-    token = 2 * text.num_hidden_layers * heads * width * (4 if settings.exact else 2)
+    token = 2 * text.num_hidden_layers * heads * width * settings.dtype.itemsize
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     blocks = (settings.context + 256) * settings.rows  # whole blocks of tokens
     return {

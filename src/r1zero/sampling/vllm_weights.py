@@ -5,6 +5,8 @@ every worker of the engine has mapped since the handshake; nothing is pickled an
 has lost its name by then. vLLM finds the backend as a plugin (`vllm.general_plugins` in pyproject.toml).
 """
 
+# pyright: reportMissingImports=warning
+# vLLM is not to be had on every machine that this is worked on.
 from __future__ import annotations
 
 import math
@@ -12,8 +14,10 @@ import multiprocessing
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -37,7 +41,10 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
+from r1zero.errors import UserError
+
 BACKEND = "r1zero_shared_memory"
+_PLUGIN = "r1zero"  # its name in pyproject.toml
 _ALIGNED = 64  # bytes
 
 
@@ -49,6 +56,18 @@ def register() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
             threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def check_plugin() -> None:
+    """Raise a UserError where vLLM's processes would not call `register`."""
+    chosen = os.environ.get("VLLM_PLUGINS")
+    if chosen is not None and _PLUGIN not in chosen.split(","):
+        raise UserError(f"VLLM_PLUGINS = {chosen!r} leaves out r1zero's own plugin; add {_PLUGIN} to it, or unset it.")
+    if _PLUGIN not in entry_points(group="vllm.general_plugins").names:
+        raise UserError(
+            "This installation of r1zero is older than its code: it does not name its vLLM plugin; install it again "
+            '(`pip install -e ".[vllm]"`, or `make setup-cluster`).'
+        )
 
 
 def _end_with(sentinel: int) -> None:
@@ -86,6 +105,34 @@ def places(metadata: Sequence[ParamMeta]) -> tuple[list[Place], int]:
 def mapped(path: str, size: int) -> Tensor:
     """The bytes of a file as memory that all who map it share. Made where it is missing."""
     return torch.from_file(path, shared=True, size=size, dtype=torch.uint8)
+
+
+@contextmanager
+def reserved(size: int, folders: Sequence[Path] = ()) -> Iterator[str]:
+    """The path of a file with so many bytes, until the context ends: in memory, or where temporary files go.
+
+    Containers often have 64 MB of /dev/shm, and whoever writes beyond what is there is killed without a word; so the
+    bytes are taken before anything is written.
+
+    Raises:
+        UserError: there is no room.
+    """
+    tried = [folder for folder in folders or (Path("/dev/shm"), Path(tempfile.gettempdir())) if folder.is_dir()]
+    for folder in tried:
+        with tempfile.TemporaryDirectory(prefix="r1zero-", dir=folder) as inside:
+            path = Path(inside) / "weights"
+            with path.open("wb") as file:
+                try:
+                    os.posix_fallocate(file.fileno(), 0, size)
+                except OSError:
+                    continue
+            yield str(path)
+            return
+    raise UserError(
+        f'sampling.engine = "vllm" takes {size / 2**30:.2f} GiB for the weights on their way to the engine, and there '
+        f"is no room for them in {' nor in '.join(map(str, tried))}; give a container more shared memory (docker run "
+        "--shm-size), or set TMPDIR to a folder with room."
+    )
 
 
 @dataclass
@@ -173,9 +220,7 @@ class SharedMemoryTrainer(TrainerWeightTransferEngine[SharedMemoryTrainerInit]):
         """Make the file, let every worker map it, and take its name away."""
         assert source is not None
         found, size = places(source.metadata())
-        shm = Path("/dev/shm")
-        with tempfile.TemporaryDirectory(prefix="r1zero-", dir=shm if shm.is_dir() else None) as folder:
-            path = str(Path(folder) / "weights")
+        with reserved(size) as path:
             memory = mapped(path, size)
             tensors = [[each.name, each.dtype, each.shape, each.start] for each in found]
             client.init_weight_transfer_engine({"path": path, "size": size, "tensors": tensors})

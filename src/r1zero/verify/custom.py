@@ -56,6 +56,14 @@ def check_reward(spec: str) -> None:
         raise UserError(f"verifier.reward = {spec!r} names a file that does not exist; mend its path.")
 
 
+def located(spec: str) -> str:
+    """The same function for processes that work in another folder; a command is found by whoever runs it."""
+    place, _, name = spec.rpartition(":")
+    if spec.startswith(COMMAND) or not place.endswith(".py"):
+        return spec
+    return f"{Path(place).resolve()}:{name}"
+
+
 def load_reward(spec: str, limit_s: float) -> Callable[[str, list[str]], Judgement]:
     """The function or command as a grader. Whatever importing it raises goes through; the caller reports it."""
     function = _command(_words(spec), limit_s) if spec.startswith(COMMAND) else _function(spec)
