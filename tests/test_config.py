@@ -111,6 +111,8 @@ def test_packed_rows_need_an_attention_that_keeps_them_apart() -> None:
             {"sampling.memory": 0.3},
             "sampling.memory is vLLM's, and the embedded sampler has no use for it; leave it out",
         ),
+        ({"sampling.check_every": 2}, "sampling.check_every is for engines with weights of their own"),
+        ({"model.device": "cuda:1", "cluster.learners": 2}, 'set CUDA_VISIBLE_DEVICES=1 and write "cuda".'),
         (
             {"rollout.max_staleness": 1},
             'the embedded sampler has none but the learner\'s; set sampling.engine = "vllm"',

@@ -486,7 +486,7 @@ def test_a_plan_of_a_cluster_reads() -> None:
     assert "each of 4 learner GPUs" in learner
     assert "weights (float32), 1 of 4 shards" in learner
     assert learner.count(": does not fit") == sampler.count(": does not fit") == 1
-    assert "holds 292 responses of full length side by side" in sampler  # (76 GiB − 14e9) / (4024 · 57,344)
+    assert "holds at most 292 responses of full length side by side" in sampler  # (76 GiB − 14e9) / (4024 · 57,344)
     assert "of every device's memory" in text
     # 0.92 · 80 GiB − 28e9 − 14e9 − 7.2e9 − 7.2e9 − 0.4e9 = 22.2e9, and a row of 4,024 tokens keeps 24.1e9
     assert text.splitlines()[-2:] == ["  sampling.memory = 0.9", "  learner.gradient_checkpointing = true"]

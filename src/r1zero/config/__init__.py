@@ -2,12 +2,14 @@
 
     recipe = load_recipe(Path("recipes/demo.toml"), {"train.seed": 1})
 
-`recipe` holds the sections and settings, `load` reads and checks them, `sentences` says what is wrong.
+`sections` holds the settings, `recipe` puts them together, `load` reads and checks them, `sentences` says what is
+wrong.
 """
 
 from r1zero.config.load import checked, load_recipe, make_recipe, read_recipe, validated
 from r1zero.config.overrides import differences, parse_overrides
-from r1zero.config.recipe import (
+from r1zero.config.recipe import Recipe
+from r1zero.config.sections import (
     Benchmark,
     Checkpoint,
     Cluster,
@@ -20,7 +22,6 @@ from r1zero.config.recipe import (
     Objective,
     Optimiser,
     Questions,
-    Recipe,
     Rollout,
     Sampling,
     Section,

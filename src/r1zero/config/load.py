@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from r1zero.config.overrides import merge
-from r1zero.config.recipe import Recipe, Section
+from r1zero.config.recipe import Recipe
+from r1zero.config.sections import Section
 from r1zero.config.sentences import sentence
 from r1zero.errors import UserError
 

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from r1zero.config.recipe import Section
+from r1zero.config.sections import Section
 from r1zero.errors import UserError
 
 

@@ -1,290 +1,29 @@
-"""The recipe's sections and settings, their bounds and defaults, and what must fit together.
-
-Every setting speaks in one unit only: `prompts` (P) questions per rollout batch, `samples` (G) responses per question,
-optimiser steps, tokens. Nothing is derived twice: what follows from other settings is a property.
-"""
+"""A whole run: all sections, what follows from them, and what contradicts itself, which is refused."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from r1zero.types import AnswerFormat
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Model(Section):
-    """The policy: an ordinary Hugging Face causal language model."""
-
-    path: str
-    """A local folder or a Hub name."""
-    revision: str | None = None
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    device: str = "auto"
-    """`auto` takes a GPU when there is one."""
-
-
-class Lora(Section):
-    """Low-rank adapters beside frozen weights (Hu et al. 2021): W x + (alpha / rank)·B A x."""
-
-    rank: int = Field(ge=1)
-    alpha: float = Field(default=32.0, gt=0)
-    targets: tuple[str, ...] = ()
-    """Names of the layers that have them, such as "q_proj"; none: all linear layers but the head."""
-
-
-class Questions(Section):
-    """The training questions."""
-
-    name: str
-    """A catalogue name, a file, a `save_to_disk` folder, a Hub name, or `arithmetic`."""
-    question_column: str | None = None
-    answer_column: str | None = None
-    split: str | None = None
-    limit: int | None = Field(default=None, ge=1)
-    data_dir: str | None = None
-    """A folder to look for question sets in, benchmarks too (`--data-dir`); then comes $R1ZERO_DATA, then the Hub."""
-    max_prompt_tokens: int = Field(default=1024, ge=1)
-    """Longer prompts are left out, counted and logged; never cut."""
-    options: dict[str, Any] = {}
-    """Settings of a generated set, such as `level` and `style` of `arithmetic`."""
-
-
-class Template(Section):
-    """How a question becomes a prompt, and where in a response the answer stands."""
-
-    name: str = "qwen_math"
-    """`qwen_math`, `r1`, `no`, `few_shot`, `chat` (the tokenizer's own) or a Jinja file."""
-    answer_format: AnswerFormat | None = None
-    """Overrides the template's own."""
-    instruction: str = ""
-    """Added to the question by `chat`."""
-
-
-class Sampling(Section):
-    """How responses are drawn in training."""
-
-    max_new_tokens: int = Field(default=3000, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-    batch_rows: int = Field(default=256, ge=1)
-    """The most rows decoded side by side; waiting questions enter as rows finish."""
-    engine: Literal["torch", "vllm"] = "torch"
-    """`torch` is the embedded sampler; `vllm` an engine with weights of its own, brought up to date before it samples
-    (`pip install "r1zero[vllm]"`, docs/scaling.md)."""
-    check_every: int = Field(default=16, ge=1)
-    """After the first sync of an engine's weights, and after every Nth, its log-probs are held against the learner's
-    on the same tokens; `train.max_logprob_gap` is the tolerance."""
-    memory: float = Field(default=0.5, gt=0, lt=1)
-    """The share of a device's memory that vLLM takes for its weights and its cache."""
-    tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs that one vLLM engine is spread over."""
-
-
-class Rollout(Section):
-    """One rollout batch: P questions with G samples each, graded."""
-
-    prompts: int = Field(default=128, ge=1)
-    samples: int = Field(default=8, ge=1)
-    dynamic: bool = False
-    """Dynamic sampling (DAPO): draw further questions until P groups are live, in at most `rounds` rounds of P."""
-    rounds: int = Field(default=4, ge=1)
-    max_staleness: int = Field(default=0, ge=0, le=1)
-    """1: the next rollout batch is drawn while this one is learnt from, so that its weights are one step old and
-    samplers and learners work at the same time. Needs an engine with weights of its own, and
-    `objective.importance_cap`."""
-
-
-class Objective(Section):
-    """A row of the objectives' table (`r1zero objectives`), and what is changed in it; None keeps the row's own."""
-
-    name: str = "dr_grpo"
-    clip_low: float | None = Field(default=None, ge=0, le=1)
-    clip_high: float | None = Field(default=None, ge=0)
-    dual_clip: float | None = Field(default=None, gt=1)
-    """The most a token of negative advantage weighs, as a multiple of its advantage."""
-    constant: float | None = Field(default=None, gt=0)
-    """C, the constant that divides each response's sum; None takes `sampling.max_new_tokens`."""
-    kl: Literal["none", "k1_reward", "k2", "k3", "k3_corrected"] = "none"
-    """Estimator of KL(π ‖ π_ref): in the reward, or in the loss. Without one no reference model is loaded."""
-    kl_coefficient: float = Field(default=0.0, ge=0)
-    reference: str | None = None
-    """The reference model; None takes `model.path`."""
-    entropy: float = 0.0
-    """Coefficient of the entropy bonus."""
-    importance_cap: float | None = Field(default=None, gt=0)
-    """Truncated importance sampling: gains times min(π_old / π_sampler, cap), for samplers that are not quite the
-    learner's policy."""
-    gamma: float | None = Field(default=None, gt=0, le=1)
-    lam: float | None = Field(default=None, ge=0, le=1)
-    """γ and λ of generalised advantage estimation, where the objective has a critic."""
-    chunks: int | None = Field(default=None, ge=1)
-    """Micro-batches of a peer's loss that depends on their number."""
-    truncation: Literal["reward_zero", "mask_out", "keep", "penalise"] = "reward_zero"
-    """What a truncated response earns: nothing even where its answer is right (the paper); `mask_out` takes it out of
-    baseline and gradient but not out of N; `keep` its reward; `penalise` minus `truncation_penalty`."""
-    truncation_penalty: float | None = Field(default=None, gt=0)
-
-
-class Critic(Section):
-    """The value head of objectives with a critic (`ppo`)."""
-
-    learning_rate: float = Field(default=1e-3, gt=0)
-    clip: float = Field(default=0.2, gt=0)
-    """Values may move this far from the old ones before their loss stops pulling (Schulman's clipped value loss)."""
-
-
-class Optimiser(Section):
-    """AdamW and its schedule."""
-
-    learning_rate: float = Field(default=1e-6, gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(default=0, ge=0)
-    """Optimiser steps over which the learning rate rises linearly from zero."""
-    betas: tuple[Beta, Beta] = (0.9, 0.95)
-    eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    autocast: Literal["auto", "off", "bfloat16"] = "auto"
-    """`auto`: bfloat16 where the device is fast at it (GPUs), off on CPUs."""
-    gradient_checkpointing: bool = False
-
-
-class Learner(Optimiser):
-    """How a rollout batch becomes optimiser steps."""
-
-    updates: int = Field(default=1, ge=1)
-    """Optimiser steps per rollout batch; each sees P·G / updates responses. 1 is the on-policy step."""
-    micro_tokens: int = Field(default=16384, ge=1)
-    """Token budget of one forward and backward pass. Changes speed and memory, never the gradient."""
-    layout: Literal["padded", "packed", "shared"] = "padded"
-    """How responses are laid out for the model; never changes the gradient. `shared` runs each prompt once for all its
-    responses: the fastest where responses of a question train together, but without gradient checkpointing."""
-
-    @model_validator(mode="after")
-    def _shared_keeps_a_cache(self) -> Learner:
-        if self.layout == "shared" and self.gradient_checkpointing:
-            raise ValueError(
-                'learner.layout = "shared" keeps the prompts\' keys and values, which learner.gradient_checkpointing '
-                'throws away; set one of them to something else (layout "padded", say)'
-            )
-        return self
-
-
-class Cluster(Section):
-    """Learner ranks and sampler replicas on a Ray cluster (`pip install "r1zero[ray]"`, docs/scaling.md)."""
-
-    address: str = "local"
-    """`local` starts Ray on this machine and ends it with the run; `auto` is the cluster this machine belongs to;
-    `ray://HOST:PORT` a cluster elsewhere."""
-    learners: int = Field(default=1, ge=1)
-    """Ranks that the weights, gradients and moments are sharded over (FSDP2), one GPU each where there are GPUs."""
-    samplers: int = Field(default=1, ge=1)
-    """Sampler replicas, `sampling.tensor_parallel` GPUs each."""
-    share_gpus: bool = False
-    """Learners and samplers take turns on the same GPUs, instead of having their own."""
-    verifiers: int = Field(default=1, ge=1)
-    """Pools of `verifier.workers` grading processes, spread over the nodes."""
-
-    @model_validator(mode="after")
-    def _has_an_address(self) -> Cluster:
-        if self.address not in ("local", "auto") and not re.fullmatch(r"ray://[^/:]+:\d+", self.address):
-            raise ValueError(
-                f'cluster.address = "{self.address}" is none; write "local", "auto" or "ray://HOST:10001" (other '
-                'clusters: set RAY_ADDRESS and write "auto")'
-            )
-        return self
-
-
-class Verifier(Section):
-    """The pool of grading processes; `reward` names a user's own function or command (docs/verification.md)."""
-
-    reward: str | None = None
-    workers: int = Field(default=2, ge=1)
-    timeout_s: float = Field(default=2.0, gt=0)
-    memory_mb: int = Field(default=2048, ge=256)
-
-
-class Benchmark(Section):
-    """One set to evaluate on."""
-
-    name: str
-    question_column: str | None = None
-    answer_column: str | None = None
-    split: str | None = None
-    limit: int | None = Field(default=None, ge=1)
-    options: dict[str, Any] = {}
-
-
-class Evaluation(Section):
-    """What is evaluated, when, and how. Always at step 0 and at the end."""
-
-    benchmarks: tuple[Benchmark, ...] = ()
-    every: int = Field(default=16, ge=1)
-    """Rollout batches between evaluations."""
-    samples: int = Field(default=1, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
-    max_new_tokens: int | None = Field(default=None, ge=1)
-    """None takes `sampling.max_new_tokens`."""
-
-    @model_validator(mode="after")
-    def _greedy_once(self) -> Evaluation:
-        if self.temperature == 0 and self.samples > 1:
-            raise ValueError(
-                f"evaluation.samples = {self.samples} with evaluation.temperature = 0 would draw the same greedy "
-                "answer again; set evaluation.temperature above 0 or evaluation.samples = 1"
-            )
-        return self
-
-
-class Checkpoint(Section):
-    """When the run is saved, and what is kept."""
-
-    every: int = Field(default=16, ge=1)
-    """Rollout batches between checkpoints; the last one is always saved."""
-    keep_last: int = Field(default=2, ge=1)
-    keep_best: bool = True
-    """Keep the checkpoint with the best evaluation average too."""
-
-
-class Trackers(Section):
-    """Who else is told the numbers of a run."""
-
-    sinks: tuple[str, ...] = ()
-    """Any of `tensorboard`, `wandb`, `trackio`."""
-    project: str = "r1zero"
-
-
-class Log(Trackers):
-    """What is written beside the run directory's own files."""
-
-    rollouts_every: int = Field(default=1, ge=0)
-    """Save every Nth rollout batch as Parquet; 0 saves none."""
-
-
-class Train(Section):
-    """The length and the seed of the run."""
-
-    steps: int = Field(ge=0)
-    """Rollout batches (the paper's policy iterations)."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    threads: int | None = Field(default=None, ge=1)
-    """CPU threads of torch, on a cluster of each actor; None takes what is free, and on a cluster 1. Recorded, for bits
-    depend on it."""
-    max_logprob_gap: float | None = Field(default=None, gt=0)
-    """Stop when the sampler's and the learner's log-probs of the same tokens differ by more than this (nats, mean
-    absolute): then they are not the same policy. None takes 1e-4 in fp32 and 0.1 under autocast."""
+from pydantic import model_validator
+
+from r1zero.config.sections import (
+    Checkpoint,
+    Cluster,
+    Critic,
+    Evaluation,
+    Learner,
+    Log,
+    Lora,
+    Model,
+    Objective,
+    Questions,
+    Rollout,
+    Sampling,
+    Section,
+    Template,
+    Train,
+    Verifier,
+)
 
 
 class Recipe(Section):
@@ -328,76 +67,97 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.responses % self.learner.updates:
-            raise ValueError(
-                f"learner.updates = {self.learner.updates} does not divide the {self.responses} responses of a rollout "
-                f"batch (rollout.prompts {self.rollout.prompts} x rollout.samples {self.rollout.samples}); "
-                "set learner.updates to a divisor of it"
-            )
-        if self.rollout.rounds != Rollout().rounds and not self.rollout.dynamic:
-            raise ValueError("rollout.rounds belongs to dynamic sampling; set rollout.dynamic = true, or leave it out")
-        if (self.objective.truncation == "penalise") != (self.objective.truncation_penalty is not None):
-            raise ValueError(
-                'objective.truncation = "penalise" and objective.truncation_penalty belong together; set both or none'
-            )
-        if self.objective.reference and self.objective.kl == "none":
-            raise ValueError(
-                "objective.reference is a model to stay close to, and nothing uses it; set objective.kl and "
-                "objective.kl_coefficient, or leave it out"
-            )
-        ours, plain = self.sampling, Sampling()
-        unused = [name for name in ("memory", "tensor_parallel") if getattr(ours, name) != getattr(plain, name)]
-        if unused and ours.engine == "torch":
-            raise ValueError(
-                f"sampling.{unused[0]} is vLLM's, and the embedded sampler has no use for it; leave it out, or set "
-                'sampling.engine = "vllm"'
-            )
-        if ours.check_every != plain.check_every and ours.engine == "torch" and self.cluster is None:
-            raise ValueError(
-                "sampling.check_every is for engines with weights of their own, and the embedded sampler has the "
-                'learner\'s; leave it out, or set sampling.engine = "vllm"'
-            )
-        if re.fullmatch(r"cuda:\d+", self.model.device) and (ours.engine == "vllm" or self.cluster is not None):
-            raise ValueError(
-                f'model.device = "{self.model.device}" is for one process, and engines and actors take the GPUs that '
-                f'they see; set CUDA_VISIBLE_DEVICES={self.model.device[5:]} and write "cuda"'
-            )
-        if self.rollout.max_staleness:
-            self._can_be_ahead()
-        if self.cluster is not None:
-            self._fits_a_cluster(self.cluster)
-        if self.learner.layout == "packed" and self.model.attention == "eager":
-            raise ValueError(
-                'learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"'
-            )
+        _check_together(self)
         return self
 
-    def _can_be_ahead(self) -> None:
-        if self.cluster is None and self.sampling.engine == "torch":
-            raise ValueError(
-                "rollout.max_staleness = 1 draws with weights that are one step old, and the embedded sampler has none "
-                'but the learner\'s; set sampling.engine = "vllm", or add the section [cluster]'
-            )
-        if self.objective.importance_cap is None:
-            raise ValueError(
-                "rollout.max_staleness = 1 trains on responses of an older policy, which importance weights make up "
-                "for; set objective.importance_cap (2.0, say)"
-            )
 
-    def _fits_a_cluster(self, cluster: Cluster) -> None:
-        if self.learner.layout == "shared":
-            raise ValueError(
-                'learner.layout = "shared" does not go with the section [cluster], whose ranks make their passes side '
-                'by side; write "padded" or "packed"'
-            )
-        if cluster.share_gpus and (cluster.learners != cluster.samplers or self.sampling.tensor_parallel > 1):
-            raise ValueError(
-                f"cluster.share_gpus puts one sampler on each learner's GPU, which cluster.learners = "
-                f"{cluster.learners}, cluster.samplers = {cluster.samplers} and sampling.tensor_parallel = "
-                f"{self.sampling.tensor_parallel} do not allow; set the first two to the same and the last to 1"
-            )
-        if cluster.share_gpus and self.rollout.max_staleness:
-            raise ValueError(
-                "rollout.max_staleness = 1 lets samplers and learners work at the same time, and under "
-                "cluster.share_gpus they take turns; leave one of them out"
-            )
+def _check_together(recipe: Recipe) -> None:
+    """Raise a ValueError for settings that do not go together: their names, and what to do."""
+    _batch(recipe)
+    _objective(recipe)
+    _engine(recipe)
+    if recipe.rollout.max_staleness:
+        _one_step_ahead(recipe)
+    if recipe.cluster is not None:
+        _cluster(recipe, recipe.cluster)
+    if recipe.learner.layout == "packed" and recipe.model.attention == "eager":
+        raise ValueError('learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"')
+
+
+def _batch(recipe: Recipe) -> None:
+    rollout, updates = recipe.rollout, recipe.learner.updates
+    if recipe.responses % updates:
+        raise ValueError(
+            f"learner.updates = {updates} does not divide the {recipe.responses} responses of a rollout batch "
+            f"(rollout.prompts {rollout.prompts} x rollout.samples {rollout.samples}); set learner.updates to a "
+            "divisor of it"
+        )
+    if rollout.rounds != type(rollout)().rounds and not rollout.dynamic:
+        raise ValueError("rollout.rounds belongs to dynamic sampling; set rollout.dynamic = true, or leave it out")
+
+
+def _objective(recipe: Recipe) -> None:
+    objective = recipe.objective
+    if (objective.truncation == "penalise") != (objective.truncation_penalty is not None):
+        raise ValueError(
+            'objective.truncation = "penalise" and objective.truncation_penalty belong together; set both or none'
+        )
+    if objective.reference and objective.kl == "none":
+        raise ValueError(
+            "objective.reference is a model to stay close to, and nothing uses it; set objective.kl and "
+            "objective.kl_coefficient, or leave it out"
+        )
+
+
+def _engine(recipe: Recipe) -> None:
+    ours, device = recipe.sampling, recipe.model.device
+    plain, embedded = type(ours)(), ours.engine == "torch"
+    unused = [name for name in ("memory", "tensor_parallel") if getattr(ours, name) != getattr(plain, name)]
+    if unused and embedded:
+        raise ValueError(
+            f"sampling.{unused[0]} is vLLM's, and the embedded sampler has no use for it; leave it out, or set "
+            'sampling.engine = "vllm"'
+        )
+    own_weights = not embedded or recipe.cluster is not None
+    if ours.check_every != plain.check_every and not own_weights:
+        raise ValueError(
+            "sampling.check_every is for engines with weights of their own, and the embedded sampler has the "
+            'learner\'s; leave it out, or set sampling.engine = "vllm"'
+        )
+    if re.fullmatch(r"cuda:\d+", device) and own_weights:
+        raise ValueError(
+            f'model.device = "{device}" is for one process, and engines and actors take the GPUs that they see; set '
+            f'CUDA_VISIBLE_DEVICES={device[5:]} and write "cuda"'
+        )
+
+
+def _one_step_ahead(recipe: Recipe) -> None:
+    if recipe.cluster is None and recipe.sampling.engine == "torch":
+        raise ValueError(
+            "rollout.max_staleness = 1 draws with weights that are one step old, and the embedded sampler has none "
+            'but the learner\'s; set sampling.engine = "vllm", or add the section [cluster]'
+        )
+    if recipe.objective.importance_cap is None:
+        raise ValueError(
+            "rollout.max_staleness = 1 trains on responses of an older policy, which importance weights make up "
+            "for; set objective.importance_cap (2.0, say)"
+        )
+
+
+def _cluster(recipe: Recipe, cluster: Cluster) -> None:
+    if recipe.learner.layout == "shared":
+        raise ValueError(
+            'learner.layout = "shared" does not go with the section [cluster], whose ranks make their passes side '
+            'by side; write "padded" or "packed"'
+        )
+    if cluster.share_gpus and (cluster.learners != cluster.samplers or recipe.sampling.tensor_parallel > 1):
+        raise ValueError(
+            f"cluster.share_gpus puts one sampler on each learner's GPU, which cluster.learners = "
+            f"{cluster.learners}, cluster.samplers = {cluster.samplers} and sampling.tensor_parallel = "
+            f"{recipe.sampling.tensor_parallel} do not allow; set the first two to the same and the last to 1"
+        )
+    if cluster.share_gpus and recipe.rollout.max_staleness:
+        raise ValueError(
+            "rollout.max_staleness = 1 lets samplers and learners work at the same time, and under "
+            "cluster.share_gpus they take turns; leave one of them out"
+        )

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from r1zero.config.recipe import Benchmark, Recipe
+from r1zero.config.recipe import Recipe
+from r1zero.config.sections import Benchmark
 
 
 def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe) -> str:

@@ -4,7 +4,8 @@ A learner holds float32 weights, their gradients and AdamW's moments all the tim
 them (FSDP2, a group for each layer and one for the ends: embeddings, last norm and head); a pass gathers a layer, the
 next one and the ends in the precision of its products. The sampler's cache, and what the learner keeps for a backward
 pass, are there in turns. What is not counted: what is made and dropped between the operations of a backward pass,
-CUDA's own memory, and the moment at which weights go to an engine.
+CUDA's own memory, what vLLM takes of its share to compute (so its cache is at most what is said), the moment at which
+weights go to an engine, and the hosts' memory, through which they go to replicas.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _sampler(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> tu
 
 
 def engine_cache(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> int:
-    """Bytes on one device: of a GPU, what weights leave of vLLM's share; on a CPU no more than its rows can fill."""
+    """Bytes on one device, at most: of a GPU what weights leave of vLLM's share, on a CPU what its rows can fill."""
     share = int(recipe.sampling.memory * machine.memory)
     if machine.gpu:
         return max(0, share - ceil(shape.number * shape.parameters / staff.spread))

@@ -51,7 +51,7 @@ def _device(device: Device, plan: Plan) -> list[str]:
     verdict = "" if len(plan.devices) == 1 and device.count == 1 else _verdict(device, plan)
     lines += ["", _line("most at once", device.peak) + verdict]
     if device.rows:
-        lines.append(f"vLLM's cache holds {device.rows:,} responses of full length side by side.")
+        lines.append(f"vLLM's cache holds at most {device.rows:,} responses of full length side by side.")
     elif device.rows is not None:
         lines.append("sampling.memory leaves vLLM's cache no room for one response of full length.")
     return lines

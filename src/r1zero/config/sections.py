@@ -1,0 +1,287 @@
+"""The recipe's sections and settings, with their bounds and defaults.
+
+Every setting speaks in one unit only: `prompts` (P) questions per rollout batch, `samples` (G) responses per question,
+optimiser steps, tokens. Nothing is derived twice: what follows from other settings is a property.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from r1zero.types import AnswerFormat
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Model(Section):
+    """The policy: an ordinary Hugging Face causal language model."""
+
+    path: str
+    """A local folder or a Hub name."""
+    revision: str | None = None
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    device: str = "auto"
+    """`auto` takes a GPU when there is one."""
+
+
+class Lora(Section):
+    """Low-rank adapters beside frozen weights (Hu et al. 2021): W x + (alpha / rank)·B A x."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    targets: tuple[str, ...] = ()
+    """Names of the layers that have them, such as "q_proj"; none: all linear layers but the head."""
+
+
+class Questions(Section):
+    """The training questions."""
+
+    name: str
+    """A catalogue name, a file, a `save_to_disk` folder, a Hub name, or `arithmetic`."""
+    question_column: str | None = None
+    answer_column: str | None = None
+    split: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    data_dir: str | None = None
+    """A folder to look for question sets in, benchmarks too (`--data-dir`); then comes $R1ZERO_DATA, then the Hub."""
+    max_prompt_tokens: int = Field(default=1024, ge=1)
+    """Longer prompts are left out, counted and logged; never cut."""
+    options: dict[str, Any] = {}
+    """Settings of a generated set, such as `level` and `style` of `arithmetic`."""
+
+
+class Template(Section):
+    """How a question becomes a prompt, and where in a response the answer stands."""
+
+    name: str = "qwen_math"
+    """`qwen_math`, `r1`, `no`, `few_shot`, `chat` (the tokenizer's own) or a Jinja file."""
+    answer_format: AnswerFormat | None = None
+    """Overrides the template's own."""
+    instruction: str = ""
+    """Added to the question by `chat`."""
+
+
+class Sampling(Section):
+    """How responses are drawn in training."""
+
+    max_new_tokens: int = Field(default=3000, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    batch_rows: int = Field(default=256, ge=1)
+    """The most rows decoded side by side; waiting questions enter as rows finish."""
+    engine: Literal["torch", "vllm"] = "torch"
+    """`torch` is the embedded sampler; `vllm` an engine with weights of its own, brought up to date before it samples
+    (`pip install "r1zero[vllm]"`, docs/scaling.md)."""
+    check_every: int = Field(default=16, ge=1)
+    """After the first sync of an engine's weights, and after every Nth, its log-probs are held against the learner's
+    on the same tokens; `train.max_logprob_gap` is the tolerance."""
+    memory: float = Field(default=0.5, gt=0, lt=1)
+    """The share of a device's memory that vLLM takes for its weights and its cache."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that one vLLM engine is spread over."""
+
+
+class Rollout(Section):
+    """One rollout batch: P questions with G samples each, graded."""
+
+    prompts: int = Field(default=128, ge=1)
+    samples: int = Field(default=8, ge=1)
+    dynamic: bool = False
+    """Dynamic sampling (DAPO): draw further questions until P groups are live, in at most `rounds` rounds of P."""
+    rounds: int = Field(default=4, ge=1)
+    max_staleness: int = Field(default=0, ge=0, le=1)
+    """1: the next rollout batch is drawn while this one is learnt from, so that its weights are one step old and
+    samplers and learners work at the same time. Needs an engine with weights of its own, and
+    `objective.importance_cap`."""
+
+
+class Objective(Section):
+    """A row of the objectives' table (`r1zero objectives`), and what is changed in it; None keeps the row's own."""
+
+    name: str = "dr_grpo"
+    clip_low: float | None = Field(default=None, ge=0, le=1)
+    clip_high: float | None = Field(default=None, ge=0)
+    dual_clip: float | None = Field(default=None, gt=1)
+    """The most a token of negative advantage weighs, as a multiple of its advantage."""
+    constant: float | None = Field(default=None, gt=0)
+    """C, the constant that divides each response's sum; None takes `sampling.max_new_tokens`."""
+    kl: Literal["none", "k1_reward", "k2", "k3", "k3_corrected"] = "none"
+    """Estimator of KL(π ‖ π_ref): in the reward, or in the loss. Without one no reference model is loaded."""
+    kl_coefficient: float = Field(default=0.0, ge=0)
+    reference: str | None = None
+    """The reference model; None takes `model.path`."""
+    entropy: float = 0.0
+    """Coefficient of the entropy bonus."""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """Truncated importance sampling: gains times min(π_old / π_sampler, cap), for samplers that are not quite the
+    learner's policy."""
+    gamma: float | None = Field(default=None, gt=0, le=1)
+    lam: float | None = Field(default=None, ge=0, le=1)
+    """γ and λ of generalised advantage estimation, where the objective has a critic."""
+    chunks: int | None = Field(default=None, ge=1)
+    """Micro-batches of a peer's loss that depends on their number."""
+    truncation: Literal["reward_zero", "mask_out", "keep", "penalise"] = "reward_zero"
+    """What a truncated response earns: nothing even where its answer is right (the paper); `mask_out` takes it out of
+    baseline and gradient but not out of N; `keep` its reward; `penalise` minus `truncation_penalty`."""
+    truncation_penalty: float | None = Field(default=None, gt=0)
+
+
+class Critic(Section):
+    """The value head of objectives with a critic (`ppo`)."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    clip: float = Field(default=0.2, gt=0)
+    """Values may move this far from the old ones before their loss stops pulling (Schulman's clipped value loss)."""
+
+
+class Optimiser(Section):
+    """AdamW and its schedule."""
+
+    learning_rate: float = Field(default=1e-6, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    """Optimiser steps over which the learning rate rises linearly from zero."""
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    autocast: Literal["auto", "off", "bfloat16"] = "auto"
+    """`auto`: bfloat16 where the device is fast at it (GPUs), off on CPUs."""
+    gradient_checkpointing: bool = False
+
+
+class Learner(Optimiser):
+    """How a rollout batch becomes optimiser steps."""
+
+    updates: int = Field(default=1, ge=1)
+    """Optimiser steps per rollout batch; each sees P·G / updates responses. 1 is the on-policy step."""
+    micro_tokens: int = Field(default=16384, ge=1)
+    """Token budget of one forward and backward pass. Changes speed and memory, never the gradient."""
+    layout: Literal["padded", "packed", "shared"] = "padded"
+    """How responses are laid out for the model; never changes the gradient. `shared` runs each prompt once for all its
+    responses: the fastest where responses of a question train together, but without gradient checkpointing."""
+
+    @model_validator(mode="after")
+    def _shared_keeps_a_cache(self) -> Learner:
+        if self.layout == "shared" and self.gradient_checkpointing:
+            raise ValueError(
+                'learner.layout = "shared" keeps the prompts\' keys and values, which learner.gradient_checkpointing '
+                'throws away; set one of them to something else (layout "padded", say)'
+            )
+        return self
+
+
+class Cluster(Section):
+    """Learner ranks and sampler replicas on a Ray cluster (`pip install "r1zero[ray]"`, docs/scaling.md)."""
+
+    address: str = "local"
+    """`local` starts Ray on this machine and ends it with the run; `auto` is the cluster this machine belongs to;
+    `ray://HOST:PORT` a cluster elsewhere."""
+    learners: int = Field(default=1, ge=1)
+    """Ranks that the weights, gradients and moments are sharded over (FSDP2), one GPU each where there are GPUs."""
+    samplers: int = Field(default=1, ge=1)
+    """Sampler replicas, `sampling.tensor_parallel` GPUs each."""
+    share_gpus: bool = False
+    """Learners and samplers take turns on the same GPUs, instead of having their own."""
+    verifiers: int = Field(default=1, ge=1)
+    """Pools of `verifier.workers` grading processes, spread over the nodes."""
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Cluster:
+        if self.address not in ("local", "auto") and not re.fullmatch(r"ray://[^/:]+:\d+", self.address):
+            raise ValueError(
+                f'cluster.address = "{self.address}" is none; write "local", "auto" or "ray://HOST:10001" (other '
+                'clusters: set RAY_ADDRESS and write "auto")'
+            )
+        return self
+
+
+class Verifier(Section):
+    """The pool of grading processes; `reward` names a user's own function or command (docs/verification.md)."""
+
+    reward: str | None = None
+    workers: int = Field(default=2, ge=1)
+    timeout_s: float = Field(default=2.0, gt=0)
+    memory_mb: int = Field(default=2048, ge=256)
+
+
+class Benchmark(Section):
+    """One set to evaluate on."""
+
+    name: str
+    question_column: str | None = None
+    answer_column: str | None = None
+    split: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    options: dict[str, Any] = {}
+
+
+class Evaluation(Section):
+    """What is evaluated, when, and how. Always at step 0 and at the end."""
+
+    benchmarks: tuple[Benchmark, ...] = ()
+    every: int = Field(default=16, ge=1)
+    """Rollout batches between evaluations."""
+    samples: int = Field(default=1, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """None takes `sampling.max_new_tokens`."""
+
+    @model_validator(mode="after")
+    def _greedy_once(self) -> Evaluation:
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                f"evaluation.samples = {self.samples} with evaluation.temperature = 0 would draw the same greedy "
+                "answer again; set evaluation.temperature above 0 or evaluation.samples = 1"
+            )
+        return self
+
+
+class Checkpoint(Section):
+    """When the run is saved, and what is kept."""
+
+    every: int = Field(default=16, ge=1)
+    """Rollout batches between checkpoints; the last one is always saved."""
+    keep_last: int = Field(default=2, ge=1)
+    keep_best: bool = True
+    """Keep the checkpoint with the best evaluation average too."""
+
+
+class Trackers(Section):
+    """Who else is told the numbers of a run."""
+
+    sinks: tuple[str, ...] = ()
+    """Any of `tensorboard`, `wandb`, `trackio`."""
+    project: str = "r1zero"
+
+
+class Log(Trackers):
+    """What is written beside the run directory's own files."""
+
+    rollouts_every: int = Field(default=1, ge=0)
+    """Save every Nth rollout batch as Parquet; 0 saves none."""
+
+
+class Train(Section):
+    """The length and the seed of the run."""
+
+    steps: int = Field(ge=0)
+    """Rollout batches (the paper's policy iterations)."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of torch, on a cluster of each actor; None takes what is free, and on a cluster 1. Recorded, for bits
+    depend on it."""
+    max_logprob_gap: float | None = Field(default=None, gt=0)
+    """Stop when the sampler's and the learner's log-probs of the same tokens differ by more than this (nats, mean
+    absolute): then they are not the same policy. None takes 1e-4 in fp32 and 0.1 under autocast."""
