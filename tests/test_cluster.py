@@ -289,9 +289,9 @@ def test_a_full_cluster_is_said_and_not_waited_for(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM (make setup-cluster)")
-def test_a_replica_of_vllm_has_the_ranks_weights(tmp_path: Path) -> None:
-    engine = {"sampling.engine": "vllm", "sampling.check_every": 1, "train.steps": 3, "cluster.samplers": 1}
-    run = train(tiny_recipe(TWO | engine, taught_model(64, 2)), tmp_path / "run")
+def test_a_replica_of_vllm_has_the_learners_weights(tmp_path: Path) -> None:
+    engine = {"sampling.engine": "vllm", "sampling.check_every": 1, "train.steps": 3}
+    run = train(tiny_recipe(ONE | engine, taught_model(64, 2)), tmp_path / "run")
     live = [row for row in run.read("metrics") if row["learn/live_responses"]]
     assert len(live) > 1
     assert max(row["learn/logprob_gap"] for row in live) < 1e-4

@@ -201,7 +201,8 @@ class VllmSampler:
         }
         _check_device(settings.device)
         try:
-            self.llm = vllm.LLM(**options)
+            with _quiet_children():
+                self.llm = vllm.LLM(**options)
         except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
@@ -313,6 +314,19 @@ class VllmSampler:
                 f'sampling.engine = "vllm" reads another tokenizer at {path!r} than transformers does, so texts and '
                 'stop strings would differ; use sampling.engine = "torch".'
             )
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Processes that start meanwhile keep to themselves what libraries think of each other; errors are told."""
+    quiet = {"PYTHONWARNINGS": "ignore::FutureWarning", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    added = {name: value for name, value in quiet.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _tell_of_death(client: Any) -> None:
