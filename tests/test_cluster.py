@@ -195,13 +195,25 @@ def test_one_step_ahead_weighs_what_an_older_policy_drew_and_resumes_exactly(tmp
     assert difference(resumed.path / last, run.path / last, tmp_path) == 0
 
 
-def test_adapters_are_trained_and_synced_in_turns_and_charged_for_leaving_the_reference(tmp_path: Path) -> None:
+def test_adapters_are_trained_and_synced_in_turns_and_charged_for_leaving_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All on the same places, as on GPUs that learners and samplers share."""
     if importlib.util.find_spec("peft") is None:
         pytest.skip("needs peft")
+    from r1zero.cluster.sampler import ClusterSampler
+
     lora = {"train.steps": 2, "lora.rank": 4, "learner.learning_rate": 1e-3}
     lora |= {"objective.kl": "k1_reward", "objective.kl_coefficient": 0.1}
+    rest, rests = ClusterSampler.rest, []
+
+    def rested(sampler: ClusterSampler) -> None:
+        rests.append(sampler)
+        rest(sampler)
+
+    monkeypatch.setattr(ClusterSampler, "rest", rested)
     run = train(tiny_recipe(lora | TWO | {"cluster.share_gpus": True}), tmp_path / "run")
+    assert len(rests) == 2
     assert run.facts["parameters"] == trained(lora).facts["parameters"]
     penalties = [[row["rollout/kl_penalty"] for row in each.read("metrics")] for each in (run, trained(lora))]
     assert penalties[0] == pytest.approx(penalties[1], rel=1e-3)
@@ -295,6 +307,26 @@ def test_a_replica_of_vllm_has_the_learners_weights(tmp_path: Path) -> None:
     live = [row for row in run.read("metrics") if row["learn/live_responses"]]
     assert len(live) > 1
     assert max(row["learn/logprob_gap"] for row in live) < 1e-4
+
+
+def test_actors_are_told_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They work in folders of their own."""
+    from r1zero.cluster.crew import _located
+
+    for name in ("model", "reference"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    changes = {"model.path": "model", "objective.reference": "reference", "objective.kl": "k3"}
+    for given, expected in (
+        ("mine.py:f", f"{tmp_path}/mine.py:f"),
+        ("mine:f", "mine:f"),
+        ("cmd: ./a.py", "cmd: ./a.py"),
+    ):
+        found = _located(tiny_recipe(changes | {"verifier.reward": given}))
+        assert found.verifier.reward == expected
+        assert (found.model.path, found.objective.reference) == (f"{tmp_path}/model", f"{tmp_path}/reference")
+    plain = tiny_recipe({"model.path": "owner/name"})
+    assert _located(plain) == plain
 
 
 def test_what_is_missing_of_a_checkpoint_is_known(disturbed: Run, tmp_path: Path) -> None:
