@@ -23,8 +23,9 @@ from r1zero.errors import UserError
 from r1zero.export import export
 from r1zero.policy.load import Policy
 from r1zero.runs import Run
+from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.train import Unwatched, train
-from r1zero.types import Completion
+from r1zero.types import Completion, Stop
 from tiny_runs import session_folder, start, taught_model, tiny_recipe, trained, wait_for, write_recipe
 
 pytestmark = [
@@ -276,6 +277,58 @@ def test_what_a_cluster_cannot_do_is_one_sentence(
     with pytest.raises(UserError, match=re.escape(sentence)):
         train(tiny_recipe(TWO | overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_owed_of_a_question_comes_once() -> None:
+    """A replica gives three responses at a time, of four to each question, and dies instead of giving more."""
+    import ray
+
+    from r1zero.cluster.sampler import ClusterSampler
+
+    class Replica:
+        def __init__(self, dies: bool):
+            self.dies, self.gave = dies, False
+
+        def here(self) -> None:
+            pass
+
+        def open(self) -> None:
+            pass
+
+        def load(self, weights: object) -> None:
+            pass
+
+        def begin(self, requests: list[Request], samples: int, *how: object) -> None:
+            self.found = [
+                Sampled(r, g, Completion((7,), (-1.0,), f"{request.key}/{g}", Stop.EOS))
+                for r, request in enumerate(requests)
+                for g in range(samples)
+            ]
+
+        def more(self) -> list[Sampled]:
+            if self.dies and self.gave:
+                os._exit(1)
+            self.gave = True
+            piece, self.found = self.found[:3], self.found[3:]
+            return piece
+
+    class Sampler(ClusterSampler):
+        started = 0
+
+        def _start(self, i: int) -> object:
+            self.started += 1
+            replica = ray.remote(num_cpus=0)(Replica).remote(self.started <= 2)
+            self.placed[i] = replica.here.remote()
+            return replica
+
+    sampler = Sampler(None, None, [{}])  # pyright: ignore[reportArgumentType]
+    sampler.open()
+    requests = [Request(f"q{i}", (1,)) for i in range(3)]
+    found = list(sampler.sample(requests, 4, SamplingParams(8), seed=0, step=0))
+    assert sampler.started == 3
+    assert sorted(each.completion.text for each in found) == sorted(f"q{i}/{g}" for i in range(3) for g in range(4))
+    assert all(each.completion.text == f"q{each.request}/{each.sample}" for each in found)
+    sampler.close()
 
 
 def test_a_full_cluster_is_said_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
