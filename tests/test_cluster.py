@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from r1zero.errors import UserError
 from r1zero.export import export
-from r1zero.policy.load import Policy
+from r1zero.policy.load import Policy, load_policy
 from r1zero.runs import Run
 from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.train import Unwatched, train
@@ -391,6 +391,28 @@ def test_what_is_missing_of_a_checkpoint_is_known(disturbed: Run, tmp_path: Path
     [gone] = (folder / "shards").glob("__1_*.distcp")
     gone.unlink()
     assert missing_shards(folder) == [gone.name]
+
+
+def test_an_interrupt_while_shards_are_read_is_no_damage_and_damage_is_named(
+    disturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+
+    folder = tmp_path / "step"
+    shutil.copytree(disturbed.path / "checkpoints" / "step-000004", folder)
+
+    def interrupted(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemReader, "read_data", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load_policy(str(folder), device="cpu")
+    load_policy(str(folder), device="cpu")
+    for shard in (folder / "shards").glob("*.distcp"):
+        shard.unlink()
+    with pytest.raises(UserError, match=r"The shards in .* cannot be read \(\[Errno 2\] No such file .* before it"):
+        load_policy(str(folder), device="cpu")
 
 
 def test_an_export_that_fails_leaves_nothing(disturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -415,6 +415,7 @@ def test_an_engine_ends_with_the_parent_that_was_killed() -> None:
         lines = {parent.stdout.readline().strip() for _ in range(2)}
         [pid] = [int(line) for line in lines - {"ready"}]
         engine = psutil.Process(pid)
+        assert os.getpgid(pid) == pid != os.getpgid(parent.pid)  # Ctrl-C does not reach it
         parent.kill()
     assert not psutil.wait_procs([engine], timeout=30)[1]
 

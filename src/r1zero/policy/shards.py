@@ -56,7 +56,8 @@ def save_shards(folder: Path, model: nn.Module, optimiser: Optimizer) -> None:
         try:
             save(_state(model, optimiser), checkpoint_id=folder / SHARDS, no_dist=alone)
         except CheckpointException as error:
-            raise OSError(_reason(error)) from None
+            cause = _cause(error)
+            raise (cause if isinstance(cause, OSError) else OSError(_reason(cause))) from None
 
 
 def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = None) -> None:
@@ -71,8 +72,8 @@ def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = No
             load(state, checkpoint_id=folder / SHARDS, no_dist=alone)
         except (CheckpointException, OSError, EOFError, AssertionError, *_UNREADABLE) as error:
             raise UserError(
-                f"The shards in {folder} cannot be read ({_reason(error)}); delete this checkpoint's folder and take "
-                "the one before it."
+                f"The shards in {folder} cannot be read ({_reason(_cause(error))}); delete this checkpoint's folder "
+                "and take the one before it."
             ) from None
     set_model_state_dict(model, state["model"], options=StateDictOptions(strict=False))
     if optimiser is not None:
@@ -104,6 +105,17 @@ def _alone_or_not() -> Iterator[bool]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield not dist.is_initialized()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What failed on a rank: torch wraps whatever comes up there, an interrupt as well, which is raised here."""
+    if not isinstance(error, CheckpointException):
+        return error
+    causes = [failure[0] for failure in error.failures.values()]
+    for cause in causes:
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+    return causes[0] if causes else error
 
 
 def _reason(error: BaseException) -> str:

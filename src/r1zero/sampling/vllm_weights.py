@@ -55,6 +55,7 @@ def register() -> None:
         WeightTransferTrainerFactory.register_engine(BACKEND, SharedMemoryTrainer)
         parent = multiprocessing.parent_process()
         if parent is not None:
+            os.setpgid(0, 0)  # Ctrl-C is for the parent, which ends this one in good order
             threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
