@@ -20,6 +20,8 @@ def export(checkpoint: Path, out: Path) -> None:
     Raises:
         UserError: it is not one, `out` holds something, or it cannot be written.
     """
+    if not checkpoint.exists():
+        raise UserError(f"{checkpoint} does not exist; give a checkpoint's folder, RUN/checkpoints/step-….")
     if not has_shards(checkpoint):
         raise UserError(
             f"{checkpoint} is no sharded checkpoint; give a folder like RUN/checkpoints/step-000016 of a run with the "

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import ray
@@ -28,22 +27,20 @@ class VerifierPool:
 
     def __init__(self, settings: config.Verifier):
         self.settings, self.opening = settings, threading.Lock()
+        self.made: Verifier | None = None
 
     @ray.method(concurrency_group=_HEALTH)
     def here(self) -> None:
         """Nothing: it has a place."""
 
-    @cached_property
-    def _verifier(self) -> Verifier:
-        """Made by the first call: what an actor's constructor raises is not told."""
-        settings = self.settings
-        return Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward)
-
     @property
     def verifier(self) -> Verifier:
-        """The grading processes."""
+        """The grading processes, made by the first call: what an actor's constructor raises is not told."""
+        settings = self.settings
         with self.opening:
-            return self._verifier
+            if self.made is None:
+                self.made = Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward)
+            return self.made
 
     def check(self) -> None:
         """Raise a UserError where a user's own reward function does not load."""

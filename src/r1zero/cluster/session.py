@@ -80,9 +80,9 @@ def connected(recipe: Recipe, needs: Needs) -> Iterator[bool]:
     """
     settings, mine = recipe.cluster, not ray.is_initialized()
     assert settings is not None
-    if mine:
-        _connect(settings, needs)
     try:
+        if mine:
+            _connect(settings, needs)
         there = ray.cluster_resources()
         cpus, gpus = there.get("CPU", 0), there.get("GPU", 0) if recipe.model.device != "cpu" else 0
         if (gpus and gpus < needs.gpus) or cpus < needs.cpus:
