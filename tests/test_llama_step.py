@@ -1,4 +1,4 @@
-"""The decoding step written out for the Llama family: the same bits as transformers' own modules."""
+"""The decoding step written out for the Llama family: the same bits as transformers' own modules, or not taken."""
 
 from typing import Any
 
@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from helpers import EOS, TOKENIZER, VOCABULARY
-from r1zero.sampling import SamplingParams
+from r1zero.sampling import SamplingParams, llama_step
 from r1zero.sampling.llama_step import LlamaStep
 from r1zero.sampling.torch_sampler import TorchSampler
 from r1zero.types import Completion
+from regime import seeded
 from test_sampler import PROMPTS, SOME_EOS, requests_of
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -29,7 +31,7 @@ KINDS: dict[str, tuple[type, dict[str, Any]]] = {
 
 
 def model(kind: type, changes: dict[str, Any], attention: str = "sdpa") -> PreTrainedModel:
-    torch.manual_seed(0)
+    torch.manual_seed(seeded())
     config = kind(**SIZES, **{"num_key_value_heads": 4} | changes, vocab_size=VOCABULARY, eos_token_id=EOS,
                   max_position_embeddings=256)  # fmt: skip
     made = AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
@@ -66,6 +68,47 @@ def test_it_draws_the_same_bits(name: str, rows: int, monkeypatch: pytest.Monkey
     before = calls
     assert ours == responses(policy, rows, 0.9)  # ids, log-probs and all
     assert calls == before
+
+
+def slightly_off(*inputs: torch.Tensor | None) -> torch.Tensor:
+    """Attention whose last bits are not those of the model's own."""
+    return llama_step.grouped(*inputs) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("name", ["llama", "grouped", "qwen2"])
+def test_where_no_bits_agree_the_models_own_forward_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = model(*KINDS[name])
+    assert llama_step.make_step(policy, 60)
+    monkeypatch.setattr(llama_step, "ATTENTIONS", (slightly_off,))
+    llama_step.same_bits.cache_clear()
+    assert llama_step.make_step(policy, 60) is None
+    ours = responses(policy, 6, 0.9)
+    monkeypatch.setattr(LlamaStep, "fits", staticmethod(lambda model: False))
+    assert ours == responses(policy, 6, 0.9)
+    llama_step.same_bits.cache_clear()
+
+
+def test_another_order_of_operations_in_the_model_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a coming version of transformers might have it: the same function, other last bits."""
+    own = LlamaRMSNorm.forward
+
+    def rounded_otherwise(self: LlamaRMSNorm, hidden_states: torch.Tensor) -> torch.Tensor:
+        return own(self, hidden_states * 3) + (own(self, hidden_states) - own(self, hidden_states * 3)) / 3
+
+    llama_step.same_bits.cache_clear()
+    monkeypatch.setattr(LlamaRMSNorm, "forward", rounded_otherwise)
+    assert llama_step.make_step(model(LlamaConfig, {}), 60) is None
+    llama_step.same_bits.cache_clear()
+
+
+def test_trying_it_out_leaves_the_random_state_alone_and_is_done_once() -> None:
+    policy = model(LlamaConfig, {"num_key_value_heads": 2})
+    llama_step.same_bits.cache_clear()
+    before = torch.random.get_rng_state()
+    for _ in range(3):
+        assert llama_step.make_step(policy, 60)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert llama_step.same_bits.cache_info().misses == 1
 
 
 def hooked() -> PreTrainedModel:

@@ -22,6 +22,7 @@ from r1zero.sampling.noise import row_key, uniforms
 from r1zero.sampling.slab import SlabCache
 from r1zero.sampling.torch_sampler import TorchSampler
 from r1zero.types import Completion, Stop
+from regime import seeded
 from test_stops import pieces_tokenizer
 
 PROMPTS = ["1+1=", "A much longer prompt, over many tokens: ", "x", "What is 7 + 5?\n", "0123456789", "the end"]
@@ -48,12 +49,17 @@ def run(
     sampler = TorchSampler(model, tokenizer, eos, rows=rows)
     params = SamplingParams(**{"max_new_tokens": 12, **how})
     found: dict[tuple[str, int], Completion] = {}
-    for done in sampler.sample(requests, samples, params, seed=seed, step=step):
+    for done in sampler.sample(requests, samples, params, seed=seeded(seed), step=step):
         key = (requests[done.request].key, done.sample)
         assert key not in found
         found[key] = done.completion
     assert found.keys() == {(request.key, sample) for request in requests for sample in range(samples)}
     return found
+
+
+def cache_of(kwargs: dict[str, Any]) -> Any:
+    """The cache that a model was called with; transformers calls it `cache` from 5.24 on."""
+    return kwargs["cache"] if "cache" in kwargs else kwargs["past_key_values"]
 
 
 def ids(found: dict[tuple[str, int], Completion]) -> dict[tuple[str, int], tuple[tuple[int, ...], Stop, str]]:
@@ -272,7 +278,7 @@ def prefilled(model: PreTrainedModel) -> list[tuple[int, ...]]:
     seen: list[tuple[int, ...]] = []
 
     def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not isinstance(kwargs["past_key_values"], SlabCache):
+        if not isinstance(cache_of(kwargs), SlabCache):
             rows, masks = kwargs["input_ids"].tolist(), kwargs["attention_mask"].tolist()
             for row, mask in zip(rows, masks, strict=True):
                 seen.append(tuple(token for token, real in zip(row, mask, strict=True) if real))
@@ -295,7 +301,7 @@ def test_prefill_passes_stay_under_their_token_bound(monkeypatch: pytest.MonkeyP
     seen: list[tuple[int, int]] = []
 
     def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not isinstance(kwargs["past_key_values"], SlabCache):
+        if not isinstance(cache_of(kwargs), SlabCache):
             seen.append(tuple(kwargs["input_ids"].shape))
 
     model.base_model.register_forward_pre_hook(look, with_kwargs=True)

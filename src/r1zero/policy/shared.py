@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
 from r1zero.policy.load import Policy
+from r1zero.sampling.forward import with_cache
 
 
 class SharedPrompts:
@@ -38,8 +39,7 @@ class SharedPrompts:
                 input_ids=ids,
                 attention_mask=self.mask_PW,
                 position_ids=(self.mask_PW.cumsum(1) - 1).clamp(min=0),
-                past_key_values=cache,
-                use_cache=True,
+                **with_cache(policy.model.base_model, cache),
             )
         layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
         keys_values = [tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None]
@@ -63,8 +63,7 @@ class SharedPrompts:
                 input_ids=responses_BT,
                 attention_mask=torch.cat([self.mask_PW[rows_B], torch.ones_like(responses_BT)], dim=1),
                 position_ids=batch.positions_BT[:, :-1] + self.lengths_P[rows_B][:, None],
-                past_key_values=cache,
-                use_cache=True,
+                **with_cache(self.policy.model.base_model, cache),
             )
         hidden_BTH = torch.cat([last_PH.index_select(0, rows_B)[:, None], output.last_hidden_state], dim=1)
         return hidden_BTH.flatten(0, 1)[batch.predictor_N]

@@ -16,12 +16,13 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache, DynamicCache
 
 from r1zero.errors import UserError
 from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.sampling.draw import draw
-from r1zero.sampling.llama_step import LlamaStep
+from r1zero.sampling.forward import forward
+from r1zero.sampling.llama_step import make_step
 from r1zero.sampling.noise import row_key, uniforms
 from r1zero.sampling.slab import SlabCache
 from r1zero.sampling.stops import StopRules
@@ -115,7 +116,7 @@ class _Decoder:
         limit = self.longest + budget + (max(budget, 64) if refills else 0)
         self.cache = sampler.slab(self.rows, self.longest, limit)
         exact = sampler.autocast is nullcontext
-        self.fast = LlamaStep(model, self.longest + budget) if exact and LlamaStep.fits(model) else None
+        self.fast = make_step(model, self.longest + budget) if exact else None
         self.mask = torch.zeros(self.rows, self.cache.limit + 1, dtype=torch.bool, device=self.device)
         self.active = 0
         self.ids: list[tuple[int, int]] = []  # (request, sample) of each active row
@@ -181,17 +182,9 @@ class _Decoder:
         logits = self._forward(ids.to(self.device), mask.to(self.device), positions.to(self.device), cache)
         return logits, cache
 
-    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: object) -> Tensor:
+    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         with self.sampler.autocast():
-            output = self.sampler.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        return output.logits[:, -1]
+            return forward(self.sampler.model, ids, mask, positions, cache)
 
     @torch.no_grad()
     def step(self) -> None:
