@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from r1zero import checkpoints, evaluate
 from r1zero.ahead import Ahead
-from r1zero.build import make_template, recipe_objective, recipe_policy, set_threads
+from r1zero.build import make_template, processor, recipe_objective, recipe_policy, set_threads
 from r1zero.config import Evaluation, Recipe
 from r1zero.crew import Crew, Job, Learning, check_apart, open_crew
 from r1zero.gather import Batch, Gatherer, InTurns, Penalty, ReferencePenalty, no_penalty
@@ -219,5 +219,5 @@ def describe(
         "template_hash": template.hash,
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "device": str(policy.device),
-        "threads": threads,
+        **processor(threads),
     }

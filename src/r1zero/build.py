@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -161,6 +162,11 @@ def set_threads(threads: int | None) -> int:
         threads = max(1, round((os.cpu_count() or 1) - os.getloadavg()[0]))
     torch.set_num_threads(threads)
     return threads
+
+
+def processor(threads: int) -> dict[str, Any]:
+    """What run.json says of the processor that bits hang on: torch's threads and the instructions that it uses."""
+    return {"threads": threads, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A run directory: everything a run makes, and how it was made. Reading one needs no torch.
 
-run.json                    how it was made: versions, objective formula and hash, git commit, seeds, threads
+run.json                    how it was made: versions, processor, objective formula and hash, git commit, seeds, threads
 recipe.json                 the resolved recipe
 metrics.jsonl               one line a step
 evaluations.jsonl           one line an evaluation
@@ -167,13 +167,15 @@ class Run:
             )
 
     def moved(self, facts: Mapping[str, Any]) -> list[str]:
-        """A note when the run goes on with another torch, or on another kind of device, than it was started with."""
-        old, new = ((each["versions"].get("torch"), each["device"].split(":")[0]) for each in (self.facts, facts))
-        if old == new:
+        """A note when the run goes on with other versions, or on another machine, than its bits depend on."""
+        old, new = _bits(self.facts), _bits(facts)
+        other = {name for name in old.keys() & new.keys() if old[name] != new[name]}
+        if not other:
             return []
+        told = [", ".join(text for name, text in each.items() if name in other | {"torch"}) for each in (old, new)]
         return [
-            f"started with torch {old[0]} on {old[1]}, now torch {new[0]} on {new[1]}: from here on the numbers are "
-            "not bit for bit those of a run that was never interrupted"
+            f"started with {told[0]}, now {told[1]}: from here on the numbers are not bit for bit those of a run that "
+            "was never interrupted"
         ]
 
     def note(self, step: int, notes: Iterable[str]) -> None:
@@ -297,6 +299,17 @@ _ROLLOUT_SCHEMA = pa.schema(
         ("logprobs", pa.list_(pa.float32())),
     ]
 )
+
+
+def _bits(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a run's bits depend on beside its recipe and its threads, as far as it says."""
+    versions, device = facts["versions"], facts["device"].split(":")[0]
+    found = {"torch": f"torch {versions.get('torch')} on {device}"}
+    if "transformers" in versions:
+        found["transformers"] = f"transformers {versions['transformers']}"
+    if device == "cpu" and "cpu_capability" in facts:
+        found["processor"] = facts["cpu_capability"]
+    return found
 
 
 def provenance() -> dict[str, Any]:

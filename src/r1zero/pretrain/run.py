@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from r1zero import checkpoints
-from r1zero.build import recipe_policy, set_threads
+from r1zero.build import processor, recipe_policy, set_threads
 from r1zero.config import differences
 from r1zero.errors import UserError
 from r1zero.optimiser import Optimiser
@@ -125,7 +125,7 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
     facts = {
         "parameters": sum(p.numel() for p in trainer.parameters),
         "steps": trainer.total,
-        "threads": threads,
+        **processor(threads),
         "device": str(trainer.policy.device),
     }
     if existing:

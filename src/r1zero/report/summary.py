@@ -9,7 +9,8 @@ from typing import Any
 from r1zero.report.groups import Group, differing, mean_and_deviation
 from r1zero.report.lengths import CLASSES, mean_length, mean_lengths, pooled, shares, windows
 from r1zero.report.load import RunData
-from r1zero.report.words import duration, number, plural, rate, score
+from r1zero.report.words import duration, number, rate, score
+from r1zero.words import plural
 
 UNKNOWN = "not recorded"
 
@@ -59,7 +60,7 @@ def facts(group: Group) -> list[tuple[str, str]]:
         ("Seeds" if len(runs) > 1 else "Seed", ", ".join(UNKNOWN if r.seed is None else str(r.seed) for r in runs)),
         ("Code", f"r1zero {tell('r1zero')}, commit {_shared(_commit(run) for run in runs)}"),
         ("Versions", versions),
-        ("Machine", f"{tell('device')}, {_shared(_threads(run) for run in runs)}"),
+        ("Machine", f"{tell('device')}, {_shared(_processor(run) for run in runs)}"),
         ("Started", _shared(_moment(run.facts.get("started")) for run in runs)),
         ("Command", _shared(_command(run.facts) for run in runs)),
         ("Folder", ", ".join(str(run.path) for run in runs)),
@@ -241,9 +242,10 @@ def _commit(run: RunData) -> str:
     return sha[:10] + (" with uncommitted changes" if plus else "")
 
 
-def _threads(run: RunData) -> str:
-    threads = run.facts.get("threads")
-    return plural(threads, "thread") if isinstance(threads, int) else UNKNOWN
+def _processor(run: RunData) -> str:
+    threads, capability = run.facts.get("threads"), run.facts.get("cpu_capability")
+    counted = plural(threads, "thread") if isinstance(threads, int) else UNKNOWN
+    return f"{counted}, {capability}" if isinstance(capability, str) else counted
 
 
 def _moment(value: object) -> str:
