@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from r1zero.assemble import assemble
+from r1zero.cli.console import plain_table, response_counter
 from r1zero.evaluate import SetResult
 from r1zero.matrix import details
 from r1zero.types import Completion, Stop
-from r1zero.view import RichView, plain_table, response_counter, step_line
+from r1zero.view import RichView, step_line
 from tiny_runs import random_model, tiny_recipe
 
 NUMBERS = {

@@ -76,7 +76,7 @@ def make_base_model(folder: Path, seed: int, console: Console, steps: int = PRET
     tokenizer = character_tokenizer()
     model = tiny_model(tokenizer, width=64, layers=2, heads=4, seed=seed)
     batch = 32
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_interactive) as progress:
         task = progress.add_task("pretraining a tiny base model", total=steps)
         loss = pretrain(
             model,
@@ -146,7 +146,7 @@ def run_demo(
         with RichView(console, every=10) as view:
             runs[objective] = train(resolved, out / objective, resume=True, view=view)
     picture = training_curves(runs, out / "curves.png")
-    console.print(f"learning curves: {escape(str(picture))}")
+    console.print(f"learning curves: {escape(str(picture))}", soft_wrap=True)
     page = write_report([run.path for run in runs.values()], out / "report.html").page
-    console.print(f"report: {escape(str(page))}")
+    console.print(f"report: {escape(str(page))}", soft_wrap=True)
     return page

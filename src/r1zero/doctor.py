@@ -26,6 +26,7 @@ from rich.text import Text
 
 from r1zero.questions import CATALOGUE, DATA_VARIABLE
 from r1zero.questions.files import find_file
+from r1zero.words import plural
 
 GIB = 2**30
 ROOM_WANTED = 5 * GIB  # a small model's checkpoints and rollouts, with some to spare
@@ -86,16 +87,17 @@ def exit_code(checks: Sequence[Check]) -> int:
 
 
 def render(checks: Sequence[Check]) -> Table:
-    """A table for the terminal: what was checked, how it came out, and what to do."""
+    """Make a table: what was checked, how it came out, and in a line below, what mends it."""
     styles = {Status.OK: "green", Status.WARN: "yellow", Status.MISSING: "bold red", Status.OPTIONAL: "dim"}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("what", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("found", overflow="fold")
-    table.add_column("to mend it", overflow="fold")  # a command is of no use cut short
     for check in checks:  # as Text: square brackets of "r1zero[wandb]" would be read as markup
         status = Text(check.status.value, styles[check.status])
-        table.add_row(Text(check.name), status, Text(check.detail), Text(check.remedy))
+        table.add_row(Text(check.name), status, Text(check.detail))
+        if check.remedy:  # a column of its own would cut the commands into slivers
+            table.add_row("", "", Text(f"→ {check.remedy}"))
     return table
 
 
@@ -203,7 +205,7 @@ def _cpu() -> list[Check]:
     cores, threads = _cores(), torch.get_num_threads()
     memory = _free_memory()
     room = f", {memory / GIB:.0f} GiB of memory free" if memory is not None else ""
-    detail = f"CPU, {cores} cores, {threads} threads{room}"
+    detail = f"CPU, {plural(cores, 'core')}, {plural(threads, 'thread')}{room}"
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     # Threads of torch wait for each other: one that shares its core with another process stalls them all.
     if threads > 1 and threads + load > cores + 0.5:

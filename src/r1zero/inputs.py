@@ -12,11 +12,14 @@ from r1zero.questions import QuestionSet, load_questions, renamed
 from r1zero.rollout import longest_prompt
 from r1zero.templates import Template
 from r1zero.verify.golds import gold_note
+from r1zero.words import plural
 
 
 def notes(questions: QuestionSet) -> list[str]:
     """What a user should know about a set: rows left out, unexpected size, gold answers that cannot be graded."""
-    dropped = [f"{questions.name}: {count} rows left out ({reason})" for reason, count in questions.dropped.items()]
+    dropped = [
+        f"{questions.name}: {plural(count, 'row')} left out ({reason})" for reason, count in questions.dropped.items()
+    ]
     stored = questions.questions if isinstance(questions.questions, tuple) else ()  # made ones are sound
     return [*dropped, *questions.notes, *gold_note(questions.name, stored)]
 

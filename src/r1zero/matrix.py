@@ -24,6 +24,7 @@ from r1zero.subject import Subject, connect, local, served
 from r1zero.templates import Template, get_template
 from r1zero.types import Completion
 from r1zero.verify import Verifier
+from r1zero.words import plural
 
 _MODEL_WIDTH = 28
 _BUDGETS = 6  # the largest token budgets that a table shows; results.json holds all
@@ -290,9 +291,9 @@ def notes(results: Sequence[evaluate.SetResult]) -> list[str]:
     """What a reader must know beside such numbers."""
     coarse = [r for r in results if r.standard_error >= 0.02]
     return [
-        f"{r.name}: the standard error over its {r.questions} questions is {100 * r.standard_error:.1f} points, so "
-        f"that differences below {200 * 2**0.5 * r.standard_error:.0f} points between models may be chance; compare "
-        "on the same questions with `r1zero compare`."
+        f"{r.name}: the standard error over its {plural(r.questions, 'question')} is {100 * r.standard_error:.1f} "
+        f"points, so that differences below {200 * 2**0.5 * r.standard_error:.0f} points between models may be chance; "
+        "compare on the same questions with `r1zero compare`."
         for r in coarse
     ]
 

@@ -20,6 +20,7 @@ from r1zero.rollout import Encode
 from r1zero.sampling import Sampler
 from r1zero.sampling.server import ServerSampler
 from r1zero.templates import Template
+from r1zero.words import plural
 
 SERVER_KEY = "R1ZERO_SERVER_KEY"
 """The environment variable that holds a server's key."""
@@ -56,11 +57,10 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
     encode: Encode = sampler.encode if loaded is None else lambda text: encode_prompt(loaded, text)
 
     def notes() -> list[str]:
-        missing = [f"{count:,} responses {what}" for what, count in sampler.missing.items() if count]
+        missing = [f"{plural(count, 'response')} {what}" for what, count in sampler.missing.items() if count]
         counts = client.counts
-        asked = (
-            f"{counts['asked']:,} requests sent, {counts['stored']:,} answered from disk, {counts['retried']:,} retried"
-        )
+        sent, rest = plural(counts["asked"], "request"), f"{counts['stored']:,} answered from disk"
+        asked = f"{sent} sent, {rest}, {counts['retried']:,} retried"
         return [asked + "".join(f", {text}" for text in missing)]
 
     return Subject(model, sampler, encode, loaded, None, lambda *_: None, notes)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from r1zero.assemble import Parts
 from r1zero.config import Recipe
 from r1zero.evaluate import SetResult, average
 from r1zero.types import Completion
+from r1zero.words import plural
 
 
 class RichView:
@@ -31,7 +28,7 @@ class RichView:
             TextColumn("{task.fields[now]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not console.is_interactive,
         )
         self.responses = 0
 
@@ -47,8 +44,8 @@ class RichView:
         say = self.console.print
         facts = parts.run.facts
         say(f"[bold]{escape(str(parts.run.path))}[/]: {facts['parameters'] / 1e6:.3g} M parameters "
-            f"on {facts['device']}, {facts['threads']} threads, "
-            f"{facts['questions_count']:,} questions of {escape(facts['questions'])}, "
+            f"on {facts['device']}, {plural(facts['threads'], 'thread')}, "
+            f"{plural(facts['questions_count'], 'question')} of {escape(facts['questions'])}, "
             f"template {escape(parts.template.name)}", highlight=False)  # fmt: skip
         objective = parts.objective
         say(f"[bold]{escape(objective.name)}[/] {objective.hash}: {escape(objective.formula)}", highlight=False)
@@ -63,7 +60,7 @@ class RichView:
         del completion
         self.responses += 1
         if not self.progress.disable:
-            self.progress.update(self.task, now=f"{self.responses} responses")
+            self.progress.update(self.task, now=plural(self.responses, "response"))
 
     def stepped(self, step: int, numbers: dict[str, float]) -> None:
         """One line with reward, lengths, truncation and speed."""
@@ -93,33 +90,3 @@ def step_line(step: int, n: dict[str, float]) -> str:
         f"truncated {n['rollout/truncated']:.0%}  dead groups {n['rollout/dead_groups']:.0%}  "
         f"{n['speed/tokens_per_second']:,.0f} tok/s  {n['time/step']:.1f} s{trouble}"
     )
-
-
-@contextmanager
-def response_counter(console: Console) -> Iterator[Callable[[Completion], None]]:
-    """A line that counts responses and their tokens as they finish."""
-    with Progress(
-        TextColumn("evaluating: {task.completed:,} responses, {task.fields[tokens]:,} tokens"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        task, tokens = progress.add_task("evaluate", total=None, tokens=0), 0
-
-        def count(completion: Completion) -> None:
-            nonlocal tokens
-            tokens += completion.length
-            progress.update(task, advance=1, tokens=tokens)
-
-        yield count
-
-
-def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table of texts: the first column to the left, numbers to the right."""
-    table = Table(title=escape(title), title_justify="left")
-    for i, heading in enumerate(headings):
-        table.add_column(escape(heading), justify="left" if i == 0 else "right")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table

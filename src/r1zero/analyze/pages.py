@@ -15,6 +15,7 @@ from r1zero.analyze.reflection import KeywordCount, Piece
 from r1zero.analyze.training import Source, Step
 from r1zero.evaluate.statistics import Estimate
 from r1zero.matrix import markdown_table
+from r1zero.words import plural
 
 
 def percent(value: float | None) -> str:
@@ -78,9 +79,9 @@ def exploration_page(rows: Sequence[exploration.AtTemperature], template: str, p
         [
             "# Does sampling reach right answers?",
             "",
-            f"Template {template}, {last.questions} questions × {n} samples; 95 % intervals over questions. A group is "
-            f"live when it holds right and wrong answers; its expected share over {live.group_size} samples is "
-            f"{live.method}.",
+            f"Template {template}, {plural(last.questions, 'question')} × {plural(n, 'sample')}; 95 % intervals over "
+            f"questions. A group is live when it holds right and wrong answers; its expected share "
+            f"over {live.group_size} samples is {live.method}.",
             "",
             *markdown_table(headings, table),
             "",
@@ -193,8 +194,8 @@ def training_page(sources: Sequence[Source], run: str, judge: str) -> str:
     lines = ["# Over training", "", f"{run}, from what it has saved. Judged by: **{judge}**.", ""]
     for source in sources:
         first = source.steps[0]
-        each = "1 sample" if first.samples == 1 else f"{first.samples} samples"
-        lines += [f"## {source.name}: {source.kind}", "", f"{first.questions} questions × {each} a step, temperature "
+        asked = f"{plural(first.questions, 'question')} × {plural(first.samples, 'sample')}"
+        lines += [f"## {source.name}: {source.kind}", "", f"{asked} a step, temperature "
                   f"{source.temperature:g}.", ""]  # fmt: skip
         headings = ["step", "answering", "pass@1", f"pass@{first.samples}", "live groups", "keywords", "whole words"]
         headings += ["judge", "cross", "questions reflecting", "unjudged", "truncated", "characters"]
@@ -227,7 +228,8 @@ def card_page(card: Card) -> str:
     rows += [[f"reflecting responses, {name}", percent(share)] for name, share in card.reflecting_responses.items()]
     rows += [[f"questions reflected on, {name}", interval(e)] for name, e in card.reflecting_questions.items()]
     rows += [["suggested group size", str(card.group_size)]]
-    heading = [f"# Readiness of {card.model}", "", f"{card.questions} questions × {card.samples} samples.", ""]
+    asked = f"{plural(card.questions, 'question')} × {plural(card.samples, 'sample')}"
+    heading = [f"# Readiness of {card.model}", "", f"{asked}.", ""]
     none = card.signal is not None and card.signal.word == "none"
     begin = "Nothing to learn from yet; once there is, start from:" if none else "Start from:"
     agreed = [line for name, found in card.agreements.items() for line in agreement_lines(found, name)]
@@ -242,8 +244,9 @@ def agreement_lines(found: Agreement | None, where: str) -> list[str]:
         return [f"{found.first} judged no response readably, so that its agreement with {found.second} is unknown "
                 f"({where}).", ""]  # fmt: skip
     kappa = "undefined (one class only)" if found.kappa is None else f"{found.kappa:.2f}"
-    return [f"{found.first} and {found.second} agree on {percent(found.share)} of {found.judged} responses, Cohen's "
-            f"kappa {kappa} ({where}).", ""]  # fmt: skip
+    judged = plural(found.judged, "response")
+    return [f"{found.first} and {found.second} agree on {percent(found.share)} of {judged}, Cohen's kappa {kappa} "
+            f"({where}).", ""]  # fmt: skip
 
 
 def bill_lines(bill: Bill | None) -> list[str]:
@@ -251,9 +254,9 @@ def bill_lines(bill: Bill | None) -> list[str]:
     if bill is None:
         return []
     cost = "" if bill.cost is None else f", cost {bill.cost:.4f}"
-    return [f"The judge was asked {bill.asked:,} times ({bill.stored:,} answers from disk, {bill.retried:,} retries, "
-            f"{bill.refused:,} refused, {bill.unparsable:,} unreadable); all its answers took {bill.prompt_tokens:,} + "
-            f"{bill.answer_tokens:,} tokens{cost}.", ""]  # fmt: skip
+    return [f"The judge was asked {plural(bill.asked, 'time')} ({plural(bill.stored, 'answer')} from disk, "
+            f"{bill.retried:,} retried, {bill.refused:,} refused, {bill.unparsable:,} unreadable); all its "
+            f"answers took {bill.prompt_tokens:,} + {bill.answer_tokens:,} tokens{cost}.", ""]  # fmt: skip
 
 
 def _paper_at(values: Sequence[float], temperature: float) -> str:

@@ -225,14 +225,12 @@ def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
 
 
 def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judging, out: Path) -> None:
-    from rich.console import Console
-
     from r1zero.analyze.asking import Asking, stratified
     from r1zero.analyze.run import analyse_model
+    from r1zero.cli.console import make_console, response_counter
     from r1zero.inputs import flag
     from r1zero.questions import load_questions, renamed
     from r1zero.verify import Verifier
-    from r1zero.view import response_counter
 
     judges = _judges(judging, out)
     try:
@@ -244,7 +242,7 @@ def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judgin
         raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
     asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
     subject = _subject(model, engine, judging.patience, out)
-    console = Console()
+    console = make_console()
     with Verifier() as verifier, response_counter(console) as count:
         card = analyse_model(subject, plan, asking, judges, verifier, count)
     for note in subject.notes():
@@ -261,15 +259,14 @@ def _saved(folders: list[Path], plan: Plan, judging: Judging, out: Path) -> None
 
 
 def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> None:
-    from rich.console import Console
-
     from r1zero.analyze.run import analyse_training
+    from r1zero.cli.console import make_console
     from r1zero.report.analysis import write_page
     from r1zero.runs import Run
 
     analyse_training(Run.open(folder), _judges(judging, out), out, steps)
     page = write_page(out)
-    console = Console()
+    console = make_console()
     console.print((out / "training.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     console.print(f"written: {page}, and beside it training.md, .json, .png and .svg", markup=False, highlight=False,
                   soft_wrap=True)  # fmt: skip
@@ -277,12 +274,11 @@ def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> N
 
 def _show(card: Card | None, plan: Plan, out: Path) -> None:
     """The card, or the page of the answering rate; and where everything is."""
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console
     from r1zero.report.analysis import write_page
 
     page = write_page(out)
-    console = Console()
+    console = make_console()
     name = "answering" if card is None else "card"
     console.print((out / f"{name}.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     made = ", ".join(dict.fromkeys((*plan.analyses, *(["card"] if card else []))))
@@ -291,11 +287,9 @@ def _show(card: Card | None, plan: Plan, out: Path) -> None:
 
 
 def _detectors(judging: Judging) -> None:
-    from rich.console import Console
-
     from r1zero.analyze.detectors import measure, table
     from r1zero.analyze.reflection import Detector, read_keywords
-    from r1zero.view import plain_table
+    from r1zero.cli.console import make_console, plain_table
 
     detector = Detector(read_keywords(judging.keywords)) if judging.keywords else None
-    Console().print(plain_table("on hand-labelled passages", *table(measure(detector))))
+    make_console().print(plain_table("on hand-labelled passages", *table(measure(detector))))

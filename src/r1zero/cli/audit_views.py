@@ -11,11 +11,11 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from r1zero.cli.console import make_console, titled
 from r1zero.cli.objectives import share, slope
 from r1zero.objectives.audit import Measure
 from r1zero.objectives.dynamics import follow
@@ -24,6 +24,7 @@ from r1zero.objectives.mdp import Mdp
 from r1zero.objectives.meter import Bias, pushes
 from r1zero.objectives.table import TABLE, Objective
 from r1zero.report.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
+from r1zero.words import plural
 
 if TYPE_CHECKING:
     from r1zero.audit.invariance import Variation
@@ -40,8 +41,8 @@ _DYNAMICS_GROUP = 4
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     """A bar on standard error, so that what is printed can be read by a program."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    console = make_console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task(label, total=total)
         yield lambda: bar.advance(task)
 
@@ -61,16 +62,14 @@ def exact_table(measures: Sequence[Measure], rows: Sequence[Objective]) -> None:
         numbers = [share(measured[size].relative_bias) for size in sizes]
         numbers += [f"{last.cosine:.3f}", f"{last.scale:.3g}", slope(last.length_bias), slope(last.difficulty_bias)]
         lines.setdefault(tuple(numbers), []).append(name + (" (V = 0)" if name in critics else ""))
-    table = Table(
-        title="Bias of the expected gradient against ∇J", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in (*(f"bias\nG = {size}" for size in sizes), "cosine", "scale", "length", "diffi-\nculty"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("objectives", overflow="fold")
     for numbers, names in lines.items():
         table.add_row(*numbers, escape("\n".join(names)), end_section=len(lines) > 8)
-    console = Console()
-    console.print(table)
+    console = make_console()
+    console.print(titled("Bias of the expected gradient against ∇J", table))
     console.print(
         "bias: ‖a·E[g] − ∇J‖ / ‖∇J‖ at the best multiple a, which is scale. length, difficulty: slopes of the log of a "
         "response's expected weight on log |o| and on log √(p(1−p)) of its question; 0 is unbiased. cosine to "
@@ -139,7 +138,7 @@ def meter_json(readings: Readings) -> None:
 
 def meter_table(readings: Readings, objectives: int) -> None:
     """A line a step for one objective; means over steps for several."""
-    table = Table(title="Bias meter on the saved rollouts", title_justify="left")
+    table = Table()
     if objectives == 1:
         table.add_column("step", justify="right")
     table.add_column("objective")
@@ -153,12 +152,12 @@ def meter_table(readings: Readings, objectives: int) -> None:
             own = [bias for _, row, bias in readings if row.name == name]
             length, difficulty = (_mean([getattr(bias, kind) for bias in own]) for kind in ("length", "difficulty"))
             table.add_row(name, slope(length), slope(difficulty))
-    console = Console()
-    console.print(table)
-    steps = len({step for step, _, _ in readings})
+    console = make_console()
+    console.print(titled("Bias meter on the saved rollouts", table))
+    means = f", means over {plural(len({step for step, _, _ in readings}), 'step')}" if objectives > 1 else ""
     console.print(
-        f"Slopes of log(w·|Â| / |r − mean|) on log |o| and log √(p(1−p)){'' if objectives == 1 else ', means over'}"
-        f"{'' if objectives == 1 else f' {steps} steps'}: 0 is unbiased, −1 is GRPO; – where a batch cannot tell.",
+        f"Slopes of log(w·|Â| / |r − mean|) on log |o| and log √(p(1−p)){means}: 0 is "
+        "unbiased, −1 is GRPO; – where a batch cannot tell.",
         style="dim",
     )
 
@@ -176,14 +175,14 @@ def meter_pictures(readings: Readings, run: Path, out: Path) -> None:
 
 def replay_table(result: Replay, left_out: Sequence[str]) -> None:
     """One row an objective."""
-    table = Table(title=f"Gradients on the rollouts of step {result.step.number}", title_justify="left")
+    table = Table()
     for heading in ("objective", "norm", "cosine with dr_grpo", "length", "difficulty"):
         table.add_column(heading, justify="left" if heading == "objective" else "right")
     for row in result.rows:
         cosine = "–" if row.cosine is None else f"{row.cosine:.4f}"
         table.add_row(row.objective, f"{row.norm:.4g}", cosine, slope(row.length_bias), slope(row.difficulty_bias))
-    console = Console()
-    console.print(table)
+    console = make_console()
+    console.print(titled(f"Gradients on the rollouts of step {result.step.number}", table))
     off = "" if result.exact else "; they did not sample this step, so ratios to the sampler's log-probs are not 1"
     console.print(
         f"Weights: {result.source}{off}. The whole batch as one optimiser step.", style="dim", highlight=False
@@ -207,7 +206,7 @@ def replay_pictures(result: Replay, objectives: Sequence[Objective], out: Path) 
 
 def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:
     """Say each variation as it is found; whether all were equal."""
-    console, rows, equal = Console(), [], True
+    console, rows, equal = make_console(), [], True
     for variation, same in found:
         equal &= same
         rows.append(asdict(variation) | {"equal": same})
@@ -233,4 +232,5 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _told(files: Sequence[Path]) -> None:
-    Console(stderr=True).print(f"pictures: {', '.join(str(file) for file in files)}", highlight=False, soft_wrap=True)
+    pictures = ", ".join(str(file) for file in files)
+    make_console(stderr=True).print(f"pictures: {pictures}", highlight=False, markup=False, soft_wrap=True)

@@ -25,14 +25,12 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
     seed
         Seed of the permutation test where it is not exact.
     """
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console, plain_table
     from r1zero.evaluate.compare import compare as compare_saved
     from r1zero.evaluate.run import file_name
     from r1zero.evaluate.saved import open_saved
-    from r1zero.view import plain_table
 
-    one, two, console = open_saved(first), open_saved(second), Console()
+    one, two, console = open_saved(first), open_saved(second), make_console()
     found = compare_saved(one, two, seed=seed)
     rows = [  # a column a set: a row a set is too wide for a terminal
         ["questions", *(str(c.paired.questions) for c in found)],
@@ -53,7 +51,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
         for c in found:
             curves = {one.label: c.first_pass_at, two.label: c.second_pass_at}
             path = pass_at_k(curves, c.name, out / f"{file_name(c.name)}-pass-at-k.png")
-            console.print(f"drawn: {path}", highlight=False, markup=False)
+            console.print(f"drawn: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command
@@ -80,13 +78,11 @@ def contamination(
     data_dir
         A folder to look for question sets in.
     """
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console, plain_table
     from r1zero.evaluate.contamination import overlaps
     from r1zero.evaluate.saved import open_saved
     from r1zero.evaluate.summary import summarise
     from r1zero.questions import load_questions
-    from r1zero.view import plain_table
 
     trained = load_questions(training, data_dir=data_dir)
     saved = dict(open_saved(evaluation).sets()) if evaluation else {}
@@ -107,7 +103,7 @@ def contamination(
             ]
         rows.append(row)
         examples += sorted(found, key=lambda o: -o.covered)[:3]
-    console = Console()
+    console = make_console()
     console.print(plain_table(f"questions that {training} holds", headings, rows))
     for overlap in examples:
         console.print(

@@ -20,8 +20,7 @@ def demo(*, out: Path = Path("runs/demo"), objectives: tuple[str, ...] = ("dr_gr
     seed
         Seed of the runs.
     """
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console
     from r1zero.demo import run_demo
 
-    run_demo(out, objectives, seed, Console())
+    run_demo(out, objectives, seed, make_console())

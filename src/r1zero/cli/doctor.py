@@ -38,9 +38,9 @@ def doctor(
     machine
         A GPU to plan for by its data sheet, though it is not here: A100-40GB, A100-80GB, H100-80GB or H200.
     """
-    from rich.console import Console
+    from r1zero.cli.console import make_console
 
-    console = Console()
+    console = make_console()
     if recipe is None:
         if overrides or any(option is not None for option in (mean_tokens, memory, machine)):
             raise UserError(
@@ -61,5 +61,5 @@ def doctor(
 
     found = load_recipe(recipe, parse_overrides(list(overrides)))
     plan = make_plan(found, memory=memory, mean_tokens=mean_tokens, machine=machine)
-    console.print(plan_text(plan), markup=False, highlight=False, soft_wrap=True)
+    console.print(plan_text(plan), markup=False, highlight=False)
     sys.exit(0 if plan.fits else 1)

@@ -123,11 +123,9 @@ def _ask(
     reward: str | None,
     out: Path | None,
 ) -> None:
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console, plain_table, response_counter
     from r1zero.config import Benchmark, Evaluation, Template, checked
     from r1zero.matrix import Conditions, details, evaluate_matrix, headings_and_rows, notes
-    from r1zero.view import plain_table, response_counter
 
     engine.check()
     if drawing.seed < 0:
@@ -140,7 +138,7 @@ def _ask(
     shapes = [checked(Template, {"name": name} | shape) for name in asking.template]
     held = {"server": engine.server, "server_workers": engine.server_workers, "tokenizer": engine.tokenizer}
     conditions = Conditions(drawing.seed, engine.batch_rows, engine.device, sets.data_dir, out, reward, **held)
-    console = Console()
+    console = make_console()
     with response_counter(console) as count:
         cells = evaluate_matrix(models, shapes, protocol, conditions, count)
     for cell in cells:
@@ -156,21 +154,21 @@ def _ask(
         from r1zero.report.benchmarks import accuracies
 
         accuracies({f"{cell.model}, {cell.template}": cell.results for cell in cells}, out / "results.png")
-        console.print(f"kept: {out} (responses, results.json, results.md, results.png)", highlight=False, markup=False)
+        kept = f"kept: {out} (responses, results.json, results.md, results.png)"
+        console.print(kept, highlight=False, markup=False, soft_wrap=True)
 
 
 def _regrade(folder: Path, reward: str | None) -> None:
     import json
 
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console, plain_table
     from r1zero.evaluate.saved import open_saved, regrade
     from r1zero.matrix import details
     from r1zero.runs import write_text, writing
     from r1zero.verify import Verifier
-    from r1zero.view import plain_table
+    from r1zero.words import plural
 
-    saved, console = open_saved(folder), Console()
+    saved, console = open_saved(folder), make_console()
     with Verifier(reward=reward) as verifier:
         if reward:
             verifier.check()
@@ -197,4 +195,5 @@ def _regrade(folder: Path, reward: str | None) -> None:
     ]
     with writing(path):
         write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    console.print(f"{len(changed)} verdicts changed; all of them: {path}", highlight=False, markup=False)
+    told = f"{plural(len(changed), 'verdict')} changed; all of them: {path}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)

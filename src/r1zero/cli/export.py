@@ -18,10 +18,8 @@ def export(checkpoint: Path, out: Path, /) -> None:
     out
         The folder to write; it must not exist yet.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
+    from r1zero.cli.console import make_console
     from r1zero.export import export as write
 
     write(checkpoint, out)
-    Console().print(f"written: {escape(str(out))}", highlight=False)
+    make_console().print(f"written: {out}", highlight=False, markup=False, soft_wrap=True)

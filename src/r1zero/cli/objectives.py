@@ -37,9 +37,9 @@ def objectives(
     json_
         Print the rows as JSON.
     """
-    from rich.console import Console
     from rich.markup import escape
 
+    from r1zero.cli.console import make_console
     from r1zero.objectives.table import pick_rows
 
     if not 0 < constant < float("inf"):
@@ -48,15 +48,15 @@ def objectives(
     if json_:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    console = Console()
+    console = make_console()
     for row in rows:
         numbers = f"length {slope(row['length_bias'])}  difficulty {slope(row['difficulty_bias'])}"
         console.print(
             f"[bold]{escape(row['objective'])}[/]  {row['hash']}  {numbers}  bias {share(row['relative_bias'])}"
         )
-        console.print(f"    {row['formula']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"    {row['formula']}", markup=False, highlight=False)
         if row["note"]:
-            console.print(f"    {row['note']}", markup=False, highlight=False, style="dim", soft_wrap=True)
+            console.print(f"    {row['note']}", markup=False, highlight=False, style="dim")
 
 
 def measured(rows: Iterable[Objective], constant: float) -> list[dict[str, Any]]:

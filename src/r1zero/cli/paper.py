@@ -22,12 +22,15 @@ app.command(paper)
 @paper.command(name="list")
 def list_() -> None:
     """List the tables and figures there are."""
-    from rich.console import Console
+    from rich.table import Table
 
+    from r1zero.cli.console import make_console
     from r1zero.paper.studies import STUDIES
 
+    table = Table(show_header=False, box=None, pad_edge=False)
     for study in STUDIES.values():
-        Console().print(f"{study.name:20} {study.source:34} {study.title}", highlight=False, soft_wrap=True)
+        table.add_row(study.name, study.source, study.title)
+    make_console().print(table)
 
 
 @paper.command
@@ -58,8 +61,7 @@ def run(
     out
         The runs and the page stand in OUT/SCALE.
     """
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console
     from r1zero.paper.run import run_paper
     from r1zero.paper.studies import pick_studies
 
@@ -67,7 +69,7 @@ def run(
         raise UserError(f"--workers {workers} does nothing; give 1 or more.")
     if quick and scale == "full":
         raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
-    console, chosen = Console(), "quick" if quick else scale
+    console, chosen = make_console(), "quick" if quick else scale
     page = run_paper(pick_studies(names), out / chosen, chosen, seeds=seeds, workers=workers, progress=_lines(console))
     console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
 
@@ -76,7 +78,7 @@ def _lines(console: Console) -> Progress:
     from r1zero.paper.grid import Progress
     from r1zero.report.words import duration
 
-    said = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
+    said = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
     return Progress(
         lambda job: said(f"begun     {job.name}"),
         lambda job, seconds: said(f"finished  {job.name}  {duration(seconds)}"),

@@ -28,18 +28,18 @@ def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, r
     resume
         Continue from the last checkpoint (from the start where there is none).
     """
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from r1zero.cli.console import make_console
     from r1zero.config import parse_overrides
     from r1zero.pretrain.recipe import PretrainRecipe
     from r1zero.pretrain.run import pretrain_run
 
     changes = parse_overrides(list(overrides))
     resolved, folder = chosen(PretrainRecipe, recipe, changes, out, resume=resume)
-    console = Console()
+    console = make_console()
     columns = (TextColumn("pretraining"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=console, disable=not console.is_interactive, transient=True) as progress:
         task = progress.add_task("pretraining", total=None, said="")
 
         def watch(step: int, total: int, numbers: dict[str, float]) -> None:
@@ -51,4 +51,4 @@ def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, r
             progress.update(task, completed=step, total=total, said=said)
 
         run = pretrain_run(resolved, folder, resume=resume, watch=watch)
-    console.print(f"done: {run.path} (metrics.jsonl, checkpoints/)", highlight=False, markup=False)
+    console.print(f"done: {run.path} (metrics.jsonl, checkpoints/)", highlight=False, markup=False, soft_wrap=True)

@@ -30,14 +30,14 @@ def report(*runs: Path, out: Path | None = None, paper: Annotated[bool, Paramete
     if paper:
         _paper(runs, out)
         return
-    from rich.console import Console
     from rich.markup import escape
 
+    from r1zero.cli.console import make_console
     from r1zero.report.page import write_report
     from r1zero.report.words import size
 
     written = write_report(runs, out)
-    console = Console()
+    console = make_console()
     page = escape(str(written.page))
     console.print(f"report: {page} ({size(written.size)})", highlight=False, soft_wrap=True)
     folder = written.figures[0].parent if written.figures else None
@@ -46,12 +46,11 @@ def report(*runs: Path, out: Path | None = None, paper: Annotated[bool, Paramete
 
 
 def _paper(folders: tuple[Path, ...], out: Path | None) -> None:
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console
     from r1zero.paper.run import write_page
 
     if out is not None:
         raise UserError(f"--out {out}: the page of --paper stands beside its runs; leave --out out.")
     if len(folders) != 1:
         raise UserError("--paper needs one folder of `r1zero paper run`, for example runs/paper/laptop.")
-    Console().print(f"page: {write_page(folders[0])}", highlight=False, markup=False, soft_wrap=True)
+    make_console().print(f"page: {write_page(folders[0])}", highlight=False, markup=False, soft_wrap=True)

@@ -41,9 +41,7 @@ def train(
     every
         Print every Nth step.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
+    from r1zero.cli.console import make_console
     from r1zero.config import Recipe, parse_overrides
     from r1zero.train import train as run_training
     from r1zero.view import RichView
@@ -54,7 +52,8 @@ def train(
     if data_dir is not None:
         changes["questions.data_dir"] = str(data_dir)
     resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume)
-    console = Console()
+    console = make_console()
     with RichView(console, every) as view:
         run = run_training(resolved, folder, resume=resume, view=view)
-    console.print(f"done: {escape(str(run.path))} (metrics.jsonl, rollouts/, checkpoints/)", highlight=False)
+    done = f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)"
+    console.print(done, highlight=False, markup=False, soft_wrap=True)

@@ -64,8 +64,7 @@ def verify(
     memory_mb
         Address space of a grading process.
     """
-    from rich.console import Console
-
+    from r1zero.cli.console import make_console
     from r1zero.types import AnswerFormat
     from r1zero.verify import Verifier
     from r1zero.verify.second import SECOND
@@ -77,7 +76,7 @@ def verify(
         raise UserError("--file and GOLD ANSWER were both given; leave one out.")
     if file is None and (gold is None or answer is None):
         raise UserError("nothing to verify: give GOLD and ANSWER, or --file PAIRS.")
-    console, limits = Console(), (workers, timeout_s, memory_mb)
+    console, limits = make_console(), (workers, timeout_s, memory_mb)
     with ExitStack() as pools:
         verifier = pools.enter_context(Verifier(*limits, reward))
         other = pools.enter_context(Verifier(*limits, SECOND[second])) if second is not None else None
@@ -131,7 +130,7 @@ def _show(console: Console, title: str, verdict: Verdict) -> None:
         f"{'seconds':10} {verdict.seconds:.6f}",
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False)
 
 
 def _audit(
@@ -148,7 +147,7 @@ def _audit(
         description="grading",
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_interactive,
     )
     _table(console, summarise(list(verdicts if out is None else _kept(verdicts, out))))
 
@@ -169,7 +168,7 @@ def _kept(verdicts: Iterable[Graded], out: Path) -> Iterator[Graded]:
 def _table(console: Console, found: Summary) -> None:
     from rich.table import Table
 
-    table = Table(show_header=False, box=None)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("pairs", str(found.pairs))
     for name, count in found.outcomes.items():
         table.add_row(f"  {name}", str(count))
@@ -196,6 +195,6 @@ def _list(console: Console, title: str, graded: Sequence[Graded]) -> None:
         second = f", second: {one.second.outcome.value}" if one.second is not None else ""
         gold, shown = " | ".join(one.pair.gold)[:60], (one.verdict.extracted or "(nothing)")[:60]
         line = f"  line {one.pair.line}: gold {gold!a}, answer {shown!a}: {one.verdict.outcome.value}"
-        console.print(f"{line} by {one.verdict.rule!r}{second}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{line} by {one.verdict.rule!r}{second}", markup=False, highlight=False)
     if len(graded) > _SHOWN:
         console.print(f"  … and {len(graded) - _SHOWN} more (--out writes them all)", highlight=False)

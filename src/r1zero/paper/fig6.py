@@ -11,6 +11,7 @@ from r1zero.paper.findings import Claim, Findings, Size, Study, Table, Verdict
 from r1zero.paper.grid import Job, Training
 from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.groups import Series
+from r1zero.words import plural
 
 TEMPLATES = {"r1": "R1 template", "qwen_math": "Qwen-Math template", "no": "no template"}
 SETS = {"wide": "orz", "middle": "math", "easy": "gsm", "basic": "asdiv"}
@@ -93,8 +94,8 @@ def _compare(text: str, measured: str, lower: Sequence[float], higher: Sequence[
 def difference(test: Paired) -> str:
     """A paired test over questions in words, in points of accuracy."""
     return (
-        f"{100 * test.difference:+.1f} points [{100 * test.low:.1f}, {100 * test.high:.1f}] over {test.questions} "
-        f"independent questions, p = {test.p_value:.2g}"
+        f"{100 * test.difference:+.1f} points [{100 * test.low:.1f}, {100 * test.high:.1f}] over "
+        f"{plural(test.questions, 'independent question')}, p = {test.p_value:.2g}"
     )
 
 

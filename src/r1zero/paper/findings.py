@@ -11,6 +11,7 @@ from pathlib import Path
 from r1zero.evaluate.statistics import t_cdf, t_quantile
 from r1zero.paper.grid import Job
 from r1zero.report.charts import Chart
+from r1zero.words import plural
 
 
 class Verdict(StrEnum):
@@ -113,7 +114,8 @@ class PairedT:
 
     def __str__(self) -> str:
         return (
-            f"{self.mean:+.3g} [{self.low:.3g}, {self.high:.3g}] over {self.n} seeds, one-sided p = {self.p_value:.2g}"
+            f"{self.mean:+.3g} [{self.low:.3g}, {self.high:.3g}] over {plural(self.n, 'seed')}, "
+            f"one-sided p = {self.p_value:.2g}"
         )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from r1zero.errors import UserError
 from r1zero.plan.shape import Autocast
+from r1zero.words import plural
 
 GIB = 2**30
 USABLE = 0.92
@@ -85,7 +86,7 @@ def measure(device: torch.device, autocast: Autocast) -> Machine:
         properties: Any = torch.cuda.get_device_properties(device)
         name, memory = properties.name, properties.total_memory
     else:
-        name = f"CPU, {torch.get_num_threads()} threads"
+        name = f"CPU, {plural(torch.get_num_threads(), 'thread')}"
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     size = 4096 if device.type == "cuda" else 1024
     with autocast():

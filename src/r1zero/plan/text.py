@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from r1zero.plan import FACTOR, GIB, USABLE, Device, Plan
+from r1zero.words import plural
 
 _WIDTH = 62
 
@@ -11,8 +12,8 @@ def plan_text(plan: Plan) -> str:
     """The plan to read: memory of each kind of device by what it is for, times, and what to change."""
     shape, machine = plan.shape, plan.machine
     lines = [
-        f"{shape.parameters / 1e6:,.1f} M parameters in {shape.layers} layers on {_together(plan)}{machine.name} "
-        f"({machine.memory / GIB:.1f} GiB)"
+        f"{shape.parameters / 1e6:,.1f} M parameters in {plural(shape.layers, 'layer')} on "
+        f"{_together(plan)}{machine.name} ({machine.memory / GIB:.1f} GiB)"
     ]
     for device in plan.devices:
         lines += ["", *_device(device, plan)]
@@ -51,7 +52,7 @@ def _device(device: Device, plan: Plan) -> list[str]:
     verdict = "" if len(plan.devices) == 1 and device.count == 1 else _verdict(device, plan)
     lines += ["", _line("most at once", device.peak) + verdict]
     if device.rows:
-        lines.append(f"vLLM's cache holds at most {device.rows:,} responses of full length side by side.")
+        lines.append(f"vLLM's cache holds at most {plural(device.rows, 'response')} of full length side by side.")
     elif device.rows is not None:
         lines.append("sampling.memory leaves vLLM's cache no room for one response of full length.")
     return lines
@@ -82,9 +83,9 @@ def _times(plan: Plan) -> str:
         else f"{drawn} to draw responses, {learnt} to learn"
     )
     return (
-        f"A step takes about {_duration(pace.step)} ({parts}) where a response has {pace.mean_tokens:,} tokens on "
-        f"average (--mean-tokens); {plan.steps:,} steps about {_duration(plan.seconds)}, evaluation apart (within a "
-        f"factor of {FACTOR})."
+        f"A step takes about {_duration(pace.step)} ({parts}) where a response has {plural(pace.mean_tokens, 'token')} "
+        f"on average (--mean-tokens); {plural(plan.steps, 'step')} about {_duration(plan.seconds)}, evaluation apart "
+        f"(within a factor of {FACTOR})."
     )
 
 

@@ -18,6 +18,7 @@ from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline
 from r1zero.policy.batch import MicroBatch
 from r1zero.pretrain.recipe import Corpus
+from r1zero.words import plural
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 
@@ -114,7 +115,8 @@ class Documents:
             return next(self._stream)
         except StopIteration:
             raise UserError(
-                f"the streamed corpus {self.settings.name} ended after {self.position} documents; lower train.steps."
+                f"the streamed corpus {self.settings.name} ended after {plural(self.position, 'document')}; lower "
+                "train.steps."
             ) from None
 
 

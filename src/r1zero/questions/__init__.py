@@ -26,6 +26,7 @@ from r1zero.questions.catalogue import BENCHMARKS, CATALOGUE, Entry
 from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_path
 from r1zero.questions.rows import Columns, Table, read_questions
 from r1zero.types import Question
+from r1zero.words import plural
 
 __all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed"]
 
@@ -215,7 +216,7 @@ def _size_note(entry: Entry, table: Table) -> tuple[str, ...]:
     found = len(table.rows)
     if abs(found - entry.rows) <= _SIZE_TOLERANCE * entry.rows:
         return ()
-    return (f"{table.source} holds {found:,} rows, but {entry.name} is known to have {entry.rows:,}",)
+    return (f"{table.source} holds {plural(found, 'row')}, but {entry.name} is known to have {entry.rows:,}",)
 
 
 def _fingerprint(questions: Sequence[Question]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from r1zero.config.overrides import flattened
 from r1zero.errors import UserError
 from r1zero.report.lengths import ClassSums, read_class_sums
+from r1zero.words import plural
 
 _LAST_STEP = 10**9
 _LARGEST = 1e100
@@ -85,7 +86,7 @@ class RunData:
         if self.running:
             return f"running: step {self.done}{of}"
         if self.finished:
-            return f"finished: {self.done} steps"
+            return f"finished: {plural(self.done, 'step')}"
         if not self.metrics:
             return "no step logged yet" + (f" ({self.planned} planned)" if self.planned is not None else "")
         return f"stopped at step {self.done}{of}"

@@ -20,9 +20,10 @@ from r1zero.report.lengths import CLASSES
 from r1zero.report.load import RunData, find_runs, load_run
 from r1zero.report.responses import Embedded, embed
 from r1zero.report.shell import render_page
-from r1zero.report.words import duration, plural
+from r1zero.report.words import duration
 from r1zero.runs import remedy, write_text
 from r1zero.verify.rules import explained
+from r1zero.words import plural
 
 _CHANGE = (
     "A mean length moves because responses of a class grow or shrink, or because the mixture of classes shifts. Every "

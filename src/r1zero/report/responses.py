@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from r1zero.analyze.reflection import Detector
 from r1zero.report.lengths import CLASSES, UNREADABLE, class_of, step_of
 from r1zero.report.load import RunData
-from r1zero.report.words import plural, some
+from r1zero.report.words import some
 from r1zero.verify.turns import own_span
+from r1zero.words import plural
 
 MOST_STEPS = 12
 MOST_EVALUATIONS = 4
@@ -299,7 +300,7 @@ def _sentence(chosen: _Chosen, unit: str, files: int, saved: int) -> str:
     else:
         text = f"{chosen.shown:,} of {saved:,} saved responses: "
         text += f"{len(chosen.steps)} of {files} saved {unit}s, evenly spaced"
-        some = f"{chosen.answered:,} of their {chosen.asked:,} questions with all responses"
+        some = f"{chosen.answered:,} of their {plural(chosen.asked, 'question')} with all responses"
         text += f", {'all questions of each' if chosen.answered == chosen.asked else some}"
     if chosen.clipped:
         text += f"; the middle of {plural(chosen.clipped, 'response')} longer than {LONGEST:,} characters is left out"

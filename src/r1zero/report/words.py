@@ -64,11 +64,6 @@ def score(value: float | None) -> str:
     return f"{value:.3f}".replace("-", MINUS)
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun: 1 step, 1,200 steps."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
 def size(count: int) -> str:
     """Bytes as 52 kB or 1.3 MB."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"

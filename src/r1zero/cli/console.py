@@ -1,0 +1,97 @@
+"""Where commands print: a terminal is as wide as it is, a file or a pipe as wide as what is printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderHook, RenderResult
+from rich.markup import escape
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from r1zero.words import plural
+
+if TYPE_CHECKING:
+    from r1zero.types import Completion
+
+_UNFOLDED = 1_000_000
+"""Columns of what has no width: more than any table has."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Make the console of a command.
+
+    On a terminal it is rich's own. Elsewhere (a pipe, a file, the log of a CI) a message is one line, however long,
+    a table takes the width that it needs, lines end where their text ends, and nothing moves; FORCE_COLOR colours that
+    and changes nothing else. COLUMNS is a width that somebody has asked for: tables keep to it, messages do not.
+    """
+    if (sys.stderr if stderr else sys.stdout).isatty():
+        return Console(stderr=stderr)
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() else 0
+    console = Console(stderr=stderr, width=width or _UNFOLDED, soft_wrap=True, force_interactive=False)
+    console.push_render_hook(_Unpadded())
+    return console
+
+
+class _Unpadded(RenderHook):
+    """Takes the blanks from the ends of a table's lines, which would be folded where the lines are read."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Stripped(each) if isinstance(each, Table | Group) else each for each in renderables]
+
+
+class _Stripped:
+    def __init__(self, table: ConsoleRenderable):
+        self.table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in Segment.split_lines(console.render(self.table, options)):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+            yield from line
+            yield Segment.line()
+
+
+def titled(title: str, table: Table) -> Group:
+    """Put a title above a table: a line of its own, for a table folds its own title at its width."""
+    return Group(Text(title, "table.title"), table)
+
+
+def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
+    """Make a table of texts: the first column to the left, numbers to the right."""
+    table = Table()
+    for i, heading in enumerate(headings):
+        justify, overflow = ("left", "fold") if i == 0 else ("right", "ellipsis")  # a digit on the next line misleads
+        table.add_column(escape(heading), justify=justify, overflow=overflow)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return titled(title, table)
+
+
+@contextmanager
+def response_counter(console: Console) -> Iterator[Callable[[Completion], None]]:
+    """Count responses and their tokens as they finish, in one line."""
+    with Progress(
+        TextColumn("evaluating: {task.fields[said]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_interactive,
+    ) as progress:
+        task, responses, tokens = progress.add_task("evaluate", total=None, said=""), 0, 0
+
+        def count(completion: Completion) -> None:
+            nonlocal responses, tokens
+            responses, tokens = responses + 1, tokens + completion.length
+            progress.update(task, said=f"{plural(responses, 'response')}, {plural(tokens, 'token')}")
+
+        yield count
