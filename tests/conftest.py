@@ -11,11 +11,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Where the suite runs in several processes (`make test`), their threads would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("R1ZERO_TEST_THREADS", "1"))
 
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
+
+from regime import note_margin
 
 if TYPE_CHECKING:
     from browser import Browser
@@ -40,10 +42,29 @@ settings.register_profile(
 settings.load_profile("r1zero")
 
 
+# Files whose tests train, sample or compare two paths: what they see depends on how a processor rounds.
+NUMERICS = frozenset(
+    f"test_{name}.py"
+    for name in (
+        "analyze", "audit", "audit_runs", "batch", "checkpoints", "cluster", "demo", "draw", "engine", "evaluate",
+        "learner", "llama_step", "load", "logprobs", "lora", "meter", "noise", "objectives", "pretrain", "resume",
+        "rollout", "sampler", "taught", "terms", "train", "trl_parity", "vllm", "vllm_engine",
+    )
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: several processes then end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        if item.path.name in NUMERICS:
+            item.add_marker(pytest.mark.numerics)
+
+
+def pytest_assertion_pass(item: pytest.Item, lineno: int, orig: str, expl: str) -> None:
+    """Called where `make test-numerics` asks for it (`enable_assertion_pass_hook`): how near to its bound was it?"""
+    note_margin(item.nodeid, lineno, orig, expl)
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -27,8 +27,9 @@ from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy
 from r1zero.policy.tiny import character_tokenizer
+from regime import THREADS, seeded
 
-torch.set_num_threads(1)  # the models are so small that threads only wait for one another
+torch.set_num_threads(THREADS)  # one, but for regimes: models so small leave threads waiting for one another
 
 TOKENIZER = character_tokenizer()
 EOS = 1
@@ -38,7 +39,7 @@ WIDE_OPEN = 1e9  # a gradient-norm bound that never binds
 
 def lively(model: PreTrainedModel, std: float = 0.25, seed: int = 0) -> PreTrainedModel:
     """Weights large enough that what a model says depends on every token before it; norms and biases moved as well."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seeded(seed))
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
@@ -130,7 +131,7 @@ def random_trajectories(
 
     About a third have advantage zero, the first never.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seeded(seed))
 
     def integer(low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=generator))

@@ -1,28 +1,31 @@
 """A minimal OpenAI-compatible server in a process of its own: real sockets, and it can really be killed.
 
 It answers sums, or, with the option `model`, as that model does. Its log
-has a line for every request that it has answered, so that a test sees what was asked twice.
+has a line for every request that it has answered, so that a test sees what was asked twice: whoever has an answer finds
+its line there. With the option `answers` it stops half-way, and waits there to be killed.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _PROGRAM = r"""
-import json, re, sys, threading, time
+import json, re, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 port, log_path, options = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-lock, seen = threading.Lock(), []
+lock, seen, asked, sent = threading.Lock(), [], [], []
+enough = options.get("answers", float("inf"))
+
+def held():  # all that is to be answered is, and somebody waits for more: nothing else is under way
+    if len(sent) >= enough and len(asked) > enough:
+        open(log_path + ".held", "w").close()
 
 def real(path):
     import torch
@@ -86,23 +89,33 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/tokenize" and not options.get("no_tokenizer"):
             status, answer = 200, {"tokens": encode(body["prompt"])}
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
-            time.sleep(options.get("seconds", 0))
+            with lock:
+                asked.append(1)
+                late = len(asked) > enough
+                held()
+            if late:
+                threading.Event().wait()  # for the kill
             status, answer = (chat if "/chat/" in self.path else completion)(body)
         else:
             status, answer = 404, {"error": "nothing here"}
         data = json.dumps(answer).encode()
+        with lock, open(log_path, "a") as log:
+            log.write(json.dumps({"path": self.path, "status": status, "body": body}) + "\n")
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
-        with lock, open(log_path, "a") as log:
-            log.write(json.dumps({"path": self.path, "status": status, "body": body}) + "\n")
+        with lock:
+            sent.extend([1] * self.path.startswith("/v1/"))
+            held()
     def log_message(self, *_):
         pass
 
 ThreadingHTTPServer.allow_reuse_address = True
 ThreadingHTTPServer.request_queue_size = 64
-ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+print("listening", flush=True)
+server.serve_forever()
 """
 
 
@@ -110,13 +123,14 @@ ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 class Server:
     """A running server; `restart` brings a killed one back at the same address."""
 
-    port: int
+    place: socket.socket
+    """Bound to the address and deaf: while the server is down, its port is nobody else's, and callers are refused."""
     log: Path
     process: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.place.getsockname()[1]}/v1"
 
     @property
     def answered(self) -> list[dict[str, Any]]:
@@ -124,32 +138,32 @@ class Server:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [json.loads(line) for line in lines]
 
+    @property
+    def held(self) -> bool:
+        """Whether it has given the answers that it was to give, is asked for more, and waits to be killed."""
+        return Path(f"{self.log}.held").exists()
+
     def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
     def restart(self, **options: Any) -> None:
-        self.process = _process(self.port, self.log, options)
+        self.process = _process(self.place, self.log, options)
 
 
 def serve(folder: Path, **options: Any) -> Server:
-    """Start one. Options: seconds per answer, busy (503 so often first), strict, bare, no_tokenizer, key, model (a
-    folder to sample from), odd (a JSON answer) for the first odd_times requests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = folder / "requests.log"
-    return Server(port, log, _process(port, log, options))
+    """Start one. Options: answers (how many it gives before it is `held`), busy (503 so often first), strict, bare,
+    no_tokenizer, key, model (a folder to sample from), odd (a JSON answer) for the first odd_times requests."""
+    place, log = socket.socket(), folder / "requests.log"
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server shares the port, as it sets this too
+    place.bind(("127.0.0.1", 0))
+    return Server(place, log, _process(place, log, options))
 
 
-def _process(port: int, log: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(port), str(log), json.dumps(options)])
-
-    end = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, "the server ended"
-        assert time.monotonic() < end, "the server does not listen"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
-        time.sleep(0.01)
+def _process(place: socket.socket, log: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    words = [str(place.getsockname()[1]), str(log), json.dumps(options)]
+    process = subprocess.Popen([sys.executable, "-c", _PROGRAM, *words], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as said:
+        assert said.readline() == b"listening\n", "the server ended"
+    return process

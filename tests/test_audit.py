@@ -14,6 +14,7 @@ from r1zero.objectives.audit import Audit, TooManyError, compare, expected_gradi
 from r1zero.objectives.dynamics import follow
 from r1zero.objectives.mdp import STOP, Mdp, ahead
 from r1zero.objectives.table import PEERS, PRESETS, TABLE, Objective
+from regime import seeded
 
 TINY = Mdp(rounds=1, stride=1)  # ■, a■, b■, aa, ab, ba, bb
 FULL = Mdp()
@@ -136,7 +137,7 @@ def test_micro_batches_that_cut_through_groups_against_all_batches(chunks: int) 
 
 def test_groups_of_three_under_micro_batches_by_tokens() -> None:
     mdp, row = replace(Mdp(rounds=2, stride=1), gold=(0,)), PEERS["verl/seq-mean-token-sum-norm@legacy+dynamic"]
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seeded())
     policy = torch.randn(1, len(mdp.prefixes), 3, generator=generator, dtype=torch.float64)
     assert relative(exact(mdp, row, 3, policy, policy), brute_force(mdp, row, 3, policy, policy)) < 3e-7
 
@@ -144,7 +145,7 @@ def test_groups_of_three_under_micro_batches_by_tokens() -> None:
 def test_the_expectation_is_what_sampling_tends_to() -> None:
     # real batches of the full task, 2,000 of them, GRPO; the error of each coordinate is known from their spread
     row, size, policy = PRESETS["grpo"], 4, FULL.policy()
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seeded())
     direction = FULL.true_gradient(policy)
     # what each string's ∇ log π says along ∇J
     _, per_string_PS = torch.func.jvp(lambda x: FULL.logprobs(x).sum(dim=-1), (policy,), (direction,))

@@ -20,6 +20,7 @@ from r1zero.runs import Run
 from tiny_runs import start, tiny_recipe, trained, write_recipe
 
 STEPS = {"train.steps": 3, "checkpoint.every": 1, "checkpoint.keep_last": 3}
+STEPS |= {"rollout.prompts": 8, "rollout.samples": 6}  # groups of several pass rates, responses of several lengths
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def rows_of(*words: str | Path) -> list[dict]:
 def test_a_saved_step_is_what_the_learner_saw(run: Run) -> None:
     assert saved_steps(run) == [1, 2, 3]
     step, rows = read_step(run, 2), run.rollouts(2)
-    assert step.rewards_PG.shape == (4, 4)
+    assert step.rewards_PG.shape == (8, 6)
     objective = recipe_objective(run.recipe)
     trajectories = step.trajectories(objective)
     assert [t.advantage for t in trajectories] == [row["advantage"] for row in rows]
@@ -80,7 +81,7 @@ def test_replaying_from_the_base_model(run: Run) -> None:
     result = replay(run, 1, [PRESETS["rloo"]])
     assert result.exact
     assert result.source == run.recipe.model.path
-    assert result.rows[0].cosine == pytest.approx(1.0, abs=1e-6)  # 4/3 of dr_grpo's
+    assert result.rows[0].cosine == pytest.approx(1.0, abs=1e-6)  # 6/5 of dr_grpo's
 
 
 def test_replaying_with_weights_that_are_not_those_of_the_step() -> None:

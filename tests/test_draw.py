@@ -11,6 +11,7 @@ from torch import Tensor
 from r1zero.sampling import SamplingParams
 from r1zero.sampling.draw import draw, keep_top
 from r1zero.sampling.noise import uniforms
+from regime import seeded
 
 
 def params(temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> SamplingParams:
@@ -96,7 +97,7 @@ def test_probabilities_by_hand() -> None:
 
 
 def test_frequencies() -> None:
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seeded())
     logits = torch.randn(20, generator=generator)
     n = 50_000
     keys = torch.randint(-(2**63), 2**63 - 1, (n,), generator=generator)
@@ -109,7 +110,7 @@ def test_frequencies() -> None:
 
 
 def test_rows_do_not_see_one_another() -> None:
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seeded(1))
     logits = torch.randn(7, 30, generator=generator)
     u = torch.rand(7, generator=generator, dtype=torch.float64)
     how = params(0.7, 0.8, 9)

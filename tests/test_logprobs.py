@@ -23,6 +23,7 @@ from helpers import (
 from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
 from r1zero.policy.load import head_logits
 from r1zero.policy.logprobs import response_logprobs
+from regime import seeded
 
 Rows = list[Trajectory]
 
@@ -63,7 +64,7 @@ def test_chunks_change_neither_values_nor_gradients(name: str, chunk: int) -> No
     model = MODELS[name]()
     trajectories = random_trajectories(model, seed=2)
     batch = one_batch(trajectories)
-    factors = torch.randn(batch.targets_N.shape, generator=torch.Generator().manual_seed(0))
+    factors = torch.randn(batch.targets_N.shape, generator=torch.Generator().manual_seed(seeded()))
 
     expected = plain(model, trajectories, batch, 0.7)
     (expected * factors).sum().backward()
@@ -160,7 +161,7 @@ def test_the_head_runs_on_response_positions_only() -> None:
 
 def test_softcapped_heads_are_capped() -> None:
     model = MODELS["gemma2"]()
-    hidden = torch.randn(3, 32, generator=torch.Generator().manual_seed(0)) * 10
+    hidden = torch.randn(3, 32, generator=torch.Generator().manual_seed(seeded())) * 10
     raw = model.get_output_embeddings()(hidden)
     assert raw.abs().max() > 2.0  # the cap bites
     torch.testing.assert_close(head_logits(model, hidden), 2.0 * torch.tanh(raw / 2.0))

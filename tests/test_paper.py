@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import signal
-import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processes import END_S, Process, below, wait_ended
 from r1zero.errors import UserError
 from r1zero.paper import fig5, world
 from r1zero.paper.findings import Verdict, paired_t, t_cdf, t_quantile
@@ -27,7 +28,7 @@ from r1zero.questions.catalogue import CATALOGUE
 from r1zero.templates import get_template
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
-from tiny_runs import start, wait_for
+from tiny_runs import Hold, start, wait_for
 
 # ---- the world
 
@@ -184,31 +185,37 @@ def test_an_evaluation_is_done_when_it_is_the_one_that_is_asked_for(tmp_path: Pa
 
 # ---- real runs
 
+WAIT = "r1zero.paper.grid:wait"
+"""Where a grid waits for its first jobs, which have been handed to its workers."""
+
 
 @pytest.mark.slow
 def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) -> None:
     words = ("paper", "run", "fig1", "--quick", "--seeds", "1", "--out", tmp_path)
     out = tmp_path / "quick"
-    killed = start(*words)
-    wait_for(lambda: (out / "bases/qa-31/run.json").exists() or None, "the base model's run")
-    workers = _children(killed.pid)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    wait_for(lambda: None if any(map(_alive, workers)) else True, "the workers' end")
+    killed = start(*words, hold=Hold(WAIT))  # so that nothing but the base model's run is under way
+    killed.held()
+    wait_for(lambda: (out / "bases/qa-31/run.json").exists() or None, "the base model's run", END_S)
+    workers = below(killed.pid)
+    assert workers
+    os.kill(killed.pid, signal.SIGKILL)  # it alone: its workers see for themselves that it is gone
+    assert killed.wait() == -signal.SIGKILL
+    wait_ended(workers)
+    assert not (out / "paper.html").exists()
     again = start(*words)
-    assert again.wait() == 0, again.err
+    assert again.wait(END_S) == 0, again.err
     page = (out / "paper.html").read_text(encoding="utf-8")
     assert "Reward against length" in page
     assert (out / "figures/fig1.png").stat().st_size > 1000
     [found] = json.loads((out / "findings.json").read_text())
     assert found["problems"] == []
     assert {claim["verdict"] for claim in found["claims"]} == {Verdict.UNTESTED.value}  # of one seed
-    before = (out / "runs/grpo-31/metrics.jsonl").stat().st_mtime_ns
-    begun = time.monotonic()
+    assert "begun     runs/grpo-31" in again.out
+    before = changed(out)
     third = start(*words)
-    assert third.wait() == 0, third.err
-    assert (out / "runs/grpo-31/metrics.jsonl").stat().st_mtime_ns == before
-    assert time.monotonic() - begun < 60
+    assert third.wait(END_S) == 0, third.err
+    assert "begun " not in third.out
+    assert changed(out) == before
     shutil.copytree(out, tmp_path / "elsewhere")
     shutil.rmtree(out)
     page = write_page(tmp_path / "elsewhere")  # a folder brought from another machine is read, not run again
@@ -218,31 +225,32 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
 @pytest.mark.slow
 def test_interrupted_with_its_workers_it_stops_at_once_and_says_one_sentence(tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to all of them, workers that are still importing too."""
-    process = start("paper", "run", "fig5", "--quick", "--out", tmp_path)
-    workers = wait_for(lambda: _loading(_children(process.pid)) or None, "a worker that imports torch")
-    for pid in workers:
-        os.kill(pid, signal.SIGINT)
+    process = start("paper", "run", "fig5", "--quick", "--out", tmp_path, hold=Hold(WAIT))
+    process.held()
+    workers = wait_for(lambda: _loading(below(process.pid)) or process.poll(), "a worker that imports torch", END_S)
+    assert not isinstance(workers, int), process.err
+    for each in workers:
+        os.kill(each.pid, signal.SIGINT)
     begun = tmp_path / "quick/bases/qa-31/run.json"
-    wait_for(lambda: begun.exists() or None, "a base model's run")  # no worker was hurt
+    wait_for(lambda: begun.exists() or process.poll(), "a base model's run", END_S)  # no worker was hurt
+    assert begun.exists(), process.err
     assert process.kill(signal.SIGINT) == 130
     assert process.err.startswith("r1zero: interrupted;")
     assert process.err.count("\n") == 1
-    wait_for(lambda: None if any(map(_alive, workers)) else True, "the workers' end")
+    wait_ended(workers)
     assert not list(tmp_path.glob("quick/bases/*/checkpoints/*/complete.json"))
 
 
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+def changed(out: Path) -> dict[Path, int]:
+    """When each file of a grid's jobs was written last."""
+    return {path: path.stat().st_mtime_ns for path in sorted(out.glob("*/*/**/*")) if path.is_file()}
 
 
-def _loading(pids: list[int]) -> list[int]:
+def _loading(workers: list[Process]) -> list[Process]:
     """Those that have come as far as torch."""
-    return [pid for pid in pids if _alive(pid) and "libtorch" in Path(f"/proc/{pid}/maps").read_text()]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    found = []
+    for each in workers:
+        with suppress(OSError):  # it has ended meanwhile
+            if "libtorch" in Path(f"/proc/{each.pid}/maps").read_text():
+                found.append(each)
+    return found

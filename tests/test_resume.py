@@ -5,8 +5,6 @@ import os
 import random
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from processes import END_S, below, wait_ended
 from r1zero import checkpoints
 from r1zero.errors import UserError
 from r1zero.runs import Run
 from r1zero.train import train
-from tiny_runs import graded, start, sums_of, tiny_recipe, trained, untimed, wait_for, write_recipe
+from regime import seeded
+from tiny_runs import Hold, graded, start, sums_of, tiny_recipe, trained, untimed, wait_for, write_recipe
 
 STEPS = 14
 SETTINGS: dict[str, object] = {"train.steps": STEPS, "evaluation.every": 3, "checkpoint.every": 2}
@@ -56,64 +56,50 @@ def assert_same_run(run: Run, reference: Run) -> None:
 # ---- SIGKILL
 
 
+LOG, DECODE = "r1zero.runs:Run.log", "r1zero.sampling.torch_sampler:_Decoder.step"
+_RNG = random.Random(seeded())
+# Moments at which lives of a run are ended, one after the other. Calls are counted anew in every life, which does again
+# what the one before it did after its last checkpoint.
+KILLS = {
+    1: (
+        Hold(LOG, first="evaluations"),  # the responses of step 0's evaluation are saved, its result is not logged
+        Hold(LOG, 2, "metrics", after=True),  # a step is logged, and its checkpoint, the first, is still to come
+        Hold("r1zero.checkpoints:write_text"),  # a checkpoint has all its files but the seal
+        Hold("r1zero.checkpoints:write_text", after=True),  # it is sealed, and not yet where checkpoints are
+        Hold("r1zero.checkpoints:prune", 2),  # it is there, and those that it is to replace as well
+        Hold("os:unlink", first="model.safetensors", after=True),  # one of those is half deleted
+        Hold("r1zero.runs:Run.rewind", after=True),  # going on has begun: the lines of lost steps are gone
+        Hold(LOG, first="evaluations", after=True),  # an evaluation is logged, its step is not
+    ),
+    2: (
+        Hold(DECODE, _RNG.randrange(1, 12)),  # in the evaluation before the first step
+        Hold("r1zero.learner:Learner.gradient", 4),  # between the two updates of step 2
+        Hold(LOG, 2, "metrics"),  # learning is over and the responses are saved, but the step is not logged
+        Hold("torch:save"),  # a checkpoint has weights, and no training state
+        Hold("r1zero.checkpoints:prune"),
+        Hold("torch.serialization:_save", after=True),  # the file of the training state is half written
+        Hold("r1zero.optimiser:Optimiser.step", 4, after=True),  # the weights are moved, and nothing is saved of it
+        Hold(DECODE, _RNG.randrange(12, 60)),  # in one of the next batches
+    ),
+}  # fmt: skip
+
+
 def last_step(out: Path) -> int:
     rows = Run(out).read("metrics")
     return rows[-1]["step"] if rows else 0
 
 
-def step_seconds(out: Path) -> float:
-    rows = Run(out).read("metrics")
-    return rows[-1]["time/step"] if rows else 0.1
-
-
-def a_new_line(out: Path) -> Callable[[], bool | None]:
-    """A step is logged that no earlier life of the run had logged."""
-    before = last_step(out)
-    return lambda: last_step(out) > before or None
-
-
-def a_new_checkpoint(out: Path) -> Callable[[], bool | None]:
-    """A checkpoint is being written."""
-    before = {path.name for path in out.glob("checkpoints/.*.tmp")}
-    return lambda: any(path.name not in before for path in out.glob("checkpoints/.*.tmp")) or None
-
-
-def new_rollouts(out: Path) -> Callable[[], bool | None]:
-    """Learning is over and the responses are saved, but the step is not logged."""
-    before = len(list(out.glob("rollouts/*.parquet")))
-    return lambda: len(list(out.glob("rollouts/*.parquet"))) > before or None
-
-
-def a_new_evaluation(out: Path) -> Callable[[], bool | None]:
-    """The responses of an evaluation are there, its result may not be."""
-    before = len(list(out.glob("evaluations/*/*.parquet")))
-    return lambda: len(list(out.glob("evaluations/*/*.parquet"))) > before or None
-
-
-# what to wait for, and at most how many steps' time longer
-KILLS = (
-    (a_new_evaluation, 0.0),  # before the first step
-    (a_new_line, 1.0),  # before the first checkpoint: sampling or learning
-    (a_new_checkpoint, 0.2),
-    (new_rollouts, 0.0),
-    (a_new_line, 1.0),
-    (a_new_checkpoint, 0.0),
-    (a_new_line, 1.0),
-)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("updates", [1, 2])
 def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path, updates: int) -> None:
-    recipe, out, rng = write_recipe(tmp_path / "r.toml"), tmp_path / "run", random.Random(updates)
+    recipe, out = write_recipe(tmp_path / "r.toml"), tmp_path / "run"
     settings = SETTINGS | {"learner.updates": updates}
     words = ["train", recipe, "--out", out, "--resume", *(f"--{key}={value}" for key, value in settings.items())]
-    for moment, longer in KILLS:
-        reached, process = moment(out), start(*words)
-        wait_for(reached, moment.__name__)
-        time.sleep(rng.uniform(0, longer) * step_seconds(out))
+    for moment in KILLS[updates]:
+        process = start(*words, hold=moment)
+        process.held()
         assert process.kill() == -signal.SIGKILL, process.err
-    assert last_step(out) < STEPS
+    assert 0 < last_step(out) < STEPS
     process = start(*words)
     assert process.wait() == 0, process.err
     assert "continuing after step" in process.out
@@ -236,44 +222,38 @@ def test_changed_questions_are_noticed(tmp_path: Path) -> None:
 # ---- Ctrl-C, and what becomes of the graders
 
 
-def graders_of(pid: int) -> list[int]:
-    """The verifier's processes that a process has started."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes()
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, ValueError):  # it has ended meanwhile
-                continue
-            if b"r1zero.verify.worker" in words and parent == pid:
-                found.append(int(entry.name))
-    return found
-
-
-def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()]
+@pytest.mark.slow
+def test_no_grader_outlives_a_run_that_is_interrupted(tmp_path: Path) -> None:
+    """Both are in the middle of a user's own function, and would be for an hour."""
+    (tmp_path / "busy").mkdir()
+    busy = f"pathlib.Path({str(tmp_path / 'busy')!r}, str(os.getpid())).touch()"
+    hangs = f"import os, pathlib, time\ndef reward(response, gold):\n    {busy}\n    time.sleep(3600)\n"
+    (tmp_path / "grader.py").write_text(hangs)
+    recipe, out = write_recipe(tmp_path / "r.toml"), tmp_path / "run"
+    words = ["train", recipe, "--out", out, f"--verifier.reward={tmp_path / 'grader.py'}:reward"]
+    words += ["--verifier.workers=2", "--verifier.timeout_s=3600", "--evaluation.benchmarks=[]"]
+    run = start(*words)
+    wait_for(lambda: len(list((tmp_path / "busy").iterdir())) == 2 or run.poll(), "two graders at work", END_S)
+    graders = below(run.pid, "r1zero.verify.worker")
+    assert {str(each.pid) for each in graders} == {path.name for path in (tmp_path / "busy").iterdir()}
+    assert run.kill(signal.SIGINT) == 130
+    assert run.err == (
+        "r1zero: interrupted; train and pretrain go on from their last checkpoints with --resume, other commands "
+        "when given again.\n"
+    )
+    assert [each for each in graders if each.runs] == []  # it has waited for their end
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_grader_outlives_the_run(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_grader_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
+    """They wait for their next task."""
     grader = tmp_path / "grader.py"  # a user's own: every response goes through a process, none is decided before
     grader.write_text("def reward(response, gold):\n    return float(len(response) % 2)\n")
-    recipe, out = write_recipe(tmp_path / "r.toml"), tmp_path / "run"
-    words = ["train", recipe, "--out", out, "--train.steps=2000", f"--verifier.reward={grader}:reward"]
-    words += ["--verifier.workers=2", "--evaluation.benchmarks=[]"]
-    process = start(*words)
-    wait_for(a_new_line(out), "the first step")
-    graders = wait_for(lambda: graders_of(process.pid) or None, "graders")
-    code = process.kill(number)
-    if number == signal.SIGINT:
-        assert code == 130
-        assert process.err == (
-            "r1zero: interrupted; train and pretrain go on from their last checkpoints with --resume, other commands "
-            "when given again.\n"
-        )
-        assert alive(graders) == []
-    else:
-        assert code == -signal.SIGKILL
-        wait_for(lambda: not alive(graders) or None, "the graders' end")
+    words = ["train", write_recipe(tmp_path / "r.toml"), "--out", tmp_path / "run"]
+    words += [f"--verifier.reward={grader}:reward", "--verifier.workers=2", "--evaluation.benchmarks=[]"]
+    run = start(*words, hold=Hold(LOG, first="metrics"))
+    run.held()
+    graders = below(run.pid, "r1zero.verify.worker")
+    assert len(graders) == 2
+    assert run.kill() == -signal.SIGKILL
+    wait_ended(graders)

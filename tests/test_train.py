@@ -16,6 +16,7 @@ from r1zero.objectives.table import PRESETS
 from r1zero.runs import Run
 from r1zero.train import train
 from r1zero.types import Completion
+from regime import SEED, seeded
 from tiny_runs import graded, sums_of, tiny_recipe, trained, untimed
 
 FIVE: dict[str, object] = {"train.steps": 5, "checkpoint.every": 1}
@@ -99,12 +100,14 @@ def test_a_kl_term_in_the_reward_is_taken_from_the_advantage() -> None:
 
 def test_a_penalty_of_rounding_makes_no_full_size_advantage() -> None:
     """All wrong, and the policy still the reference: grpo's std must not blow up the seventh digit."""
-    run = trained(IN_REWARD | {"objective.name": "grpo", "objective.kl_coefficient": 1.0, "train.steps": 1})
+    pairs = {"rollout.prompts": 16, "rollout.samples": 2}  # at a pass rate of 0.4 half of the pairs are dead
+    grpo = {"objective.name": "grpo", "objective.kl_coefficient": 1.0, "train.steps": 1}
+    run = trained(IN_REWARD | pairs | grpo)
     rows = run.rollouts(1)
-    dead = [rows[i : i + 4] for i in range(0, 16, 4) if len({row["reward"] for row in rows[i : i + 4]}) == 1]
+    dead = [rows[i : i + 2] for i in range(0, 32, 2) if len({row["reward"] for row in rows[i : i + 2]}) == 1]
     assert dead
     assert all(abs(row["advantage"]) < 1e-4 for group in dead for row in group)
-    assert run.read("metrics")[0]["rollout/dead_groups"] == len(dead) / 4
+    assert run.read("metrics")[0]["rollout/dead_groups"] == len(dead) / 16
 
 
 def test_no_kl_term_loads_no_reference(tmp_path: Path) -> None:
@@ -116,15 +119,16 @@ def test_no_kl_term_loads_no_reference(tmp_path: Path) -> None:
 
 
 def test_dynamic_sampling_draws_until_groups_are_live() -> None:
-    plain, dynamic = trained(SHORT), trained(SHORT | {"rollout.dynamic": True, "rollout.rounds": 3})
-    assert [line["rollout/groups"] for line in plain.read("metrics")] == [4, 4]
+    pairs = SHORT | {"rollout.prompts": 8, "rollout.samples": 2}  # half of them dead: none of sixteen has odds of 1e-5
+    plain, dynamic = trained(pairs), trained(pairs | {"rollout.dynamic": True, "rollout.rounds": 3})
+    assert [line["rollout/groups"] for line in plain.read("metrics")] == [8, 8]
     for line in dynamic.read("metrics"):
         kept = dynamic.rollouts(line["step"])
         assert len(kept) == 16  # always P groups of G
-        live = sum(any(row["advantage"] for row in kept[4 * p : 4 * p + 4]) for p in range(4))
-        assert line["rollout/groups"] in (4, 8, 12)
-        assert live == 4 or line["rollout/groups"] == 12
-    assert any(line["rollout/groups"] > 4 for line in dynamic.read("metrics"))
+        live = sum(any(row["advantage"] for row in kept[2 * p : 2 * p + 2]) for p in range(8))
+        assert line["rollout/groups"] in (8, 16, 24)
+        assert live == 8 or line["rollout/groups"] == 24
+    assert any(line["rollout/groups"] > 8 for line in dynamic.read("metrics"))
 
 
 def test_lines_hold_the_numbers_of_their_rollouts() -> None:
@@ -196,23 +200,36 @@ def test_rollouts_are_saved_every_nth_step(tmp_path: Path) -> None:
     assert [path.name for path in sorted((run.path / "checkpoints").iterdir())] == ["step-000002", "step-000004"]
 
 
+def scores_of(run: Run) -> dict[int, float]:
+    return {row["step"]: row["eval/average"] for row in run.read("evaluations") if row["step"]}
+
+
+def best_before_the_last(settings: dict[str, object]) -> tuple[dict[str, object], int]:
+    """Settings whose run of five steps is best at an earlier one, and that step: the first of some seeds that has it.
+
+    About every other has: none of twelve would be chance once in thousands.
+    """
+    for number in range(12):
+        seed = {"train.seed": seeded(number)}
+        scores = scores_of(trained(settings | seed))
+        best = max(scores, key=lambda step: scores[step])  # the earliest of equals
+        if best != 5:
+            return settings | seed, best
+    pytest.fail("the last step was the best one in every run, so that nothing can be seen here")
+
+
 def test_the_last_and_the_best_checkpoints_are_kept() -> None:
-    run = trained(FIVE | {"checkpoint.keep_last": 1})
-    scores = {row["step"]: row["eval/average"] for row in run.read("evaluations") if row["step"]}
-    best = max(scores, key=lambda step: scores[step])  # the earliest of equals
-    found = checkpoints.complete(run.path / "checkpoints")
-    assert sorted({best, 5}) == [checkpoint.step for checkpoint in found]
-    assert best != 5, "the best must not be the last here, or this test sees nothing"
+    settings, best = best_before_the_last(FIVE | {"checkpoint.keep_last": 1})
+    run = trained(settings)
+    found, scores = checkpoints.complete(run.path / "checkpoints"), scores_of(run)
+    assert [checkpoint.step for checkpoint in found] == [best, 5]
     assert [checkpoint.score for checkpoint in found] == [scores[checkpoint.step] for checkpoint in found]
 
 
 def test_the_best_is_saved_when_it_is_found_and_only_if_it_shall_be_kept() -> None:
-    seldom = FIVE | {"checkpoint.every": 100, "evaluation.every": 1, "learner.learning_rate": 3e-3}
-    run = trained(seldom)
-    scores = {row["step"]: row["eval/average"] for row in run.read("evaluations") if row["step"]}
-    best = max(scores, key=lambda step: scores[step])
-    assert best != 5, "the best must not be the last here, or this test sees nothing"
-    assert [checkpoint.step for checkpoint in checkpoints.complete(run.path / "checkpoints")] == [best, 5]
+    often = {"checkpoint.every": 100, "evaluation.every": 1, "learner.learning_rate": 3e-3}
+    seldom, best = best_before_the_last(FIVE | often)
+    assert [checkpoint.step for checkpoint in checkpoints.complete(trained(seldom).path / "checkpoints")] == [best, 5]
     plain = trained(seldom | {"checkpoint.keep_best": False})
     assert [checkpoint.step for checkpoint in checkpoints.complete(plain.path / "checkpoints")] == [5]
 
@@ -280,7 +297,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path, regime: dict[str, obj
 
 
 def test_another_seed_gives_another_run() -> None:
-    one, two = trained(FIVE), trained(FIVE | {"train.seed": 1})
+    one, two = trained(FIVE), trained(FIVE | {"train.seed": SEED + 1})
     assert [row["response_ids"] for row in one.rollouts(1)] != [row["response_ids"] for row in two.rollouts(1)]
     assert [row["prompt"] for row in one.rollouts(1)] != [row["prompt"] for row in two.rollouts(1)]
     assert not all(torch.equal(weights(one, 5)[name], weights(two, 5)[name]) for name in weights(one, 5))
@@ -307,6 +324,7 @@ def test_the_gradient_does_not_depend_on_micro_batches_or_layout() -> None:
 def test_a_truncated_response_earns_nothing_unless_asked() -> None:
     """The paper's policy, against `keep`: responses that are right and cut off decide."""
     tight: dict[str, object] = {"train.steps": 1, "sampling.max_new_tokens": 3, "evaluation.benchmarks": []}
+    tight |= {"rollout.prompts": 8, "rollout.samples": 8}  # 64 responses, about one in five of them such a one
     zero, keep = trained(tight), trained(tight | {"objective.truncation": "keep"})
     cut = [row["outcome"] == "right" and row["stop"] == "length" for row in zero.rollouts(1)]
     assert any(cut), "some right answers must be cut off, or this test sees nothing"
@@ -321,7 +339,11 @@ def test_a_truncated_response_earns_nothing_unless_asked() -> None:
 
 @pytest.mark.slow
 def test_the_reward_rises_on_sums_it_half_knows() -> None:
-    """The model has read sixteen sums, each with wrong answers as often as right ones; rewards alone sort them out."""
+    """The model has read sixteen sums, each with wrong answers as often as right ones; rewards alone sort them out.
+
+    It earns less than ½ (test_taught). Were that still so, 640 responses would earn 0.64 once in 10¹² (seven standard
+    errors of √(¼ / 640) = 0.02); after these steps they earn 0.78 to 0.84, whatever the seed.
+    """
     run = trained(
         {
             "train.steps": 40,
@@ -334,9 +356,8 @@ def test_the_reward_rises_on_sums_it_half_knows() -> None:
         }
     )
     rewards = [row["rollout/reward"] for row in run.read("metrics")]
-    first, last = sum(rewards[:5]) / 5, sum(rewards[-10:]) / 10
-    assert first < 0.35
-    assert last > first + 0.2
+    assert rewards[0] < 0.64
+    assert sum(rewards[-10:]) / 10 > 0.64
 
 
 # ---- refusals that need the whole loop

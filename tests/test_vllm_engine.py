@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from helpers import full_logprobs
+from processes import END_S, Process, below, process, wait_ended
 from r1zero.build import make_learner, recipe_objective
 from r1zero.config import Recipe
 from r1zero.crew import Job, vllm_module
@@ -36,7 +37,8 @@ from r1zero.sampling.engine import Engine, EngineLostError, Synced
 from r1zero.sampling.torch_sampler import TorchSampler
 from r1zero.train import train
 from r1zero.types import Completion, Stop
-from tiny_runs import start, taught_model, tiny_recipe, wait_for, write_recipe
+from regime import SEED, seeded
+from tiny_runs import Hold, start, taught_model, tiny_recipe, write_recipe
 
 needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None, reason="no vLLM: `make setup-cluster` installs it"
@@ -62,7 +64,7 @@ class World:
         return [Request(f"q/{prompt}", self.policy.encode(prompt)) for prompt in prompts]
 
     def sample(
-        self, prompts: Sequence[str], samples: int, params: SamplingParams, *, seed: int = 0, step: int = 0
+        self, prompts: Sequence[str], samples: int, params: SamplingParams, *, seed: int = SEED, step: int = 0
     ) -> dict[tuple[str, int], Completion]:
         """Every completion by (prompt, sample)."""
         drawn = self.engine.sample(self.requests(*prompts), samples, params, seed=seed, step=step)
@@ -80,7 +82,7 @@ class World:
 
     def move(self, seed: int, size: float = 0.05) -> None:
         """Change every weight."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seeded(seed))
         with torch.no_grad():
             for parameter in self.policy.model.parameters():
                 parameter.mul_(1 + size * torch.randn(parameter.shape, generator=generator))
@@ -127,11 +129,9 @@ def learn(learner: Learner, world: World, step: int) -> None:
     learner.learn(rows, step, Tally())
 
 
-def core_below(pid: int) -> Any:
+def core_below(pid: int) -> Process:
     """The engine's process that this one has started."""
-    import psutil  # comes with vLLM
-
-    [core] = [each for each in psutil.Process(pid).children(recursive=True) if "EngineCore" in each.cmdline()[0]]
+    [core] = below(pid, "VLLM::EngineCore")
     return core
 
 
@@ -161,7 +161,7 @@ def test_ids_logprobs_stops_and_texts_are_those_of_the_model(world: World) -> No
 def test_greedy_responses_are_the_torch_samplers(world: World) -> None:
     params = SamplingParams(12, temperature=0.0)
     ours = TorchSampler(world.policy.model, world.policy.tokenizer, world.policy.eos_ids, rows=8)
-    expected = {SUMS[s.request]: s.completion for s in ours.sample(world.requests(*SUMS), 1, params, seed=0, step=0)}
+    expected = {SUMS[s.request]: s.completion for s in ours.sample(world.requests(*SUMS), 1, params, seed=SEED, step=0)}
     for (prompt, _), each in world.sample(SUMS, 1, params).items():
         theirs = expected[prompt]
         assert (each.token_ids, each.text, each.stop) == (theirs.token_ids, theirs.text, theirs.stop)
@@ -171,30 +171,30 @@ def test_greedy_responses_are_the_torch_samplers(world: World) -> None:
 @needs_vllm
 @slow
 def test_first_tokens_come_as_often_as_the_model_says(world: World) -> None:
-    """Total variation of 600 draws from the exact distribution: with k likely tokens about √(k / 2πn) ≈ 0.05 by chance;
-    twice that, a distribution at another temperature would not pass."""
+    """Total variation of 600 draws from the exact distribution is 0.101 ± 0.012 by chance (of 2000 times 600 draws with
+    torch), from that of another temperature, 1, it is 0.313 ± 0.020: 0.18 is more than six deviations from both."""
     prompt, draws = "9+7= 1", 600
     with torch.no_grad():
         logits = world.policy.model(torch.tensor([world.policy.encode(prompt)])).logits[0, -1]
-    exact, untempered = (logits / 1.5).softmax(-1), logits.softmax(-1)
-    found = world.sample([prompt], draws, SamplingParams(1, temperature=1.5))
+    exact, untempered = (logits / 2).softmax(-1), logits.softmax(-1)
+    found = world.sample([prompt], draws, SamplingParams(1, temperature=2.0))
     counts = Counter(each.token_ids[0] for each in found.values())
     seen = torch.tensor([counts[token] / draws for token in range(len(exact))])
-    assert 0.5 * float((seen - exact).abs().sum()) < 0.1
-    assert 0.5 * float((seen - untempered).abs().sum()) > 0.1
+    assert 0.5 * float((seen - exact).abs().sum()) < 0.18
+    assert 0.5 * float((seen - untempered).abs().sum()) > 0.18
 
 
 @needs_vllm
 @slow
 def test_a_response_depends_on_seed_step_key_and_sample_alone(world: World) -> None:
     params = SamplingParams(12, temperature=1.3)
-    alone = world.sample(SUMS[1:2], 2, params, seed=3, step=5)
-    beside = world.sample(SUMS, 6, params, seed=3, step=5)
+    alone = world.sample(SUMS[1:2], 2, params, seed=seeded(3), step=5)
+    beside = world.sample(SUMS, 6, params, seed=seeded(3), step=5)
     for key, each in alone.items():
         assert each.token_ids == beside[key].token_ids
     drawn = {sample: beside[SUMS[1], sample].token_ids for sample in range(6)}
     assert len(set(drawn.values())) > 1
-    for other in ({"seed": 4, "step": 5}, {"seed": 3, "step": 6}):
+    for other in ({"seed": seeded(4), "step": 5}, {"seed": seeded(3), "step": 6}):
         again = world.sample(SUMS[1:2], 6, params, **other)
         assert [each.token_ids for each in again.values()] != list(drawn.values())
 
@@ -211,7 +211,7 @@ def test_after_every_sync_the_engine_has_the_learners_weights(world: World) -> N
     for step in range(5):
         found = {
             (SUMS[each.request], each.sample): each.completion
-            for each in synced.sample(world.requests(*SUMS), 2, SamplingParams(8), seed=0, step=0)
+            for each in synced.sample(world.requests(*SUMS), 2, SamplingParams(8), seed=SEED, step=0)
         }
         assert world.gap(found) < 1e-4
         drawn.append([each.logprobs for each in found.values()])
@@ -296,11 +296,27 @@ def test_a_stale_output_head_is_found_out(world: World) -> None:
     assert world.gap(world.sample(SUMS, 2, SamplingParams(8))) < 1e-4
 
 
+def stop_after(worker: Any, steps: int) -> None:
+    """In the engine's process: be in the middle of a batch for ever once it has taken so many steps of it."""
+    import threading
+
+    taken, execute = [], worker.execute_model
+
+    def stopping(*words: Any, **how: Any) -> Any:
+        taken.append(1)
+        if len(taken) > steps:
+            threading.Event().wait()
+        return execute(*words, **how)
+
+    worker.execute_model = stopping
+
+
 @needs_vllm
 @slow
 def test_whoever_waits_for_an_engine_that_is_killed_is_told(world: World) -> None:
     """The last test of this engine: killed in the middle of a batch, and then given weights all the same."""
-    drawing = world.engine.sample(world.requests(*SUMS), 200, SamplingParams(100), seed=0, step=0)
+    world.engine.llm.collective_rpc(stop_after, args=(30,))  # responses of 4 tokens are out by then, of 100 not
+    drawing = world.engine.sample(world.requests(*SUMS), 200, SamplingParams(100), seed=SEED, step=0)
     next(drawing)
     core_below(os.getpid()).kill()
     with pytest.raises(EngineLostError, match=r"^The vLLM engine has died"):
@@ -354,29 +370,25 @@ def test_adapters_alone_are_handed_over(tmp_path: Path) -> None:
 @needs_vllm
 @slow
 def test_a_run_one_step_ahead_ends_in_one_sentence_when_its_engine_is_killed(tmp_path: Path) -> None:
-    import psutil
-
+    """Whoever draws ahead is held at a response of the fifth batch, so its engine is killed before that is complete."""
     more = "\n[objective]\nimportance_cap = 2.0\n"
     path, out = write_recipe(tmp_path / "recipe.toml", taught_model(64, 2), more), tmp_path / "run"
-    command = start("train", path, "--sampling.engine", "vllm", "--rollout.max_staleness", "1", "--train.steps", "5000",
-                    "--evaluation.every", "5000", "--checkpoint.every", "5000", "--out", out)  # fmt: skip
-
-    def steps() -> int:
-        assert command.poll() is None, command.err
-        return len(Run.open(out).read("metrics")) if (out / "metrics.jsonl").exists() else 0
-
-    wait_for(lambda: steps() >= 4 or None, "four steps", 120)
-    below = psutil.Process(command.pid).children(recursive=True)
+    responses = 8 + 16 + 4 * 16 + 8  # of a check, an evaluation, four batches, and half of the fifth
+    command = start("train", path, "--sampling.engine", "vllm", "--rollout.max_staleness", "1", "--train.steps", "50",
+                    "--evaluation.every", "50", "--checkpoint.every", "50", "--out", out,
+                    hold=Hold("r1zero.sampling.vllm_sampler:VllmSampler._completion", responses))  # fmt: skip
+    command.held()
+    started = below(command.pid)
     core_below(command.pid).kill()
-    assert command.wait() == 2
+    command.go()
+    assert command.wait(END_S) == 2
     [said] = [line for line in command.err.splitlines() if line.startswith("r1zero: ")]
     assert "The vLLM engine has died" in said
     assert "--resume" in said
     assert "Traceback" not in command.err
-    assert not psutil.wait_procs(below, timeout=30)[1]
+    wait_ended(started)
     staleness = [row["rollout/staleness"] for row in Run.open(out).read("metrics")]
-    assert staleness[0] == 0
-    assert set(staleness[1:]) == {1}
+    assert staleness == [0, 1, 1, 1]
 
 
 @needs_vllm
@@ -394,7 +406,7 @@ from r1zero.sampling import vllm_weights
 def child():
     vllm_weights.register()
     print("ready", flush=True)
-    time.sleep(600)
+    time.sleep(3600)
 
 if __name__ == "__main__":
     process = multiprocessing.get_context("fork").Process(target=child)
@@ -408,16 +420,14 @@ if __name__ == "__main__":
 @slow
 def test_an_engine_ends_with_the_parent_that_was_killed() -> None:
     """vLLM's own would live on, and keep a GPU's memory from the run that goes on."""
-    import psutil
-
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         lines = {parent.stdout.readline().strip() for _ in range(2)}
         [pid] = [int(line) for line in lines - {"ready"}]
-        engine = psutil.Process(pid)
+        engine = process(pid)
         assert os.getpgid(pid) == pid != os.getpgid(parent.pid)  # Ctrl-C does not reach it
         parent.kill()
-    assert not psutil.wait_procs([engine], timeout=30)[1]
+    wait_ended([engine])
 
 
 def test_a_recipe_that_needs_vllm_says_so_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,11 @@
-"""Small real runs for the tests: a model that is taught in two seconds, a recipe on built-in arithmetic, and a launcher
-of real `r1zero` processes that need not wait for imports.
+"""Small real runs for the tests: models that have been taught sums, a recipe on built-in arithmetic, and a launcher of
+real `r1zero` processes that need not wait for imports and can be held at a moment.
 """
 
 import atexit
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -14,23 +13,24 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors.torch import load_file
 
 from r1zero.config import Recipe, make_recipe
 from r1zero.policy.tiny import character_tokenizer, tiny_model
-from r1zero.pretrain import pretrain
-from r1zero.questions.arithmetic import arithmetic
 from r1zero.runs import Run
 from r1zero.train import train
+from regime import SEED, THREADS, seeded
 
 T = TypeVar("T")
 
+TAUGHT = Path(__file__).resolve().parent / "taught"
 RECIPE = """
 [model]
 path = "{model}"
@@ -68,7 +68,8 @@ every = 2
 
 [train]
 steps = 3
-threads = 1
+seed = {seed}
+threads = {threads}
 """
 
 
@@ -84,38 +85,36 @@ def session_folder() -> Path:
 def random_model() -> Path:
     """A model folder with random weights (width 32, 2 layers): it ends one response in a hundred tokens."""
     folder, tokenizer = session_folder() / "random", character_tokenizer()
-    tiny_model(tokenizer, width=32, layers=2, seed=0).save_pretrained(folder)
+    tiny_model(tokenizer, width=32, layers=2, seed=seeded()).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def _sums() -> Iterator[tuple[str, str]]:
-    """The recipe's sixteen sums with an answer that is right every other time; some run on until the token budget."""
-    questions, rng = arithmetic(level=1, style="bare", count=16), random.Random(0)
-    while True:
-        index = rng.randrange(16)
-        value = questions.problem(index).answer + rng.choice((0, 0, 1, 2))
-        yield questions[index].text, f" {value}" + (" +1+1+1+1+1+1+1+1" if rng.random() < 0.2 else "")
-
-
 @cache
 def taught_model(width: int = 32, heads: int = 4) -> Path:
-    """A model folder that has read one-digit sums: some answers are right, some wrong, some truncated."""
-    name = "taught" if (width, heads) == (32, 4) else f"taught-{width}-{heads}"
-    folder, tokenizer = session_folder() / name, character_tokenizer()
-    model = tiny_model(tokenizer, width=width, layers=2, heads=heads, seed=0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    pretrain(model, tokenizer, _sums(), steps=150, batch=16, learning_rate=1e-2)
-    torch.set_num_threads(threads)
+    """A model folder that has read one-digit sums: some answers are right, some wrong, some truncated.
+
+    Its weights are those of tests/taught, whatever this processor would have made of them (see tests/taught/teach.py).
+    """
+    name = f"taught-{width}-{heads}"
+    folder, tokenizer = session_folder() / ("taught" if name == "taught-32-4" else name), character_tokenizer()
+    model = tiny_model(tokenizer, width=width, layers=2, heads=heads)
+    with torch.no_grad():
+        for key, tensor in load_file(TAUGHT / f"{name}.safetensors").items():
+            model.get_parameter(key).copy_(tensor)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
+def recipe_text(model: Path | None = None) -> str:
+    """The tiny recipe as TOML, on the taught model by default."""
+    return RECIPE.format(model=model or taught_model(), seed=SEED, threads=THREADS)
+
+
 def tiny_recipe(overrides: Mapping[str, object] | None = None, model: Path | None = None) -> Recipe:
     """The tiny recipe on the taught model, with dotted overrides."""
-    return make_recipe(tomllib.loads(RECIPE.format(model=model or taught_model())), overrides)
+    return make_recipe(tomllib.loads(recipe_text(model)), overrides)
 
 
 def trained(overrides: Mapping[str, object] | None = None) -> Run:
@@ -130,7 +129,7 @@ def _trained(overrides: str) -> Run:
 
 def write_recipe(path: Path, model: Path | None = None, more: str = "") -> Path:
     """The tiny recipe as a file, with `more` TOML at its end."""
-    path.write_text(RECIPE.format(model=model or taught_model()) + more, encoding="utf-8")
+    path.write_text(recipe_text(model) + more, encoding="utf-8")
     return path
 
 
@@ -150,10 +149,24 @@ def graded(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "grade_seconds"} for row in rows]
 
 
+@dataclass(frozen=True)
+class Hold:
+    """A moment at which a process waits, so that a test need not be quick: around a call of one of our functions."""
+
+    function: str
+    """`module:name`, or `module:Class.name`."""
+    call: int = 1
+    """The how manieth call in that process; of those with `first` as first argument, self apart, where one is given."""
+    first: str | None = None
+    after: bool = False
+    """Whether it waits when the call is done, instead of before it."""
+
+
 # The launcher's own program: it imports what `r1zero` needs, once, and forks a child for every command line. The
-# child has files for its output, and ends as any Python program ends.
+# child has files for its output, and ends as any Python program ends. It may be held: it says so in a file of its
+# folder, and waits for another.
 _LAUNCHER = """
-import gc, json, os, resource, sys
+import functools, gc, importlib, json, os, resource, sys, time
 import r1zero.demo, r1zero.doctor, r1zero.train, r1zero.view, transformers.models.qwen2.modeling_qwen2
 from r1zero.cli import main
 gc.freeze()  # so that a child neither walks nor copies all that was imported
@@ -179,6 +192,32 @@ for line in sys.stdin:
     break
 else:
     sys.exit()
+
+def wait():
+    open(task["output"][0] + ".held", "w").close()
+    while not os.path.exists(task["output"][0] + ".go"):
+        time.sleep(0.001)
+
+if hold := task["hold"]:
+    module, _, path = hold["function"].partition(":")
+    *owners, name = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    function, calls = getattr(owner, name), 0
+
+    @functools.wraps(function)
+    def held(*arguments, **named):
+        global calls
+        calls += hold["first"] is None or arguments[len(owners):][:1] == (hold["first"],)
+        now = calls == hold["call"]
+        calls += now  # once only
+        if now and not hold["after"]:
+            wait()
+        result = function(*arguments, **named)
+        if now and hold["after"]:
+            wait()
+        return result
+
+    setattr(owner, name, held)
 main()
 """
 
@@ -219,7 +258,7 @@ class Command:
         """Its exit code, negative for a signal; None while it runs. May say so once only."""
         return _ask({"poll": self.pid})
 
-    def wait(self, timeout_s: float = 120) -> int:
+    def wait(self, timeout_s: float = 600) -> int:
         """Its exit code."""
         return wait_for(self.poll, f"the end of process {self.pid}", timeout_s)
 
@@ -227,6 +266,15 @@ class Command:
         """Send a signal to it and whatever shares its terminal, as Ctrl-C does; the exit code."""
         os.killpg(self.pid, number)
         return self.wait()
+
+    def held(self) -> None:
+        """Return when it waits at the moment that it was to be held at."""
+        wait_for(lambda: (self.folder / "out.held").exists() or self.poll(), f"process {self.pid} to be held")
+        assert (self.folder / "out.held").exists(), self.err
+
+    def go(self) -> None:
+        """Let it go on."""
+        (self.folder / "out.go").touch()
 
     @property
     def out(self) -> str:
@@ -239,15 +287,20 @@ class Command:
         return (self.folder / "err").read_text(encoding="utf-8")
 
 
-def start(*words: str | Path, cwd: Path | None = None, file_bytes: int = 0) -> Command:
+def start(*words: str | Path, cwd: Path | None = None, file_bytes: int = 0, hold: Hold | None = None) -> Command:
     """Start `r1zero WORDS` as a process of its own. With `file_bytes`, no file can grow beyond that."""
     folder = Path(tempfile.mkdtemp(dir=session_folder()))
-    output = [str(folder / "out"), str(folder / "err")]
-    task = {"words": list(map(str, words)), "cwd": str(cwd or folder), "output": output, "file_bytes": file_bytes}
+    task = {
+        "words": list(map(str, words)),
+        "cwd": str(cwd or folder),
+        "output": [str(folder / "out"), str(folder / "err")],
+        "file_bytes": file_bytes,
+        "hold": hold and asdict(hold),
+    }
     return Command(_ask(task), folder)
 
 
-def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = 60) -> T:
+def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = 600) -> T:
     """What `look` finds, as soon as it is not None."""
     end = time.monotonic() + timeout_s
     while (found := look()) is None:

@@ -1,0 +1,73 @@
+"""Looking at other processes, any of which may end while it is looked at: that is no error, and it is not running."""
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiny_runs import wait_for
+
+# What looking at a process raises that has ended meanwhile; the kernel says "no such process" in the middle of a read.
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+END_S = 600  # only so that a hang ends; a killed process is gone in no time, but on a busy machine that may be long
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as it was when it was looked at."""
+
+    pid: int
+    born: int
+    """When it was started, in ticks since the machine was: another one with its number is not it."""
+    parent: int
+    words: str
+    """Its command line, or what it has put in its place."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended, reaped or not."""
+        now = _look(self.pid)
+        return now is not None and now.born == self.born
+
+    def kill(self) -> None:
+        """End it by SIGKILL, and return when it has ended."""
+        if self.runs:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        wait_ended([self])
+
+
+def wait_ended(processes: Sequence[Process]) -> None:
+    """Return when all of them have ended."""
+    wait_for(lambda: not any(each.runs for each in processes) or None, f"the end of {list(processes)}", END_S)
+
+
+def process(pid: int) -> Process:
+    """A process that runs."""
+    found = _look(pid)
+    assert found, f"process {pid} has ended"
+    return found
+
+
+def below(pid: int, words: str = "") -> list[Process]:
+    """What a process has started, and what that has, and so on, with these words in its command line."""
+    found = [each for path in Path("/proc").glob("[0-9]*") if (each := _look(int(path.name)))]
+    inside = {pid}
+    while more := {each.pid for each in found if each.parent in inside} - inside:
+        inside |= more
+    return [each for each in found if each.pid in inside - {pid} and words in each.words]
+
+
+def _look(pid: int) -> Process | None:
+    """None where it has ended."""
+    try:
+        # the name is in parentheses, and may hold any character; state, parent and start are fields 3, 4 and 22
+        state, parent, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+    except _GONE:
+        return None
+    if state in "ZX":
+        return None
+    return Process(pid, int(fields[22 - 5]), int(parent), words.decode(errors="replace"))
