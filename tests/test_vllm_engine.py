@@ -349,7 +349,8 @@ def test_a_run_learns_and_engine_and_learner_agree_in_every_step(tmp_path: Path)
     assert len(rewards) == 40
     assert len(column(run, "learn/logprob_gap")) > 20
     assert max(column(run, "learn/logprob_gap")) < 1e-4
-    assert fmean(rewards[-5:]) > fmean(rewards[:5]) + 0.2
+    assert rewards[0] < 0.64
+    assert fmean(rewards[-10:]) > 0.64  # the taught model earns less than ½: see test_train
 
 
 @needs_vllm
