@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,12 @@ from typing import TYPE_CHECKING
 # Before anything imports the libraries that read these. A test that needs the network is a bug, and must fail at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# What torch compiles for one processor's instructions (vLLM has it do so) does not work under another's, and it would
+# keep both under one name.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    f"{tempfile.gettempdir()}/r1zero-tests-compiled-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'own')}",
+)
 # Where the suite runs in several processes (`make test`), their threads would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("R1ZERO_TEST_THREADS", "1"))

@@ -77,7 +77,12 @@ def test_what_is_counted_without_numbers_is_what_a_real_pass_keeps(attention: st
     assert shape.parameters == policy.size
     for tokens in (64, 160):
         counted = shape.copies + shape.kept_per_token * tokens
-        kept = really_kept(policy, tokens, autocast)
+        try:
+            kept = really_kept(policy, tokens, autocast)
+        except RuntimeError as error:
+            if "pack_vnni2 is only supported" not in str(error):
+                raise
+            pytest.skip("in bfloat16 this torch takes AVX-512 that ATEN_CPU_CAPABILITY told it not to have")
         if (
             attention == "eager"
         ):  # more steps on the scores are counted than a real pass needs: too much, never too little
