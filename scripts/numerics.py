@@ -27,11 +27,16 @@ SHOWN = 25
 
 @dataclass(frozen=True)
 class Regime:
-    """The instructions, the threads of torch, and the seed of the tests."""
+    """The instructions, the threads of torch, and the seed of the tests; with one thread the slow tests run as well."""
 
     capability: str
     threads: int
     seed: int
+
+    @property
+    def marked(self) -> str:
+        """Which tests run under it."""
+        return "numerics" if self.threads == 1 else "numerics and not slow"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,7 +79,7 @@ def run(name: str, regime: Regime, arguments: list[str], margins: Path) -> bool:
     # a process a core where each has one thread; threads that share a core wait for one another
     processes = max(1, (os.cpu_count() or 1) // regime.threads)
     distributed = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"] if processes > 1 else []
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "numerics", *distributed, *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", regime.marked, *distributed, *arguments]
     # margins need assertions that are rewritten for it, which is kept apart from those that `make test` compiles
     command += ["-o", "enable_assertion_pass_hook=true"]
     with tempfile.TemporaryDirectory() as compiled:
