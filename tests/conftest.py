@@ -16,6 +16,10 @@ os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR",
     f"{tempfile.gettempdir()}/r1zero-tests-compiled-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'own')}",
 )
+# Ray's workers are nice to others, and would wait for whatever else the suite runs beside them; and it starts one a core
+# ahead of time, though each actor here gets one of its own.
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Where the suite runs in several processes (`make test`), their threads would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("R1ZERO_TEST_THREADS", "1"))
