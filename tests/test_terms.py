@@ -245,7 +245,7 @@ def test_the_critic_learns() -> None:
     objective = make_objective("ppo", constant=C, lam=0.9)
     learner = learner_of(model, objective, learning_rate=1e-12, updates=2)
     explained = []
-    for step in range(60):
+    for step in range(150):
         tally = Tally()
         learner.learn(rows, step, tally)
         explained.append(tally.result()["learn/explained_variance"])
