@@ -35,7 +35,7 @@ demo: $(VENV)/.core  ## Train a tiny model on built-in arithmetic and write a pa
 test: lint types $(VENV)/.cluster  ## Lint, type check, and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-numerics: $(VENV)/.cluster  ## Those that train, sample or compare paths, as other processors round (REGIMES="default-2 avx2")
+test-numerics: $(VENV)/.cluster  ## Those that train, sample or compare paths, as other processors round (REGIMES="default-2 avx2-2")
 	$(BIN)/python scripts/numerics.py $(REGIMES) -- $(PYTEST_ARGS)
 
 test-newest:  ## All tests but vLLM's beside the newest torch, transformers, …, in .venv-newest

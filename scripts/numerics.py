@@ -100,7 +100,7 @@ def closest(folder: Path) -> list[tuple[float, str, str, str]]:
             row = json.loads(line)
             key = row["test"], row["line"]
             said[key].add(row["said"])
-            if row["used"] > found[key].get(path.stem, (0.0,))[0]:
+            if row["used"] > found[key].get(path.stem, (-1.0,))[0]:
                 found[key][path.stem] = row["used"], row["said"], row["source"]
     rows = []
     for key, regimes in found.items():

@@ -16,7 +16,7 @@ from r1zero.objectives.table import PRESETS
 from r1zero.runs import Run
 from r1zero.train import train
 from r1zero.types import Completion
-from regime import SEED, seeded
+from regime import SEED, THREADS, seeded
 from tiny_runs import graded, sums_of, tiny_recipe, trained, untimed
 
 FIVE: dict[str, object] = {"train.steps": 5, "checkpoint.every": 1}
@@ -239,7 +239,7 @@ def test_run_json_says_how_the_run_was_made() -> None:
     assert facts["objective"] == "dr_grpo"
     assert "w_i = 1 / (N·C), C = 16" in facts["objective_formula"]
     assert facts["questions_count"] == 16
-    assert (facts["device"], facts["threads"], facts["template"]) == ("cpu", 1, "no")
+    assert (facts["device"], facts["threads"], facts["template"]) == ("cpu", THREADS, "no")
     assert facts["parameters"] == sum(tensor.numel() for tensor in weights(trained(FIVE), 5).values())
     assert facts["started"]
     assert len(facts["objective_hash"]) == 12
