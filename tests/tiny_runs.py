@@ -156,7 +156,7 @@ class Hold:
     function: str
     """`module:name`, or `module:Class.name`."""
     call: int = 1
-    """The how manieth call in that process; of those with `first` as first argument, self apart, where one is given."""
+    """Which call in that process, counted from 1; of those alone whose first argument, self apart, is `first`."""
     first: str | None = None
     after: bool = False
     """Whether it waits when the call is done, instead of before it."""
