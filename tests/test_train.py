@@ -240,6 +240,7 @@ def test_run_json_says_how_the_run_was_made() -> None:
     assert "w_i = 1 / (N·C), C = 16" in facts["objective_formula"]
     assert facts["questions_count"] == 16
     assert (facts["device"], facts["threads"], facts["template"]) == ("cpu", THREADS, "no")
+    assert facts["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     assert facts["parameters"] == sum(tensor.numel() for tensor in weights(trained(FIVE), 5).values())
     assert facts["started"]
     assert len(facts["objective_hash"]) == 12
