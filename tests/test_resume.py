@@ -246,14 +246,24 @@ def test_no_grader_outlives_a_run_that_is_interrupted(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_grader_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
-    """They wait for their next task."""
-    grader = tmp_path / "grader.py"  # a user's own: every response goes through a process, none is decided before
-    grader.write_text("def reward(response, gold):\n    return float(len(response) % 2)\n")
+    """Both wait for their next task; the first had to wait until the second had one too."""
+    (tmp_path / "busy").mkdir()
+    (tmp_path / "grader.py").write_text(
+        "import os, pathlib, time\n"
+        "def reward(response, gold):\n"
+        f"    busy = pathlib.Path({str(tmp_path / 'busy')!r})\n"
+        "    (busy / str(os.getpid())).touch()\n"
+        "    while len(list(busy.iterdir())) < 2:\n"
+        "        time.sleep(0.01)\n"
+        "    return float(len(response) % 2)\n"
+    )
     words = ["train", write_recipe(tmp_path / "r.toml"), "--out", tmp_path / "run"]
-    words += [f"--verifier.reward={grader}:reward", "--verifier.workers=2", "--evaluation.benchmarks=[]"]
+    words += [f"--verifier.reward={tmp_path / 'grader.py'}:reward", "--verifier.workers=2"]
+    words += ["--verifier.timeout_s=3600", "--evaluation.benchmarks=[]"]
     run = start(*words, hold=Hold(LOG, first="metrics"))
     run.held()
     graders = below(run.pid, "r1zero.verify.worker")
+    assert {str(each.pid) for each in graders} == {path.name for path in (tmp_path / "busy").iterdir()}
     assert len(graders) == 2
     assert run.kill() == -signal.SIGKILL
     wait_ended(graders)
