@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from processes import below, wait_ended
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
 from r1zero.verify.worker import GRACE_S
@@ -199,8 +200,12 @@ def test_a_worker_killed_from_outside_costs_at_most_its_own_task():
         pool.submit("victim", box(HANGS[0]), ["x+1"], BOXED)
         pool.submit("next", box(lim(3)), ["3+x"], BOXED)
         [busy] = workers_of(os.getpid()) - before
+        assert wait_until(lambda: below(busy))
+        [child] = below(busy)  # it computes
         os.kill(busy, signal.SIGKILL)
+        assert wait_until(lambda: state(busy) == "Z")
         verdicts = dict(pool.drain())
+        wait_ended([child])
     assert (verdicts["victim"].outcome, verdicts["victim"].rule) == (Outcome.UNGRADED, "worker died")
     assert verdicts["next"].right
 

@@ -124,7 +124,7 @@ class WorkerProcess:
 
     def kill(self) -> int:
         """End it and whatever it started, and reap it; its exit status, negative for a signal."""
-        if self._process.poll() is None:
+        if self._process.returncode is None:  # not reaped: its id is still its own, and a child may outlive it
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
             self._process.kill()
