@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import (
@@ -20,12 +21,13 @@ from transformers import (
 )
 
 from r1zero import config
+from r1zero.errors import UserError
 from r1zero.held import Held
 from r1zero.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.load import Policy
+from r1zero.policy.load import Policy, check_peft
 from r1zero.policy.tiny import character_tokenizer
 from regime import THREADS, seeded
 
@@ -34,6 +36,17 @@ torch.set_num_threads(THREADS)  # one, but for regimes: models so small leave th
 TOKENIZER = character_tokenizer()
 EOS = 1
 VOCABULARY = len(TOKENIZER)
+
+
+def _lacking_peft() -> str:
+    try:
+        check_peft("adapters need")
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+needs_peft = pytest.mark.skipif(bool(_lacking_peft()), reason=_lacking_peft() or "peft is here")
 WIDE_OPEN = 1e9  # a gradient-norm bound that never binds
 
 

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
+from helpers import needs_peft
 from processes import END_S, Process, below, process
 from r1zero.assemble import Parts
 from r1zero.config import Recipe
@@ -220,12 +221,11 @@ def test_one_step_ahead_weighs_what_an_older_policy_drew_and_resumes_exactly(tmp
     assert difference(resumed.path / last, run.path / last, tmp_path) == 0
 
 
+@needs_peft
 def test_adapters_are_trained_and_synced_in_turns_and_charged_for_leaving_the_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All on the same places, as on GPUs that learners and samplers share."""
-    if importlib.util.find_spec("peft") is None:
-        pytest.skip("needs peft")
     from r1zero.cluster.sampler import ClusterSampler
 
     lora = EPS | {"train.steps": 2, "lora.rank": 4, "learner.learning_rate": 1e-2}

@@ -23,6 +23,7 @@ from r1zero.errors import UserError
 from r1zero.policy.load import (
     Policy,
     check_head,
+    check_peft,
     find_eos_ids,
     load_policy,
     pick_autocast,
@@ -282,3 +283,12 @@ def test_a_tokenizer_is_the_one_that_was_saved(tmp_path: Path, make: str) -> Non
     text = "What is 7 + 5?\n 12"
     assert load_policy(str(tmp_path), device="cpu").encode(text) == tuple(TOKENIZER.encode(text))
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+def test_a_peft_that_is_too_old_for_transformers_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("peft")
+    monkeypatch.setattr("r1zero.policy.load.MIN_PEFT_VERSION", "99.1")
+    with pytest.raises(
+        UserError, match=r'Adapters need peft 99\.1 or newer beside transformers .* run `pip install "peft>=99\.1"`, or'
+    ):
+        check_peft("Adapters need")

@@ -46,8 +46,10 @@ CHUNKS = [1, VOCABULARY, 3 * VOCABULARY + 5, 8 * VOCABULARY, 10**9]
 @pytest.mark.parametrize("packed", [False, True])
 def test_equal_to_plain_log_probs(name: str, packed: bool) -> None:
     model = MODELS[name]()
-    if packed and name == "gemma2":
-        model.set_attn_implementation("sdpa")  # settings refuse packed rows with eager attention
+    if packed and name == "gemma2":  # settings refuse packed rows with eager attention
+        if not model._supports_sdpa:
+            pytest.skip("transformers from 5.22 on lets this model have eager attention alone")
+        model.set_attn_implementation("sdpa")
     trajectories = random_trajectories(model, seed=1)
     batch = one_batch(trajectories, packed)
     with torch.no_grad():

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from helpers import needs_peft
 from r1zero.config import Lora
 from r1zero.errors import UserError
 from r1zero.plan.shape import shape_of
@@ -22,6 +23,7 @@ from r1zero.pretrain.run import pretrain_run
 from r1zero.train import train
 from tiny_runs import random_model, start, sums_of, taught_model, tiny_recipe, write_recipe
 
+pytestmark = needs_peft
 IDS = torch.tensor([[5, 9, 14, 7, 30]])
 
 

@@ -421,6 +421,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoConfig, AutoModelForCausalLM
+from r1zero.policy.load import checkpoint_layers
 
 folder, ranks, tokens, bfloat16 = sys.argv[1], *map(int, sys.argv[2:])
 dist.init_process_group("fake", rank=0, world_size=ranks, store=FakeStore())
@@ -428,7 +429,7 @@ mesh = init_device_mesh("cpu", (ranks,))
 with FakeTensorMode():
     config = AutoConfig.from_pretrained(folder)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
-    model.train().gradient_checkpointing_enable({"use_reentrant": False})
+    checkpoint_layers(model.train())
     for module in (*model.model.layers, model):
         fully_shard(module, mesh=mesh)
     tracker = FSDPMemTracker(model)

@@ -25,7 +25,7 @@ from r1zero.objectives.table import Objective
 from r1zero.optimiser import Optimiser
 from r1zero.policy.batch import MicroBatch, Trajectory
 from r1zero.policy.critic import ValueHead
-from r1zero.policy.load import Policy
+from r1zero.policy.load import Policy, checkpoint_layers
 from r1zero.policy.logprobs import Scorer
 from r1zero.ranks import Alone, Pass, Ranks
 
@@ -63,7 +63,7 @@ class Learner:
         self.updates = 0
         self.critic = Critic(policy, critic or config.Critic(), seed) if objective.critic else None
         if settings.gradient_checkpointing:
-            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+            checkpoint_layers(policy.model)
 
     def learn(self, trajectories: Sequence[Trajectory], step: int, tally: Tally) -> None:
         """Take `settings.updates` optimiser steps on one rollout batch, each on an equal share of its responses.

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 
 from r1zero.config import Lora
 from r1zero.errors import UserError
-from r1zero.policy.load import check_place
+from r1zero.policy.load import check_place, checkpoint_layers
 
 _SHORT = 63  # tokens of the shorter of the two passes that are counted; odd, which no width of a model is
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -98,7 +98,7 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: Lora |
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     kept, copies = _line(model, long, autocast)
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    checkpoint_layers(model)
     inputs, _ = _line(model, long, autocast)
     weights = sum(p.numel() for p in model.parameters())
     number = 4 if _is_float32(autocast) else 2

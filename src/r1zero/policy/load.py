@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from packaging.version import Version
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -23,6 +26,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.integrations.peft import MIN_PEFT_VERSION
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 from transformers.utils.import_utils import is_flash_attn_2_available
@@ -192,9 +196,23 @@ def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenize
 
 
 def check_peft(what: str) -> None:
-    """Raise a UserError where peft is not installed; `what` needs it."""
+    """Raise a UserError where peft is not installed, or too old for transformers; `what` needs it."""
     if importlib.util.find_spec("peft") is None:
         raise UserError(f'{what} the package peft, which is not installed; run `pip install "r1zero[lora]"`.')
+    installed, beside = importlib.metadata.version("peft"), Version(transformers.__version__)
+    if Version(installed) < Version(MIN_PEFT_VERSION):
+        raise UserError(
+            f"{what} peft {MIN_PEFT_VERSION} or newer beside transformers {beside}, and {installed} is installed; run "
+            f'`pip install "peft>={MIN_PEFT_VERSION}"`, or, if there is none yet, '
+            f'`pip install "transformers<{beside.major}.{beside.minor}"`.'
+        )
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Have a model compute its layers' insides again in a backward pass, instead of keeping them."""
+    # transformers 5.23 gave the method this name, and 5.24 warns of the old one
+    enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> UserError:

@@ -20,6 +20,7 @@ from r1zero.optimiser import Optimiser
 from r1zero.policy.load import (
     Policy,
     check_head,
+    checkpoint_layers,
     find_eos_ids,
     load_tokenizer,
     pick_autocast,
@@ -58,7 +59,7 @@ class Pretrainer:
         self.optimiser = Optimiser(self.parameters, recipe.learner, total)
         self.steps = 0
         if recipe.learner.gradient_checkpointing:
-            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+            checkpoint_layers(policy.model)
 
     def step(self) -> dict[str, float]:
         """One optimiser step; returns its numbers. Raises UserError when the gradient is not finite."""
