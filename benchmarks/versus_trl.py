@@ -3,6 +3,7 @@
     pip install -e ".[benchmarks]"
     python benchmarks/versus_trl.py              # a table; the last line is one JSON record with --json
     python benchmarks/versus_trl.py --only trl   # one side alone
+    python benchmarks/versus_trl.py --device cuda --shape qwen2.5-0.5b --tokens 256
 
 One step: 16 prompts × 8 samples, at most 100 new tokens each at temperature 1, graded by a plain function, one Dr. GRPO
 update on all 128 responses; 3 M parameters, float32, on CPU. TRL generates with transformers (no vLLM) and without
@@ -15,6 +16,10 @@ the prompt's threshold. Thresholds spread difficulty evenly from never to always
 in real training (about three in ten; r1zero's learner skips those, which is exact; --hard-work leaves none to skip).
 The sides take turns, each run in a process of its own, so that peak memory is its own; the numbers are medians over
 runs. This process imports no torch: a child's peak memory would count the parent's.
+
+With --shape the model has random weights in that shape (benchmarks/parts/bench.py), draws nearly uniformly and so every
+response has all tokens; prompts have 128. On a GPU both sides compute in bfloat16 under autocast beside float32
+weights, TRL learns from 32 responses at a time, and peak memory is what torch has allocated there.
 """
 
 from __future__ import annotations
@@ -41,7 +46,9 @@ from pathlib import Path
 
 SIDES = ("ours", "trl")
 CHARACTERS = string.digits + string.ascii_letters + string.punctuation + " \n"
-MICRO_TOKENS = 1024  # ours: the learner's token budget; activations of a pass then stay in a CPU's caches
+MICRO_TOKENS = {"cpu": 1024, "cuda": 16384}  # ours: on a CPU activations of a pass then stay in its caches
+TRL_ROWS = 32  # on a GPU: 128 rows at once have 20 GB of logits
+PROMPT_TOKENS = 128  # with --shape
 LENGTHS: dict[str, Callable[[random.Random], int]] = {  # digits of a taught response
     "paper": lambda rng: 1 + min(70, int(rng.expovariate(1 / 9))),
     "even": lambda rng: rng.randint(3, 58),  # a little past the limit
@@ -66,6 +73,8 @@ class Workload:
     threads: int = 2
     hard_work: bool = False  # every prompt right half of the time: hardly a dead group
     lengths: str = "paper"
+    device: str = "cpu"
+    shape: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +100,12 @@ class Task:
     a: int
     b: int
     easy: int
+    shown: int = 0
+    """Characters of the prompt, if it is to be longer than its question."""
 
     @property
     def prompt(self) -> str:
-        return f"Q:{self.a}+{self.b}=\nA:"
+        return f"Q:{self.a}+{self.b}=\nA:".rjust(self.shown, ".")
 
     @property
     def gold(self) -> tuple[str, ...]:
@@ -129,7 +140,7 @@ class Meter:
         self.wall = [time.perf_counter()]
         self.cpu = [time.process_time()]
         self.phases: dict[str, float] = {}
-        self.loaded = peak_memory()
+        self.loaded = self.peak_memory()
 
     def responses(self, lengths: Sequence[int], rewards: Sequence[float]) -> None:
         """The step's responses: sampled tokens each (terminator included), and rewards, group after group."""
@@ -138,6 +149,7 @@ class Meter:
 
     def step_done(self) -> None:
         """The optimiser has stepped."""
+        self.wait()
         self.wall.append(time.perf_counter())
         self.cpu.append(time.process_time())
         if len(self.wall) == 1 + self.work.warmup:
@@ -146,8 +158,10 @@ class Meter:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time a part of the step. Phases do not nest."""
+        self.wait()
         started = time.perf_counter()
         yield
+        self.wait()
         self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - started
 
     def timed(self, name: str, function: Callable) -> Callable:
@@ -179,16 +193,26 @@ class Meter:
             "at_limit": sum(length == work.max_new_tokens for length in lengths) / len(lengths),
             "mean_reward": statistics.fmean(rewards),
             "live_groups": sum(len(set(group)) > 1 for group in groups) / len(groups),
-            "peak_memory_mb": peak_memory(),
+            "peak_memory_mb": self.peak_memory(),
             "loaded_memory_mb": self.loaded,
             "phases": {name: total / work.steps for name, total in self.phases.items()},
         }
 
+    def wait(self) -> None:
+        """Wait until a GPU has done all it was given."""
+        if self.work.device == "cuda":
+            import torch
 
-def peak_memory() -> float:
-    """This process's largest resident set so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes elsewhere
+            torch.cuda.synchronize()
+
+    def peak_memory(self) -> float:
+        """The largest resident set of this process so far, or what torch has allocated on its GPU, in MB."""
+        if self.work.device == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated() / 1e6
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes elsewhere
 
 
 # --- the sides: each runs alone in a fresh process --------------------------------------------------------------------
@@ -212,18 +236,18 @@ def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict
     from r1zero.types import AnswerFormat, Question
     from r1zero.verify import Verifier
 
-    policy = load_policy(str(model_dir), device="cpu")
+    policy = load_policy(str(model_dir), device=work.device)
     template = get_template("no", answer_format=AnswerFormat.LAST_NUMBER)
     objective = make_objective("dr_grpo", constant=work.max_new_tokens)
     settings = config.Learner(
         learning_rate=work.learning_rate,
         betas=work.betas,
         max_grad_norm=work.max_grad_norm,
-        micro_tokens=MICRO_TOKENS,
+        micro_tokens=MICRO_TOKENS[work.device],
         layout="shared",
     )
     learner = Learner(policy, objective, settings, temperature=work.temperature, seed=work.seed, total_updates=1)
-    sampler = TorchSampler(policy.model, policy.tokenizer, policy.eos_ids)
+    sampler = TorchSampler(policy.model, policy.tokenizer, policy.eos_ids, autocast=policy.autocast)
     params = SamplingParams(work.max_new_tokens, work.temperature)
     prompts = [
         Prompt(Question(str(i), q.prompt, q.gold), q.prompt, policy.encode(q.prompt), str(i))
@@ -238,7 +262,7 @@ def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict
                 rollouts, _, _ = collect(
                     batch, sampler, verifier, template, params, samples=work.samples, seed=work.seed, step=step
                 )
-            rewards, graded = rewards_of(rollouts, Truncation())
+            rewards, graded = rewards_of(rollouts, Truncation("keep"))  # as TRL does
             advantages = objective.advantages(rewards, graded)
             observe(tally, rollouts, rewards, graded, (advantages == 0).all(dim=1))
             with meter.phase("learning"):
@@ -259,6 +283,7 @@ def run_trl(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict:
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype="float32")
     data = Dataset.from_dict({"prompt": [q.prompt for q in questions], "gold": [list(q.gold) for q in questions]})
     rows = work.prompts * work.samples
+    at_once = rows if work.device == "cpu" else min(rows, TRL_ROWS)
     meter: Meter
 
     def reward(completions: list[str], completion_ids: list[list[int]], gold: list[list[str]], **_) -> list[float]:
@@ -273,12 +298,12 @@ def run_trl(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         config = GRPOConfig(
             output_dir=scratch,
-            use_cpu=True,
-            bf16=False,
+            use_cpu=work.device == "cpu",
+            bf16=work.device != "cpu",
             gradient_checkpointing=False,
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=1,
-            steps_per_generation=1,
+            per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=rows // at_once,
+            steps_per_generation=rows // at_once,
             num_generations=work.samples,
             num_iterations=1,
             max_completion_length=work.max_new_tokens,
@@ -388,6 +413,14 @@ def teach(out: Path, teaching: Teaching, threads: int) -> None:
     tokenizer.save_pretrained(out)
 
 
+def shaped(out: Path, shape: str) -> None:
+    """Save random weights in a shape, and a tokenizer of as many tokens."""
+    from parts.bench import SHAPES, Bench
+
+    bench = Bench("", out, "cpu", shape == "tiny", 0.0)
+    bench.policy(next(iter(SHAPES)) if shape == "tiny" else shape).save(out)
+
+
 def character_tokenizer():
     """One token per character, and <pad>, <eos>, <unk>."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -400,15 +433,17 @@ def character_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, eos_token=EOS, unk_token=UNKNOWN)
 
 
-def taught_model(teaching: Teaching, threads: int) -> Path:
-    """The folder of the taught model; made on first use and kept in the temporary folder."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(teaching)).encode()).hexdigest()[:12]
+def model_folder(teaching: Teaching, work: Workload) -> Path:
+    """The folder of the model, taught or of random weights; made on first use and kept in the temporary folder."""
+    made = {"shape": work.shape, "version": 1} if work.shape else dataclasses.asdict(teaching)
+    digest = hashlib.sha256(json.dumps(made).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"r1zero-versus-trl-{digest}"
     if not folder.exists():
-        print(f"teaching the model (once; kept in {folder})", file=sys.stderr)
+        print(f"making the model (once; kept in {folder})", file=sys.stderr)
+        how = ["--shape", work.shape] if work.shape else ["--lengths", teaching.lengths]
         with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as scratch:
             aside = Path(scratch) / "model"
-            child(["--teach", aside, "--threads", threads, "--lengths", teaching.lengths], threads)
+            child(["--teach", aside, "--threads", work.threads, *how], work)
             aside.rename(folder)
     return folder
 
@@ -416,15 +451,16 @@ def taught_model(teaching: Teaching, threads: int) -> Path:
 # --- the comparison ---------------------------------------------------------------------------------------------------
 
 
-def child(arguments: Sequence, threads: int) -> None:
-    """Run this file again in a fresh process with `threads` threads, offline; what it prints is shown if it fails."""
+def child(arguments: Sequence, work: Workload) -> None:
+    """Run this file again in a fresh process with its threads, offline; what it prints is shown if it fails."""
     environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(work.threads),
+        "MKL_NUM_THREADS": str(work.threads),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
     }
+    if work.device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     command = [sys.executable, str(Path(__file__).resolve()), *map(str, arguments)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
@@ -441,6 +477,8 @@ def run_side(side: str, model_dir: Path, work: Workload, result: Path) -> None:
     batch = [next(questions) for _ in range(work.prompts * (work.warmup + work.steps))]
     if work.hard_work:
         batch = [dataclasses.replace(task, easy=5) for task in batch]
+    if work.shape:
+        batch = [dataclasses.replace(task, shown=PROMPT_TOKENS) for task in batch]
     run = {"ours": run_ours, "trl": run_trl}[side]
     numbers = run(model_dir, batch, work)
     result.write_text(json.dumps(numbers), encoding="utf-8")
@@ -448,14 +486,14 @@ def run_side(side: str, model_dir: Path, work: Workload, result: Path) -> None:
 
 def measure(sides: Sequence[str], runs: int, work: Workload) -> dict[str, list[dict]]:
     """Alternating runs: one of each side in turn, `runs` times over."""
-    model_dir = taught_model(Teaching(lengths=work.lengths), work.threads)
+    model_dir = model_folder(Teaching(lengths=work.lengths), work)
     results: dict[str, list[dict]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(runs):
             for side in sides:
                 file = Path(scratch) / "result.json"
                 settings = json.dumps(dataclasses.asdict(dataclasses.replace(work, seed=work.seed + turn)))
-                child(["--side", side, "--model", model_dir, "--work", settings, "--result", file], work.threads)
+                child(["--side", side, "--model", model_dir, "--work", settings, "--result", file], work)
                 numbers = json.loads(file.read_text(encoding="utf-8"))
                 results[side].append(numbers)
                 print(line_of(side, turn, numbers), flush=True)
@@ -529,21 +567,28 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=Workload.threads, help="threads (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=Workload.seed, help="seed of the first run (default: %(default)s)")
     parser.add_argument("--lengths", choices=LENGTHS, default=Workload.lengths, help="how long responses are")
+    parser.add_argument("--device", choices=MICRO_TOKENS, default=Workload.device, help="default: %(default)s")
+    parser.add_argument("--shape", default="", help="random weights in this shape, such as qwen2.5-0.5b")
+    parser.add_argument("--prompts", type=int, default=Workload.prompts, help="a step (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=Workload.samples, help="a prompt (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=Workload.max_new_tokens, help="a response (default: %(default)s)")
     parser.add_argument("--hard-work", action="store_true", help="leave no dead groups to skip")
     parser.add_argument("--only", choices=SIDES, help="measure one side alone; no ratio then")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     for internal in ("--side", "--model", "--work", "--result", "--teach"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.teach:
+    if options.teach and options.shape:
+        shaped(Path(options.teach), options.shape)
+    elif options.teach:
         teach(Path(options.teach), Teaching(lengths=options.lengths), options.threads)
     elif options.side:
         settings = json.loads(options.work)
         work = Workload(**(settings | {"betas": tuple(settings["betas"])}))
         run_side(options.side, Path(options.model), work, Path(options.result))
     else:
-        names = ("warmup", "steps", "threads", "seed", "hard_work", "lengths")
-        work = Workload(**{name: getattr(options, name) for name in names})
+        names = ("warmup", "steps", "threads", "seed", "hard_work", "lengths", "device", "shape", "prompts", "samples")
+        work = Workload(**{name: getattr(options, name) for name in names}, max_new_tokens=options.tokens)
         results = measure((options.only,) if options.only else SIDES, options.runs, work)
         record = summary(results, work, options.runs)
         report(record)

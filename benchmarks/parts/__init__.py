@@ -1,0 +1,24 @@
+"""The parts of benchmarks/gpu.py: a module each, with a function `measure(bench)`. No torch is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part, and the share of the time that it gets."""
+
+    name: str
+    seconds: float
+    about: str
+
+
+PARTS = (
+    Part("facts", 25, "card, driver, versions; the rates of one large product and one large copy"),
+    Part("correct", 110, "sampler against learner and generate, gradients, the demo, killed and resumed"),
+    Part("sampler", 105, "tokens a second beside transformers' generate and generate_batch"),
+    Part("learner", 60, "tokens a second, MFU, peak memory against the plan"),
+    Part("step", 80, "a whole step beside TRL's GRPOTrainer"),
+    Part("paper", 100, "the 1.5B run of the paper: seconds by phase"),
+)
