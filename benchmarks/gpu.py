@@ -115,7 +115,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=480, help="seconds for all parts (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], default=[], metavar="PART")
-    parser.add_argument("--device", default="cuda", help="cuda or cpu (default: %(default)s)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
     parser.add_argument("--tiny", action="store_true", help="small shapes, to try the script itself")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu", help="a folder (default: %(default)s)")
     parser.add_argument("--commit", help="of the code, where git cannot say it")

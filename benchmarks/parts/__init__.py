@@ -15,10 +15,10 @@ class Part:
 
 
 PARTS = (
-    Part("facts", 25, "card, driver, versions; the rates of one large product and one large copy"),
-    Part("correct", 110, "sampler against learner and generate, gradients, the demo, killed and resumed"),
-    Part("sampler", 105, "tokens a second beside transformers' generate and generate_batch"),
-    Part("learner", 60, "tokens a second, MFU, peak memory against the plan"),
-    Part("step", 80, "a whole step beside TRL's GRPOTrainer"),
-    Part("paper", 100, "the 1.5B run of the paper: seconds by phase"),
+    Part("facts", 20, "card, driver, versions; the rates of one large product and one large copy"),
+    Part("correct", 105, "sampler against learner and generate, gradients, the demo, killed and resumed"),
+    Part("sampler", 90, "tokens a second beside transformers' generate and generate_batch"),
+    Part("learner", 50, "tokens a second, MFU, peak memory against the plan"),
+    Part("step", 70, "a whole step beside TRL's GRPOTrainer"),
+    Part("paper", 145, "the 1.5B run of the paper: seconds by phase"),
 )

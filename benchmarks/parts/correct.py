@@ -124,7 +124,7 @@ def greedy(bench: Bench, policy: Policy, model: str, requests: list[Request]) ->
     """The likeliest tokens of the embedded sampler and of transformers' generate, one prompt at a time there."""
     tokens = 16 if bench.tiny else 64
     ours = [each.completion.token_ids for each in sampled(policy, requests, 1, SamplingParams(tokens, temperature=0))]
-    ends = list(policy.eos_ids) or -1
+    ends = list(policy.eos_ids) or policy.model.config.vocab_size + 1  # which is no token
     settings = GenerationConfig(do_sample=False, max_new_tokens=tokens, eos_token_id=ends, pad_token_id=0)
     theirs, generating = [], policy.model
     for request in requests:

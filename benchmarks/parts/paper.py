@@ -52,8 +52,8 @@ def measure(bench: Bench) -> None:
             verifier.check()
             for step in range(1, STEPS + 1):
                 found.append(one(bench, size, step, (policy, sampler, verifier, objective, learner)))
-    seconds = sum(found) / len(found)
-    bench.say(steps=WHOLE_RUN, hours=round(WHOLE_RUN * seconds / 3600, 2), without="evaluation and checkpoints")
+                hours = WHOLE_RUN * sum(found) / len(found) / 3600
+                bench.say(after=step, hours_of_150_steps=round(hours, 2), without="evaluation and checkpoints")
 
 
 def one(bench: Bench, size: dict[str, Any], step: int, parts: tuple[Any, ...]) -> float:

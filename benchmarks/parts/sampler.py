@@ -97,19 +97,21 @@ def generate(policy: Policy, prompts: list[tuple[int, ...]]) -> Draw:
     @torch.no_grad()
     def draw(tokens: int) -> int:
         with policy.autocast():
-            found = model.generate(
-                ids, attention_mask=torch.ones_like(ids), generation_config=settings(policy, tokens), use_cache=True
-            )
+            found = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings(policy, tokens))
         return found.shape[0] * (found.shape[1] - ids.shape[1])
 
     return draw
 
 
 def generate_batch(policy: Policy, prompts: list[tuple[int, ...]]) -> Draw:
-    """`model.generate_batch`: continuous batching with a paged cache and CUDA graphs; weights in bfloat16."""
+    """`model.generate_batch`: continuous batching with a paged cache and CUDA graphs; weights in bfloat16.
+
+    Not on a CPU, where it has been seen to fill the machine's whole memory with its cache.
+    """
+    if policy.device.type == "cpu":
+        raise LeftOutError("continuous batching is measured on GPUs only")
     model: Any = policy.model
-    if policy.device.type == "cuda":
-        model.to(torch.bfloat16)
+    model.to(torch.bfloat16)
 
     @torch.no_grad()
     def draw(tokens: int) -> int:
@@ -122,10 +124,10 @@ def generate_batch(policy: Policy, prompts: list[tuple[int, ...]]) -> Draw:
 
 
 def settings(policy: Policy, tokens: int) -> GenerationConfig:
-    """Plain sampling at temperature 1, of exactly so many tokens."""
+    """Plain sampling at temperature 1, of exactly so many tokens: what would end a response is no token."""
     return GenerationConfig(
-        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=tokens, min_new_tokens=tokens,
-        eos_token_id=-1, pad_token_id=0,
+        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=tokens, pad_token_id=0,
+        eos_token_id=policy.model.config.vocab_size + 1,
     )  # fmt: skip
 
 

@@ -20,9 +20,9 @@ def measure(bench: Bench) -> None:
     words = ["--device", bench.device_name, "--json", "--warmup", "1", "--steps", "1", "--runs", "2"]
     words += ["--shape", "tiny" if bench.tiny else "qwen2.5-0.5b", "--tokens", "12" if bench.tiny else "256"]
     if bench.tiny:
-        words += ["--prompts", "4", "--samples", "2", "--runs", "1"]
+        words += ["--prompts", "4", "--samples", "2", "--runs", "1", "--threads", "1"]
     command = [sys.executable, str(HERE / "versus_trl.py"), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit([line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-1])
+        raise SystemExit((done.stdout + done.stderr).strip())
     bench.say(**json.loads(done.stdout.splitlines()[-1]))
