@@ -76,9 +76,8 @@ def here() -> dict[str, Regime]:
 
 def run(name: str, regime: Regime, arguments: list[str], margins: Path) -> bool:
     """Run the tests under a regime. Whether all passed."""
-    # a process a core where each has one thread; threads that share a core wait for one another
-    processes = max(1, (os.cpu_count() or 1) // regime.threads)
-    distributed = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"] if processes > 1 else []
+    # a process a core, with two threads as well: most of what models so small compute is done by one of them
+    distributed = ["-n", str(os.cpu_count() or 1), "--dist", "loadfile", "--no-loadscope-reorder"]
     command = [sys.executable, "-m", "pytest", "-q", "-m", regime.marked, *distributed, *arguments]
     # margins need assertions that are rewritten for it, which is kept apart from those that `make test` compiles
     command += ["-o", "enable_assertion_pass_hook=true"]
