@@ -17,9 +17,9 @@ in real training (about three in ten; r1zero's learner skips those, which is exa
 The sides take turns, each run in a process of its own, so that peak memory is its own; the numbers are medians over
 runs. This process imports no torch: a child's peak memory would count the parent's.
 
-With --shape the model has random weights in that shape (benchmarks/parts/bench.py), draws nearly uniformly and so every
-response has all tokens; prompts have 128. On a GPU both sides compute in bfloat16 under autocast beside float32
-weights, TRL learns from 32 responses at a time, and peak memory is what torch has allocated there.
+With --shape the model has random weights in that shape (benchmarks/parts/bench.py) and draws nearly uniformly, so that
+nearly every response has all tokens; prompts have 128. On a GPU both sides compute in bfloat16 under autocast, their
+weights in float32; TRL learns from 32 responses at a time, and peak memory is what torch has allocated there.
 """
 
 from __future__ import annotations
@@ -276,10 +276,12 @@ def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict
 def run_trl(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict:
     """TRL's GRPOTrainer on `questions`, `work.prompts` of them a step, in order; returns `Meter.result()`."""
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(
+        model_dir
+    )  # for Qwen2's, AutoTokenizer puts another in its place
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype="float32")
     data = Dataset.from_dict({"prompt": [q.prompt for q in questions], "gold": [list(q.gold) for q in questions]})
     rows = work.prompts * work.samples
@@ -413,11 +415,11 @@ def teach(out: Path, teaching: Teaching, threads: int) -> None:
     tokenizer.save_pretrained(out)
 
 
-def shaped(out: Path, shape: str) -> None:
+def shaped(out: Path, shape: str, device: str) -> None:
     """Save random weights in a shape, and a tokenizer of as many tokens."""
     from parts.bench import SHAPES, Bench
 
-    bench = Bench("", out, "cpu", shape == "tiny", 0.0)
+    bench = Bench("", out, device, shape == "tiny", 0.0)
     bench.policy(next(iter(SHAPES)) if shape == "tiny" else shape).save(out)
 
 
@@ -440,7 +442,7 @@ def model_folder(teaching: Teaching, work: Workload) -> Path:
     folder = Path(tempfile.gettempdir()) / f"r1zero-versus-trl-{digest}"
     if not folder.exists():
         print(f"making the model (once; kept in {folder})", file=sys.stderr)
-        how = ["--shape", work.shape] if work.shape else ["--lengths", teaching.lengths]
+        how = ["--shape", work.shape, "--device", work.device] if work.shape else ["--lengths", teaching.lengths]
         with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as scratch:
             aside = Path(scratch) / "model"
             child(["--teach", aside, "--threads", work.threads, *how], work)
@@ -579,7 +581,7 @@ def main() -> None:
         parser.add_argument(internal, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.teach and options.shape:
-        shaped(Path(options.teach), options.shape)
+        shaped(Path(options.teach), options.shape, options.device)
     elif options.teach:
         teach(Path(options.teach), Teaching(lengths=options.lengths), options.threads)
     elif options.side:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, Qwen3NextConfig
 
 from helpers import EOS, MODELS, TOKENIZER, VOCABULARY, encode, full_logprobs, llama, qwen
 from r1zero.errors import UserError
+from r1zero.policy.load import pick_autocast
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.sampling import Request, Sampled, SamplingParams, torch_sampler
 from r1zero.sampling.noise import row_key, uniforms
@@ -277,6 +278,31 @@ def test_storage_kept_from_earlier_calls_changes_no_bit(rows: int) -> None:
     anew = {(d.request, d.sample): d.completion for d in fresh.sample(requests, 2, params, seed=0, step=0)}
     assert used._kept is storage
     assert kept == anew  # tokens, and log-probs to the last bit
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_under_autocast_the_slab_holds_what_attention_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the bytes of float32, and the same bits: attention would cast each number at every step."""
+    bfloat16 = pick_autocast("bfloat16", torch.device("cpu"))
+    requests = requests_of(["2+2=", "17+25=", "9"])
+    made: list[SlabCache] = []
+
+    def drawn() -> list[tuple[int, int, Completion]]:
+        sampler = TorchSampler(MODELS[name](), TOKENIZER, SOME_EOS, rows=6, autocast=bfloat16)
+        found = sampler.sample(requests, 4, SamplingParams(12), seed=seeded(), step=0)
+        listed = sorted(((each.request, each.sample, each.completion) for each in found), key=lambda each: each[:2])
+        assert sampler._kept is not None
+        made.append(sampler._kept)
+        return listed
+
+    halved = drawn()
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.float32)
+    assert drawn() == halved
+    assert [{t.dtype for layer in slab.slabs for t in (layer.keys, layer.values)} for slab in made] == [
+        {torch.bfloat16},
+        {torch.float32},
+    ]
+    assert 2 * made[0].size == made[1].size
 
 
 def prefilled(model: PreTrainedModel) -> list[tuple[int, ...]]:

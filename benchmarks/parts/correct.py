@@ -36,7 +36,7 @@ from r1zero.questions.arithmetic import arithmetic
 from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.sampling.torch_sampler import TorchSampler
 
-PRETRAIN_STEPS, STEPS = 1300, 60
+PRETRAIN_STEPS, STEPS = 1300, 40
 
 
 def measure(bench: Bench) -> None:
@@ -121,16 +121,19 @@ def trajectory(request: Request, drawn: Sampled) -> Trajectory:
 
 @torch.no_grad()
 def greedy(bench: Bench, policy: Policy, model: str, requests: list[Request]) -> None:
-    """The likeliest tokens of the embedded sampler and of transformers' generate, one prompt at a time there."""
+    """The likeliest tokens of the embedded sampler and of transformers' generate, prompts of one length at a time."""
     tokens = 16 if bench.tiny else 64
     ours = [each.completion.token_ids for each in sampled(policy, requests, 1, SamplingParams(tokens, temperature=0))]
-    ends = list(policy.eos_ids) or policy.model.config.vocab_size + 1  # which is no token
+    ends = list(policy.eos_ids) or [policy.model.config.vocab_size + 1]  # which is no token
     settings = GenerationConfig(do_sample=False, max_new_tokens=tokens, eos_token_id=ends, pad_token_id=0)
-    theirs, generating = [], policy.model
-    for request in requests:
-        ids = torch.tensor([request.prompt_ids], device=policy.device)
-        found: Any = generating.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)  # type: ignore[operator]
-        theirs.append(tuple(found[0, ids.shape[1] :].tolist()))
+    generating: Any = policy.model
+    found: dict[int, tuple[int, ...]] = {}
+    for length in {len(request.prompt_ids) for request in requests}:
+        alike = [i for i, request in enumerate(requests) if len(request.prompt_ids) == length]
+        ids = torch.tensor([requests[i].prompt_ids for i in alike], device=policy.device)
+        rows = generating.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+        found |= {i: ended(row[length:].tolist(), ends) for i, row in zip(alike, rows, strict=True)}
+    theirs = [found[i] for i in range(len(requests))]
     same = [a == b for a, b in zip(ours, theirs, strict=True)]
     margins = [margin(policy, request, a, b) for request, a, b in zip(requests, ours, theirs, strict=True) if a != b]
     bench.say(
@@ -140,6 +143,12 @@ def greedy(bench: Bench, policy: Policy, model: str, requests: list[Request]) ->
         equal=sum(same) / len(same),
         largest_margin_where_not=max(margins, default=None),
     )
+
+
+def ended(ids: list[int], ends: list[int]) -> tuple[int, ...]:
+    """A response up to what ends it, without the padding after that."""
+    at = next((i for i, token in enumerate(ids) if token in ends), len(ids) - 1)
+    return tuple(ids[: at + 1])
 
 
 def margin(policy: Policy, request: Request, ours: Sequence[int], theirs: Sequence[int]) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import devices
-from r1zero.plan.shape import shape_of
+from r1zero.plan.shape import Shape, shape_of
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy
 
@@ -33,15 +32,16 @@ def measure(bench: Bench) -> None:
     """Every shape, layout, and with and without gradient checkpointing."""
     for shape in SHAPES:
         policy = bench.policy(shape)
+        counted = shape_counted(bench, policy)
         for layout, checkpointing in LAYOUTS:
             what: dict[str, Any] = {"shape": shape, "layout": layout, "checkpointing": checkpointing}
             with bench.measuring(**what):
-                one(bench, policy, what)
+                one(bench, policy, what, counted)
         del policy
         bench.tidy()
 
 
-def one(bench: Bench, policy: Policy, what: dict[str, Any]) -> None:
+def one(bench: Bench, policy: Policy, what: dict[str, Any], counted: Shape) -> None:
     """One layout on one model; the first of three steps is a warm-up."""
     if bench.left < 3:
         raise LeftOutError("no time left")
@@ -61,7 +61,7 @@ def one(bench: Bench, policy: Policy, what: dict[str, Any]) -> None:
         tokens_per_second=round(sum(row.length for row in rows) / seconds),
         mfu=round(work / seconds / limits[0], 4) if limits else None,
         peak_gib=peak and round(peak / 2**30, 2),
-        planned_gib=round(planned(bench, policy, recipe) / 2**30, 2),
+        planned_gib=round(planned(bench, counted, recipe) / 2**30, 2),
     )
     policy.model.zero_grad(set_to_none=True)
 
@@ -84,11 +84,15 @@ def recipe_of(bench: Bench, policy: Policy, what: dict[str, Any]) -> Any:
     )
 
 
-def planned(bench: Bench, policy: Policy, recipe: Any) -> int:
-    """Bytes that `r1zero doctor` counts on for weights, gradients, moments, and one micro-batch."""
+def shape_counted(bench: Bench, policy: Policy) -> Shape:
+    """What the plan needs to know of the model."""
     with tempfile.TemporaryDirectory() as folder:
         policy.model.config.save_pretrained(folder)
-        shape = shape_of(str(Path(folder)), None, "sdpa", policy.autocast, len(prompt(bench)) + longest(bench))
+        return shape_of(folder, None, "sdpa", policy.autocast, len(prompt(bench)) + longest(bench))
+
+
+def planned(bench: Bench, shape: Shape, recipe: Any) -> int:
+    """Bytes that `r1zero doctor` counts on for weights, gradients, moments, and one micro-batch."""
     one = devices(recipe, shape, Machine("", 2**40, 1.0, 1.0, bench.gpu))[0]
     return sum(one.always.values()) + sum(one.learning.values())
 

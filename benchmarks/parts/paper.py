@@ -51,9 +51,10 @@ def measure(bench: Bench) -> None:
         with Verifier(workers=8, reward=f"{folder}/coin.py:reward") as verifier:
             verifier.check()
             for step in range(1, STEPS + 1):
-                found.append(one(bench, size, step, (policy, sampler, verifier, objective, learner)))
-                hours = WHOLE_RUN * sum(found) / len(found) / 3600
-                bench.say(after=step, hours_of_150_steps=round(hours, 2), without="evaluation and checkpoints")
+                with bench.measuring(step=step):
+                    found.append(one(bench, size, step, (policy, sampler, verifier, objective, learner)))
+                    hours = WHOLE_RUN * sum(found) / len(found) / 3600
+                    bench.say(after=step, hours_of_150_steps=round(hours, 2), without="evaluation and checkpoints")
 
 
 def one(bench: Bench, size: dict[str, Any], step: int, parts: tuple[Any, ...]) -> float:

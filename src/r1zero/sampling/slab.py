@@ -10,6 +10,7 @@ sees ordinary left padding (a 2-D mask and position ids), which every transforme
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
@@ -26,11 +27,15 @@ class SlabLayer(CacheLayerMixin):
         self.slab = slab
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Allocate storage shaped like the first keys and values seen."""
+        """Allocate storage shaped like the first keys and values seen, in the precision that attention reads."""
         rows, columns = self.slab.rows, self.slab.capacity
         shape = (rows, key_states.shape[1], columns, key_states.shape[3])
-        self.keys = key_states.new_zeros(shape)  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.values = value_states.new_zeros(shape)  # pyright: ignore[reportIncompatibleVariableOverride]
+        # Under autocast they come in float32 (positions are applied in it), and attention casts what it reads: kept in
+        # its precision, they are the same numbers in half the memory.
+        kind = key_states.device.type
+        lower = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else key_states.dtype
+        self.keys = key_states.new_zeros(shape, dtype=lower)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.values = value_states.new_zeros(shape, dtype=lower)  # pyright: ignore[reportIncompatibleVariableOverride]
         self.is_initialized = True
 
     def update(

@@ -155,7 +155,8 @@ class _Decoder:
         prompts = [self.requests[i].prompt_ids for i in group]
         logits_pV, prefill = self._prefill(prompts)
         n, new, t = self.active, len(group) * self.samples, self.cache.t
-        self.cache.enter(prefill, self.samples, n)
+        with self.sampler.autocast():
+            self.cache.enter(prefill, self.samples, n)
         rows = slice(n, n + new)
         for i, prompt in zip(group, prompts, strict=True):
             for sample in range(self.samples):
