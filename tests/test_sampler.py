@@ -21,7 +21,7 @@ from r1zero.policy.load import pick_autocast
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.sampling import Request, Sampled, SamplingParams, torch_sampler
 from r1zero.sampling.noise import row_key, uniforms
-from r1zero.sampling.slab import SlabCache
+from r1zero.sampling.slab import SlabCache, SlabLayer
 from r1zero.sampling.torch_sampler import TorchSampler
 from r1zero.types import Completion, Stop
 from regime import seeded
@@ -295,8 +295,13 @@ def test_under_autocast_the_slab_holds_what_attention_reads(name: str, monkeypat
         made.append(sampler._kept)
         return listed
 
-    halved = drawn()
-    monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.float32)
+    halved, allocate = drawn(), SlabLayer.lazy_initialization
+
+    def in_float32(layer: SlabLayer, keys: torch.Tensor, values: torch.Tensor) -> None:
+        with torch.autocast("cpu", enabled=False):
+            allocate(layer, keys, values)
+
+    monkeypatch.setattr(SlabLayer, "lazy_initialization", in_float32)
     assert drawn() == halved
     assert [{t.dtype for layer in slab.slabs for t in (layer.keys, layer.values)} for slab in made] == [
         {torch.bfloat16},
