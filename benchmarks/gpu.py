@@ -5,8 +5,8 @@
     python benchmarks/gpu.py --device cpu --tiny         # every part to its last line on small shapes, in two minutes
 
 Parts run one after another, each in a process of its own with a time limit, and a part that fails ends itself only. A
-figure is written the moment it is there, as a line of JSON in gpu.jsonl of --out; a part's last line says whether it
-was done. Where a GPU was used, DATE-gpu-CARD.md beside it has the figures as tables. benchmarks/README.md says what
+figure is written the moment it is there, as a line of JSON in gpu/gpu.jsonl of --out; a part's last line says whether
+it was done. Where a GPU was used, DATE-gpu-CARD.md in --out has the figures as tables. benchmarks/README.md says what
 each figure means. Standard library only: what is missing on a machine ends parts, not this.
 """
 
@@ -35,8 +35,8 @@ def main() -> None:
     """Run the parts that are asked for. Ends with 1 where one of them was not done."""
     options = parse()
     out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    lines = out / "gpu.jsonl"
+    lines = out / "gpu" / "gpu.jsonl"
+    lines.parent.mkdir(parents=True, exist_ok=True)
     lines.write_text("", encoding="utf-8")
     begun = time.monotonic()
     chosen = [part for part in PARTS if not options.only or part.name in options.only]
@@ -117,7 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], default=[], metavar="PART")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
     parser.add_argument("--tiny", action="store_true", help="small shapes, to try the script itself")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu", help="a folder (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="a folder (default: %(default)s)")
     parser.add_argument("--commit", help="of the code, where git cannot say it")
     return parser.parse_args()
 

@@ -29,4 +29,4 @@ echo
 echo "run there, in the root of the tree (OUT is a folder for the figures):"
 echo
 echo "  python3 -m pip install -q --no-index --no-deps --no-compile --target /tmp/r1zero/site-packages .gpu/*.whl &&"
-echo "  PYTHONPATH=/tmp/r1zero/site-packages python3 benchmarks/gpu.py --commit $commit --out \${OUT:-benchmarks/results/gpu}"
+echo "  PYTHONPATH=/tmp/r1zero/site-packages python3 benchmarks/gpu.py --commit $commit --out \${OUT:-benchmarks/results}"

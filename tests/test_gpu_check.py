@@ -46,6 +46,8 @@ def test_figures_of_one_kind_share_a_table_and_the_commit_is_named(tmp_path: Pat
     assert "| engine | rows | tokens_per_second |\n|---|---|---|\n| ours | 8 | 1234 |\n| ours | 128 | 4321 |\n" in text
     assert "| generate | 8 | out of memory |" in text
     assert "Not done: ran into its limit of 9 s, 9.5 s." in text
+    assert write_page(rows, tmp_path, datetime.date(2026, 11, 28)).name == "2026-11-28-gpu-nvidia-h200-2.md"
+    assert page.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
@@ -53,7 +55,7 @@ def test_without_a_gpu_parts_say_so_and_the_next_one_begins(tmp_path: Path) -> N
     command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--only", "facts", "paper", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    rows = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "gpu" / "gpu.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["part"], row["done"]) for row in rows[1:]] == [("facts", False), ("paper", False)]
     assert all(row["why"].endswith("sees no GPU: give --device cpu, or mend its driver") for row in rows[1:])
     assert not list(tmp_path.glob("*.md"))  # no GPU, no page of figures

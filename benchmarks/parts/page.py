@@ -22,7 +22,9 @@ def write_page(rows: Sequence[dict[str, Any]], out: Path, day: datetime.date) ->
         own = [{k: v for k, v in row.items() if k != "part"} for row in rows if row["part"] == part.name]
         if own:
             lines += [f"## {part.name}: {part.about}", "", *tables(own)]
-    path = out / f"{day}-gpu-{re.sub(r'[^A-Za-z0-9]+', '-', card).strip('-').lower()}.md"
+    name = f"{day}-gpu-{re.sub(r'[^A-Za-z0-9]+', '-', card).strip('-').lower()}"
+    again = len([*out.glob(f"{name}.md"), *out.glob(f"{name}-[0-9]*.md")])  # what was found before stays
+    path = out / (f"{name}-{again + 1}.md" if again else f"{name}.md")
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
