@@ -32,7 +32,7 @@ from parts.page import write_page  # noqa: E402
 
 
 def main() -> None:
-    """Run the parts that are asked for. Ends with 1 where one of them was not done."""
+    """Run the parts that are asked for. Ends with 1 where one of them was not done, or a measurement failed."""
     options = parse()
     out: Path = options.out
     lines = out / "gpu" / "gpu.jsonl"
@@ -48,9 +48,14 @@ def main() -> None:
     if any(row.get("gpu") for row in rows):
         page = write_page(rows, out, datetime.date.today())
         print(f"figures: {page}")
-    failed = [row["part"] for row in rows if row.get("done") is False]
-    print(f"{lines}: {time.monotonic() - begun:.0f} s" + (f"; not done: {', '.join(failed)}" if failed else ""))
-    sys.exit(bool(failed))
+    wrong = failures(rows)
+    print(f"{lines}: {time.monotonic() - begun:.0f} s" + (f"; failed: {', '.join(wrong)}" if wrong else ""))
+    sys.exit(bool(wrong))
+
+
+def failures(rows: Sequence[dict[str, object]]) -> list[str]:
+    """The parts that were not done, or of which a measurement failed; what was left out has not failed."""
+    return list(dict.fromkeys(str(row["part"]) for row in rows if row.get("done") is False or "failed" in row))
 
 
 def allotted(parts: Sequence[Part], left: float) -> float:
@@ -79,9 +84,10 @@ def carry_out(part: Part, seconds: float, lines: Path, options: argparse.Namespa
             why = "" if status == 0 else last_words(log.read_text(encoding="utf-8")) or f"ended with {status}"
         except subprocess.TimeoutExpired:
             why = f"ran into its limit of {seconds:.0f} s"
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        finally:  # Ctrl-C, too, reaches this process alone
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     took = round(time.monotonic() - begun, 1)
     write(lines, {"part": part.name, "done": not why, "seconds": took} | ({"why": why} if why else {}))
     if not why:
@@ -123,4 +129,7 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the figures so far are in gpu/gpu.jsonl of --out")

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from r1zero.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "scripts")]
 
 import gpu  # noqa: E402  # scripts, and no package
 import missing_wheels  # noqa: E402
 from parts import Part  # noqa: E402
+from parts.bench import Bench, LeftOutError  # noqa: E402
 from parts.page import write_page  # noqa: E402
 
 
@@ -48,6 +51,24 @@ def test_figures_of_one_kind_share_a_table_and_the_commit_is_named(tmp_path: Pat
     assert "Not done: ran into its limit of 9 s, 9.5 s." in text
     assert write_page(rows, tmp_path, datetime.date(2026, 11, 28)).name == "2026-11-28-gpu-nvidia-h200-2.md"
     assert page.read_text(encoding="utf-8") == text
+
+
+def test_a_measurement_that_fails_is_a_failure_and_one_left_out_is_none(tmp_path: Path) -> None:
+    bench = Bench("sampler", tmp_path / "lines", "cpu", True, 0.0)
+    with bench.measuring(rows=8):
+        raise LeftOutError("no time left")
+    with bench.measuring(rows=128):
+        raise UserError("the model is\n not finite")
+    bench.say(rows=512, tokens_per_second=1)
+    rows = [json.loads(line) for line in (tmp_path / "lines").read_text(encoding="utf-8").splitlines()]
+    assert rows == [
+        {"part": "sampler", "rows": 8, "left_out": "no time left"},
+        {"part": "sampler", "rows": 128, "failed": "UserError: the model is not finite"},
+        {"part": "sampler", "rows": 512, "tokens_per_second": 1},
+    ]
+    assert gpu.failures(rows) == ["sampler"]
+    assert gpu.failures([rows[0], rows[2], {"part": "sampler", "done": True}]) == []
+    assert gpu.failures([{"part": "facts", "done": False}]) == ["facts"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")

@@ -47,7 +47,7 @@ TINY |= {"num_attention_heads": 4, "num_key_value_heads": 2}
 
 
 class LeftOutError(Exception):
-    """A measurement has no time left."""
+    """A measurement is not made, for want of time or because it has no place on this device."""
 
 
 @dataclass
@@ -91,12 +91,13 @@ class Bench:
 
     @contextmanager
     def measuring(self, **what: object) -> Iterator[None]:
-        """A measurement that may fail without the ones after it: its failure is its figure."""
+        """A measurement that may fail without the ones after it: that is its figure, and the script ends with 1."""
         try:
             yield
+        except LeftOutError as error:
+            self.say(**what, left_out=str(error))
         except Exception as error:  # noqa: BLE001  whatever fails here, the next measurement may not
-            why = f"{type(error).__name__}: " * (not isinstance(error, LeftOutError)) + " ".join(str(error).split())
-            self.say(**what, failed=why[:300])
+            self.say(**what, failed=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
         self.tidy()
 
     def tidy(self) -> None:
