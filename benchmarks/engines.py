@@ -20,12 +20,12 @@ import torch
 
 from r1zero.build import make_sampler
 from r1zero.config import make_recipe
-from r1zero.engines import make_sampler as make_engine
-from r1zero.engines import own_transfer
 from r1zero.policy.load import load_policy
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.questions.arithmetic import arithmetic
 from r1zero.sampling import Request, Sampler, SamplingParams
+from r1zero.sampling.vllm.build import make_sampler as make_engine
+from r1zero.sampling.vllm.build import own_transfer
 
 
 def tokens_per_second(sampler: Sampler, requests: list[Request], samples: int, tokens: int, step: int) -> float:

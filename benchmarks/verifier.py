@@ -12,8 +12,8 @@ from pathlib import Path
 
 from r1zero.types import AnswerFormat
 from r1zero.verify import Verifier
-from r1zero.verify.audit import Graded, Summary, grade_pairs, read_pairs, summarise
-from r1zero.verify.second import SECOND
+from r1zero.verify.pairs import Graded, Summary, grade_pairs, read_pairs, summarise
+from r1zero.verify.workers.second_grader import SECOND
 
 
 def main() -> None:

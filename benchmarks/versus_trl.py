@@ -221,17 +221,18 @@ class Meter:
 def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict:
     """r1zero on `questions`, `work.prompts` of them a step, in order; returns `Meter.result()`.
 
-    The body is that of `r1zero.train.train` without writing: the product's own sampler, verifier pool and learner.
+    The body is that of `r1zero.training.train.train` without writing: the product's own sampler, verifier pool and
+    learner.
     """
     from r1zero import config
-    from r1zero.learner import Learner
+    from r1zero.learner.learner import Learner
     from r1zero.metrics import Tally
     from r1zero.objectives.table import make_objective
     from r1zero.policy.load import load_policy
-    from r1zero.rewards import Truncation, observe, rewards_of, trajectories_of
-    from r1zero.rollout import Prompt, collect
+    from r1zero.rollouts.prompts import Prompt, collect
+    from r1zero.rollouts.rewards import Truncation, observe, rewards_of, trajectories_of
     from r1zero.sampling import SamplingParams
-    from r1zero.sampling.torch_sampler import TorchSampler
+    from r1zero.sampling.embedded.sampler import TorchSampler
     from r1zero.templates import get_template
     from r1zero.types import AnswerFormat, Question
     from r1zero.verify import Verifier

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from r1zero.analyze.cells import Cell, Group, Reply
+from r1zero.analyze.responses import Cell, Group, Reply
 from r1zero.analyze.run import ANALYSES, Judges, Plan, analyse_answering, analyse_sampled
 from r1zero.types import Outcome
 from report_runs import HOSTILE

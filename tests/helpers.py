@@ -22,8 +22,8 @@ from transformers import (
 
 from r1zero import config
 from r1zero.errors import UserError
-from r1zero.held import Held
-from r1zero.learner import Learner
+from r1zero.learner.experience import Held
+from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory

@@ -31,7 +31,7 @@ def real(path):
     import torch
     from r1zero.policy.load import load_policy
     from r1zero.sampling import Request, SamplingParams
-    from r1zero.sampling.torch_sampler import TorchSampler
+    from r1zero.sampling.embedded.sampler import TorchSampler
     torch.set_num_threads(1)
     policy, turn = load_policy(path, device="cpu"), threading.Lock()
     sampler = TorchSampler(policy.model, policy.tokenizer, policy.eos_ids)

@@ -12,10 +12,10 @@ import pytest
 from analysis_folder import MODEL, REFLECTING, analysed
 from r1zero.analyze.run import Judges, analyse_training
 from r1zero.errors import UserError
-from r1zero.report import analysis_charts as charts
-from r1zero.report.analysis import read_parts, render, write_page
-from r1zero.report.shell import code, visible
-from r1zero.report.svg import interval_chart
+from r1zero.report.charts import analysis as charts
+from r1zero.report.draw.svg import interval_chart
+from r1zero.report.pages.analysis import read_parts, render, write_page
+from r1zero.report.pages.html import code, visible
 from tiny_runs import trained
 
 if TYPE_CHECKING:

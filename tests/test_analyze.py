@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from r1zero.analyze import answering, exploration, helping, pages, reflecting, training
-from r1zero.analyze.asking import stratified
-from r1zero.analyze.card import command, make_card, suggested_group_size, training_temperature
-from r1zero.analyze.cells import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
-from r1zero.analyze.pages import agreement_lines
+from r1zero.analyze import answering, exploration, markdown, over_training, reflection_effect, self_reflection
+from r1zero.analyze.ask import stratified
+from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, Item, Judgement
+from r1zero.analyze.judges.rules import RuleJudge
+from r1zero.analyze.keywords import Detector, Piece
+from r1zero.analyze.markdown import agreement_lines
 from r1zero.analyze.published import ROWS, TEMPERATURES, published
-from r1zero.analyze.reflection import Detector, Piece
-from r1zero.analyze.rubrics import ANSWERING, REFLECTION, Item, Judgement
-from r1zero.analyze.rules import RuleJudge
+from r1zero.analyze.readiness_card import command, make_card, suggested_group_size, training_temperature
+from r1zero.analyze.responses import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet, load_questions
-from r1zero.runs import Run
+from r1zero.runs.run import Run
 from r1zero.templates import get_template
 from r1zero.types import Outcome, Question
 from tiny_runs import start, taught_model, trained
@@ -133,13 +133,13 @@ class HalfBlind:
 def test_what_cannot_be_judged_is_neither_reflecting_nor_not() -> None:
     word, plain = reply("Let me recheck."), reply("Nothing.")
     half = cell([word, word], [plain, plain])
-    found, flags = reflecting.analyse(half, Detector(), HalfBlind(), RuleJudge(REFLECTION))
+    found, flags = self_reflection.analyse(half, Detector(), HalfBlind(), RuleJudge(REFLECTION))
     assert flags.by_detection["judge"] == [[True, None], [True, None]]
     assert flags.by_detection["cross"] == [[True, None], [False, None]]
     assert (found.counts["judge"].responses, found.counts["judge"].told) == (2, 2)
-    compared = helping.analyse(half, flags.by_detection["judge"], "judge")
+    compared = reflection_effect.analyse(half, flags.by_detection["judge"], "judge")
     assert (compared.reflecting, compared.others, compared.difference) == (2, 0, None)
-    step = training.analyse_step(1, half, Detector(), RuleJudge(ANSWERING), HalfBlind())
+    step = over_training.analyse_step(1, half, Detector(), RuleJudge(ANSWERING), HalfBlind())
     assert step.judge is not None
     assert (step.judge.value, step.unjudged) == (1.0, 2)
     assert step.agreement is not None
@@ -156,11 +156,11 @@ class Blind(HalfBlind):
 
 def test_where_nothing_can_be_judged_nothing_is_claimed() -> None:
     some = cell([reply("Let me recheck."), reply("Nothing.")])
-    found, _ = reflecting.analyse(some, Detector(), Blind(), RuleJudge(REFLECTION))
+    found, _ = self_reflection.analyse(some, Detector(), Blind(), RuleJudge(REFLECTION))
     assert found.share_of_questions["judge"] is None
-    step = training.analyse_step(1, some, Detector(), RuleJudge(ANSWERING), Blind())
+    step = over_training.analyse_step(1, some, Detector(), RuleJudge(ANSWERING), Blind())
     assert (step.judge, step.cross, step.questions_reflecting, step.unjudged) == (None, None, None, 2)
-    page = pages.training_page([training.Source("rollouts", 1.0, [step])], "run", "blind")
+    page = markdown.training_page([over_training.Source("rollouts", 1.0, [step])], "run", "blind")
     assert "| – | – | – | 2 |" in page
 
 
@@ -169,7 +169,7 @@ def test_reflection_by_hand() -> None:
     both = reply("It is 3. Let me recheck: it is 2.")
     judge_only = reply("It is 3. Wait, that is not right. It is 2.")
     rules = RuleJudge(REFLECTION)
-    found, flags = reflecting.analyse(
+    found, flags = self_reflection.analyse(
         cell([keyword_only, RIGHT], [both, judge_only], [RIGHT, WRONG]), Detector(), rules, rules
     )
     counts = {name: (c.responses, c.questions) for name, c in found.counts.items()}
@@ -195,7 +195,7 @@ class Mute:
 
 def test_a_judge_that_cannot_be_read_finds_nothing_and_the_card_says_nothing_of_it() -> None:
     group = cell([reply("Let me recheck."), RIGHT])
-    found, _ = reflecting.analyse(group, Detector(), Mute(), RuleJudge(REFLECTION))
+    found, _ = self_reflection.analyse(group, Detector(), Mute(), RuleJudge(REFLECTION))
     assert (found.judged, found.classes["unparsable"]) == (0, 2)
     assert found.agreement is not None
     assert (found.agreement.judged, found.agreement.share) == (0, None)
@@ -209,7 +209,7 @@ def test_a_judge_that_cannot_be_read_finds_nothing_and_the_card_says_nothing_of_
 def test_reflection_is_compared_within_questions() -> None:
     # two questions have both kinds: 1/1 against 0/1, and 1/2 against 1/1; the third has one kind only
     groups = cell([RIGHT, WRONG], [RIGHT, WRONG, RIGHT], [WRONG, WRONG])
-    found = helping.analyse(groups, [[True, False], [True, True, False], [True, True]], "cross")
+    found = reflection_effect.analyse(groups, [[True, False], [True, True, False], [True, True]], "cross")
     assert (found.reflecting, found.others) == (5, 2)
     assert found.difference is not None
     assert found.difference.questions == 2
@@ -217,7 +217,7 @@ def test_reflection_is_compared_within_questions() -> None:
     assert found.spread is not None
     assert (found.spread.median, found.spread.low_whisker, found.spread.high_whisker) == (0.25, -0.5, 1.0)
     assert (found.reflecting_accuracy, found.other_accuracy) == (2 / 5, 1 / 2)
-    nothing = helping.analyse(groups, [[False] * 2, [False] * 3, [False] * 2], "cross")
+    nothing = reflection_effect.analyse(groups, [[False] * 2, [False] * 3, [False] * 2], "cross")
     assert (nothing.difference, nothing.spread, nothing.reflecting_accuracy) == (None, None, None)
 
 
@@ -230,20 +230,20 @@ def test_categories_are_exclusive_and_truncated_comes_first() -> None:
         reply("2", Outcome.UNGRADED),
         reply("2", Outcome.TIMEOUT),
     ]
-    table = helping.by_level(replies, ["2", "10", "2", None, "2", "2"])
+    table = reflection_effect.by_level(replies, ["2", "10", "2", None, "2", "2"])
     assert list(table) == ["2", "10", "no level", "all"]
     assert table["all"] == {"correct": 1, "incorrect": 1, "unformatted": 1, "truncated": 1, "ungraded": 2}
     assert table["no level"]["truncated"] == 1
-    lengths = helping.lengths(replies)
+    lengths = reflection_effect.lengths(replies)
     assert (lengths["incorrect"].characters, lengths["incorrect"].tokens) == (8.0, 3.0)
     assert lengths["ungraded"].responses == 2
 
 
 def test_a_box_plots_numbers_by_hand() -> None:
-    spread = helping.spread([0, 1, 2, 3, 100])
+    spread = reflection_effect.spread([0, 1, 2, 3, 100])
     assert (spread.first_quartile, spread.median, spread.third_quartile) == (1, 2, 3)
     assert (spread.low_whisker, spread.high_whisker) == (0, 3)
-    assert helping.spread([0.5]).median == 0.5
+    assert reflection_effect.spread([0.5]).median == 0.5
 
 
 # ---- the paper's numbers
@@ -342,16 +342,16 @@ def test_a_runs_saved_rollouts_are_analysed() -> None:
     steps = run_steps(run)["rollouts"]
     assert [step for step, _ in steps] == [1, 2, 3]
     judges = RuleJudge(ANSWERING), RuleJudge(REFLECTION)
-    found = training.analyse_steps(steps, "no", Detector(), judges)
+    found = over_training.analyse_steps(steps, "no", Detector(), judges)
     for step, numbers in zip(found, run.read("metrics"), strict=True):
         assert step.pass_at_1.value == pytest.approx(numbers["rollout/reward"])
         assert step.categories["truncated"] == pytest.approx(numbers["rollout/truncated"])
         assert step.live_groups is not None
         assert 1 - step.live_groups.value == pytest.approx(numbers["rollout/dead_groups"])
         assert step.pass_at_1.low <= step.pass_at_1.value <= step.pass_at_1.high
-    assert [s for s, _ in training.evenly(steps, 2)] == [1, 3]
-    assert [s for s, _ in training.evenly(steps, 1)] == [3]
-    assert training.evenly(steps, None) == steps
+    assert [s for s, _ in over_training.evenly(steps, 2)] == [1, 3]
+    assert [s for s, _ in over_training.evenly(steps, 1)] == [3]
+    assert over_training.evenly(steps, None) == steps
 
 
 def test_a_runs_saved_evaluations_are_analysed_beside_its_rollouts() -> None:
@@ -360,7 +360,7 @@ def test_a_runs_saved_evaluations_are_analysed_beside_its_rollouts() -> None:
     sources = run_steps(run)
     assert list(sources) == ["rollouts", "arithmetic"]
     assert [step for step, _ in sources["arithmetic"]] == [0, 2, 3]
-    found = training.analyse_steps(
+    found = over_training.analyse_steps(
         sources["arithmetic"], "no", Detector(), (RuleJudge(ANSWERING), RuleJudge(REFLECTION))
     )
     for step, numbers in zip(found, run.read("evaluations"), strict=True):

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from r1zero.analyze.detectors import measure, table
-from r1zero.analyze.pages import marked
-from r1zero.analyze.passages import FIRST, SECOND
-from r1zero.analyze.reflection import (
+from r1zero.analyze.keywords import (
     KEYWORDS,
     Counted,
     Detector,
@@ -19,6 +17,8 @@ from r1zero.analyze.reflection import (
     keyword_table,
     read_keywords,
 )
+from r1zero.analyze.markdown import marked
+from r1zero.analyze.passages import FIRST, SECOND
 from r1zero.errors import UserError
 
 

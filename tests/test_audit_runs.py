@@ -11,12 +11,12 @@ import torch
 
 from r1zero.audit.invariance import certify, difference
 from r1zero.audit.replay import replay
-from r1zero.audit.saved import read_meter, read_step, saved_steps
+from r1zero.audit.saved_step import read_meter, read_step, saved_steps
 from r1zero.build import recipe_objective
 from r1zero.errors import UserError
 from r1zero.objectives.table import PEERS, PRESETS, TABLE
-from r1zero.report.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
-from r1zero.runs import Run
+from r1zero.report.draw.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
+from r1zero.runs.run import Run
 from tiny_runs import start, tiny_recipe, trained, write_recipe
 
 STEPS = {"train.steps": 3, "checkpoint.every": 1, "checkpoint.keep_last": 3}

@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from r1zero import checkpoints
 from r1zero.errors import UserError
 from r1zero.policy.load import Policy, load_policy
-from r1zero.runs import Run
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run
 from tiny_runs import Command, start, sums_of, taught_model, trained, untimed, write_recipe
 
 STATE = {"learner": {"updates": 3, "moment": torch.arange(4.0)}, "stream": {"position": 7, "dropped": 0}}

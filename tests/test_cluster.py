@@ -21,14 +21,14 @@ from transformers import AutoModelForCausalLM
 
 from helpers import needs_peft
 from processes import END_S, Process, below, process
-from r1zero.assemble import Parts
 from r1zero.config import Recipe
 from r1zero.errors import UserError
-from r1zero.export import export
+from r1zero.policy.export import export
 from r1zero.policy.load import Policy, load_policy
-from r1zero.runs import Run
+from r1zero.runs.run import Run
 from r1zero.sampling import Request, Sampled, SamplingParams
-from r1zero.train import Unwatched, train
+from r1zero.training.setup import Parts
+from r1zero.training.train import Unwatched, train
 from r1zero.types import Completion, Stop
 from tiny_runs import Hold, session_folder, start, taught_model, tiny_recipe, trained, wait_for, write_recipe
 
@@ -261,7 +261,7 @@ def test_a_head_node_that_is_gone_is_said_plainly(tmp_path: Path) -> None:
     recipe, out = write_recipe(tmp_path / "recipe.toml"), tmp_path / "run"
     command = start(
         "train", recipe, "--out", out, "--evaluation.every", "4", "--cluster.address", "local", "--cluster.learners",
-        "1", "--cluster.samplers", "1", hold=Hold("r1zero.checkpoints:prune"),
+        "1", "--cluster.samplers", "1", hold=Hold("r1zero.runs.checkpoints:prune"),
     )  # fmt: skip
     command.held()
     assert (out / "checkpoints" / "step-000002").exists()
@@ -353,16 +353,16 @@ def test_a_full_cluster_is_said_and_not_waited_for(monkeypatch: pytest.MonkeyPat
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    from r1zero.cluster import session
-    from r1zero.cluster.grading import ClusterVerifier
+    from r1zero.cluster import ray_session
+    from r1zero.cluster.verifier import ClusterVerifier
 
-    monkeypatch.setattr(session, "_PLACING_S", 1.0)
+    monkeypatch.setattr(ray_session, "_PLACING_S", 1.0)
     others = placement_group([{"CPU": 8}])
     ray.get(others.ready())
     try:
         with (
             pytest.raises(UserError, match=r"No place for cluster\.learners = 1 within 1 s"),
-            session.placed(session.Needs(1, 1, 1, 1, share_gpus=False), gpus=False),
+            ray_session.placed(ray_session.Needs(1, 1, 1, 1, share_gpus=False), gpus=False),
         ):
             pass
         with pytest.raises(UserError, match="No place for verifier pool 0 within 1 s"):
@@ -382,7 +382,7 @@ def test_a_replica_of_vllm_has_the_learners_weights(tmp_path: Path) -> None:
 
 def test_actors_are_told_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They work in folders of their own."""
-    from r1zero.cluster.crew import _located
+    from r1zero.cluster.launch import _located
 
     for name in ("model", "reference"):
         (tmp_path / name).mkdir()
@@ -401,7 +401,7 @@ def test_actors_are_told_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_is_missing_of_a_checkpoint_is_known(disturbed: Run, tmp_path: Path) -> None:
-    from r1zero.policy.shards import missing_shards
+    from r1zero.policy.sharded import missing_shards
 
     folder = tmp_path / "step"
     shutil.copytree(disturbed.path / "checkpoints" / "step-000004", folder)
@@ -463,10 +463,10 @@ def test_an_export_that_fails_leaves_nothing(disturbed: Run, tmp_path: Path, mon
 
 @pytest.mark.parametrize("address", ["auto", "local"])
 def test_the_last_word_is_said_where_nobody_said_goodbye_and_the_head_is_gone(address: str) -> None:
-    from r1zero.cluster import mourner
+    from r1zero.cluster import watchdog
 
     def said(word: bytes, port: int) -> str:
-        command = [sys.executable, "-m", mourner.__name__, "127.0.0.1", str(port), address]
+        command = [sys.executable, "-m", watchdog.__name__, "127.0.0.1", str(port), address]
         return subprocess.run(command, input=word, capture_output=True, timeout=END_S, check=True).stderr.decode()
 
     with socket.create_server(("127.0.0.1", 0)) as head:
@@ -475,5 +475,5 @@ def test_the_last_word_is_said_where_nobody_said_goodbye_and_the_head_is_gone(ad
     with socket.socket() as gone:
         gone.bind(("127.0.0.1", 0))  # nobody listens there, nor can anybody else
         port = gone.getsockname()[1]
-        assert said(mourner.FAREWELL, port) == ""
+        assert said(watchdog.FAREWELL, port) == ""
         assert said(b"", port).startswith(f"r1zero: {what}")

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from r1zero.demo import answer, corpus, run_demo, worked_steps
 from r1zero.errors import UserError
 from r1zero.questions.arithmetic import Problem
-from r1zero.runs import Run
+from r1zero.runs.run import Run
 from r1zero.types import AnswerFormat
 from r1zero.verify import Verifier
 from regime import SEED

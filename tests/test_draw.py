@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from r1zero.sampling import SamplingParams
-from r1zero.sampling.draw import draw, keep_top
+from r1zero.sampling.embedded.draw import draw, keep_top
 from r1zero.sampling.noise import uniforms
 from regime import seeded
 

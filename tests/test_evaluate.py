@@ -18,14 +18,14 @@ from r1zero.evaluate import Protocol, SetResult, average, evaluate, summarise, w
 from r1zero.evaluate.compare import compare
 from r1zero.evaluate.contamination import overlaps
 from r1zero.evaluate.journal import Journal
-from r1zero.evaluate.published import ROWS, published
+from r1zero.evaluate.matrix import details, tails
 from r1zero.evaluate.saved import Saved, open_saved, regrade
-from r1zero.evaluate.statistics import clustered, majority, paired, pass_at_k, standard_error
-from r1zero.matrix import details, tails
 from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
+from r1zero.published import ROWS, published
 from r1zero.questions import load_questions
 from r1zero.sampling import SamplingParams
+from r1zero.statistics import clustered, majority, paired, pass_at_k, standard_error
 from r1zero.templates import get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Rollout, Stop, Verdict
 from r1zero.verify import Verifier

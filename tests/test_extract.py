@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.types import AnswerFormat
-from r1zero.verify import extract, grade_exact
-from r1zero.verify.boxes import balanced
-from r1zero.verify.numbers import number
+from r1zero.verify import grade_exact
+from r1zero.verify.answers.numbers import number
+from r1zero.verify.extraction import extract
+from r1zero.verify.extraction.boxes import balanced
 
 BOXED, TAGS, LAST_NUMBER = AnswerFormat.BOXED, AnswerFormat.ANSWER_TAGS, AnswerFormat.LAST_NUMBER
 AUTO, BARE = AnswerFormat.AUTO, AnswerFormat.BARE

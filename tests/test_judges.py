@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from r1zero.analyze.judges import LLMJudge, Price, agreement, read_answer
+from r1zero.analyze.judges.llm import LLMJudge, Price, agreement, read_answer
+from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, RUBRICS, Item
+from r1zero.analyze.judges.rules import RuleJudge, loops, only_code
 from r1zero.analyze.passages import FIRST, QUESTIONS, SECOND
-from r1zero.analyze.rubrics import ANSWERING, REFLECTION, RUBRICS, Item
-from r1zero.analyze.rules import RuleJudge, loops, only_code
 from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.errors import UserError
 from served import Server, serve

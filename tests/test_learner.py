@@ -36,14 +36,14 @@ from helpers import (
 )
 from r1zero import config
 from r1zero.errors import UserError
-from r1zero.held import Held
-from r1zero.learner import Learner
+from r1zero.learner.experience import Held
+from r1zero.learner.learner import Learner
+from r1zero.learner.optimiser import learning_rate_factor
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
-from r1zero.optimiser import learning_rate_factor
 from r1zero.policy.batch import Trajectory
 from r1zero.sampling import Request, SamplingParams
-from r1zero.sampling.torch_sampler import TorchSampler
+from r1zero.sampling.embedded.sampler import TorchSampler
 
 C = 10.0
 # the weight of a response of length n among N; the other rows of the table are in test_terms

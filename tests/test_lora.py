@@ -14,13 +14,13 @@ from transformers import AutoModelForCausalLM
 
 from helpers import needs_peft
 from r1zero.config import Lora
+from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
-from r1zero.plan.shape import shape_of
+from r1zero.plan.model_size import shape_of
 from r1zero.policy.load import load_policy
 from r1zero.policy.lora import adapt
-from r1zero.pretrain.recipe import PretrainRecipe
 from r1zero.pretrain.run import pretrain_run
-from r1zero.train import train
+from r1zero.training.train import train
 from tiny_runs import random_model, start, sums_of, taught_model, tiny_recipe, write_recipe
 
 pytestmark = needs_peft

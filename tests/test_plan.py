@@ -18,12 +18,12 @@ from r1zero.errors import UserError
 from r1zero.plan import FACTOR, GIB, USABLE, Plan, make_plan, plan_of
 from r1zero.plan.machine import GPUS, Machine, by_name
 from r1zero.plan.memory import learning_parts, slab
-from r1zero.plan.pace import EFFICIENCY
-from r1zero.plan.shape import Autocast, Shape, shape_of
+from r1zero.plan.model_size import Autocast, Shape, shape_of
+from r1zero.plan.step_time import EFFICIENCY
 from r1zero.plan.text import plan_text
 from r1zero.policy.load import Policy, load_policy, pick_autocast
 from r1zero.sampling import Request, SamplingParams
-from r1zero.sampling.torch_sampler import TorchSampler
+from r1zero.sampling.embedded.sampler import TorchSampler
 from tiny_runs import random_model, start, write_recipe
 
 

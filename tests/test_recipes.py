@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from r1zero.config import load_recipe, read_recipe
+from r1zero.config.pretrain import PretrainRecipe
 from r1zero.objectives.table import PRESETS
-from r1zero.pretrain.recipe import PretrainRecipe
 from r1zero.questions import CATALOGUE
 
 ALL = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.toml"))

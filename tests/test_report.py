@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.errors import UserError
-from r1zero.report import charts, summary
-from r1zero.report.groups import curve, evaluation_curve, grouped, smooth, window_of
-from r1zero.report.lengths import CLASSES, class_of, class_sums, decompose, mean_lengths, pooled, shares, windows
-from r1zero.report.load import find_runs, load_run
-from r1zero.report.page import destination, render, write_report
-from r1zero.report.responses import LONGEST, answer_span, embed, spaced, sparkline, utf16
-from r1zero.report.shell import script_json
-from r1zero.report.svg import ticks
-from r1zero.report.words import number, percent, signed
+from r1zero.report.charts import run as charts
+from r1zero.report.data import summary
+from r1zero.report.data.lengths import CLASSES, class_of, class_sums, decompose, mean_lengths, pooled, shares, windows
+from r1zero.report.data.responses import LONGEST, answer_span, embed, spaced, sparkline, utf16
+from r1zero.report.data.run_data import find_runs, load_run
+from r1zero.report.data.seed_groups import curve, evaluation_curve, grouped, smooth, window_of
+from r1zero.report.draw.numbers import number, percent, signed
+from r1zero.report.draw.svg import ticks
+from r1zero.report.pages.html import script_json
+from r1zero.report.pages.run import destination, render, write_report
 from r1zero.types import Outcome, Stop
 from report_runs import EVERY_KIND, HOSTILE, group, make_run, response
 from tiny_runs import start, trained
@@ -31,7 +32,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def test_the_report_loads_no_torch() -> None:
-    program = "import r1zero.report.page, sys; print('torch' in sys.modules)"
+    program = "import r1zero.report.pages.run, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
@@ -460,7 +461,7 @@ def test_offsets_are_counted_as_browsers_count() -> None:
 
 
 def embed_one(text: str) -> list[Any]:
-    from r1zero.report.responses import _row
+    from r1zero.report.data.responses import _row
 
     verdict = {"outcome": "right", "extracted": "42", "rule": "number", "reward": 1.0, "advantage": float("nan")}
     return _row({"sample": 0, "response": text, "stop": "eos", "length": 3, "logprobs": [-1.0, -2.0, -3.0], **verdict})

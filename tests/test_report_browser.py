@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("websockets", reason="no websockets: the report is not tried in a browser")
 
 from browser import Browser
-from r1zero.report.groups import grouped
-from r1zero.report.load import find_runs, load_run
-from r1zero.report.page import render
+from r1zero.report.data.run_data import find_runs, load_run
+from r1zero.report.data.seed_groups import grouped
+from r1zero.report.pages.run import render
 from r1zero.types import Outcome
 from report_runs import EVERY_KIND, HOSTILE, group, make_run, response
 

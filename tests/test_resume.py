@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from processes import END_S, below, wait_ended
-from r1zero import checkpoints
 from r1zero.errors import UserError
-from r1zero.runs import Run
-from r1zero.train import train
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run
+from r1zero.training.train import train
 from regime import seeded
 from tiny_runs import Hold, graded, start, sums_of, tiny_recipe, trained, untimed, wait_for, write_recipe
 
@@ -56,7 +56,7 @@ def assert_same_run(run: Run, reference: Run) -> None:
 # ---- SIGKILL
 
 
-LOG, DECODE = "r1zero.runs:Run.log", "r1zero.sampling.torch_sampler:_Decoder.step"
+LOG, DECODE = "r1zero.runs.run:Run.log", "r1zero.sampling.embedded.sampler:_Decoder.step"
 _RNG = random.Random(seeded())
 # Moments at which lives of a run are ended, one after the other. Calls are counted anew in every life, which does again
 # what the one before it did after its last checkpoint.
@@ -64,21 +64,21 @@ KILLS = {
     1: (
         Hold(LOG, first="evaluations"),  # the responses of step 0's evaluation are saved, its result is not logged
         Hold(LOG, 2, "metrics", after=True),  # a step is logged, and its checkpoint, the first, is still to come
-        Hold("r1zero.checkpoints:write_text"),  # a checkpoint has all its files but the seal
-        Hold("r1zero.checkpoints:write_text", after=True),  # it is sealed, and not yet where checkpoints are
-        Hold("r1zero.checkpoints:prune", 2),  # it is there, and those that it is to replace as well
+        Hold("r1zero.runs.checkpoints:write_text"),  # a checkpoint has all its files but the seal
+        Hold("r1zero.runs.checkpoints:write_text", after=True),  # it is sealed, and not yet where checkpoints are
+        Hold("r1zero.runs.checkpoints:prune", 2),  # it is there, and those that it is to replace as well
         Hold("os:unlink", first="model.safetensors", after=True),  # one of those is half deleted
-        Hold("r1zero.runs:Run.rewind", after=True),  # going on has begun: the lines of lost steps are gone
+        Hold("r1zero.runs.run:Run.rewind", after=True),  # going on has begun: the lines of lost steps are gone
         Hold(LOG, first="evaluations", after=True),  # an evaluation is logged, its step is not
     ),
     2: (
         Hold(DECODE, _RNG.randrange(1, 12)),  # in the evaluation before the first step
-        Hold("r1zero.learner:Learner.gradient", 4),  # between the two updates of step 2
+        Hold("r1zero.learner.learner:Learner.gradient", 4),  # between the two updates of step 2
         Hold(LOG, 2, "metrics"),  # learning is over and the responses are saved, but the step is not logged
         Hold("torch:save"),  # a checkpoint has weights, and no training state
-        Hold("r1zero.checkpoints:prune"),
+        Hold("r1zero.runs.checkpoints:prune"),
         Hold("torch.serialization:_save", after=True),  # the file of the training state is half written
-        Hold("r1zero.optimiser:Optimiser.step", 4, after=True),  # the weights are moved, and nothing is saved of it
+        Hold("r1zero.learner.optimiser:Optimiser.step", 4, after=True),  # weights are moved, nothing is saved of it
         Hold(DECODE, _RNG.randrange(12, 60)),  # in one of the next batches
     ),
 }  # fmt: skip
@@ -234,7 +234,7 @@ def test_no_grader_outlives_a_run_that_is_interrupted(tmp_path: Path) -> None:
     words += ["--verifier.workers=2", "--verifier.timeout_s=3600", "--evaluation.benchmarks=[]"]
     run = start(*words)
     wait_for(lambda: len(list((tmp_path / "busy").iterdir())) == 2 or run.poll(), "two graders at work", END_S)
-    graders = below(run.pid, "r1zero.verify.worker")
+    graders = below(run.pid, "r1zero.verify.workers.worker")
     assert {str(each.pid) for each in graders} == {path.name for path in (tmp_path / "busy").iterdir()}
     assert run.kill(signal.SIGINT) == 130
     assert run.err == (
@@ -262,7 +262,7 @@ def test_no_grader_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     words += ["--verifier.timeout_s=3600", "--evaluation.benchmarks=[]"]
     run = start(*words, hold=Hold(LOG, first="metrics"))
     run.held()
-    graders = below(run.pid, "r1zero.verify.worker")
+    graders = below(run.pid, "r1zero.verify.workers.worker")
     assert {str(each.pid) for each in graders} == {path.name for path in (tmp_path / "busy").iterdir()}
     assert len(graders) == 2
     assert run.kill() == -signal.SIGKILL

@@ -5,7 +5,7 @@ import torch
 
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
-from r1zero.rewards import Truncation, observe, rewards_of, trajectories_of
+from r1zero.rollouts.rewards import Truncation, observe, rewards_of, trajectories_of
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
 RIGHT, WRONG, NONE = Outcome.RIGHT, Outcome.WRONG, Outcome.NO_ANSWER

@@ -12,10 +12,10 @@ import pyarrow
 import pytest
 
 import r1zero
-from r1zero import checkpoints
 from r1zero.config import Recipe
 from r1zero.errors import UserError
-from r1zero.runs import Run, provenance, remedy, write_parquet, write_text, writing
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run, provenance, remedy, write_parquet, write_text, writing
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 from tiny_runs import tiny_recipe
 
@@ -410,7 +410,7 @@ def test_the_advice_for_writers_that_hide_the_number() -> None:
 
 
 def test_reading_a_run_needs_no_torch() -> None:
-    program = "import r1zero.runs, sys; print(*sorted({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
+    program = "import r1zero.runs.run, sys; print(*sorted({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.split() == []
 

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from helpers import EOS, TOKENIZER, encode
-from r1zero.sampling.stops import StopRules
+from r1zero.sampling.embedded.stops import StopRules
 from r1zero.types import Stop
 
 CPU = torch.device("cpu")

@@ -22,12 +22,12 @@ from helpers import (
     random_trajectories,
     relative_error,
 )
-from r1zero.held import Held
+from r1zero.learner.experience import Held
+from r1zero.learner.value_head import ValueHead, clipped_value_loss
 from r1zero.metrics import Tally
 from r1zero.objectives import kl
 from r1zero.objectives.table import TABLE, Objective, make_objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.critic import ValueHead, clipped_value_loss
 from regime import seeded
 
 C = 10.0

@@ -6,15 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from r1zero import checkpoints
-from r1zero.assemble import Parts, assemble
 from r1zero.config import Recipe
 from r1zero.errors import UserError
 from r1zero.evaluate import SetResult
 from r1zero.metrics import EVALUATION_METRICS, METRICS
 from r1zero.objectives.table import PRESETS
-from r1zero.runs import Run
-from r1zero.train import train
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run
+from r1zero.training.setup import Parts, assemble
+from r1zero.training.train import train
 from r1zero.types import Completion
 from regime import SEED, THREADS, seeded
 from tiny_runs import graded, sums_of, tiny_recipe, trained, untimed

@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 
 from r1zero.config import Recipe, make_recipe
 from r1zero.policy.tiny import character_tokenizer, tiny_model
-from r1zero.runs import Run
-from r1zero.train import train
+from r1zero.runs.run import Run
+from r1zero.training.train import train
 from regime import SEED, THREADS, seeded
 
 T = TypeVar("T")
@@ -167,7 +167,8 @@ class Hold:
 # folder, and waits for another.
 _LAUNCHER = """
 import functools, gc, importlib, json, os, resource, sys, time
-import r1zero.demo, r1zero.doctor, r1zero.train, r1zero.view, transformers.models.qwen2.modeling_qwen2
+import r1zero.demo, r1zero.doctor, r1zero.training.train, r1zero.training.progress
+import transformers.models.qwen2.modeling_qwen2
 from r1zero.cli import main
 gc.freeze()  # so that a child neither walks nor copies all that was imported
 print("ready", flush=True)

@@ -26,15 +26,15 @@ from transformers import GenerationConfig
 from parts.bench import Bench
 from r1zero import demo
 from r1zero.config import Learner as Settings
-from r1zero.held import Held
-from r1zero.learner import Learner
+from r1zero.learner.experience import Held
+from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, load_policy
 from r1zero.questions.arithmetic import arithmetic
 from r1zero.sampling import Request, Sampled, SamplingParams
-from r1zero.sampling.torch_sampler import TorchSampler
+from r1zero.sampling.embedded.sampler import TorchSampler
 
 PRETRAIN_STEPS, STEPS = 1300, 40
 
@@ -183,7 +183,7 @@ def gradients(bench: Bench, policy: Policy, rows: list[Trajectory], bfloat16: bo
 
 def reward_climbs(bench: Bench, out: Path, base: Path) -> None:
     """Some steps of the demo's recipe on this device: the mean reward of its first and last ten."""
-    from r1zero.train import train
+    from r1zero.training.train import train
 
     steps = 4 if bench.tiny else STEPS
     changes = {"model.device": bench.device_name, "train.steps": steps, "evaluation.benchmarks": []}

@@ -15,12 +15,12 @@ import torch
 
 from parts.bench import SHAPES, Bench, LeftOutError
 from r1zero.config import make_recipe
-from r1zero.learner import Learner
+from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import devices
-from r1zero.plan.shape import Shape, shape_of
+from r1zero.plan.model_size import Shape, shape_of
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy
 

@@ -1,6 +1,6 @@
 """Settings become objects, in one process: a recipe's policy, objective, reference, learner, sampler and verifier.
 
-What a run is made of, and where its parts live, `r1zero.assemble` decides; ranks of a cluster build theirs here.
+What a run is made of, and where its parts live, `r1zero.training.setup` decides; ranks of a cluster build theirs here.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from typing import Any
 
 import torch
 
-from r1zero import checkpoints, config
+from r1zero import config
 from r1zero.config import Recipe
 from r1zero.errors import UserError
-from r1zero.learner import Learner
+from r1zero.learner.learner import Learner
+from r1zero.learner.ranks import Alone, Ranks
 from r1zero.objectives.objective import WEIGHTS
 from r1zero.objectives.table import TABLE, Objective, make_objective
 from r1zero.policy.load import Policy, load_policy
-from r1zero.policy.shards import has_shards, load_plain_optimiser, load_shards
-from r1zero.ranks import Alone, Ranks
+from r1zero.policy.sharded import has_shards, load_plain_optimiser, load_shards
+from r1zero.runs import checkpoints
 from r1zero.sampling import Sampler
-from r1zero.sampling.torch_sampler import TorchSampler
+from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.templates import Template, get_template
 from r1zero.verify import Verifier
 

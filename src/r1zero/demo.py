@@ -24,11 +24,11 @@ from r1zero.errors import UserError
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.pretrain import pretrain
 from r1zero.questions.arithmetic import Problem, arithmetic
-from r1zero.report.figures import training_curves
-from r1zero.report.page import write_report
-from r1zero.runs import Run, write_text, writing
-from r1zero.train import train
-from r1zero.view import RichView
+from r1zero.report.draw.files import training_curves
+from r1zero.report.pages.run import write_report
+from r1zero.runs.run import Run, write_text, writing
+from r1zero.training.progress import RichView
+from r1zero.training.train import train
 
 LEVEL = 3
 PRETRAIN_STEPS = 1300

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from r1zero.analyze.cells import Cell
-from r1zero.analyze.judges import Agreement, Judge, agreement
-from r1zero.analyze.rubrics import ANSWERING, Item, Judgement
-from r1zero.evaluate.statistics import Estimate, clustered
+from r1zero.analyze.judges.llm import Agreement, Judge, agreement
+from r1zero.analyze.judges.rubrics import ANSWERING, Item, Judgement
+from r1zero.analyze.responses import Cell
+from r1zero.statistics import Estimate, clustered
 
 _SHOWN = 3
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, Item
+from r1zero.analyze.judges.rules import RuleJudge
+from r1zero.analyze.keywords import Detector
 from r1zero.analyze.passages import FIRST, QUESTIONS, SECOND, Passage
-from r1zero.analyze.reflection import Detector
-from r1zero.analyze.rubrics import ANSWERING, REFLECTION, Item
-from r1zero.analyze.rules import RuleJudge
 
 
 @dataclass(frozen=True, slots=True)

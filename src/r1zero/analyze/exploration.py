@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1zero.analyze.cells import Cell
-from r1zero.evaluate.statistics import Estimate, clustered, pass_at_k
+from r1zero.analyze.responses import Cell
+from r1zero.statistics import Estimate, clustered, pass_at_k
 
 
 @dataclass(frozen=True, slots=True)

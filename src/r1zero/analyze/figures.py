@@ -12,11 +12,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from r1zero.analyze import exploration, reflecting
+from r1zero.analyze import exploration, self_reflection
 from r1zero.analyze.answering import Answering
+from r1zero.analyze.over_training import Source
 from r1zero.analyze.published import QUESTIONS, TEMPERATURES, Published
-from r1zero.analyze.training import Source
-from r1zero.evaluate.statistics import Estimate
+from r1zero.statistics import Estimate
 
 mpl.rcParams["svg.hashsalt"] = "r1zero"  # equal numbers, equal files
 
@@ -59,10 +59,10 @@ def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: Published | None
     return _save(figure, [axis], out)
 
 
-def reflection(rows: Sequence[reflecting.AtTemperature], paper: Published | None, out: Path) -> Path:
+def reflection(rows: Sequence[self_reflection.AtTemperature], paper: Published | None, out: Path) -> Path:
     """Questions with at least one reflecting response over temperature, by detection."""
     figure, axis = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
-    for i, name in enumerate(reflecting.DETECTIONS):
+    for i, name in enumerate(self_reflection.DETECTIONS):
         known = [(row.temperature, share) for row in rows if (share := row.share_of_questions[name])]
         _line(axis, [t for t, _ in known], [share for _, share in known], name, f"C{i}")
     if paper:

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from r1zero import config
-from r1zero.analyze import answering, exploration, figures, helping, pages, reflecting, training
+from r1zero.analyze import answering, exploration, figures, markdown, over_training, reflection_effect, self_reflection
 from r1zero.analyze.answering import Answering
-from r1zero.analyze.asking import Asking, ask
-from r1zero.analyze.card import Card, make_card, training_temperature
-from r1zero.analyze.cells import ROLLOUTS, Cell, run_steps
-from r1zero.analyze.judges import Judge, LLMJudge
+from r1zero.analyze.ask import Asking, ask
+from r1zero.analyze.judges.llm import Judge, LLMJudge
+from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
+from r1zero.analyze.judges.rules import RuleJudge
+from r1zero.analyze.keywords import Detector
 from r1zero.analyze.published import published
-from r1zero.analyze.reflection import Detector
-from r1zero.analyze.rubrics import ANSWERING, REFLECTION
-from r1zero.analyze.rules import RuleJudge
+from r1zero.analyze.readiness_card import Card, make_card, training_temperature
+from r1zero.analyze.responses import ROLLOUTS, Cell, run_steps
 from r1zero.errors import UserError
-from r1zero.runs import Run, write_text, writing
-from r1zero.subject import Subject
+from r1zero.evaluate.models import Subject
+from r1zero.runs.run import Run, write_text, writing
 from r1zero.types import Completion
 from r1zero.verify import Verifier
 
@@ -117,7 +117,7 @@ def analyse_answering(cells: Sequence[Cell], judges: Judges, out: Path, model: s
         "templates": rows,
         "paper": paper,
     }
-    write(out, "answering", content, pages.answering_page(rows, chosen, judges.bill(), paper))
+    write(out, "answering", content, markdown.answering_page(rows, chosen, judges.bill(), paper))
     figures.answering(rows, out / "answering")
     return chosen
 
@@ -134,53 +134,53 @@ def analyse_sampled(
     cells = sorted(cells, key=lambda cell: cell.temperature)
     model, template, paper = cells[0].model, cells[0].template, published(cells[0].model)
     explored: list[exploration.AtTemperature] = []
-    reflected: list[reflecting.AtTemperature] = []
+    reflected: list[self_reflection.AtTemperature] = []
     if "exploration" in plan.analyses:
         explored = [exploration.analyse(cell, plan.group_size) for cell in cells]
         content = {"model": model, "template": template, "temperatures": explored, "paper": paper}
-        write(out, "exploration", content, pages.exploration_page(explored, template, paper))
+        write(out, "exploration", content, markdown.exploration_page(explored, template, paper))
         figures.pass_at_k(explored, paper, out / "exploration")
     if "reflection" in plan.analyses:
         reflected = _reflection(cells, judges, out)
     card = make_card(template, chosen, cells, explored, reflected, parameters)
-    write(out, "card", asdict(card), pages.card_page(card))
+    write(out, "card", asdict(card), markdown.card_page(card))
     return card
 
 
-def _reflection(cells: Sequence[Cell], judges: Judges, out: Path) -> list[reflecting.AtTemperature]:
+def _reflection(cells: Sequence[Cell], judges: Judges, out: Path) -> list[self_reflection.AtTemperature]:
     rules = RuleJudge(REFLECTION)
     model, template, paper = cells[0].model, cells[0].template, published(cells[0].model)
     rows, helped = [], []
     last = training_temperature(cells)
     for cell in cells:
-        row, flags = reflecting.analyse(cell, judges.detector, judges.reflection, rules)
+        row, flags = self_reflection.analyse(cell, judges.detector, judges.reflection, rules)
         rows.append(row)
-        detections = reflecting.DETECTIONS if cell is last else ("cross",)
-        helped += [helping.analyse(cell, flags.by_detection[name], name) for name in detections]
+        detections = self_reflection.DETECTIONS if cell is last else ("cross",)
+        helped += [reflection_effect.analyse(cell, flags.by_detection[name], name) for name in detections]
     content = {"model": model, "template": template, "keywords": judges.detector.keywords, "bill": judges.bill(),
                "temperatures": rows, "helping": helped, "paper": paper}  # fmt: skip
-    write(out, "reflection", content, pages.reflection_page(rows, helped, template, judges.bill(), paper))
+    write(out, "reflection", content, markdown.reflection_page(rows, helped, template, judges.bill(), paper))
     figures.reflection(rows, paper, out / "reflection")
     return rows
 
 
 def analyse_training(
     run: Run, judges: Judges, out: Path, most: int | None, progress: Callable[[int], None] | None = None
-) -> list[training.Source]:
+) -> list[over_training.Source]:
     """The analyses over a run's saved rollouts and evaluations, at `most` evenly spaced steps of each (None: all)."""
     recipe, found = run.recipe, []
     for name, steps in run_steps(run).items():
         temperature = recipe.sampling.temperature if name == ROLLOUTS else recipe.evaluation.temperature
         both = judges.answering, judges.reflection
-        numbers = training.analyse_steps(
-            training.evenly(steps, most), recipe.template.name, judges.detector, both, progress
+        numbers = over_training.analyse_steps(
+            over_training.evenly(steps, most), recipe.template.name, judges.detector, both, progress
         )
-        found.append(training.Source(name, temperature, numbers))
+        found.append(over_training.Source(name, temperature, numbers))
     label = run.path.resolve().name
     content = {"run": label, "judge": judges.reflection.name, "keywords": judges.detector.keywords,
                "bill": judges.bill(), "sources": found}  # fmt: skip
-    page = pages.training_page(found, label, judges.reflection.name)
-    write(out, "training", content, "\n".join([page, *pages.bill_lines(judges.bill())]))
+    page = markdown.training_page(found, label, judges.reflection.name)
+    write(out, "training", content, "\n".join([page, *markdown.bill_lines(judges.bill())]))
     figures.training(found, out / "training")
     return found
 

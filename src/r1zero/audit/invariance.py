@@ -21,13 +21,13 @@ from torch.multiprocessing.spawn import spawn
 from r1zero.audit.replay import take_gradient
 from r1zero.build import load_reference, make_learner, make_sampler, make_template, recipe_objective, recipe_policy
 from r1zero.config import Recipe
-from r1zero.inputs import load_set
 from r1zero.metrics import Tally
 from r1zero.objectives.objective import WEIGHTS
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy
-from r1zero.rollout import PromptStream
+from r1zero.rollouts.prompts import PromptStream
+from r1zero.rollouts.question_sets import load_set
 from r1zero.sampling import Request, SamplingParams
 
 QUESTIONS, SAMPLES, LONGEST = 3, 4, 64

@@ -21,7 +21,7 @@ from r1zero.cli import pretrain as pretrain
 from r1zero.cli import report as report
 from r1zero.cli import train as train
 from r1zero.cli import verify as verify
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 

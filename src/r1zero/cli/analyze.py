@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from r1zero.cli.engine import ENGINE, Engine
-from r1zero.cli.program import app
+from r1zero.cli.app import app
+from r1zero.cli.model_options import ENGINE, Engine
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
-    from r1zero.analyze.card import Card
+    from r1zero.analyze.readiness_card import Card
     from r1zero.analyze.run import Judges, Plan
-    from r1zero.subject import Subject
+    from r1zero.evaluate.models import Subject
 
 JUDGE_KEY = "R1ZERO_JUDGE_KEY"
 
@@ -140,7 +140,7 @@ def analyze(
     if saved:
         _saved(saved, plan, judging, out or saved[0] / "analysis")
     elif model:
-        from r1zero.matrix import slug
+        from r1zero.evaluate.matrix import slug
 
         _model(model, plan, asked, engine, judging, out or Path("analysis") / slug(model))
 
@@ -190,9 +190,9 @@ def _plan(what: str, asked: Asked) -> Plan:
 def _judges(judging: Judging, out: Path) -> Judges:
     import os
 
-    from r1zero.analyze.judges import LLMJudge, Price
-    from r1zero.analyze.reflection import KEYWORDS, Detector, read_keywords
-    from r1zero.analyze.rubrics import ANSWERING, REFLECTION
+    from r1zero.analyze.judges.llm import LLMJudge, Price
+    from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
+    from r1zero.analyze.keywords import KEYWORDS, Detector, read_keywords
     from r1zero.analyze.run import Judges
     from r1zero.endpoint import Client, Endpoint, Store
 
@@ -216,7 +216,7 @@ def _judges(judging: Judging, out: Path) -> Judges:
 
 
 def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
-    from r1zero.subject import connect, local, served
+    from r1zero.evaluate.models import connect, local, served
 
     if engine.server is None:
         return local(model, device=engine.device, rows=engine.batch_rows)
@@ -225,11 +225,11 @@ def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
 
 
 def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judging, out: Path) -> None:
-    from r1zero.analyze.asking import Asking, stratified
+    from r1zero.analyze.ask import Asking, stratified
     from r1zero.analyze.run import analyse_model
     from r1zero.cli.console import make_console, response_counter
-    from r1zero.inputs import flag
     from r1zero.questions import load_questions, renamed
+    from r1zero.rollouts.question_sets import flag
     from r1zero.verify import Verifier
 
     judges = _judges(judging, out)
@@ -251,7 +251,7 @@ def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judgin
 
 
 def _saved(folders: list[Path], plan: Plan, judging: Judging, out: Path) -> None:
-    from r1zero.analyze.cells import saved_cells
+    from r1zero.analyze.responses import saved_cells
     from r1zero.analyze.run import analyse_saved
 
     cells = saved_cells(folders)
@@ -261,8 +261,8 @@ def _saved(folders: list[Path], plan: Plan, judging: Judging, out: Path) -> None
 def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> None:
     from r1zero.analyze.run import analyse_training
     from r1zero.cli.console import make_console
-    from r1zero.report.analysis import write_page
-    from r1zero.runs import Run
+    from r1zero.report.pages.analysis import write_page
+    from r1zero.runs.run import Run
 
     analyse_training(Run.open(folder), _judges(judging, out), out, steps)
     page = write_page(out)
@@ -275,7 +275,7 @@ def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> N
 def _show(card: Card | None, plan: Plan, out: Path) -> None:
     """The card, or the page of the answering rate; and where everything is."""
     from r1zero.cli.console import make_console
-    from r1zero.report.analysis import write_page
+    from r1zero.report.pages.analysis import write_page
 
     page = write_page(out)
     console = make_console()
@@ -288,7 +288,7 @@ def _show(card: Card | None, plan: Plan, out: Path) -> None:
 
 def _detectors(judging: Judging) -> None:
     from r1zero.analyze.detectors import measure, table
-    from r1zero.analyze.reflection import Detector, read_keywords
+    from r1zero.analyze.keywords import Detector, read_keywords
     from r1zero.cli.console import make_console, plain_table
 
     detector = Detector(read_keywords(judging.keywords)) if judging.keywords else None

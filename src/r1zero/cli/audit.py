@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def audit(
         Print the numbers as JSON.
     """
     from r1zero.objectives.table import PRESETS, TABLE, pick_rows
-    from r1zero.runs import writing
+    from r1zero.runs.run import writing
 
     if exactly != _EXACTLY and (subject.run is not None or subject.invariance is not None):
         raise UserError("--group-sizes and --off-policy belong to the exact audit; leave --run and --invariance out.")
@@ -93,8 +93,8 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
     import torch
 
     from r1zero.cli import audit_views as views
-    from r1zero.objectives.audit import Audit
-    from r1zero.objectives.mdp import Mdp, ahead
+    from r1zero.objectives.expected_gradient import Audit
+    from r1zero.objectives.toy_mdp import Mdp, ahead
 
     torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
     if not exactly.group_sizes:
@@ -126,10 +126,10 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
 def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -> None:
     from dataclasses import replace
 
-    from r1zero.audit.saved import read_meter
+    from r1zero.audit.saved_step import read_meter
     from r1zero.build import recipe_objective
     from r1zero.cli import audit_views as views
-    from r1zero.runs import Run
+    from r1zero.runs.run import Run
 
     run = Run.open(path)
     own = recipe_objective(run.recipe)
@@ -149,7 +149,7 @@ def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_j
     from r1zero.audit.replay import replay
     from r1zero.build import recipe_objective, set_threads
     from r1zero.cli import audit_views as views
-    from r1zero.runs import Run
+    from r1zero.runs.run import Run
 
     run = Run.open(path)
     own = recipe_objective(run.recipe)

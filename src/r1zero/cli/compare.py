@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 
 
 @app.command
@@ -46,7 +46,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
     console.print(f"first: {one.label}\nsecond: {two.label}", highlight=False, markup=False)
     console.print(plain_table("second − first, on the same questions", headings, rows))
     if out is not None:
-        from r1zero.report.benchmarks import pass_at_k
+        from r1zero.report.draw.benchmarks import pass_at_k
 
         for c in found:
             curves = {one.label: c.first_pass_at, two.label: c.second_pass_at}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 
 
 @app.command

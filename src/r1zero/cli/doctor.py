@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 _Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.engine import ENGINE, Engine
-from r1zero.cli.program import app
+from r1zero.cli.app import app
+from r1zero.cli.model_options import ENGINE, Engine
 from r1zero.errors import UserError
 
 
@@ -125,7 +125,7 @@ def _ask(
 ) -> None:
     from r1zero.cli.console import make_console, plain_table, response_counter
     from r1zero.config import Benchmark, Evaluation, Template, checked
-    from r1zero.matrix import Conditions, details, evaluate_matrix, headings_and_rows, notes
+    from r1zero.evaluate.matrix import Conditions, details, evaluate_matrix, headings_and_rows, notes
 
     engine.check()
     if drawing.seed < 0:
@@ -151,7 +151,7 @@ def _ask(
     for line in dict.fromkeys(note for cell in cells for note in notes(cell.results)):
         console.print(line, highlight=False, markup=False)
     if out is not None:
-        from r1zero.report.benchmarks import accuracies
+        from r1zero.report.draw.benchmarks import accuracies
 
         accuracies({f"{cell.model}, {cell.template}": cell.results for cell in cells}, out / "results.png")
         kept = f"kept: {out} (responses, results.json, results.md, results.png)"
@@ -162,9 +162,9 @@ def _regrade(folder: Path, reward: str | None) -> None:
     import json
 
     from r1zero.cli.console import make_console, plain_table
+    from r1zero.evaluate.matrix import details
     from r1zero.evaluate.saved import open_saved, regrade
-    from r1zero.matrix import details
-    from r1zero.runs import write_text, writing
+    from r1zero.runs.run import write_text, writing
     from r1zero.verify import Verifier
     from r1zero.words import plural
 

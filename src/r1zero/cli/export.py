@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 
 
 @app.command
@@ -19,7 +19,7 @@ def export(checkpoint: Path, out: Path, /) -> None:
         The folder to write; it must not exist yet.
     """
     from r1zero.cli.console import make_console
-    from r1zero.export import export as write
+    from r1zero.policy.export import export as write
 
     write(checkpoint, out)
     make_console().print(f"written: {out}", highlight=False, markup=False, soft_wrap=True)

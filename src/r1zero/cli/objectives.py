@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def measured(rows: Iterable[Objective], constant: float) -> list[dict[str, Any]]
 
     import torch
 
-    from r1zero.objectives.audit import Audit
-    from r1zero.objectives.example import example_batch
-    from r1zero.objectives.mdp import Mdp
-    from r1zero.objectives.meter import bias_meter
+    from r1zero.objectives.bias_meter import bias_meter
+    from r1zero.objectives.example_batch import example_batch
+    from r1zero.objectives.expected_gradient import Audit
+    from r1zero.objectives.toy_mdp import Mdp
 
     torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
     batch, mdp = example_batch(), Mdp()

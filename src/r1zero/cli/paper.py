@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from r1zero.paper.grid import Progress
+    from r1zero.paper.jobs import Progress
 
 paper = App(name="paper", help="The paper's tables and figures: in miniature on a laptop, or as published.")
 app.command(paper)
@@ -75,8 +75,8 @@ def run(
 
 
 def _lines(console: Console) -> Progress:
-    from r1zero.paper.grid import Progress
-    from r1zero.report.words import duration
+    from r1zero.paper.jobs import Progress
+    from r1zero.report.draw.numbers import duration
 
     said = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
     return Progress(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.chosen import chosen
-from r1zero.cli.program import app
+from r1zero.cli.app import app
+from r1zero.cli.recipe_argument import chosen
 
 _Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
@@ -32,7 +32,7 @@ def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, r
 
     from r1zero.cli.console import make_console
     from r1zero.config import parse_overrides
-    from r1zero.pretrain.recipe import PretrainRecipe
+    from r1zero.config.pretrain import PretrainRecipe
     from r1zero.pretrain.run import pretrain_run
 
     changes = parse_overrides(list(overrides))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 
@@ -33,8 +33,8 @@ def report(*runs: Path, out: Path | None = None, paper: Annotated[bool, Paramete
     from rich.markup import escape
 
     from r1zero.cli.console import make_console
-    from r1zero.report.page import write_report
-    from r1zero.report.words import size
+    from r1zero.report.draw.numbers import size
+    from r1zero.report.pages.run import write_report
 
     written = write_report(runs, out)
     console = make_console()

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.chosen import chosen
-from r1zero.cli.program import app
+from r1zero.cli.app import app
+from r1zero.cli.recipe_argument import chosen
 from r1zero.errors import UserError
 
 _Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
@@ -43,8 +43,8 @@ def train(
     """
     from r1zero.cli.console import make_console
     from r1zero.config import Recipe, parse_overrides
-    from r1zero.train import train as run_training
-    from r1zero.view import RichView
+    from r1zero.training.progress import RichView
+    from r1zero.training.train import train as run_training
 
     if every < 1:
         raise UserError(f"--every {every} prints no step; give 1 or more.")

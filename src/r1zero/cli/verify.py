@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.program import app
+from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from r1zero.types import AnswerFormat, Verdict
     from r1zero.verify import Verifier
-    from r1zero.verify.audit import Graded, Summary
+    from r1zero.verify.pairs import Graded, Summary
 
 _Text = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 _SHOWN = 40
@@ -67,7 +67,7 @@ def verify(
     from r1zero.cli.console import make_console
     from r1zero.types import AnswerFormat
     from r1zero.verify import Verifier
-    from r1zero.verify.second import SECOND
+    from r1zero.verify.workers.second_grader import SECOND
 
     _check(format, second, workers, timeout_s, memory_mb)
     if out is not None and file is None:
@@ -91,8 +91,8 @@ def verify(
 def _check(format: str, second: str | None, workers: int, timeout_s: float, memory_mb: int) -> None:
     """Raises UserError, for options that cannot be."""
     from r1zero.types import AnswerFormat
-    from r1zero.verify.pool import MAX_TIMEOUT_S
-    from r1zero.verify.second import SECOND
+    from r1zero.verify.workers.pool import MAX_TIMEOUT_S
+    from r1zero.verify.workers.second_grader import SECOND
 
     if format not in list(AnswerFormat):
         raise UserError(f"--format {format} is unknown; use one of {', '.join(AnswerFormat)}.")
@@ -109,7 +109,7 @@ def _explain(
     console: Console, gold: str, answer: str, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
     from r1zero.types import AnswerFormat
-    from r1zero.verify.audit import kind_of
+    from r1zero.verify.pairs import kind_of
 
     whole = kind_of(answer) == "response"
     bare = chosen is AnswerFormat.AUTO and not whole
@@ -121,7 +121,7 @@ def _explain(
 
 
 def _show(console: Console, title: str, verdict: Verdict) -> None:
-    from r1zero.verify.rules import explained
+    from r1zero.verify.rule_names import explained
 
     lines = [
         f"{title:10} {verdict.outcome.value}",
@@ -138,7 +138,7 @@ def _audit(
 ) -> None:
     from rich.progress import track
 
-    from r1zero.verify.audit import grade_pairs, read_pairs, summarise
+    from r1zero.verify.pairs import grade_pairs, read_pairs, summarise
 
     pairs = read_pairs(file)
     verdicts = track(

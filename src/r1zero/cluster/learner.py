@@ -13,13 +13,13 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from r1zero.cluster.rank import LearnerRank
-from r1zero.cluster.session import DEATHS, Needs, cause_of, quiet
-from r1zero.crew import Job
+from r1zero.cluster.learner_rank import LearnerRank
+from r1zero.cluster.ray_session import DEATHS, Needs, cause_of, quiet
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.shards import has_shards, missing_shards
+from r1zero.policy.sharded import has_shards, missing_shards
+from r1zero.training.workers import Job
 
 _GRACE_S = 5.0  # a rank that dies makes the others fail, and may be seen to have died a little later
 

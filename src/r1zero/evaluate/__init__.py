@@ -4,7 +4,7 @@
 """
 
 from r1zero.evaluate.run import Protocol, evaluate
-from r1zero.evaluate.statistics import wilson
 from r1zero.evaluate.summary import SetResult, average, summarise
+from r1zero.statistics import wilson
 
 __all__ = ["Protocol", "SetResult", "average", "evaluate", "summarise", "wilson"]

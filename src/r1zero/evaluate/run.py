@@ -10,16 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from r1zero.config import Evaluation
 from r1zero.evaluate.journal import Graded, Journal
 from r1zero.evaluate.saved import read_rollouts
 from r1zero.evaluate.summary import SetResult, summarise
 from r1zero.questions import QuestionSet
-from r1zero.rollout import Encode, Prompt, make_prompt
-from r1zero.runs import rollout_table, write_parquet
+from r1zero.rollouts.prompts import Encode, Prompt, make_prompt
+from r1zero.runs.run import rollout_table, write_parquet
 from r1zero.sampling import Request, Sampler, SamplingParams
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout
-from r1zero.verify.grading import Grading
+from r1zero.verify.protocol import Grading
 
 _NOISE_STEP = -1  # every evaluation of a run draws with the same noise, apart from that of any training step
 
@@ -120,3 +121,9 @@ def _ask(
         responses, verdicts = zip(*group, strict=True)
         rollouts.append(Rollout(prompt.question, prompt.text, prompt.ids, responses, verdicts))
     return rollouts, seconds
+
+
+def make_protocol(settings: Evaluation, template: Template, max_new_tokens: int, seed: int) -> Protocol:
+    """How to evaluate."""
+    params = SamplingParams(max_new_tokens, settings.temperature, settings.top_p, settings.top_k, template.stop)
+    return Protocol(template, params, settings.samples, seed)

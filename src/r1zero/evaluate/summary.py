@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1zero.evaluate.statistics import Estimate, clustered, majority, pass_at_k, standard_error
+from r1zero.statistics import Estimate, clustered, majority, pass_at_k, standard_error
 from r1zero.types import Completion, Outcome, Rollout, Verdict
 
 RATES = ("right", "wrong", "no_answer", "ungraded", "timeout", "truncated")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1zero.paper.findings import Size
-from r1zero.paper.grid import Evaluation, Pretraining, Training
+from r1zero.paper.claims import Size
+from r1zero.paper.jobs import Evaluation, Pretraining, Training
 
 WORLD = "world"
 FEW_SHOT = f"{WORLD}/few_shot.jinja"

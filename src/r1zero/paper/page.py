@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from r1zero.errors import UserError
-from r1zero.paper.findings import Claim, Findings, Panel, Study, Table, Verdict
-from r1zero.paper.grid import Job
-from r1zero.report import svg
-from r1zero.report.figures import draw_charts
-from r1zero.report.lengths import UNREADABLE
-from r1zero.report.shell import render_page
-from r1zero.runs import write_text, writing
+from r1zero.paper.claims import Claim, Findings, Panel, Study, Table, Verdict
+from r1zero.paper.jobs import Job
+from r1zero.report.data.lengths import UNREADABLE
+from r1zero.report.draw import svg
+from r1zero.report.draw.files import draw_charts
+from r1zero.report.pages.html import render_page
+from r1zero.runs.run import write_text, writing
 
 _STYLES = {Verdict.SEEN: "finished", Verdict.NOT_SEEN: "stopped", Verdict.UNTESTED: ""}
 _LEADS = {

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from r1zero.errors import UserError
-from r1zero.paper.findings import Study
-from r1zero.paper.grid import Job, Progress, carry_out
+from r1zero.paper.claims import Study
+from r1zero.paper.jobs import Job, Progress, carry_out
 from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
 from r1zero.paper.page import read_part, write_paper
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
-from r1zero.runs import write_text, writing
+from r1zero.runs.run import write_text, writing
 
 PLAN = "paper.json"
 """What was begun: scale, seeds, studies."""

@@ -1,7 +1,7 @@
 """What a recipe needs before anything starts: memory on its devices, the time of a step, and what to change.
 
 Memory is that of the code as it is (`r1zero.plan.memory`), times are arithmetic over a machine's rates
-(`r1zero.plan.pace`). The machine may be this one, or a GPU that is known by its data sheet.
+(`r1zero.plan.step_time`). The machine may be this one, or a GPU that is known by its data sheet.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from r1zero.build import recipe_objective
 from r1zero.config import Recipe
 from r1zero.plan.machine import GIB, USABLE, Machine, by_name, measure
 from r1zero.plan.memory import Device, devices, longest
-from r1zero.plan.pace import FACTOR, Pace, pace_of
+from r1zero.plan.model_size import Shape, shape_of
 from r1zero.plan.remedies import remedies
-from r1zero.plan.shape import Shape, shape_of
+from r1zero.plan.step_time import FACTOR, Pace, pace_of
 from r1zero.policy.load import pick_autocast, pick_device
 
 __all__ = ["FACTOR", "GIB", "USABLE", "Device", "Machine", "Pace", "Plan", "Shape", "make_plan", "plan_of"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from r1zero.errors import UserError
-from r1zero.plan.shape import Autocast
+from r1zero.plan.model_size import Autocast
 from r1zero.words import plural
 
 GIB = 2**30

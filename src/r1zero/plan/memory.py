@@ -15,8 +15,8 @@ from math import ceil
 
 from r1zero.config import Recipe
 from r1zero.plan.machine import USABLE, Machine
-from r1zero.plan.shape import Shape
-from r1zero.plan.staff import Staff, staff_of
+from r1zero.plan.model_size import Shape
+from r1zero.plan.placement import Staff, staff_of
 from r1zero.policy.logprobs import CHUNK_LOGITS
 
 _LOGITS = 6  # float32 copies of a chunk of logits while it is differentiated: logits, over T, exp, probs, two gradients

@@ -10,8 +10,8 @@ from typing import Any
 from r1zero.config import Cluster, Recipe
 from r1zero.plan.machine import USABLE, Machine
 from r1zero.plan.memory import Device, devices, longest, side_by_side
-from r1zero.plan.shape import Shape
-from r1zero.plan.staff import staff_of
+from r1zero.plan.model_size import Shape
+from r1zero.plan.placement import staff_of
 
 Change = Mapping[str, object]
 """New values by the settings' names."""

@@ -33,7 +33,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline
-from r1zero.policy.shards import has_shards, load_shards
+from r1zero.policy.sharded import has_shards, load_shards
 
 ADAPTER = "adapter_config.json"
 """The file that makes a folder one of adapters: it names the model that they belong to."""

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from r1zero.policy.batch import MicroBatch
 from r1zero.policy.load import Policy, head_logits
-from r1zero.policy.shared import SharedPrompts
+from r1zero.policy.shared_prompts import SharedPrompts
 
 CHUNK_LOGITS = 1 << 24
 """Logits held at once (64 MiB in float32). Fewer than this in all, and nothing is recomputed."""

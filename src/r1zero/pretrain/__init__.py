@@ -4,6 +4,6 @@
 demo's tiny base model.
 """
 
-from r1zero.pretrain.teach import pretrain
+from r1zero.pretrain.tiny import pretrain
 
 __all__ = ["pretrain"]

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from r1zero import checkpoints
 from r1zero.build import processor, recipe_policy, set_threads
 from r1zero.config import differences
+from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
-from r1zero.optimiser import Optimiser
+from r1zero.learner.optimiser import Optimiser
 from r1zero.policy.load import (
     Policy,
     check_head,
@@ -30,9 +30,9 @@ from r1zero.policy.load import (
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import adapt
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
-from r1zero.pretrain.recipe import PretrainRecipe
-from r1zero.runs import Run, provenance
-from r1zero.sinks import check_sinks, opened
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run, provenance
+from r1zero.trackers import check_sinks, opened
 
 METRICS = {
     "pretrain/loss": "Mean −log π of the step's target tokens, in nats.",

@@ -1,6 +1,6 @@
 """Samplers: prompts in, completions out, token ids all the way.
 
-A sampler is anything with `sample`; the embedded one (`r1zero.sampling.torch_sampler`) runs any transformers causal
+A sampler is anything with `sample`; the embedded one (`r1zero.sampling.embedded.sampler`) runs any transformers causal
 language model. Completions stream out as they finish, so that grading overlaps with decoding.
 """
 

@@ -3,8 +3,8 @@
 Importing this package costs nothing: neither torch nor sympy nor Math-Verify is ever imported in the caller's process.
 """
 
-from r1zero.verify.exact import grade_exact
-from r1zero.verify.extract import extract
-from r1zero.verify.pool import Verifier
+from r1zero.verify.extraction.extract import extract
+from r1zero.verify.grade import grade_exact
+from r1zero.verify.workers.pool import Verifier
 
 __all__ = ["Verifier", "extract", "grade_exact"]

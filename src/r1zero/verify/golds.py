@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from r1zero.types import Question
-from r1zero.verify.boxes import balanced
-from r1zero.verify.equal import usable
-from r1zero.verify.parse import parse
-from r1zero.verify.tokens import MAX_CHARS
+from r1zero.verify.answers.equality import usable
+from r1zero.verify.answers.grammar import parse
+from r1zero.verify.answers.tokens import MAX_CHARS
+from r1zero.verify.extraction.boxes import balanced
 
 _COSTLY = ("^", "!", "binom", "**")
 

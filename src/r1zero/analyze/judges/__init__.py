@@ -1,0 +1,1 @@
+"""Who says what a response is: words (`rubrics`), rules, and language models."""

@@ -1,0 +1,165 @@
+"""Judges: the rules (`rules`), a language model behind any OpenAI-compatible endpoint, and how far two of them agree.
+
+A language model is asked side by side, retried with back-off, and never paid twice for the same question: answers are
+kept on disk under a hash of model and conversation. Its answers are read strictly; what cannot be read, or was refused,
+is counted apart and never becomes a class.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from r1zero.analyze.judges.rubrics import Item, Judgement, Rubric
+from r1zero.endpoint import Client, RefusedError, UnusableError, as_text, content_key
+
+
+class Judge(Protocol):
+    """Says which class of its rubric each response is."""
+
+    rubric: Rubric
+
+    @property
+    def name(self) -> str:
+        """Who judges, as every output says it."""
+        ...
+
+    def judge(self, items: Sequence[Item]) -> list[Judgement]:
+        """A judgement of every response, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Money per million tokens, in whatever currency; None of an unknown price."""
+
+    prompt: float | None = None
+    answer: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a language model's judgements took: requests of this call, and the tokens of all answers that they stand
+    on, those from the store included, which were paid for before.
+    """
+
+    asked: int
+    stored: int
+    retried: int
+    refused: int
+    unparsable: int
+    prompt_tokens: int
+    answer_tokens: int
+    cost: float | None
+
+
+class LLMJudge:
+    """A language model as judge, at temperature 0."""
+
+    def __init__(self, rubric: Rubric, client: Client, model: str, *, workers: int = 16, price: Price | None = None):
+        self.rubric, self.client, self.model = rubric, client, model
+        self.workers, self.price = workers, price or Price()
+        self._known: set[str] = set()  # what was counted already: a response may be judged at several steps
+
+    @property
+    def name(self) -> str:
+        """The model."""
+        return f"LLM judge {self.model}"
+
+    def judge(self, items: Sequence[Item]) -> list[Judgement]:
+        """See `Judge`. Equal responses to equal questions are asked once.
+
+        Raises:
+            UserError: the endpoint does not answer; what it has answered so far is kept.
+        """
+        unique = list(dict.fromkeys(items))
+        found: dict[Item, Judgement] = {}
+        for index, judgement in self.client.each(unique, self._ask, self.workers):
+            found[unique[index]] = judgement
+        return [found[item] for item in items]
+
+    def _ask(self, item: Item) -> Judgement:
+        body = {
+            "model": self.model,
+            "messages": self.rubric.messages(item),
+            "temperature": 0,
+            "max_tokens": self.rubric.max_tokens,
+        }
+        key = content_key("chat", body)
+        try:
+            answer = self.client.ask("/chat/completions", body, key, read_answer)
+        except RefusedError as error:
+            return Judgement(None, str(error), refused=True)
+        label = self.rubric.parse(answer.text)
+        if key not in self._known:
+            self._known.add(key)
+            self.client.count("prompt tokens", answer.prompt_tokens)
+            self.client.count("answer tokens", answer.answer_tokens)
+            self.client.count("unparsable", label is None)
+        return Judgement(label, answer.text)
+
+    def bill(self) -> Bill:
+        """What all judgements through this client took, those of the other rubric included."""
+        counts = self.client.counts
+        tokens = counts["prompt tokens"], counts["answer tokens"]
+        known = self.price.prompt is not None and self.price.answer is not None
+        cost = (tokens[0] * (self.price.prompt or 0) + tokens[1] * (self.price.answer or 0)) / 1e6 if known else None
+        return Bill(
+            counts["asked"], counts["stored"], counts["retried"], counts["refused"], counts["unparsable"], *tokens, cost
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a language model said, and the tokens that it counted."""
+
+    text: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+def read_answer(answer: dict[str, Any]) -> Answer:
+    """A chat answer. Raises UnusableError where it is none."""
+    try:
+        said = answer["choices"][0]["message"]["content"]
+        if isinstance(said, list):  # in parts
+            said = "".join(part["text"] for part in said if part.get("type") == "text")
+        if not isinstance(said, str | None):
+            raise TypeError("its content is no text")
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UnusableError(f"it is no chat completion: {error!r}") from None
+    usage = answer.get("usage")
+    counted = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
+    prompt, words = (count if isinstance(count, int) else 0 for count in counted)
+    return Answer(as_text(said or ""), prompt, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How two judges agree on the responses that both have judged. `table` holds (first, second) → count."""
+
+    first: str
+    second: str
+    judged: int
+    share: float | None
+    kappa: float | None
+    table: dict[str, int]
+
+
+def agreement(names: tuple[str, str], first: Sequence[int | None], second: Sequence[int | None]) -> Agreement:
+    """Share and Cohen's kappa (1960): (p_o − p_e) / (1 − p_e), where p_e is what chance gives.
+
+    Kappa is None where nothing was judged by both, or where both always say the same one class (p_e = 1).
+    """
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    table = {f"{a}/{b}": count for (a, b), count in sorted(Counter(pairs).items())}
+    n = len(pairs)
+    if not n:
+        return Agreement(*names, 0, None, None, table)
+    ones, twos = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    observed = sum(a == b for a, b in pairs) / n
+    chance = sum(ones[label] * twos[label] for label in ones) / n**2
+    kappa = (observed - chance) / (1 - chance) if chance < 1 else None
+    return Agreement(*names, n, observed, kappa, table)

@@ -1,0 +1,124 @@
+"""Does self-reflection help (the paper's App. D, Fig. 12 and 13, Table 5)?
+
+Reflecting and other responses are compared within the same question only: hard questions draw more reflection, and a
+comparison over all questions would blame reflection for it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r1zero.analyze.responses import CATEGORIES, Cell, Reply
+from r1zero.statistics import Paired, paired
+
+_ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The per-question differences as a box plot has them; whiskers at most 1.5 interquartile ranges long."""
+
+    median: float
+    first_quartile: float
+    third_quartile: float
+    low_whisker: float
+    high_whisker: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Mean lengths of a category, in characters (what the paper's Table 5 gives) and tokens; None of nothing."""
+
+    responses: int
+    characters: float | None
+    tokens: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Helping:
+    """The comparison, and what becomes of responses by difficulty."""
+
+    detection: str
+    temperature: float
+    reflecting: int
+    others: int
+    difference: Paired | None
+    """Accuracy of reflecting − other responses, over questions that have both; None where no question has."""
+    spread: Spread | None
+    reflecting_accuracy: float | None
+    other_accuracy: float | None
+    """Over all questions: not comparable, see above."""
+    categories: dict[str, dict[str, int]]
+    """Level → category → responses; `all` is every level."""
+    reflecting_categories: dict[str, dict[str, int]]
+    """The same of reflecting responses only."""
+    lengths: dict[str, Lengths]
+    """By category."""
+
+
+def analyse(cell: Cell, flags_PG: Sequence[Sequence[bool | None]], detection: str, *, seed: int = 0) -> Helping:
+    """Compare reflecting (flagged) with other responses of a cell; those of which it is unknown are neither."""
+    with_, without = [], []
+    for group, flags in zip(cell.groups, flags_PG, strict=True):
+        yes = [reply.right for reply, flag in zip(group.replies, flags, strict=True) if flag]
+        no = [reply.right for reply, flag in zip(group.replies, flags, strict=True) if flag is False]
+        if yes and no:
+            with_.append(sum(yes) / len(yes))
+            without.append(sum(no) / len(no))
+    flat = [flag for flags in flags_PG for flag in flags]
+    replies = cell.replies
+    levels = [group.level for group in cell.groups for _ in group.replies]
+    reflecting = [reply for reply, flag in zip(replies, flat, strict=True) if flag]
+    others = [reply for reply, flag in zip(replies, flat, strict=True) if flag is False]
+    return Helping(
+        detection,
+        cell.temperature,
+        len(reflecting),
+        len(others),
+        paired(without, with_, seed=seed) if with_ else None,
+        spread([b - a for a, b in zip(without, with_, strict=True)]) if with_ else None,
+        _accuracy(reflecting),
+        _accuracy(others),
+        by_level(replies, levels),
+        by_level(reflecting, [level for level, flag in zip(levels, flat, strict=True) if flag]),
+        lengths(replies),
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The five numbers of a box plot (quartiles by linear interpolation, as matplotlib draws them)."""
+    ordered = sorted(values)
+    if len(ordered) == 1:
+        return Spread(*ordered * 5)
+    low, middle, high = statistics.quantiles(ordered, n=4, method="inclusive")
+    reach = 1.5 * (high - low)
+    inside = [value for value in ordered if low - reach <= value <= high + reach]
+    return Spread(middle, low, high, inside[0], inside[-1])
+
+
+def by_level(replies: Sequence[Reply], levels: Sequence[str | None]) -> dict[str, dict[str, int]]:
+    """Counts of every category, by difficulty level (sorted) and of all."""
+    found = {level or "no level" for level in levels}
+    order = [*sorted(found, key=lambda level: (len(level), level)), _ALL]
+    table = {level: dict.fromkeys(CATEGORIES, 0) for level in order}
+    for reply, level in zip(replies, levels, strict=True):
+        table[level or "no level"][reply.category] += 1
+        table[_ALL][reply.category] += 1
+    return table
+
+
+def lengths(replies: Sequence[Reply]) -> dict[str, Lengths]:
+    """Mean lengths of each category."""
+    found = {}
+    for category in CATEGORIES:
+        part = [reply for reply in replies if reply.category == category]
+        n = len(part)
+        characters = sum(len(reply.text) for reply in part) / n if n else None
+        found[category] = Lengths(n, characters, sum(reply.tokens for reply in part) / n if n else None)
+    return found
+
+
+def _accuracy(replies: Sequence[Reply]) -> float | None:
+    return sum(reply.right for reply in replies) / len(replies) if replies else None

@@ -1,0 +1,219 @@
+"""What the analyses read: graded responses of one model under one template at one temperature, by question.
+
+They come from folders that `r1zero evaluate --out` wrote, from what `r1zero analyze` has sampled (the same kind), and
+from a run's saved rollouts. Token ids and log-probs stay on disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r1zero.errors import UserError
+from r1zero.evaluate.saved import IDENTITY, open_saved
+from r1zero.runs.run import Run
+from r1zero.templates import get_template, template_names
+from r1zero.templates.template import Surround
+from r1zero.types import Outcome, Stop
+
+CATEGORIES: tuple[str, ...] = ("correct", "incorrect", "unformatted", "truncated", "ungraded")
+"""The four of the paper's App. D, each response in one; and those that nobody could grade, which it does not have."""
+_OF_OUTCOME = {
+    Outcome.RIGHT: "correct",
+    Outcome.WRONG: "incorrect",
+    Outcome.NO_ANSWER: "unformatted",
+    Outcome.UNGRADED: "ungraded",
+    Outcome.TIMEOUT: "ungraded",
+}
+_COLUMNS = ("question_id", "level", "sample", "prompt", "response", "stop", "length", "outcome")
+_STEP = re.compile(r"step-(\d+)(?:\.parquet)?")
+ROLLOUTS = "rollouts"
+"""The name of the responses that a run trained on, beside the question sets of its evaluations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A graded response, without its token ids."""
+
+    text: str
+    outcome: Outcome
+    truncated: bool
+    tokens: int
+
+    @property
+    def right(self) -> bool:
+        """Whether it counts as right."""
+        return self.outcome is Outcome.RIGHT
+
+    @property
+    def category(self) -> str:
+        """Which of `CATEGORIES` it is; a truncated one is only that (PAPER.md 1.7)."""
+        return "truncated" if self.truncated else _OF_OUTCOME[self.outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A question's responses. `question` is its bare text where the template shows it, else the whole prompt."""
+
+    id: str
+    level: str | None
+    question: str
+    replies: tuple[Reply, ...]
+
+    @property
+    def right(self) -> int:
+        """c: how many are right."""
+        return sum(reply.right for reply in self.replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One model, one template, one temperature."""
+
+    model: str
+    template: str
+    temperature: float
+    groups: tuple[Group, ...]
+    answer_format: str = ""
+    """How answers were extracted; "" of an unknown one."""
+    parameters: int | None = None
+    """The model's size, where it is known."""
+
+    @property
+    def samples(self) -> int:
+        """n: responses to a question."""
+        return len(self.groups[0].replies)
+
+    @property
+    def replies(self) -> list[Reply]:
+        """All responses in question order."""
+        return [reply for group in self.groups for reply in group.replies]
+
+
+def read_groups(path: Path, template: str = "") -> list[Group]:
+    """The groups of a Parquet file of responses. Raises UserError when it is none."""
+    try:
+        rows = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
+        return [_group(group, template) for group in _grouped(rows)]
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} holds no saved responses ({reason}); restore it, or remove it.") from None
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in question order as groups: one ends where the question changes, or samples are counted anew."""
+    group: list[dict[str, Any]] = []
+    for row in rows:
+        if group and (row["question_id"] != group[0]["question_id"] or row["sample"] <= group[-1]["sample"]):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def _group(rows: Sequence[dict[str, Any]], template: str) -> Group:
+    first = rows[0]
+    replies = tuple(
+        Reply(row["response"], Outcome(row["outcome"]), Stop(row["stop"]) is Stop.LENGTH, row["length"]) for row in rows
+    )
+    return Group(first["question_id"], first["level"], bare_question(first["prompt"], template), replies)
+
+
+def bare_question(prompt: str, template: str) -> str:
+    """The question in a prompt of a template of fixed text; the prompt itself under any other."""
+    if template in template_names() and template != "chat":
+        renderer = get_template(template).renderer
+        if isinstance(renderer, Surround) and prompt.startswith(renderer.before) and prompt.endswith(renderer.after):
+            return prompt[len(renderer.before) : len(prompt) - len(renderer.after)]
+    return prompt
+
+
+def saved_cell(folder: Path) -> Cell:
+    """An evaluation on disk as a cell, all its finished sets together. Raises UserError where there is none."""
+    saved = open_saved(folder)
+    template = str(saved.identity.get("template", ""))
+    groups: list[Group] = []
+    for file in saved.identity["sets"].values():
+        if (folder / file).exists():
+            groups += read_groups(folder / file, template)
+    if not groups:
+        raise UserError(
+            f"{folder} holds an evaluation without a finished question set; give its `r1zero evaluate` again."
+        )
+    settings, size = saved.identity.get("settings"), saved.identity.get("parameters")
+    temperature = settings.get("temperature", 0.0) if isinstance(settings, dict) else 0.0
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        raise UserError(f"{folder / IDENTITY} is damaged (its temperature is no number); restore the file.")
+    return Cell(
+        str(saved.identity.get("model", folder.name)),
+        template,
+        float(temperature),
+        tuple(groups),
+        saved.answer_format,
+        size if isinstance(size, int) else None,
+    )
+
+
+def saved_cells(folders: Sequence[Path]) -> list[Cell]:
+    """Evaluations as cells; a folder of several evaluations stands for all of them.
+
+    Raises:
+        UserError: there is none, or they are of different models.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        inside = sorted(path.parent for path in folder.rglob("evaluation.json"))
+        found += inside or [folder]  # an empty one is told by `saved_cell`
+    cells = [saved_cell(folder) for folder in found]
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    if len(models) > 1:
+        raise UserError(
+            f"--saved holds evaluations of several models ({', '.join(models)}); name one model's at a time."
+        )
+    return merged(cells)
+
+
+def merged(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells of one template and temperature as one, where they asked different questions equally often."""
+    found: dict[tuple[str, float], Cell] = {}
+    for cell in cells:
+        key = cell.template, cell.temperature
+        old = found.get(key)
+        if old is None:
+            found[key] = cell
+            continue
+        ids = {group.id for group in old.groups}
+        if old.samples != cell.samples or any(group.id in ids for group in cell.groups):
+            raise UserError(
+                f"--saved holds two evaluations under template {cell.template} at temperature {cell.temperature:g} "
+                "that cannot be put together (the same questions, or other numbers of samples); name one of them."
+            )
+        found[key] = replace(old, groups=old.groups + cell.groups)
+    return list(found.values())
+
+
+def run_steps(run: Run) -> dict[str, list[tuple[int, Path]]]:
+    """Source → (step, file) in order: a run's saved rollouts, then every question set that it was evaluated on.
+
+    Raises:
+        UserError: it has saved no responses at all.
+    """
+    files = {ROLLOUTS: _numbered((run.path / "rollouts").glob("step-*.parquet"))}
+    for step, folder in _numbered((run.path / "evaluations").glob("step-*")):
+        for path in sorted(folder.glob("*.parquet")):
+            files.setdefault(path.stem, []).append((step, path))
+    found = {name: steps for name, steps in files.items() if steps}
+    if not found:
+        raise UserError(f"{run.path} has saved no responses; name a run that has rollouts or evaluations.")
+    return found
+
+
+def _numbered(paths: Iterable[Path]) -> list[tuple[int, Path]]:
+    return sorted((int(match[1]), path) for path in paths if (match := _STEP.fullmatch(path.name)))

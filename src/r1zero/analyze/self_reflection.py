@@ -1,0 +1,154 @@
+"""Self-reflection by temperature: keywords, a judge, and both on one response (section 2.3, Fig. 3 right, 9 to 11).
+
+Keywords alone count responses that only use the words, a judge alone those that it imagines to reflect; a response that
+both find is what the paper counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from r1zero.analyze.answering import items_of
+from r1zero.analyze.judges.llm import Agreement, Judge, agreement
+from r1zero.analyze.judges.rubrics import REFLECTION
+from r1zero.analyze.keywords import Counted, Detector, KeywordCount, Piece, count_levels, excerpt, keyword_table
+from r1zero.analyze.responses import Cell
+from r1zero.statistics import Estimate, clustered
+
+T = TypeVar("T")
+DETECTIONS = ("keywords", "whole words", "judge", "cross")
+"""`cross` is keywords (wherever they stand) and the judge's class 2 on the same response."""
+BY_WORDS = ("keywords", "whole words")
+"""Those that need no judge."""
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A reflecting response, its words marked, and where it comes from."""
+
+    question_id: str
+    sample: int
+    found_by: str
+    right: bool
+    reason: str
+    """What the judge says of it."""
+    excerpt: list[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class AtTemperature:
+    """Self-reflection in one cell."""
+
+    temperature: float
+    questions: int
+    responses: int
+    counts: dict[str, Counted]
+    """By `DETECTIONS`."""
+    share_of_questions: dict[str, Estimate | None]
+    """Questions with at least one reflecting response, of those with any response that could be told, with Wilson's
+    95 % interval; None where there is none.
+    """
+    classes: dict[str, int]
+    """The judge's four classes, and what could not be judged."""
+    judge: str
+    agreement: Agreement | None
+    keywords: list[KeywordCount]
+    passages: list[Passage]
+
+    @property
+    def judged(self) -> int:
+        """Responses that the judge has put into a class."""
+        return sum(count for name, count in self.classes.items() if name.isdecimal())
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What was found in each response of a cell, grouped by question."""
+
+    by_detection: dict[str, list[list[bool | None]]]
+    """None of a response that could not be told."""
+    labels: list[int | None]
+    reasons: list[list[str]]
+    refused: int
+
+
+def flags_of(cell: Cell, detector: Detector, judge: Judge) -> Flags:
+    """All detections on a cell. Of a response that could not be judged, `judge` and `cross` are unknown."""
+    judged = judge.judge(items_of(cell))
+    keywords = [detector.holds(reply.text) for reply in cell.replies]
+    whole = [detector.holds(reply.text, whole=True) for reply in cell.replies]
+    by_judge = [None if j.label is None else j.label == REFLECTION.positive for j in judged]
+    cross = [None if b is None else a and b for a, b in zip(keywords, by_judge, strict=True)]
+    flat: dict[str, list[bool | None]] = dict(zip(DETECTIONS, ([*keywords], [*whole], by_judge, cross), strict=True))
+    return Flags(
+        {name: _by_question(cell, flags) for name, flags in flat.items()},
+        [j.label for j in judged],
+        _by_question(cell, [j.reason for j in judged]),
+        sum(j.refused for j in judged),
+    )
+
+
+def analyse(cell: Cell, detector: Detector, judge: Judge, rules: Judge) -> tuple[AtTemperature, Flags]:
+    """Self-reflection of one cell by `judge`, beside the rules'; and the flags that it stands on."""
+    flags = flags_of(cell, detector, judge)
+    other = None
+    if judge.name != rules.name:
+        labels = [j.label for j in rules.judge(items_of(cell))]
+        other = agreement((judge.name, rules.name), flags.labels, labels)
+    counts = {name: count_levels(found) for name, found in flags.by_detection.items()}
+    shares = {name: questions_with(found) for name, found in flags.by_detection.items()}
+    result = AtTemperature(
+        cell.temperature,
+        len(cell.groups),
+        len(flags.labels),
+        counts,
+        shares,
+        _classes(flags),
+        judge.name,
+        other,
+        keyword_table([reply.text for reply in cell.replies], detector),
+        _passages(cell, flags, detector),
+    )
+    return result, flags
+
+
+def questions_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
+    """The share of questions with a flagged response, of those with a response that could be told."""
+    told = [[flag for flag in group if flag is not None] for group in flags_PG]
+    return clustered([float(any(group)) for group in told if group]) if any(told) else None
+
+
+def responses_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
+    """The share of flagged responses, questions alike, of those that could be told."""
+    told = [[flag for flag in group if flag is not None] for group in flags_PG]
+    return clustered([sum(group) / len(group) for group in told if group]) if any(told) else None
+
+
+def _by_question(cell: Cell, flat: Sequence[T]) -> list[list[T]]:
+    rest = iter(flat)
+    return [[next(rest) for _ in group.replies] for group in cell.groups]
+
+
+def _classes(flags: Flags) -> dict[str, int]:
+    counts = {str(number): sum(label == number for label in flags.labels) for number in REFLECTION.classes}
+    missing = sum(label is None for label in flags.labels)
+    return counts | {"unparsable": missing - flags.refused, "refused": flags.refused}
+
+
+def _passages(cell: Cell, flags: Flags, detector: Detector) -> list[Passage]:
+    """The first reflecting responses: those of both detections first, one a question."""
+    found: list[Passage] = []
+    for detection in ("cross", "judge", "keywords"):
+        for group, marks, reasons in zip(cell.groups, flags.by_detection[detection], flags.reasons, strict=True):
+            if len(found) == _SHOWN:
+                return found
+            if not any(marks) or any(passage.question_id == group.id for passage in found):
+                continue
+            sample = marks.index(True)
+            reply = group.replies[sample]
+            pieces = excerpt(reply.text, detector.spans(reply.text))
+            found.append(Passage(group.id, sample, detection, reply.right, reasons[sample], pieces))
+    return found

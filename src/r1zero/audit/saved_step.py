@@ -1,0 +1,88 @@
+"""A saved step of a run, as the learner saw it. Legend: P questions, G samples per question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from r1zero.errors import UserError
+from r1zero.objectives.bias_meter import Bias, bias_meter, pushes
+from r1zero.objectives.table import Objective
+from r1zero.policy.batch import Trajectory
+from r1zero.runs.run import Run
+from r1zero.types import Outcome, Stop
+
+_COLUMNS = {"prompt_ids", "response_ids", "logprobs", "outcome", "stop", "reward", "length"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The responses of one rollout batch, with what they earned."""
+
+    number: int
+    rewards_PG: Float[Tensor, "P G"]
+    graded_PG: Bool[Tensor, "P G"]
+    """Which rewards are evidence."""
+    lengths_PG: Int[Tensor, "P G"]
+    responses: tuple[Trajectory, ...]
+    """In question order, their advantages 0 as yet."""
+
+    def trajectories(self, objective: Objective) -> list[Trajectory]:
+        """The same responses with the advantages that an objective gives them."""
+        advantages_PG = objective.advantages(self.rewards_PG, self.graded_PG, self.lengths_PG)
+        return [
+            Trajectory(r.prompt_ids, r.response_ids, r.sampler_logprobs, advantage, r.counts)
+            for r, advantage in zip(self.responses, advantages_PG.flatten().tolist(), strict=True)
+        ]
+
+    def pushes(self, objective: Objective) -> Float[Tensor, " N"]:
+        """w_i·Â_i: what every token of a response is multiplied with."""
+        return pushes(self.rewards_PG, self.graded_PG, self.lengths_PG, objective).flatten()
+
+    def bias(self, objective: Objective) -> Bias:
+        """The bias meter's reading, all responses of the batch in one optimiser step."""
+        return bias_meter(self.rewards_PG, self.graded_PG, self.lengths_PG, objective)
+
+
+def saved_steps(run: Run) -> list[int]:
+    """The steps whose rollouts were saved. Raises UserError when there are none."""
+    names = (re.fullmatch(r"step-(\d+)", path.stem) for path in (run.path / "rollouts").glob("step-*.parquet"))
+    steps = sorted(int(match[1]) for match in names if match)
+    if not steps:
+        raise UserError(f"{run.path} has no saved rollouts to audit; train with log.rollouts_every = 1 to keep them.")
+    return steps
+
+
+def read_step(run: Run, number: int) -> Step:
+    """A saved step. Raises UserError when it is not there, or is not whole groups."""
+    rows = run.rollouts(number)
+    masked = run.recipe.objective.truncation == "mask_out"
+    groups = sum(row.get("sample") == 0 for row in rows)
+    if not groups or not rows[0].keys() >= _COLUMNS or len(rows) % groups:
+        raise UserError(f"The rollouts of step {number} in {run.path} are damaged; choose another --step.")
+    known = (Outcome.UNGRADED, Outcome.TIMEOUT)
+    counts = [row["outcome"] not in known and not (masked and row["stop"] == Stop.LENGTH) for row in rows]
+    responses = tuple(
+        Trajectory(tuple(row["prompt_ids"]), tuple(row["response_ids"]), tuple(row["logprobs"]), 0.0, evidence)
+        for row, evidence in zip(rows, counts, strict=True)
+    )
+    return Step(
+        number,
+        torch.tensor([row["reward"] for row in rows]).view(groups, -1),
+        torch.tensor(counts).view(groups, -1),
+        torch.tensor([row["length"] for row in rows]).view(groups, -1),
+        responses,
+    )
+
+
+def read_meter(run: Run, objectives: list[Objective]) -> Iterator[tuple[int, Objective, Bias]]:
+    """The bias meter on every saved step, for each objective."""
+    for number in saved_steps(run):
+        step = read_step(run, number)
+        for objective in objectives:
+            yield number, objective, step.bias(objective)

@@ -1,0 +1,82 @@
+"""The crew of a job on a Ray cluster: learner ranks, sampler replicas, verifier pools, placed and supervised by Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from r1zero.cluster.learner import ClusterLearner
+from r1zero.cluster.ray_session import Needs, connected, placed
+from r1zero.cluster.sampler import ClusterSampler
+from r1zero.cluster.verifier import ClusterVerifier
+from r1zero.config import Recipe
+from r1zero.errors import UserError
+from r1zero.training.workers import Crew, Job
+from r1zero.verify.workers.custom_reward import check_reward, located
+
+
+@contextmanager
+def open_crew(job: Job) -> Iterator[Crew]:
+    """See `r1zero.training.workers.open_crew`; everything ends with the context.
+
+    Raises:
+        UserError: no such cluster, too small a one, or what any of its actors has to say.
+    """
+    recipe, settings = job.recipe, job.recipe.cluster
+    assert settings is not None
+    if job.objective.critic:
+        raise UserError(
+            f'objective.name = "{job.objective.name}" has a critic, which learns in one process only; leave out the '
+            "section [cluster], or take an objective without a critic."
+        )
+    if recipe.verifier.reward is not None:
+        check_reward(recipe.verifier.reward)
+    job = replace(job, recipe=_located(recipe))
+    needs = Needs(
+        settings.learners, settings.samplers, settings.verifiers, recipe.sampling.tensor_parallel, settings.share_gpus
+    )
+    with (
+        connected(recipe, needs) as gpus,
+        placed(needs, gpus=gpus) as group,
+        closing(ClusterLearner(job, group, needs, gpus=gpus)) as learner,
+        closing(ClusterSampler(job, learner, _places(needs, group, gpus=gpus))) as engine,
+        closing(ClusterVerifier(job.recipe.verifier, settings.verifiers)) as verifier,
+    ):
+        learner.join()
+        engine.open()
+        sampler = job.synced(engine, learner, learner.exact)
+        yield Crew(learner, sampler, verifier, sampler)
+
+
+def _located(recipe: Recipe) -> Recipe:
+    """The recipe with whole paths: actors work elsewhere."""
+
+    def whole(path: str | None) -> str | None:
+        return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
+
+    model = recipe.model.model_copy(update={"path": whole(recipe.model.path)})
+    objective = recipe.objective.model_copy(update={"reference": whole(recipe.objective.reference)})
+    reward = recipe.verifier.reward
+    verifier = recipe.verifier.model_copy(update={"reward": reward and located(reward)})
+    return recipe.model_copy(update={"model": model, "objective": objective, "verifier": verifier})
+
+
+def _places(needs: Needs, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:
+    """The resources of each sampler replica: GPUs of its own, or half of a learner's."""
+    if not needs.share_gpus:
+        each = {"num_cpus": 1, "num_gpus": needs.tensor_parallel if gpus else 0, "scheduling_strategy": "SPREAD"}
+        return [each] * needs.samplers
+    return [
+        {
+            "num_cpus": 1,
+            "num_gpus": 0.5 if gpus else 0,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
+        }
+        for i in range(needs.samplers)
+    ]

@@ -1,0 +1,141 @@
+"""One rank of the learner: what an actor of the cluster does. The same `Learner` as in one process, sharded."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import ray.util
+import torch
+import torch.distributed as dist
+
+from r1zero import config
+from r1zero.build import (
+    blamed_on_the_reference,
+    frozen,
+    make_learner,
+    recipe_objective,
+    recipe_policy,
+    reference_settings,
+    restore,
+)
+from r1zero.cluster.fsdp import Group
+from r1zero.config import Recipe
+from r1zero.metrics import Tally
+from r1zero.objectives.table import Objective
+from r1zero.policy.batch import Trajectory
+from r1zero.policy.load import Policy, check_attention, load_blank, pick_autocast
+from r1zero.policy.lora import adapt
+from r1zero.policy.sharded import full_weights, has_shards, save_shards
+from r1zero.runs.checkpoints import Checkpoint
+
+_PATIENCE = timedelta(minutes=30)  # of one collective: a rank may be loading a large model
+
+
+class LearnerRank:
+    """Rank `rank` of `count`. `join` before anything else; every method that computes is called on all ranks."""
+
+    def __init__(self, rank: int, count: int):
+        self.rank, self.count = rank, count
+
+    def address(self) -> str:
+        """Where the ranks can meet, if this is the first."""
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = probe.getsockname()[1]
+        return f"tcp://{_own_address()}:{port}"
+
+    def join(self, address: str, recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, Any]:
+        """Meet the others and build the learner; what the driver wants to know of it."""
+        torch.set_num_threads(recipe.train.threads or 1)
+        gpu = torch.cuda.is_available() and recipe.model.device != "cpu"
+        device = torch.device("cuda", 0) if gpu else torch.device("cpu")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, init_method=address, rank=self.rank, world_size=self.count, timeout=_PATIENCE)
+        objective = recipe_objective(recipe)
+        policy = self._policy(recipe.model, recipe, device, checkpoint)
+        adapt(policy, recipe.lora, recipe.train.seed)
+        self.learner = make_learner(
+            recipe, policy, objective, self._reference(recipe, objective, device), Group(device)
+        )
+        if checkpoint:
+            restore(self.learner, checkpoint)
+        self.sent = policy.engine_dtype if recipe.sampling.engine == "vllm" and recipe.lora is None else torch.float32
+        return {"exact": policy.exact, "updates": self.learner.updates}
+
+    def _policy(
+        self, model: config.Model, recipe: Recipe, device: torch.device, checkpoint: Checkpoint | None = None
+    ) -> Policy:
+        """The model on the CPU: on rank 0 with its weights, which the others get when it is sharded."""
+        check_attention(model.attention, device)
+        on_gpus_alone = model.attention == "flash_attention_2"
+        update = {"device": "cpu", "attention": "sdpa" if on_gpus_alone else model.attention}
+        loaded = model.model_copy(update=update)
+        if self.rank == 0:
+            whole = None if checkpoint is None or has_shards(checkpoint.path) else checkpoint  # shards come later
+            policy = recipe_policy(loaded, recipe.learner.autocast, whole)
+        else:
+            policy = load_blank(loaded.path, revision=loaded.revision, attention=loaded.attention)
+            policy.model.to_empty(device="cpu")  # memory that nobody touches is none
+            policy.model.tie_weights()
+        if on_gpus_alone:
+            policy.model.set_attn_implementation(model.attention)
+        return replace(policy, autocast=pick_autocast(recipe.learner.autocast, device))
+
+    def _reference(self, recipe: Recipe, objective: Objective, device: torch.device) -> Policy | None:
+        """The reference model of a KL term, sharded like the policy."""
+        settings = reference_settings(recipe, objective)
+        if settings is None:
+            return None
+        with blamed_on_the_reference(recipe):
+            return frozen(self._policy(settings, recipe, device))
+
+    def learn(self, trajectories: Sequence[Trajectory], step: int) -> Tally:
+        """Take the steps on a rollout batch; this rank's part of the numbers."""
+        tally = Tally()
+        self.learner.learn(trajectories, step, tally)
+        return tally
+
+    def updates(self) -> int:
+        """Optimiser steps taken since the run began."""
+        return self.learner.updates
+
+    def logprobs(self, trajectories: Sequence[Trajectory], reference: bool) -> list[list[float]]:
+        """Log-probs of this rank's share of the responses; the other rows are empty."""
+        return self.learner.logprobs(trajectories, reference=reference)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All that is trained, from rank 0 and as the engines keep it; nothing from the others."""
+        found = {name: each.to(self.sent) for name, each in full_weights(self.learner.policy.model).items()}
+        torch.cuda.empty_cache()  # an engine may have the rest of this GPU now
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside what `save` writes."""
+        state = self.learner.state()
+        return {key: state[key] for key in ("updates", "schedule")}
+
+    def save(self, folder: Path) -> None:
+        """Write this rank's shards, and on rank 0 what goes with them."""
+        policy = self.learner.policy
+        save_shards(folder, policy.model, self.learner.optimiser.adam)
+        if self.rank == 0:
+            policy.model.config.save_pretrained(folder)
+            for adapter in getattr(policy.model, "peft_config", {}).values():
+                adapter.save_pretrained(folder)
+            if policy.model.generation_config is not None:
+                policy.model.generation_config.save_pretrained(folder)
+            policy.tokenizer.save_pretrained(folder)
+
+    def peak_memory(self) -> int:
+        """Peak memory of this rank in bytes."""
+        return self.learner.peak_memory()
+
+
+def _own_address() -> str:
+    """The address by which other nodes reach this one."""
+    return ray.util.get_node_ip_address()

@@ -1,0 +1,195 @@
+"""A connection to a Ray cluster, and the one sentence for whatever becomes of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")  # then the head node counts as gone
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # actors without a GPU see what they saw
+os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of several that fail alike one is told
+
+import ray
+from ray.exceptions import (
+    ActorPlacementGroupRemoved,
+    ActorUnschedulableError,
+    GetTimeoutError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from r1zero import config
+from r1zero.cluster import watchdog
+from r1zero.config import Recipe
+from r1zero.errors import UserError
+
+_PLACING_S = 120.0
+
+DEATHS = (
+    RayActorError,
+    OutOfMemoryError,
+    NodeDiedError,
+    WorkerCrashedError,
+    ActorUnschedulableError,
+    ActorPlacementGroupRemoved,
+)
+"""What Ray raises where an actor has died or can be no more; Ray's memory monitor has one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a recipe's actors take, in units of Ray's resources."""
+
+    learners: int
+    samplers: int
+    verifiers: int
+    tensor_parallel: int
+    share_gpus: bool
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in all, where there are any."""
+        return self.learners + (0 if self.share_gpus else self.samplers * self.tensor_parallel)
+
+    @property
+    def cpus(self) -> int:
+        """CPUs in all: one an actor."""
+        return self.learners + self.samplers + self.verifiers
+
+
+@contextmanager
+def connected(recipe: Recipe, needs: Needs) -> Iterator[bool]:
+    """A Ray cluster for as long as the context lasts; yields whether it has GPUs that the recipe may use.
+
+    A program that is connected to one already stays with that.
+
+    Raises:
+        UserError: there is none at the address, or it is too small.
+    """
+    settings, mine = recipe.cluster, not ray.is_initialized()
+    assert settings is not None
+    try:
+        if mine:
+            _connect(settings, needs)
+        there = ray.cluster_resources()
+        cpus, gpus = there.get("CPU", 0), there.get("GPU", 0) if recipe.model.device != "cpu" else 0
+        if (gpus and gpus < needs.gpus) or cpus < needs.cpus:
+            raise UserError(
+                f"cluster.learners = {needs.learners}, cluster.samplers = {needs.samplers} and cluster.verifiers = "
+                f"{needs.verifiers} need {f'{needs.gpus} GPUs and ' if gpus else ''}{needs.cpus} CPUs, and the cluster "
+                f"at {settings.address} has {f'{gpus:g} and ' if gpus else ''}{cpus:g}; lower them"
+                f"{', or set cluster.share_gpus' if gpus and not needs.share_gpus else ''}."
+            )
+        with _mourned(settings.address):
+            yield gpus > 0
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _connect(settings: config.Cluster, needs: Needs) -> None:
+    local = settings.address == "local"
+    options: dict[str, Any] = {"num_cpus": max(needs.cpus, os.cpu_count() or 1)} if local else {}
+    try:
+        ray.init(
+            address=settings.address,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except (ConnectionError, RayError, RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f'cluster.address = "{settings.address}" leads to no Ray cluster ({reason}); write "local", or start one '
+            "with `ray start --head` and `ray start --address HEAD:6379` on the other nodes."
+        ) from None
+
+
+@contextmanager
+def _mourned(address: str) -> Iterator[None]:
+    """While the context lasts, somebody is there to say it when the head node takes this process with it."""
+    reached = address.removeprefix("ray://") if "://" in address else ray.get_runtime_context().gcs_address
+    host, _, port = reached.rpartition(":")
+    command = [sys.executable, "-m", watchdog.__name__, host, port, address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                process.stdin.write(watchdog.FAREWELL)
+
+
+@contextmanager
+def placed(needs: Needs, *, gpus: bool) -> Iterator[PlacementGroup]:
+    """One bundle for every learner, as close together as they get; each with room for a sampler that shares its GPU."""
+    bundle = {"CPU": 1.0 + needs.share_gpus, **({"GPU": 1.0} if gpus else {})}
+    group = placement_group([bundle] * needs.learners, strategy="PACK")
+    try:
+        ray.get(group.ready(), timeout=_PLACING_S)
+    except GetTimeoutError:
+        remove_placement_group(group)
+        raise UserError(
+            f"No place for cluster.learners = {needs.learners} within {_PLACING_S:.0f} s: other work has the cluster's "
+            "GPUs or CPUs; wait for it, or lower cluster.learners."
+        ) from None
+    try:
+        yield group
+    finally:
+        with quiet():
+            remove_placement_group(group)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Clearing up where the cluster may be gone already."""
+    with suppress(RayError, RuntimeError, ConnectionError, ValueError):
+        yield
+
+
+def outcome(reference: Any) -> Any:
+    """What an actor's method returned. Raises what it raised if that is a UserError, or one of DEATHS if it died."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise UserError(str(error.cause)) from None
+        raise
+
+
+def placed_in_time(reference: Any, who: str) -> None:
+    """Wait until an actor has answered for the first time. Raises UserError where it finds no place."""
+    ready, _ = ray.wait([reference], timeout=_PLACING_S)
+    if not ready:
+        raise UserError(
+            f"No place for {who} within {_PLACING_S:.0f} s: other work has the cluster's GPUs or CPUs, or a node is "
+            "gone; make room, or lower the section [cluster], and continue with --resume."
+        )
+
+
+def cause_of(error: BaseException) -> str:
+    """What became of an actor, of the pages that Ray says."""
+    told = " ".join(str(error).lower().split())
+    if "out of memory" in told or "oom killer killed" in told or "memory pressure" in told:
+        return "its node ran out of memory"
+    if (
+        "its node has died" in told
+        or "node was terminated" in told
+        or "node is dead" in told
+        or "node has died" in told
+    ):
+        return "its node is gone"
+    return "its process was killed or crashed"

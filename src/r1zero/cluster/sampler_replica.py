@@ -1,0 +1,104 @@
+"""One sampler replica: what an actor of the cluster does. An engine with weights of its own, asked piece by piece."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import ray.actor
+import torch
+from torch import Tensor
+
+from r1zero.build import make_sampler, recipe_policy
+from r1zero.config import Recipe
+from r1zero.policy.lora import adapt
+from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
+from r1zero.sampling.synced_engine import EngineLostError
+from r1zero.training.workers import vllm_module
+
+_PIECE_S = 0.05  # responses that finish within this go back together
+
+
+class Loadable(Sampler, Protocol):
+    """A sampler that is handed its weights."""
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over these weights, all that is trained."""
+        ...
+
+    def rest(self) -> None:
+        """Give memory back to whoever shares the GPU; weights must come before the next response."""
+        ...
+
+
+class TorchReplica:
+    """The embedded sampler on a model of its own."""
+
+    def __init__(self, recipe: Recipe, context: int):
+        del context  # its caches grow as needed
+        self.policy = recipe_policy(recipe.model, recipe.learner.autocast, None)
+        adapt(self.policy, recipe.lora, recipe.train.seed)
+        self.sample = make_sampler(self.policy, recipe.sampling.batch_rows).sample
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Loadable`."""
+        self.policy.model.load_state_dict(dict(weights), strict=False)
+
+    def rest(self) -> None:
+        """See `Loadable`: its caches are gone with the last response, and torch keeps their memory."""
+        torch.cuda.empty_cache()
+
+
+class SamplerReplica:
+    """Draws what it is asked to `begin`, in pieces that `more` gives; `open` and `load` come first."""
+
+    def __init__(self, recipe: Recipe, context: int):
+        self.recipe, self.context = recipe, context
+        self.running: Iterator[Sampled] = iter(())
+
+    def here(self) -> None:
+        """Nothing: it has a place."""
+
+    def open(self) -> None:
+        """Start the engine."""
+        torch.set_num_threads(self.recipe.train.threads or 1)
+        vllm = self.recipe.sampling.engine == "vllm"
+        make = vllm_module().VllmReplica if vllm else TorchReplica
+        self.engine: Loadable = make(self.recipe, self.context)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over these weights."""
+        try:
+            self.engine.load(weights)
+        except EngineLostError:
+            ray.actor.exit_actor()
+
+    def rest(self) -> None:
+        """See `Loadable`."""
+        try:
+            self.engine.rest()
+        except EngineLostError:
+            ray.actor.exit_actor()
+
+    def begin(self, requests: Sequence[Request], samples: int, params: SamplingParams, seed: int, step: int) -> None:
+        """Start to draw."""
+        self.running = self.engine.sample(requests, samples, params, seed=seed, step=step)
+
+    def more(self) -> list[Sampled]:
+        """The next responses that are finished; none when there are no more."""
+        found: list[Sampled] = []
+        begin = time.monotonic()
+        while not found or time.monotonic() - begin < _PIECE_S:
+            each = self._next()
+            if each is None:
+                break
+            found.append(each)
+        return found
+
+    def _next(self) -> Sampled | None:
+        try:
+            return next(self.running, None)
+        except EngineLostError:
+            ray.actor.exit_actor()  # a new replica is made, with an engine of its own
+            return None

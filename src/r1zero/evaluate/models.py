@@ -1,0 +1,85 @@
+"""Whom to ask: a model that fits here, or one that a server holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from r1zero.build import make_sampler, set_threads
+from r1zero.endpoint import Client, Endpoint, Store
+from r1zero.errors import UserError
+from r1zero.hub import reached_or_offline
+from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
+from r1zero.questions import QuestionSet
+from r1zero.rollouts.prompts import Encode
+from r1zero.rollouts.question_sets import check_room
+from r1zero.sampling import Sampler
+from r1zero.sampling.server import ServerSampler
+from r1zero.templates import Template
+from r1zero.words import plural
+
+SERVER_KEY = "R1ZERO_SERVER_KEY"
+"""The environment variable that holds a server's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that can be asked. `check` raises a UserError where prompts and responses do not fit into it."""
+
+    name: str
+    sampler: Sampler
+    encode: Encode
+    tokenizer: PreTrainedTokenizerBase | None
+    parameters: int | None
+    check: Callable[[Template, QuestionSet, int], None]
+    notes: Callable[[], list[str]]
+
+
+def local(model: str, *, device: str, rows: int) -> Subject:
+    """A model folder or Hub name in this process."""
+    set_threads(None)
+    policy = load_policy(model, device=device)
+
+    def check(template: Template, questions: QuestionSet, budget: int) -> None:
+        check_room(policy, template, [questions], budget, "--max-new-tokens")
+
+    return Subject(model, make_sampler(policy, rows), policy.encode, policy.tokenizer, policy.size, check, list)
+
+
+def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> Subject:
+    """A model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
+    sampler = ServerSampler(client, model, workers=workers)
+    loaded = _tokenizer(tokenizer) if tokenizer else None
+    encode: Encode = sampler.encode if loaded is None else lambda text: encode_prompt(loaded, text)
+
+    def notes() -> list[str]:
+        missing = [f"{plural(count, 'response')} {what}" for what, count in sampler.missing.items() if count]
+        counts = client.counts
+        sent, rest = plural(counts["asked"], "request"), f"{counts['stored']:,} answered from disk"
+        asked = f"{sent} sent, {rest}, {counts['retried']:,} retried"
+        return [asked + "".join(f", {text}" for text in missing)]
+
+    return Subject(model, sampler, encode, loaded, None, lambda *_: None, notes)
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    try:
+        with reached_or_offline():
+            return load_tokenizer(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--tokenizer {name} cannot be loaded ({reason}); give a folder or a Hub name.") from None
+
+
+def connect(address: str, *, requests: Path | None, patience_s: float = 120.0) -> Client:
+    """A client of the server that the user gave as --server; what it answers is kept in the file `requests`.
+
+    Raises:
+        UserError: that is no address, or the file cannot be opened.
+    """
+    endpoint = Endpoint(address, "--server", SERVER_KEY, os.environ.get(SERVER_KEY), patience_s=patience_s)
+    return Client(endpoint, Store(requests))

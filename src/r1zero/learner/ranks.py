@@ -1,0 +1,64 @@
+"""The ranks of a learner: one process, or several that share its weights and its work (`r1zero.cluster.fsdp`).
+
+Whatever normalises is computed on the whole optimiser step's responses by every rank for itself, so what ranks work out
+only has to be added up: the gradient of R ranks is the sum of their gradients, and equal to that of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from r1zero.policy.batch import MicroBatch, Trajectory
+from r1zero.policy.logprobs import Scorer
+from r1zero.policy.shared_prompts import SharedPrompts
+
+Pass = tuple[MicroBatch, SharedPrompts | None]
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """What a learner asks of the ranks it is one of."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that speaks for all, where a number is to be counted once."""
+        ...
+
+    def shard(self, scorer: Scorer) -> Scorer:
+        """The same model, its parameters spread over all ranks: gradients that come back are sums over ranks."""
+        ...
+
+    def share(self, trajectories: Sequence[Trajectory]) -> list[int]:
+        """The indices of the responses that this rank works on; every index is one rank's."""
+        ...
+
+    def level(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
+        """This rank's passes, each with True, and then idle ones until all ranks have made the same number."""
+        ...
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Each value added up over all ranks."""
+        ...
+
+
+class Alone:
+    """One process that has everything."""
+
+    first = True
+
+    def shard(self, scorer: Scorer) -> Scorer:
+        """Nothing to spread it over."""
+        return scorer
+
+    def share(self, trajectories: Sequence[Trajectory]) -> list[int]:
+        """All."""
+        return list(range(len(trajectories)))
+
+    def level(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
+        """Nobody to wait for."""
+        return ((each, True) for each in passes)
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """The values."""
+        return list(values)

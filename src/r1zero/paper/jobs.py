@@ -1,0 +1,289 @@
+"""What a study runs, as data; and carrying it out: independent runs side by side, what is there kept.
+
+    bases/qa-0              a pretraining run
+    runs/grpo-0             a training run that starts from its last checkpoint
+    evaluations/test-no-0   answers of a model, graded
+
+Each is an ordinary directory of `r1zero pretrain`, `train` or `evaluate`, which those commands can go on with.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from importlib import resources
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any, Protocol
+
+from r1zero import config
+from r1zero.config import Recipe, Section, Template, checked, differences, read_recipe
+from r1zero.config.load import SectionT
+from r1zero.config.pretrain import PretrainRecipe
+from r1zero.errors import UserError
+from r1zero.evaluate.matrix import Conditions, evaluate_matrix
+from r1zero.evaluate.saved import IDENTITY
+from r1zero.pretrain.run import pretrain_run
+from r1zero.runs.run import Run
+from r1zero.training.train import train
+
+
+class Job(Protocol):
+    """A part of a grid."""
+
+    @property
+    def name(self) -> str:
+        """Its directory, below the grid's."""
+        ...
+
+    @property
+    def start(self) -> str | None:
+        """The job that has to be done before."""
+        ...
+
+    def done(self, out: Path) -> bool:
+        """Whether its directory holds all of it."""
+        ...
+
+    def carry_out(self, out: Path) -> None:
+        """Do it, or what is left of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """A pretraining run: a recipe of the package with dotted changes; it starts from scratch or from another."""
+
+    name: str
+    recipe: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+    start: str | None = None
+
+    def resolved(self, out: Path) -> Section:
+        """The whole recipe."""
+        return packaged(self.recipe, PretrainRecipe, dict(self.changes) | _from(out, self.start))
+
+    def done(self, out: Path) -> bool:
+        """See `Job`."""
+        return _finished(out, self.name, lambda: self.resolved(out))
+
+    def carry_out(self, out: Path) -> None:
+        """See `Job`."""
+        recipe = self.resolved(out)
+        assert isinstance(recipe, PretrainRecipe)
+        pretrain_run(recipe, out / self.name, resume=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training run, from the last checkpoint of `start`, or from the model that its recipe names."""
+
+    name: str
+    recipe: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+    start: str | None = None
+
+    def resolved(self, out: Path) -> Recipe:
+        """The whole recipe."""
+        return packaged(self.recipe, Recipe, dict(self.changes) | _from(out, self.start))
+
+    def done(self, out: Path) -> bool:
+        """See `Job`."""
+        return _finished(out, self.name, lambda: self.resolved(out))
+
+    def carry_out(self, out: Path) -> None:
+        """See `Job`."""
+        train(self.resolved(out), out / self.name, resume=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Answers of one model under one template: the last checkpoint of `start`, or a model by its path or Hub name."""
+
+    name: str
+    template: str
+    benchmarks: Sequence[Mapping[str, object]]
+    model: str = ""
+    start: str | None = None
+    samples: int = 1
+    temperature: float = 0.0
+    max_new_tokens: int = 3000
+    answer_format: str | None = "boxed"
+    data_dir: Path | None = None
+
+    def done(self, out: Path) -> bool:
+        """See `Job`. An evaluation of other settings is not: carried out, it refuses to be another."""
+        folder = out / self.name
+        try:
+            json.loads((folder / "results.json").read_text(encoding="utf-8"))
+            kept = checked(config.Evaluation, json.loads((folder / IDENTITY).read_text(encoding="utf-8"))["settings"])
+        except (OSError, ValueError, LookupError, TypeError, UserError):
+            return False
+        return _placeless(kept) == _placeless(self._settings())
+
+    def carry_out(self, out: Path) -> None:
+        """See `Job`."""
+        shape = checked(Template, {"name": self.template, "answer_format": self.answer_format})
+        model = str(last_checkpoint(out / self.start)) if self.start else self.model
+        conditions = Conditions(0, 256, "auto", self.data_dir, out / self.name)
+        evaluate_matrix([model], [shape], self._settings(), conditions)
+
+    def _settings(self) -> config.Evaluation:
+        return checked(
+            config.Evaluation,
+            {
+                "benchmarks": [dict(each) for each in self.benchmarks],
+                "samples": self.samples,
+                "temperature": self.temperature,
+                "max_new_tokens": self.max_new_tokens,
+            },
+        )
+
+
+def _placeless(settings: config.Evaluation) -> dict[str, Any]:
+    """Settings without the folders of question files, which may have moved."""
+    plain = settings.model_dump(mode="json", exclude={"every"})
+    for benchmark in plain["benchmarks"]:
+        benchmark["name"] = Path(benchmark["name"]).name
+    return plain
+
+
+def last_checkpoint(run: Path) -> Path:
+    """Where a finished run's weights are. Raises UserError when there are none."""
+    found = sorted(run.glob("checkpoints/step-*"))
+    if not found:
+        raise UserError(f"{run} holds no checkpoint to start from; remove it, and give the same command again.")
+    return found[-1]
+
+
+def packaged(name: str, kind: type[SectionT], changes: Mapping[str, object]) -> SectionT:
+    """A recipe that comes with the package, with dotted changes."""
+    with resources.as_file(resources.files("r1zero") / "recipes" / f"{name}.toml") as path:
+        return read_recipe(path, kind, changes)
+
+
+def _from(out: Path, start: str | None) -> dict[str, object]:
+    return {"model.path": str(last_checkpoint(out / start))} if start else {}
+
+
+def _finished(out: Path, name: str, resolve: Callable[[], Section]) -> bool:
+    """Whether a run's last step is saved. One of other settings is not: carried out, it goes on or refuses to."""
+    folder = out / name
+    if not (folder / "run.json").is_file():
+        return False
+    run, recipe = Run.open(folder), resolve()
+    found = run.read_recipe(type(recipe))
+    if differences(found, recipe) and differences(_moved(found, recipe, out), recipe):
+        return False
+    steps = recipe.model_dump()["train"]["steps"] or run.facts.get("steps")
+    return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()
+
+
+def _moved(old: SectionT, new: SectionT, out: Path) -> SectionT:
+    """A run's recipe as it would be here, if its grid's directory was somewhere else and has been moved to `out`."""
+    before, now = (recipe.model_dump()["model"]["path"] for recipe in (old, new))
+    tail = now.removeprefix(str(out))
+    if tail == now or not before.endswith(tail):
+        return old
+    place = before.removesuffix(tail)
+    text = old.model_dump_json().replace(json.dumps(place)[1:-1] + "/", json.dumps(str(out))[1:-1] + "/")
+    return type(old).model_validate_json(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Someone is told how a grid comes on."""
+
+    begun: Callable[[Job], None]
+    ended: Callable[[Job, float], None]
+
+
+def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) -> None:
+    """Carry out what is not done yet, `workers` at a time, each with one thread of computation.
+
+    Interrupted, what is finished stays, and the rest goes on from its last checkpoints the next time.
+
+    Raises:
+        UserError: a job has failed, in its sentence; or a directory holds something else.
+    """
+    known = {job.name: job for job in jobs}
+    order = TopologicalSorter({job.name: {job.start} if job.start else set() for job in known.values()})
+    order.prepare()
+    context = multiprocessing.get_context("spawn")
+    ready: list[Job] = []
+    running: dict[Future[float], Job] = {}
+    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),)) as pool:
+        try:
+            while order.is_active():
+                for job in (known[name] for name in order.get_ready()):
+                    if job.done(out):
+                        order.done(job.name)
+                    else:
+                        ready.append(job)
+                while ready and len(running) < workers:
+                    job = ready.pop(0)
+                    with _interrupts_held():
+                        running[pool.submit(_timed, job, out)] = job
+                    progress.begun(job)
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    seconds, job = future.result(), running.pop(future)
+                    progress.ended(job, seconds)
+                    order.done(job.name)
+        except BrokenProcessPool:
+            names = ", ".join(job.name for job in running.values())
+            raise UserError(
+                f"A process at work on {names} was killed, most often for want of memory; give the same command again "
+                "to go on, with --workers 1 if memory is short."
+            ) from None
+        except BaseException:
+            processes = list((pool._processes or {}).values())  # shutdown forgets them
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits, and processes begun meanwhile never see it: this process ends them, and says so itself."""
+    resource_tracker.ensure_running()  # it would let interrupts through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _timed(job: Job, out: Path) -> float:
+    begun = time.monotonic()
+    job.carry_out(out)
+    return time.monotonic() - begun
+
+
+def _begin(parent: int) -> None:
+    """Before a worker's first job: one thread, quiet libraries, an end in order when told and at once when orphaned."""
+    import datasets
+    import torch
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    torch.set_num_threads(1)
+    datasets.disable_progress_bars()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

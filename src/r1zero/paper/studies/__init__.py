@@ -1,0 +1,43 @@
+"""All studies by name, in the paper's order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from r1zero.errors import UserError
+from r1zero.paper.claims import Study
+from r1zero.paper.studies import base_models, fig5, fig6, fig7, reflection, table2, table4
+
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        *base_models.STUDIES,
+        *reflection.STUDIES,
+        *fig5.STUDIES,
+        *table2.STUDIES,
+        *fig6.STUDIES,
+        *fig7.STUDIES,
+        *table4.STUDIES,
+    )
+}
+_ALSO = {"fig2": "table4", "keywords": "fig3-reflection", "fig9": "fig3-reflection", "fig12": "reflection-accuracy"}
+
+
+def pick_studies(names: Sequence[str]) -> list[Study]:
+    """The studies of these names, each once; `all` stands for all of them.
+
+    Raises:
+        UserError: there is no such study.
+    """
+    if not names or "all" in names:
+        return list(STUDIES.values())
+    found: dict[str, Study] = {}
+    for name in names:
+        study = STUDIES.get(_ALSO.get(name, name))
+        if study is None:
+            close = difflib.get_close_matches(name, [*STUDIES, *_ALSO], n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"there is no study {name!r} ({', '.join(STUDIES)}, all){hint}")
+        found[study.name] = study
+    return list(found.values())

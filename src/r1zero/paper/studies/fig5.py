@@ -1,0 +1,217 @@
+"""Figures 1 and 5: GRPO against Dr. GRPO, and which of GRPO's two terms controls length (section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from r1zero.paper import curves
+from r1zero.paper.claims import Claim, Findings, Panel, Size, Study, Table, Verdict, paired_t
+from r1zero.paper.jobs import Job, Training
+from r1zero.paper.miniature import FIRST, base, compared
+from r1zero.report.charts.run import Chart, reward_against_length
+from r1zero.report.data.run_data import RunData
+from r1zero.report.data.seed_groups import Group
+
+PAIR = ("dr_grpo", "grpo")
+VARIANTS = (*PAIR, "grpo_no_std", "grpo_no_length")
+_LIMITS = (
+    "The miniature is made for the mechanism, not for its size in large models: its questions leave guesses wrong "
+    "while a model learns, its answers tell early whether they are wrong, and looking again cannot change them. Where "
+    "a model forgets to tell, for which there is no reward, or soon guesses right, lengths do not part.",
+    "Evaluations are greedy and training is not, so that lengths differ between the two; the claim is about training.",
+    "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
+    "steps. Each seed has its own base model, and both objectives start from it.",
+    "World and recipe were made looking at runs of other seeds, which count for no claim.",
+)
+
+
+def grid(out: Path, size: Size, objectives: Sequence[str]) -> list[Job]:
+    """A base model a seed, and from each a run with every objective."""
+    bases = [base(out, size, "qa", seed) for seed in range(FIRST, FIRST + size.seeds)]
+    runs = [
+        compared(out, size, objective, start, seed)
+        for seed, start in enumerate(bases, start=FIRST)
+        for objective in objectives
+    ]
+    return [*bases, *runs]
+
+
+def published_grid(objectives: Sequence[str], seeds: int) -> list[Job]:
+    """The paper's own setting: Qwen2.5-1.5B, R1 template, MATH."""
+    return [
+        Training(f"runs/{objective}-{seed}", "qwen2.5-1.5b-r1",
+                 {"objective.name": objective, "objective.constant": None if objective.startswith("grpo") else 3000.0,
+                  "train.seed": seed})
+        for seed in range(seeds)
+        for objective in objectives
+    ]  # fmt: skip
+
+
+def runs_of(out: Path, jobs: Sequence[Job], objectives: Sequence[str]) -> dict[str, list[RunData]]:
+    """Objective → its runs by seed."""
+    names = [job.name for job in jobs]
+    return {
+        objective: [curves.load_run(out / name) for name in names if name.rpartition("-")[0] == f"runs/{objective}"]
+        for objective in objectives
+    }
+
+
+def groups_of(found: dict[str, list[RunData]]) -> list[Group]:
+    """The same with their names."""
+    return [Group(curves.NAMES[objective], tuple(runs)) for objective, runs in found.items()]
+
+
+def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
+    """The five panels of figure 5, the lengths that the claim is about, and the claim."""
+    found = runs_of(out, jobs, PAIR)
+    groups, paper = groups_of(found), curves.published("grpo_vs_dr_grpo")
+    named = lambda key: {curves.NAMES[o]: paper[key][o] for o in PAIR}  # noqa: E731
+    panels = [
+        curves.panel("fig5-reward", "Training reward", "", curves.trained(groups, "rollout/reward"),
+                     named("train_reward"), percent=True),
+        curves.panel("fig5-length", "Output length", "tokens", curves.trained(groups, "rollout/length"),
+                     named("train_length")),
+        Panel(_wrong_lengths("fig5", groups)),
+        curves.panel("fig5-correct", "Length of correct, evaluated", "tokens",
+                     curves.evaluated(groups, "length_correct"), named("eval_correct_length")),
+        curves.panel("fig5-incorrect", "Length of incorrect, evaluated", "tokens",
+                     curves.evaluated(groups, "length_incorrect"), named("eval_incorrect_length")),
+        curves.panel("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"),
+                     named("eval_average_score"), percent=True, scale=0.01),
+    ]  # fmt: skip
+    claims = [longer_when_wrong(found), equal_reward(found), growing(found, "grpo"), growing(found, "dr_grpo")]
+    return Findings(claims, panels, [table(found)], _LIMITS, _paths(found))
+
+
+def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
+    """Reward against length along training."""
+    found = runs_of(out, jobs, PAIR)
+    groups, paper = groups_of(found), curves.published("grpo_vs_dr_grpo")
+    chart = reward_against_length(groups)
+    pairs = list(zip(found["grpo"], found["dr_grpo"], strict=True))
+    test = paired_t([curves.at_end(a, "rollout/length") - curves.at_end(b, "rollout/length") for a, b in pairs])
+    fewer = test is not None and test.p_value < 0.05
+    claim = Claim(
+        "Dr. GRPO is the more token-efficient: its responses end shorter.",
+        f"length of all responses at the end, GRPO − Dr. GRPO: {curves.said(test)}",
+        Verdict.UNTESTED if test is None else Verdict.SEEN if fewer else Verdict.NOT_SEEN,
+    )
+    panels = []
+    if chart is not None:
+        theirs = {curves.NAMES[o]: _joined(paper["train_length"][o], paper["train_reward"][o]) for o in PAIR}
+        panels.append(Panel(chart, curves.paper_chart(chart, theirs)))
+    return Findings([claim, equal_reward(found)], panels, [], _LIMITS, _paths(found))
+
+
+def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
+    """Which of the two terms makes wrong answers long."""
+    found = runs_of(out, jobs, VARIANTS)
+    groups = groups_of(found)
+    claims = [
+        _longer(found, "grpo_no_std", "grpo_no_length",
+                "The length term controls length: with it (and without std) wrong answers end longer than with std "
+                "alone."),
+        _longer(found, "grpo", "grpo_no_length", "Taking the length term out of GRPO shortens wrong answers."),
+    ]  # fmt: skip
+    panels = [
+        Panel(_wrong_lengths("ablation", groups)),
+        curves.panel("ablation-reward", "Training reward", "", curves.trained(groups, "rollout/reward"), percent=True),
+    ]
+    return Findings(claims, panels, [table(found)], _LIMITS, _paths(found))
+
+
+def longer_when_wrong(found: dict[str, list[RunData]]) -> Claim:
+    """The paper's main claim about lengths."""
+    return _longer(found, "grpo", "dr_grpo", "Wrong answers end longer under GRPO than under Dr. GRPO.")
+
+
+def growing(found: dict[str, list[RunData]], objective: str) -> Claim:
+    """Whether wrong answers grow in training: under GRPO they do, under Dr. GRPO they do not."""
+    test = paired_t([curves.wrong_at_end(run) - curves.wrong_at_start(run) for run in found[objective]])
+    grows, biased = test is not None and test.p_value < 0.05, objective == "grpo"
+    return Claim(
+        f"Wrong answers {'grow' if biased else 'do not grow'} under {curves.NAMES[objective]}.",
+        f"length of wrong answers, end − start of training: {curves.said(test)}",
+        Verdict.UNTESTED if test is None else Verdict.SEEN if grows == biased else Verdict.NOT_SEEN,
+    )
+
+
+def equal_reward(found: dict[str, list[RunData]]) -> Claim:
+    """That lengths are compared at equal reward."""
+    pairs = zip(found["grpo"], found["dr_grpo"], strict=True)
+    test = paired_t([curves.at_end(a, "rollout/reward") - curves.at_end(b, "rollout/reward") for a, b in pairs])
+    alike = test is not None and test.low <= 0 <= test.high
+    return Claim(
+        "Rewards at the end show no difference.",
+        f"reward at the end, GRPO − Dr. GRPO: {curves.said(test)}",
+        Verdict.UNTESTED if test is None else Verdict.SEEN if alike else Verdict.NOT_SEEN,
+    )
+
+
+def table(found: dict[str, list[RunData]]) -> Table:
+    """The end of training in numbers."""
+    rows = []
+    for objective, runs in found.items():
+        cells = [
+            curves.spread([run_value(run) for run in runs])
+            for run_value in (
+                lambda run: curves.at_end(run, "rollout/reward"),
+                curves.score,
+                curves.right_at_end,
+                curves.wrong_at_end,
+                lambda run: curves.at_end(run, "rollout/truncated"),
+            )
+        ]
+        rows.append([curves.NAMES[objective], *cells])
+    headings = ["", "reward", "score on held-out questions", "length of right", "length of wrong", "truncated"]
+    return Table("At the end: mean ± standard deviation over seeds", headings, rows)
+
+
+def _longer(found: dict[str, list[RunData]], longer: str, shorter: str, text: str) -> Claim:
+    pairs = zip(found[longer], found[shorter], strict=True)
+    test = paired_t([curves.wrong_at_end(a) - curves.wrong_at_end(b) for a, b in pairs])
+    seen = test is not None and test.p_value < 0.05
+    names = f"{curves.NAMES[longer]} − {curves.NAMES[shorter]}"
+    return Claim(
+        text,
+        f"length of wrong answers at the end, {names}: {curves.said(test)}",
+        Verdict.UNTESTED if test is None else Verdict.SEEN if seen else Verdict.NOT_SEEN,
+    )
+
+
+def _wrong_lengths(study: str, groups: Sequence[Group]) -> Chart:
+    series = curves.by_step(groups, curves.wrong_length)
+    return Chart(f"{study}-wrong", "Length of wrong answers in training", "tokens", series,
+                 "Every response without a right answer, those at the token limit included.")  # fmt: skip
+
+
+def _joined(lengths: Sequence[Sequence[float]], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
+    """[length, reward] where both curves are known: each reward with the length of the nearest step."""
+    nearest = lambda step: min(lengths, key=lambda point: abs(point[0] - step))[1]  # noqa: E731
+    return [[nearest(step), reward] for step, reward in rewards]
+
+
+def _paths(found: dict[str, list[RunData]]) -> list[Path]:
+    return [run.path for runs in found.values() for run in runs]
+
+
+STUDIES = (
+    Study(
+        "fig1", "Figure 1, right", "Reward against length",
+        "The way of training in the plane of mean length and reward.",
+        lambda out, size: grid(out, size, PAIR), lambda _, seeds: published_grid(PAIR, seeds), read_fig1,
+    ),
+    Study(
+        "fig5", "Figure 5", "GRPO against Dr. GRPO",
+        "Reward, lengths of right and of wrong answers, and score on held-out questions along training.",
+        lambda out, size: grid(out, size, PAIR), lambda _, seeds: published_grid(PAIR, seeds), read_fig5,
+    ),
+    Study(
+        "ablation", "Section 3.1", "Which term controls length",
+        "GRPO without its std, and without its 1/|o|, between GRPO and Dr. GRPO.",
+        lambda out, size: grid(out, replace(size, seeds=size.fewer_seeds), VARIANTS),
+        lambda _, seeds: published_grid(VARIANTS, seeds), read_ablation,
+    ),
+)  # fmt: skip

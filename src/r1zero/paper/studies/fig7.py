@@ -1,0 +1,126 @@
+"""Figure 7: does pretraining on the domain raise the ceiling of reinforcement learning (section 3.4)?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from r1zero.paper import curves
+from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict, paired_t
+from r1zero.paper.jobs import Job, Pretraining, Training
+from r1zero.paper.miniature import FIRST, base, trained
+from r1zero.report.data.seed_groups import Group
+
+BASES = {
+    "plain": "plain base",
+    "domain": "domain-pretrained",
+    "numina": "QA-pretrained",
+    "longer": "control: plain text for as long",
+}
+_LLAMA = {"plain": "Llama3.2-3B", "domain": "FineMath", "numina": "NuminaQA"}
+PAIR = ("dr_grpo", "grpo")
+
+
+def grid(out: Path, size: Size) -> list[Job]:
+    """Plain text; from there on the domain's facts, from there on questions with answers; and plain text throughout."""
+    jobs: list[Job] = []
+    for seed in range(FIRST, FIRST + size.fewer_seeds):
+        plain = base(out, size, "plain", seed, part=0.15)
+        domain = base(out, size, "domain", seed, start=plain.name, part=0.15)
+        numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.15)
+        longer = base(out, size, "longer", seed, corpus="plain", start=plain.name, part=0.3)
+        starts: dict[str, Pretraining] = {"plain": plain, "longer": longer, "domain": domain, "numina": numina}
+        runs = [trained(out, size, f"on-{name}", start, seed) for name, start in starts.items()]
+        jobs += [plain, domain, numina, longer, *runs, trained(out, size, "on-numina-grpo", numina, seed,
+                                                               objective="grpo")]  # fmt: skip
+    return jobs
+
+
+def published_grid(out: Path, seeds: int) -> list[Job]:
+    """Llama-3.2-3B; continued on FineMath; that continued on NuminaMath; each trained with the R1 template on MATH."""
+    finemath = Pretraining("bases/domain-0", "llama-3.2-3b-finemath-pretrain")
+    numina = Pretraining("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name)
+    chain: dict[str, str | None] = {"plain": None, "domain": finemath.name, "numina": numina.name}
+    jobs: list[Job] = [finemath, numina]
+    for seed in range(seeds):
+        common = {"model.path": "meta-llama/Llama-3.2-3B", "train.seed": seed, "train.steps": 300}
+        jobs += [Training(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", common, start) for name, start in chain.items()]
+        jobs.append(
+            Training(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1",
+                     common | {"objective.name": "grpo", "objective.constant": None}, numina.name)
+        )  # fmt: skip
+    return jobs
+
+
+def read(out: Path, jobs: Sequence[Job]) -> Findings:
+    """The two panels of the figure, and claims over seeds."""
+    paths = {
+        name: [out / job.name for job in jobs if job.name.rpartition("-")[0] == f"runs/on-{name}"]
+        for name in (*BASES, "numina-grpo")
+    }
+    groups = {name: curves.group(BASES.get(name, name), found) for name, found in paths.items() if found}
+    bases = [groups[name] for name in BASES if name in groups]
+    pair = [Group("Dr. GRPO", groups["numina"].runs), Group("GRPO", groups["numina-grpo"].runs)]
+    by_base, llama = curves.published("domain_pretraining"), curves.published("llama_numinaqa")
+    theirs = {BASES[name]: by_base[key] for name, key in _LLAMA.items()}
+    named = lambda key: {curves.NAMES[o]: llama[key][o] for o in PAIR}  # noqa: E731
+    panels = [
+        curves.panel("fig7-accuracy", "Score by base model", "", curves.evaluated(bases, "accuracy"), theirs,
+                     percent=True, scale=0.01),
+        curves.panel("fig7-pair", "Score on the QA-pretrained base", "", curves.evaluated(pair, "accuracy"),
+                     named("accuracy"), percent=True, scale=0.01),
+        curves.panel("fig7-length", "Length on the QA-pretrained base", "tokens",
+                     curves.trained(pair, "rollout/length"), named("length")),
+    ]  # fmt: skip
+    claims = [
+        _higher(groups, "numina", "plain", "Pretraining on the domain and on questions with answers raises the ceiling "
+                "of reinforcement learning."),
+        _higher(groups, "domain", "plain", "Pretraining on the domain alone raises it."),
+        _longer(pair),
+    ]  # fmt: skip
+    if "longer" in groups:
+        claims.insert(1, _higher(groups, "numina", "longer", "It is the text, not the longer pretraining: the ceiling "
+                                 "is above that of plain text for as long."))  # fmt: skip
+    rows = [
+        [group.label, curves.spread([curves.score(run, last=False) for run in group.runs]),
+         curves.spread([curves.score(run) for run in group.runs])]
+        for group in bases
+    ]  # fmt: skip
+    notes = [
+        "Plain text holds chats, exercises without answers, and one in ten questions with its answer.",
+        "The domain-pretrained base has read twice as much as the plain one; the control is for the QA-pretrained one.",
+    ]
+    every = [path for found in paths.values() for path in found]
+    return Findings(claims, panels, [Table("Scores", ["base model", "before", "after"], rows)], notes, every)
+
+
+def _higher(groups: dict[str, Group], higher: str, lower: str, text: str) -> Claim:
+    pairs = zip(groups[higher].runs, groups[lower].runs, strict=True)
+    test = paired_t([100 * (curves.score(a) - curves.score(b)) for a, b in pairs])
+    seen = test is not None and test.p_value < 0.05
+    return Claim(
+        text,
+        f"score after training in points, {BASES[higher]} − {BASES[lower]}: {curves.said(test)}",
+        Verdict.UNTESTED if test is None else Verdict.SEEN if seen else Verdict.NOT_SEEN,
+    )
+
+
+def _longer(pair: Sequence[Group]) -> Claim:
+    ours, grpo = pair
+    both = zip(grpo.runs, ours.runs, strict=True)
+    test = paired_t([curves.at_end(a, "rollout/length") - curves.at_end(b, "rollout/length") for a, b in both])
+    seen = test is not None and test.p_value < 0.05
+    return Claim(
+        "GRPO makes responses of the QA-pretrained base longer than Dr. GRPO does.",
+        f"length at the end, GRPO − Dr. GRPO: {curves.said(test)}",
+        Verdict.UNTESTED if test is None else Verdict.SEEN if seen else Verdict.NOT_SEEN,
+    )
+
+
+STUDIES = (
+    Study(
+        "fig7", "Figure 7 (8 in v1)", "Domain pretraining",
+        "Reinforcement learning from a plain, a domain-pretrained and a QA-pretrained base model, with a control.",
+        grid, published_grid, read,
+    ),
+)  # fmt: skip

@@ -1,0 +1,144 @@
+"""Self-reflection of base models (figure 3, right; figures 9 and 11), and whether it helps (appendix D)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from r1zero.analyze import reflection_effect, self_reflection
+from r1zero.analyze.judges.rubrics import REFLECTION
+from r1zero.analyze.judges.rules import RuleJudge
+from r1zero.analyze.keywords import Detector
+from r1zero.analyze.published import KEYWORDS, QUESTIONS, TEMPERATURES
+from r1zero.analyze.published import ROWS as ANALYSED
+from r1zero.analyze.responses import CATEGORIES
+from r1zero.paper import curves
+from r1zero.paper.claims import Claim, Findings, Panel, Size, Study, Table, Verdict
+from r1zero.paper.jobs import Evaluation, Job, Training
+from r1zero.paper.miniature import FIRST, base, compared, evaluated
+from r1zero.paper.studies.base_models import (
+    MATH_500,
+    SAMPLES,
+    TEXTS,
+    by_model,
+    cells_of,
+    line,
+    percent,
+    sampled_grid,
+    sampled_published,
+)
+from r1zero.paper.studies.fig6 import difference
+
+DETECTIONS = {"keywords": "by keyword", "judge": "by judge", "cross": "by both"}
+
+
+def helping_grid(out: Path, size: Size) -> list[Job]:
+    """Eight samples of the QA base model and of what Dr. GRPO made of it."""
+    start = base(out, size, "qa", FIRST)
+    run = compared(out, size, "dr_grpo", start, FIRST)
+    return [start, run, *(evaluated(out, size, each, "no", temperature=1.0) for each in (start, run))]
+
+
+def helping_published(seeds: int) -> list[Job]:
+    """Qwen2.5-Math-1.5B and what Dr. GRPO makes of it; the paper's own pair is served (685B)."""
+    del seeds  # one pair
+    run = Training("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
+    sampled = partial(Evaluation, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0,
+                      answer_format=None)  # fmt: skip
+    return [run, sampled("evaluations/base", model="Qwen/Qwen2.5-Math-1.5B"),
+            sampled("evaluations/runs-trained", start=run.name)]  # fmt: skip
+
+
+def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
+    """Questions with a self-reflecting response, and the keywords that tell it."""
+    judge, detector = RuleJudge(REFLECTION), Detector()
+    found = {
+        model: [self_reflection.analyse(cell, detector, judge, judge)[0] for cell in cells]
+        for model, cells in by_model(out, jobs).items()
+    }
+    claims, counts = [], {model: Counter[str]() for model in found}
+    for model, rows in found.items():
+        last = rows[-1].share_of_questions
+        words = last["keywords"]
+        claims.append(
+            Claim(f"{model}: self-reflection is there before any training.",
+                  f"by keyword at temperature {rows[-1].temperature:g}: {percent(words)} of questions (by "
+                  f"the rules that judge passages: {percent(last['judge'])})",
+                  Verdict.SEEN if words is not None and words.low > 0 else Verdict.NOT_SEEN)
+        )  # fmt: skip
+        for row in rows:
+            counts[model].update({word.keyword: word.occurrences for word in row.keywords})
+    panels = [_panel(found, detection) for detection in DETECTIONS]
+    ordered = sorted(set().union(*counts.values()), key=lambda word: -sum(each[word] for each in counts.values()))
+    ours = [[word, *(str(each[word]) for each in counts.values())] for word in ordered]
+    theirs = [[word, *map(str, row)] for word, row in KEYWORDS.items()]
+    tables = [
+        Table("Occurrences of keywords, all temperatures", ["", *counts], ours),
+        Table("The paper's Figure 9, in 40,000 responses each", ["", *(row.model for row in ANALYSED)], theirs),
+    ]
+    notes = [*TEXTS, "In the miniature, looking again was in the texts that the models have read."]
+    return Findings(claims, panels, tables, notes)
+
+
+def _panel(found: dict[str, list[self_reflection.AtTemperature]], detection: str) -> Panel:
+    """Shares of questions over temperatures by one way of telling, beside the paper's."""
+    series = []
+    for i, (model, rows) in enumerate(found.items()):
+        known = [(row.temperature, share) for row in rows if (share := row.share_of_questions[detection])]
+        series.append(line(model, i, [t for t, _ in known], [share for _, share in known]))
+    theirs = {
+        row.model: [(t, n / QUESTIONS) for t, n in zip(TEMPERATURES, getattr(row, detection), strict=True)]
+        for row in ANALYSED
+    }
+    title = f"Questions with a reflecting response, {DETECTIONS[detection]}"
+    return curves.panel(f"fig3-reflection-{detection}", title, "", series, theirs, percent=True, x_label="temperature")
+
+
+def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
+    """Accuracy of reflecting against other responses of the same question, before and after training."""
+    judge, detector = RuleJudge(REFLECTION), Detector()
+    claims, rows = [], []
+    for job, cell in cells_of(out, jobs):
+        stage = "after training" if (job.start or "").startswith("runs/") else "base model"
+        flags = self_reflection.flags_of(cell, detector, judge)
+        found = reflection_effect.analyse(cell, flags.by_detection["keywords"], "keywords")
+        test = found.difference
+        verdict = Verdict.UNTESTED if test is None else Verdict.SEEN if test.low <= 0 else Verdict.NOT_SEEN
+        claims.append(
+            Claim(f"{stage}: reflecting responses are not more accurate.",
+                  f"{found.reflecting} reflecting, {found.others} others; reflecting − others within a question: "
+                  + ("no question has both" if test is None else difference(test)), verdict)
+        )  # fmt: skip
+        levels = [level for level in found.categories if level not in ("all", "no level")]
+        for level in (*levels, "all"):
+            total = sum(found.categories[level].values())
+            rows.append([stage, level, *(f"{found.categories[level][name] / total:.1%}" for name in CATEGORIES)])
+        lengths = [f"{each.tokens:.1f}" if (each := found.lengths[c]).tokens is not None else "–" for c in CATEGORIES]
+        rows.append([stage, "tokens", *lengths])
+    theirs = curves.published("response_categories_by_math_level_1_to_5")
+    paper = [
+        [model, f"level {level + 1}", *(str(counts[category][level]) for category in CATEGORIES[:4])]
+        for model, counts in theirs.items()
+        for level in range(5)
+    ]
+    tables = [
+        Table("What becomes of responses, by level where questions have one", ["", "", *CATEGORIES], rows),
+        Table("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *CATEGORIES[:4]], paper),
+    ]
+    return Findings(claims, (), tables, TEXTS[1:])
+
+
+STUDIES = (
+    Study(
+        "fig3-reflection", "Figure 3, right; figures 9 and 11", "Self-reflection before training",
+        "Questions with a self-reflecting response over temperatures, and keyword counts.",
+        sampled_grid, lambda _, seeds: sampled_published(seeds), read_reflection,
+    ),
+    Study(
+        "reflection-accuracy", "Appendix D", "Does reflection help?",
+        "Accuracy of reflecting against other responses of the same question, before and after training.",
+        helping_grid, lambda _, seeds: helping_published(seeds), read_helping,
+    ),
+)  # fmt: skip

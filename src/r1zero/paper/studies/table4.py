@@ -1,0 +1,74 @@
+"""Table 4 and figure 2: benchmark scores of trained models beside their bases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from r1zero.analyze.responses import saved_cell
+from r1zero.paper import curves
+from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
+from r1zero.paper.jobs import Evaluation, Job, Training
+from r1zero.paper.miniature import FIRST, base, compared, evaluated
+from r1zero.paper.studies.fig6 import difference
+from r1zero.published import ROWS, SETS
+from r1zero.statistics import clustered, paired
+
+TRAINED = ("dr_grpo", "grpo")
+
+
+def grid(out: Path, size: Size) -> list[Job]:
+    """The QA base model and what both objectives make of it, greedy."""
+    start = base(out, size, "qa", FIRST)
+    runs = [compared(out, size, objective, start, FIRST) for objective in TRAINED]
+    return [start, *runs, *(evaluated(out, size, each, "no") for each in (start, *runs))]
+
+
+def published_grid(seeds: int) -> list[Job]:
+    """Oat-Zero-1.5B and 7B, trained and evaluated on the five benchmarks with 3000 tokens."""
+    jobs: list[Job] = []
+    for seed in range(seeds):
+        for recipe in ("qwen2.5-math-1.5b", "qwen2.5-math-7b"):
+            run = Training(f"runs/{recipe}-{seed}", recipe, {"train.seed": seed})
+            sets = [{"name": name} for name in SETS]
+            jobs += [run, Evaluation(f"evaluations/runs-{recipe}-{seed}", "qwen_math", sets, start=run.name,
+                                     answer_format=None)]  # fmt: skip
+    return jobs
+
+
+def read(out: Path, jobs: Sequence[Job]) -> Findings:
+    """Scores, and whether training raised them on the same questions."""
+    names = [job.name for job in jobs if isinstance(job, Evaluation)]
+    scores = {name.removeprefix("evaluations/"): curves.rights(out / name) for name in names}
+    rows = []
+    for name, values in scores.items():
+        found, cell = clustered(values), saved_cell(out / f"evaluations/{name}")
+        tokens = sum(reply.tokens for reply in cell.replies) / len(cell.replies)
+        rows.append([name.partition("-")[2], f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]",
+                     f"{tokens:.1f}"])  # fmt: skip
+    start = next((values for name, values in scores.items() if name.startswith("bases-")), None)
+    claims = []
+    if start is not None:
+        for name, values in scores.items():
+            if name.startswith("runs-"):
+                test = paired(start, values)
+                seen = test.difference > 0 and test.p_value < 0.05
+                claims.append(Claim(f"Training raises the score ({name.split('-')[1]}).",
+                                    f"after − before, held-out questions: {difference(test)}",
+                                    Verdict.SEEN if seen else Verdict.NOT_SEEN))  # fmt: skip
+    paper = [[row.model, row.template, *(f"{value:.1f}" for value in row.percent), f"{row.average:.1f}"]
+             for row in ROWS if row.table == "4"]  # fmt: skip
+    tables = [
+        Table("Per cent right, greedy, with 95 % interval", ["model", "right", "tokens"], rows),
+        Table("The paper's Table 4, per cent right", ["model", "template", *SETS, "average"], paper),
+    ]
+    return Findings(claims, (), tables)
+
+
+STUDIES = (
+    Study(
+        "table4", "Table 4, figure 2", "Trained models on benchmarks",
+        "Greedy scores of trained models and of their base.",
+        grid, lambda _, seeds: published_grid(seeds), read,
+    ),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Which charts a page has, as data."""

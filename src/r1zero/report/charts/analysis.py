@@ -1,0 +1,220 @@
+"""What the page of an analysis draws, as data, from the JSON that `r1zero analyze` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from r1zero.analyze.published import QUESTIONS, TEMPERATURES
+from r1zero.analyze.responses import CATEGORIES
+from r1zero.analyze.self_reflection import BY_WORDS, DETECTIONS
+from r1zero.report.charts.run import Chart, Interval, Intervals, slug
+from r1zero.report.data.seed_groups import Series
+from r1zero.report.draw.numbers import MINUS, rate
+from r1zero.report.draw.svg import PUBLISHED
+
+Row = Mapping[str, Any]
+_BAND = "Bands are 95 % intervals over questions."
+_CATEGORY_STYLES = {"unformatted": "s4"}  # the others are classes of the report, with colours of their own
+_PUBLISHED = ("keywords", "judge", "cross")  # of the detections
+_STEPS = (
+    ("pass_at_1", "pass@1", "The chance that one response is right."),
+    ("pass_at_n", "pass@n", "The chance that one of a question's n responses is right."),
+    ("live_groups", "Live groups", "Groups of n with right and wrong answers: only those have an advantage."),
+    ("answering", "Answering", "Responses that try to answer, of those that could be judged."),
+    ("cross", "Reflecting: cross", "Responses in which keywords and judge both find self-reflection."),
+    ("judge", "Reflecting: judge", "Responses that the judge finds to reflect."),
+    ("keywords", "Reflecting: keywords", "Responses that hold a keyword, wherever it stands."),
+    ("questions_reflecting", "Questions reflected on", "Questions with a response that keywords and judge both find."),
+)
+
+
+def span(estimate: Row) -> str:
+    """An estimate in words: 83.2 % [80.1 to 86.0]."""
+    return f"{rate(estimate['value'])} [{bounds(estimate)}]"
+
+
+def bounds(estimate: Row) -> str:
+    """An interval in words, in per cent: 80.1 to 86.0."""
+    return f"{100 * estimate['low']:.1f} to {100 * estimate['high']:.1f}"
+
+
+def difference(value: float) -> str:
+    """A difference of accuracies in words."""
+    return f"{value:+.3f}".replace("-", MINUS)
+
+
+def answering(part: Row) -> Intervals:
+    """Who answers, and who is right, by template; and the paper's two rates of the same model."""
+    rows = []
+    for template in part["templates"]:
+        if template["rate"]:
+            rows.append(_interval(f"{template['template']}: answering", "s0", template["rate"]))
+        rows.append(_interval(f"{template['template']}: right", "s2", template["accuracy"]))
+    if paper := part["paper"]:
+        for name, value in (("no template", paper["without_template"]), ("its best one", paper["with_template"])):
+            rows.append(Interval(f"the paper, {name}: answering", PUBLISHED, value, None, None, rate(value)))
+    return Intervals("answering", "Answering and right, by template", tuple(rows))
+
+
+def exploration(part: Row) -> list[Chart]:
+    """pass@k, live groups and unsolved questions over temperature, and pass@k over k."""
+    rows, paper = part["temperatures"], part["paper"]
+    n, size = rows[0]["samples"], rows[0]["live"]["group_size"]
+    at = _by_temperature(rows)
+    solved = [at(f"pass@{k}", f"s{i}", lambda row, k=k: row["pass_at"][str(k)]) for i, k in enumerate(_ends(n))]
+    if paper:
+        solved.append(_published("the paper's pass@8", paper["pass_at_8"]))
+    charts = [
+        _chart("pass", "Questions solved", solved, f"pass@k is the unbiased estimator of {n} samples. {_BAND}", "up"),
+        _chart("live", f"Live groups of {size}", [
+            at("live", "s0", lambda row: row["live"]["share"]),
+            at("never solved", "s1", lambda row: row["never_solved"]),
+        ], f"A live group holds right and wrong answers. Never solved: no right answer among {n}. {_BAND}"),
+    ]  # fmt: skip
+    chosen = dict.fromkeys((rows[0]["temperature"], rows[-1]["temperature"]))
+    curves = [
+        _curve(f"temperature {row['temperature']:g}", f"s{i}", [(int(k), e) for k, e in row["pass_at"].items()])
+        for i, row in enumerate(row for row in rows if row["temperature"] in chosen)
+    ]
+    about = f"How much more drawing again finds, at the lowest and the highest temperature. {_BAND}"
+    return [*charts, _chart("pass-k", "pass@k", curves, about, "up", x_label="k")]
+
+
+def reflection(part: Row) -> list[Chart]:
+    """Questions and responses that reflect, over temperature, by detection; each beside the paper's where it has it."""
+    rows, paper = part["temperatures"], part["paper"]
+    at = _by_temperature(rows)
+    judged = any(row["responses"] > row["classes"]["unparsable"] + row["classes"]["refused"] for row in rows)
+    known = DETECTIONS if judged else BY_WORDS  # where nothing was judged, nothing is known, which is not 0
+    questions = [at(name, f"s{i}", lambda row, name=name: row["share_of_questions"][name])
+                 for i, name in enumerate(known)]  # fmt: skip
+    responses = [
+        Series(name, f"s{i}", *zip(*_told_shares(rows, name), strict=True))
+        for i, name in enumerate(known)
+        if _told_shares(rows, name)
+    ]
+    about = f"Questions with at least one response that reflects. {_BAND}"
+    charts = [
+        _chart("reflecting-questions", "Questions with a reflecting response", questions, about),
+        _chart(
+            "reflecting-responses", "Responses that reflect", responses, "Cross: keywords and judge on one response."
+        ),
+    ]
+    for name in (name for name in _PUBLISHED if paper and name in known):
+        ours = at(name, f"s{DETECTIONS.index(name)}", lambda row, name=name: row["share_of_questions"][name])
+        theirs = _published("the paper", [count / QUESTIONS for count in paper[name]])
+        charts.append(_chart(f"paper-{name}", f"Questions reflected on: {name}", [ours, theirs], about))
+    return charts
+
+
+def helping(rows: Sequence[Row]) -> Intervals | None:
+    """The differences of accuracy within questions; None where no question has both kinds of response."""
+    known = [row for row in rows if row["difference"]]
+    if not known:
+        return None
+    several = len({row["temperature"] for row in known}) > 1
+    intervals = []
+    for row in known:
+        d = row["difference"]
+        label = row["detection"] + (f", temperature {row['temperature']:g}" if several else "")
+        told = f"{difference(d['difference'])} [{difference(d['low'])}, {difference(d['high'])}]"
+        style = f"s{DETECTIONS.index(row['detection'])}"
+        intervals.append(Interval(label, style, d["difference"], d["low"], d["high"], told))
+    low, high = min(0.0, *(i.low or 0.0 for i in intervals)), max(0.0, *(i.high or 0.0 for i in intervals))
+    room = 0.06 * (high - low) or 0.1
+    about = "Left of the line, reflecting responses are less often right than others to the same question."
+    return Intervals("helping", "Accuracy, reflecting − others", tuple(intervals), low - room, high + room,
+                     percent=False, reference=0.0, about=about)  # fmt: skip
+
+
+def categories(row: Row) -> Chart | None:
+    """What becomes of responses, by difficulty level (the paper's Fig. 12); None of questions without levels."""
+    levels = sorted((int(level), counts) for level, counts in row["categories"].items() if level.isdecimal())
+    if len(levels) < 2:
+        return None
+    x = tuple(float(level) for level, _ in levels)
+    series = []
+    for name in CATEGORIES:
+        shares = tuple(counts[name] / max(1, sum(counts.values())) for _, counts in levels)
+        if any(shares):
+            series.append(Series(name, _CATEGORY_STYLES.get(name, name), x, shares))
+    about = "Shares of all responses of a level. Every response is in one category; a truncated one is only truncated."
+    return _chart("categories", "What becomes of responses", series, about, x_label="level")
+
+
+def training(part: Row) -> list[Chart]:
+    """Every number over steps, a curve for each source of responses."""
+    sources = part["sources"]
+    steps = [step["step"] for source in sources for step in source["steps"]]
+    charts = []
+    for key, title, about in _STEPS:
+        series = []
+        for i, source in enumerate(sources):
+            points = [(step["step"], step[key]) for step in source["steps"] if step[key]]
+            n = source["steps"][0]["samples"]
+            if points and not (key == "pass_at_n" and n == 1):
+                label = f"{source['name']}, n = {n}" if key in ("pass_at_n", "live_groups") else source["name"]
+                series.append(_curve(label, f"s{i}", points))
+        if series:
+            whole = title if len(series) > 1 or len(sources) == 1 else f"{title}: {series[0].label}"
+            charts.append(_chart(f"step-{key}", whole, series, f"{about} {_BAND}", x_label="step"))
+    return [replace(chart, span=(min(steps), max(steps))) for chart in (*charts, *_plain_steps(sources))]
+
+
+def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
+    """Truncated shares and lengths, which have no interval."""
+
+    def curves(read: Callable[[Row], float]) -> list[Series]:
+        return [
+            Series(s["name"], f"s{i}", tuple(float(step["step"]) for step in s["steps"]), tuple(map(read, s["steps"])))
+            for i, s in enumerate(sources)
+        ]
+
+    truncated = curves(lambda step: step["categories"]["truncated"])
+    lengths = curves(lambda step: step["characters"])
+    return [
+        _chart("step-truncated", "Truncated", truncated, "Responses that ran into the token budget.", x_label="step"),
+        Chart("step-characters", "Length", "characters", tuple(lengths), "Mean length of all responses."),
+    ]
+
+
+def _interval(label: str, style: str, estimate: Row) -> Interval:
+    return Interval(label, style, estimate["value"], estimate["low"], estimate["high"], span(estimate))
+
+
+def _chart(key: str, title: str, series: Sequence[Series], about: str, better: str = "", *,
+           x_label: str = "temperature") -> Chart:  # fmt: skip
+    return Chart(slug(key), title, "", tuple(series), about, better=better, x_label=x_label, percent=True, ceiling=0.05)
+
+
+def _curve(label: str, style: str, points: Sequence[tuple[float, Row]]) -> Series:
+    x, estimates = zip(*points, strict=True)
+    columns = (tuple(e[name] for e in estimates) for name in ("value", "low", "high"))
+    y, low, high = columns
+    return Series(label, style, tuple(map(float, x)), y, (), low, high)
+
+
+def _by_temperature(rows: Sequence[Row]) -> Callable[[str, str, Callable[[Row], Row | None]], Series]:
+    def curve(label: str, style: str, read: Callable[[Row], Row | None]) -> Series:
+        found = ((row["temperature"], read(row)) for row in rows)
+        return _curve(label, style, [(at, value) for at, value in found if value is not None])
+
+    return curve
+
+
+def _published(label: str, values: Sequence[float]) -> Series:
+    return Series(label, PUBLISHED, TEMPERATURES, tuple(values))
+
+
+def _told_shares(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
+    """(temperature, share of the responses that could be told)."""
+    counts = [(row, row["counts"][name]) for row in rows]
+    told = [(row, count, count.get("told", row["responses"])) for row, count in counts]
+    return [(float(row["temperature"]), count["responses"] / of) for row, count, of in told if of]
+
+
+def _ends(n: int) -> tuple[int, ...]:
+    """1 and n, which are one number where one sample was drawn."""
+    return tuple(dict.fromkeys((1, n)))

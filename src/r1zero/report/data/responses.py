@@ -1,0 +1,307 @@
+"""Saved responses → what the page embeds of them: whole groups of evenly spaced steps, within a budget, and plainly
+told how many were left out.
+
+Offsets into texts are in UTF-16 units, as the page's script counts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r1zero.analyze.keywords import Detector
+from r1zero.report.data.lengths import CLASSES, UNREADABLE, class_of, step_of
+from r1zero.report.data.run_data import RunData
+from r1zero.report.draw.numbers import some
+from r1zero.verify.extraction.turns import own_span
+from r1zero.words import plural
+
+MOST_STEPS = 12
+MOST_EVALUATIONS = 4
+_EVALUATIONS = 1 / 3  # of the budget
+MOST_RESPONSES = 4000
+MOST_CHARACTERS = 3_000_000
+LONGEST = 16_000
+"""Characters of one text; of a longer one the middle is left out."""
+_HEAD = 10_000
+_COLUMNS = (
+    "question_id", "level", "gold", "sample", "prompt", "response", "stop", "length", "outcome", "extracted", "rule",
+    "logprobs", "reward", "advantage",
+)  # fmt: skip
+_NEEDED = ("response", "stop", "length", "outcome")
+_BARS = 96  # of a response's surprisal, drawn token by token
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[0-9]+)?")
+
+_REFLECTION = Detector()  # the paper's keywords, counted as the paper counts
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The responses of one run that a page holds, ready for JSON, and a sentence on those it does not."""
+
+    steps: list[dict[str, Any]]
+    """Of training, then of evaluations: these have the name of their question set as `set`."""
+    shown: int
+    saved: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """A file of responses: of a training step, or of one question set evaluated after a step."""
+
+    step: int
+    questions: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is taken of some files."""
+
+    steps: list[dict[str, Any]]
+    shown: int
+    clipped: int
+    asked: int
+    answered: int
+    """Questions of these steps, and those that are shown."""
+
+
+def embed(run: RunData, share: float = 1.0, problems: list[str] | None = None) -> Embedded:
+    """Choose and encode a run's responses, in a share of the page's budget.
+
+    Steps are evenly spaced, the first and the last among them; of a step too large for its part, evenly spaced
+    questions with all their responses. Evaluations have a third of the budget.
+    """
+    problems = [] if problems is None else problems
+    training = [_Saved(n, "", run.path / "rollouts" / f"step-{n:06d}.parquet") for n in run.rollout_steps]
+    evaluations, counts = _evaluations(run, problems)
+    share_of_evaluations = share * _EVALUATIONS if evaluations else 0.0
+    trained = _choose(training, MOST_STEPS, share - share_of_evaluations, problems)
+    evaluated = _choose(evaluations, MOST_EVALUATIONS, share_of_evaluations, problems)
+    saved = sum(count for sums in run.lengths.values() for count, _ in sums.values())
+    sentences = [_sentence(trained, "step", len(training), saved)] if training else []
+    if evaluations:
+        said = _sentence(evaluated, "file", len(evaluations), counts)
+        sentences.append(f"Of evaluations: {said[0].lower()}{said[1:]}")
+    return Embedded(
+        [*trained.steps, *evaluated.steps],
+        trained.shown + evaluated.shown,
+        saved + counts,
+        " ".join(sentences) or "It has saved no responses.",
+    )
+
+
+def _evaluations(run: RunData, problems: list[str]) -> tuple[list[_Saved], int]:
+    """The saved evaluations that can be read, by step and set, and how many responses they hold."""
+    found, responses, torn = [], 0, []
+    for path in sorted(run.path.glob("evaluations/step-*/*.parquet")):
+        if (step := step_of(path.parent)) is None:
+            continue
+        try:
+            if missing := set(_NEEDED) - set(pq.read_schema(path).names):
+                raise ValueError(f"it lacks {', '.join(missing)}")
+            responses += pq.read_metadata(path).num_rows
+            found.append(_Saved(step, path.stem, path))
+        except UNREADABLE:
+            torn.append(f"{path.parent.name}/{path.name}")
+    if torn:
+        problems.append(f"Of the saved evaluations, {some(torn)} cannot be read; left out.")
+    return found, responses
+
+
+def _choose(files: Sequence[_Saved], most: int, share: float, problems: list[str]) -> _Chosen:
+    chosen: list[dict[str, Any]] = []
+    shown = clipped = asked = answered = 0
+    steps = spaced(sorted({file.step for file in files}), most)
+    files = [file for file in files if file.step in steps]
+    for file in files:
+        try:
+            groups = list(_groups(_read(file.path)))
+        except UNREADABLE as error:
+            where = f"the evaluation on {file.questions} after step" if file.questions else "step"
+            problems.append(
+                f"The responses of {where} {file.step} cannot be read ({str(error).splitlines()[0]}); left out."
+            )
+            continue
+        room = share / len(files)
+        kept = _fitting(groups, room * MOST_RESPONSES, room * MOST_CHARACTERS)
+        chosen.append({"step": file.step, "set": file.questions, "groups": [_group(rows) for rows in kept]})
+        shown += sum(map(len, kept))
+        clipped += sum(len(row["response"] or "") > LONGEST for rows in kept for row in rows)
+        asked, answered = asked + len(groups), answered + len(kept)
+    return _Chosen(chosen, shown, clipped, asked, answered)
+
+
+def spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` evenly spaced items, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    if most < 2:
+        return list(items[:most])
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def answer_span(response: str, extracted: str | None) -> tuple[int, int] | None:
+    """Where the extracted answer stands in a response: in the last box or answer tag that holds it, else its last
+    place. Numbers are found in another dress too: 1,234 for 1234, \\frac{1}{2} for 1/2.
+    """
+    if not extracted:
+        return None
+    begin, end = own_span(response)
+    answer = re.escape(extracted)
+    if len(extracted) <= 40 and _NUMBER.fullmatch(extracted):
+        answer = rf"(?<![0-9.]){_dressed(extracted)}(?![0-9]|\.[0-9])"
+    held = rf"(?:\\(?:boxed|fbox)\s*\{{|<answer>)[^{{}}<>\n]{{0,20}}?(?P<answer>{answer})"
+    for pattern in (held, f"(?P<answer>{answer})"):
+        places = [found.span("answer") for found in re.compile(pattern).finditer(response, begin, end)]
+        if places:
+            return places[-1]
+    return None
+
+
+def utf16(text: str, offset: int) -> int:
+    """An offset in characters as one in UTF-16 units."""
+    return len(text[:offset].encode("utf-16-le", errors="surrogatepass")) // 2
+
+
+def sparkline(logprobs: Sequence[float]) -> str:
+    """Surprisal along a response, at most 96 characters: 0 is none, z is 7 nats a token or more."""
+    count = min(len(logprobs), _BARS)
+    edges = [round(i * len(logprobs) / count) for i in range(count + 1)] if count else []
+    means = [-sum(logprobs[a:b]) / (b - a) for a, b in pairwise(edges)]
+    return "".join(_DIGITS[max(0, min(35, round(5 * mean)))] if math.isfinite(mean) else "z" for mean in means)
+
+
+def _read(path: Path) -> list[Row]:
+    """A file's rows, in the columns that are shown. Raises ValueError when one holds something else than its name."""
+    schema = pq.read_schema(path)
+    names = [name for name in _COLUMNS if name in schema.names]
+    for name in names:
+        if not _KINDS.get(name, _is_text)(kind := schema.field(name).type):
+            raise ValueError(f"its column {name} holds {kind}")
+    return pq.read_table(path, columns=names).to_pylist()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    **dict.fromkeys(("sample", "length", "reward", "advantage"), _is_number),
+    "level": lambda kind: _is_text(kind) or _is_number(kind),
+    "gold": lambda kind: pa.types.is_null(kind) or (pa.types.is_list(kind) and _is_text(kind.value_type)),
+    "logprobs": lambda kind: pa.types.is_null(kind) or (pa.types.is_list(kind) and _is_number(kind.value_type)),
+}
+"""Column → whether it may be of a type; the others hold text."""
+
+
+def _groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows in question order → groups; the number of the sample falls where a new one begins."""
+    group: list[Row] = []
+    for row in rows:
+        sample = row.get("sample") or 0
+        if group and (row.get("question_id") != group[-1].get("question_id") or sample <= group[-1]["sample"]):
+            yield group
+            group = []
+        group.append({"response": "", **row, "sample": sample})
+    if group:
+        yield group
+
+
+def _fitting(groups: Sequence[list[Row]], responses: float, characters: float) -> list[list[Row]]:
+    """Evenly spaced groups within a budget; one at least."""
+    if not groups:
+        return []
+    size = lambda text: min(LONGEST, len(text or ""))  # noqa: E731
+    sizes = [size(rows[0].get("prompt")) + sum(200 + size(row["response"]) for row in rows) for rows in groups]
+    mean = sum(sizes) / len(groups)
+    fit = min(responses / max(1, max(map(len, groups))), characters / mean)
+    return spaced(groups, max(1, int(fit)))
+
+
+def _group(rows: Sequence[Row]) -> dict[str, Any]:
+    first = rows[0]
+    return {
+        "q": str(first.get("question_id") or ""),
+        "level": first.get("level"),
+        "gold": [str(gold) for gold in first.get("gold") or []],
+        "prompt": _clip(first.get("prompt") or ""),
+        "rows": [_row(row) for row in rows],
+    }
+
+
+def _row(row: Row) -> list[Any]:
+    text = _clip(row["response"] or "")
+    logprobs = [math.nan if each is None else each for each in row.get("logprobs") or ()]
+    answer = answer_span(text, row.get("extracted"))
+    outcome = str(row.get("outcome"))
+    return [
+        row["sample"],
+        text,
+        CLASSES.index(class_of(outcome, str(row.get("stop")))),
+        outcome,
+        str(row.get("stop")),
+        row.get("length"),
+        _finite(row.get("reward"), 4),
+        _finite(row.get("advantage"), 4),
+        _finite(-sum(logprobs) / len(logprobs) if logprobs else None, 4),
+        row.get("extracted"),
+        row.get("rule") or "",
+        None if answer is None else _units(text, answer),
+        [_units(text, (span.start, span.end)) for span in _REFLECTION.spans(text)],
+        sparkline(logprobs),
+    ]
+
+
+def _units(text: str, span: tuple[int, int]) -> list[int]:
+    return [utf16(text, span[0]), utf16(text, span[1])]
+
+
+def _clip(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    tail = LONGEST - _HEAD
+    return f"{text[:_HEAD]}\n[… {len(text) - LONGEST:,} characters left out …]\n{text[-tail:]}"
+
+
+def _finite(value: object, digits: int) -> float | None:
+    return round(float(value), digits) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _dressed(number: str) -> str:
+    """A pattern of the ways to write a plain number: thousands separators, TeX fractions, a long minus."""
+    sign = "[-\u2212]" if number.startswith("-") else ""
+    separated = [r"(?:,|\{,\}|,\\!)?".join(map(re.escape, part)) for part in number.lstrip("-").split("/")]
+    if len(separated) == 1:
+        return sign + separated[0]
+    top, bottom = separated
+    return rf"{sign}(?:{top}/{bottom}|\\[dt]?frac\{{{top}\}}\{{{bottom}\}})"
+
+
+def _sentence(chosen: _Chosen, unit: str, files: int, saved: int) -> str:
+    if chosen.shown == saved:
+        text = f"All {plural(saved, 'saved response')} of {plural(len(chosen.steps), unit)}"
+    else:
+        text = f"{chosen.shown:,} of {saved:,} saved responses: "
+        text += f"{len(chosen.steps)} of {files} saved {unit}s, evenly spaced"
+        some = f"{chosen.answered:,} of their {plural(chosen.asked, 'question')} with all responses"
+        text += f", {'all questions of each' if chosen.answered == chosen.asked else some}"
+    if chosen.clipped:
+        text += f"; the middle of {plural(chosen.clipped, 'response')} longer than {LONGEST:,} characters is left out"
+    return text + "."

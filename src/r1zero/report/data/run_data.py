@@ -1,0 +1,234 @@
+"""A run directory → plain data. Whatever cannot be read is counted and told; only a directory without a run is refused.
+
+A killed run has torn last lines, a half-written one lacks files, an old one lacks facts: all of them have a report. So
+nothing here is checked as strictly as training checks it before it continues a run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r1zero.config.overrides import flattened
+from r1zero.errors import UserError
+from r1zero.report.data.lengths import ClassSums, read_class_sums
+from r1zero.words import plural
+
+_LAST_STEP = 10**9
+_LARGEST = 1e100
+"""Larger steps and numbers are damage, which no chart could show."""
+RUN_FILES = ("recipe.json", "metrics.jsonl", "checkpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What a run directory holds, as far as it can be read. `problems` are sentences about what cannot."""
+
+    path: Path
+    facts: Mapping[str, Any]
+    """run.json."""
+    recipe: Mapping[str, Any]
+    """recipe.json, flattened: dotted setting → value."""
+    metrics: Mapping[int, Mapping[str, float]]
+    """Step → numbers."""
+    evaluations: Mapping[int, Mapping[str, float]]
+    lengths: Mapping[int, ClassSums]
+    """Step → counts and lengths of its saved responses, by class."""
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+    running: bool
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.resolve().name
+
+    @property
+    def done(self) -> int:
+        """The last logged step."""
+        return max(self.metrics, default=0)
+
+    @property
+    def planned(self) -> int | None:
+        """The steps that the recipe asks for."""
+        steps = self.recipe.get("train.steps") or self.facts.get("steps")  # of pretraining: what the corpus gives
+        return steps if isinstance(steps, int) else None
+
+    @property
+    def command(self) -> str:
+        """The command that makes such runs."""
+        return "pretrain" if "corpus.name" in self.recipe else "train"
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether steps are missing and nobody is at it."""
+        return self.planned is not None and not self.finished and not self.running
+
+    @property
+    def seed(self) -> int | None:
+        """The recipe's seed."""
+        seed = self.recipe.get("train.seed")
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned step is logged."""
+        return self.planned is not None and self.done >= self.planned
+
+    @property
+    def status(self) -> str:
+        """How far the run came, in a few words."""
+        of = f" of {self.planned}" if self.planned is not None else ""
+        if self.running:
+            return f"running: step {self.done}{of}"
+        if self.finished:
+            return f"finished: {plural(self.done, 'step')}"
+        if not self.metrics:
+            return "no step logged yet" + (f" ({self.planned} planned)" if self.planned is not None else "")
+        return f"stopped at step {self.done}{of}"
+
+    @property
+    def samples(self) -> int | None:
+        """G, the responses of a question."""
+        samples = self.recipe.get("rollout.samples")
+        return samples if isinstance(samples, int) else None
+
+    @property
+    def rollout_steps(self) -> tuple[int, ...]:
+        """The steps whose responses are saved and can be read."""
+        return tuple(sorted(self.lengths))
+
+
+def find_runs(paths: Iterable[Path]) -> list[Path]:
+    """The run directories among `paths`; a directory that holds runs stands for all of them. Each once, in order.
+
+    Raises:
+        UserError: a path is neither.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = [path] if _is_run(path) else sorted(child.parent for child in path.glob("*/run.json"))
+        if not inside:
+            raise UserError(_no_run(path))
+        for each in inside:
+            found.setdefault(each.resolve(), each)
+    if not found:
+        raise UserError("r1zero report needs a run: give the path of a run directory, or of a folder that holds some.")
+    return list(found.values())
+
+
+def load_run(path: Path) -> RunData:
+    """Read a run directory.
+
+    Raises:
+        UserError: it holds no run, or its run.json cannot be read.
+    """
+    if not _is_run(path):
+        raise UserError(_no_run(path))
+    problems: list[str] = []
+    try:
+        facts = _read_object(path / "run.json")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path / 'run.json'} cannot be read ({error}): the run directory is damaged; restore that file, or leave "
+            "this run out of the report."
+        ) from None
+    try:
+        recipe = flattened(_read_object(path / "recipe.json"))
+    except (OSError, ValueError) as error:
+        recipe = {}
+        problems.append(f"recipe.json cannot be read ({_reason(error)}), so the recipe is not shown.")
+    metrics = _numbers(path / "metrics.jsonl", problems)
+    evaluations = _numbers(path / "evaluations.jsonl", problems)
+    lengths = read_class_sums(path / "rollouts", problems)
+    notes = tuple(_notes(path / "notes.jsonl", problems))
+    return RunData(
+        path, facts, recipe, metrics, evaluations, lengths, notes, tuple(problems), running=_locked(path / "run.json")
+    )
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def _no_run(path: Path) -> str:
+    if not path.exists():
+        return f"There is nothing at {path}; give the path of a run directory."
+    if (path / "paper.json").exists():
+        return f"{path} holds the paper's runs: add --paper for its page, or give {path / 'runs'} for theirs."
+    if any((path / name).exists() for name in RUN_FILES):
+        return (
+            f"{path} holds the files of a run but has lost its run.json, which says how it was made; restore that "
+            "file, or leave this run out of the report."
+        )
+    return f"{path} is not a run directory (it has no run.json); give the path of one, or of a folder that holds some."
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("it holds no object")
+    return data
+
+
+def _reason(error: Exception) -> str:
+    return "there is none" if isinstance(error, FileNotFoundError) else str(error)
+
+
+def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """The rows of a .jsonl file that belong to a step; the others are counted into `problems`."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.append(f"{path.name} cannot be read ({error.strerror or error}).")
+        return []
+    rows, torn = [], 0
+    for line in filter(str.strip, text.split("\n")):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] <= _LAST_STEP:
+            rows.append(row)
+        else:
+            torn += 1
+    if torn:
+        problems.append(f"{torn} {'line' if torn == 1 else 'lines'} of {path.name} cannot be read; left out.")
+    return rows
+
+
+def _numbers(path: Path, problems: list[str]) -> dict[int, dict[str, float]]:
+    """Step → its finite numbers; of a step that was logged twice, the later line."""
+    found = {}
+    for row in _lines(path, problems):
+        found[row["step"]] = {
+            key: float(value)
+            for key, value in row.items()
+            if key != "step" and isinstance(value, int | float) and abs(value) < _LARGEST  # nor is it nan
+        }
+    return dict(sorted(found.items()))
+
+
+def _notes(path: Path, problems: list[str]) -> list[str]:
+    return [f"after step {row['step']}: {row['note']}" for row in _lines(path, problems) if "note" in row]
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process trains in this directory: training holds a lock on run.json."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False

@@ -1,0 +1,257 @@
+"""What runs are, and what came of them: facts, headline numbers and recipes, as rows of plain data for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from r1zero.report.data.lengths import CLASSES, mean_length, mean_lengths, pooled, shares, windows
+from r1zero.report.data.run_data import RunData
+from r1zero.report.data.seed_groups import Group, differing, mean_and_deviation
+from r1zero.report.draw.numbers import duration, number, rate, score
+from r1zero.words import plural
+
+UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of a group: at the end, and at the start where it makes sense; `spread` is between seeds."""
+
+    end: str = "–"
+    start: str = ""
+    spread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineRow:
+    """One headline number of every group, in their order."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of the recipe for every group; `differs` when they do not agree."""
+
+    key: str
+    values: tuple[str, ...]
+    differs: bool
+
+
+def facts(group: Group) -> list[tuple[str, str]]:
+    """How the runs of a group were made, as (name, value); what seeds share is said once."""
+    runs = group.runs
+    pretraining = any(run.command == "pretrain" for run in runs)
+    tell = lambda name: _shared(run.facts.get(name) for run in runs)  # noqa: E731
+    versions = _shared(_versions(run.facts) for run in runs)
+    dropped = sum(sum(_counts(run.facts.get("questions_dropped"))) for run in runs)
+    count = runs[0].facts.get("questions_count")
+    questions = tell("questions") + (f", {plural(count, 'question')}" if isinstance(count, int) else "")
+    parameters = runs[0].facts.get("parameters")
+    size = f", {number(float(parameters))} parameters" if isinstance(parameters, int | float) else ""
+    rows = [
+        ("Model", _shared(run.recipe.get("model.path") for run in runs) + size),
+        ("Corpus", _shared(run.recipe.get("corpus.name") for run in runs)),
+        ("Questions", questions + (f", {plural(dropped, 'row')} left out" if dropped else "")),
+        ("Template", f"{tell('template')} ({tell('template_hash')})"),
+        ("Seeds" if len(runs) > 1 else "Seed", ", ".join(UNKNOWN if r.seed is None else str(r.seed) for r in runs)),
+        ("Code", f"r1zero {tell('r1zero')}, commit {_shared(_commit(run) for run in runs)}"),
+        ("Versions", versions),
+        ("Machine", f"{tell('device')}, {_shared(_processor(run) for run in runs)}"),
+        ("Started", _shared(_moment(run.facts.get("started")) for run in runs)),
+        ("Command", _shared(_command(run.facts) for run in runs)),
+        ("Folder", ", ".join(str(run.path) for run in runs)),
+    ]
+    absent = {"Questions", "Template"} if pretraining else {"Corpus"}
+    return [(name, value) for name, value in rows if name not in absent]
+
+
+def formula(group: Group) -> tuple[list[str], str]:
+    """The objective's formula, part by part, and its hash."""
+    first = group.runs[0].facts
+    text = first.get("objective_formula")
+    parts = [part.strip() for part in text.split(";")] if isinstance(text, str) else []
+    return parts, str(first.get("objective_hash") or UNKNOWN)
+
+
+def headline(groups: Sequence[Group]) -> list[HeadlineRow]:
+    """The numbers to look at first. Rows that no group has are left out."""
+    rows = [
+        _row(groups, "Loss, nats", "pretrain/loss", score),
+        _row(groups, "Held-out loss, nats", "pretrain/held_out_loss", score),
+        _row(groups, "Reward", "rollout/reward", score),
+        _row(groups, "pass@1", "rollout/pass_at_1", rate),
+        _row(groups, "pass@G", "rollout/pass_at_g", rate),
+        *_accuracies(groups),
+        *_lengths(groups),
+        _row(groups, "Dead groups", "rollout/dead_groups", rate),
+        _row(groups, "Entropy, nats", "learn/entropy", score),
+        HeadlineRow("Length bias, mean", tuple(_whole(group, "bias/length") for group in groups)),
+        HeadlineRow("Difficulty bias, mean", tuple(_whole(group, "bias/difficulty") for group in groups)),
+        HeadlineRow("Tokens sampled", tuple(_sum(group, "rollout/tokens", number) for group in groups)),
+        HeadlineRow("Tokens of the corpus", tuple(_sum(group, "pretrain/tokens", number) for group in groups)),
+        HeadlineRow("Time", tuple(_sum(group, "time/step", duration) for group in groups)),
+    ]
+    return [row for row in rows if any(cell.end != "–" or cell.start not in ("", "–") for cell in row.cells)]
+
+
+def recipes(groups: Sequence[Group]) -> list[tuple[str, list[Setting]]]:
+    """Every setting by section, one value a group."""
+    firsts = [group.runs[0] for group in groups]
+    keys = list(dict.fromkeys(key for run in firsts for key in run.recipe))
+    differ = set(differing(firsts))
+    sections: dict[str, list[Setting]] = {}
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        values = tuple(_seeds(group) if key == "train.seed" else _value(group.runs[0].recipe, key) for group in groups)
+        sections.setdefault(section or "recipe", []).append(Setting(name, values, key in differ))
+    return list(sections.items())
+
+
+def _seeds(group: Group) -> str:
+    return ", ".join("–" if run.seed is None else str(run.seed) for run in group.runs)
+
+
+def _value(recipe: Mapping[str, Any], key: str) -> str:
+    if key not in recipe:
+        return "–"
+    value = recipe[key]
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_plain, value)) or "none"
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items() if v is not None and v != {}) or "none"
+    return str(value)
+
+
+def _row(groups: Sequence[Group], title: str, key: str, tell: Callable[[float | None], str]) -> HeadlineRow:
+    return HeadlineRow(title, tuple(_ends(group, key, tell) for group in groups))
+
+
+def _ends(group: Group, key: str, tell: Callable[[float | None], str]) -> Cell:
+    """Mean over the first and the last twentieth of the steps; of several seeds their mean and its deviation."""
+    ends = [_window_means({s: row[key] for s, row in run.metrics.items() if key in row}) for run in group.runs]
+    known = [pair for pair in ends if pair is not None]
+    return _cell([start for start, _ in known], [end for _, end in known], tell)
+
+
+def _window_means(points: Mapping[int, float]) -> tuple[float, float] | None:
+    if not points:
+        return None
+    first, last = windows(list(points))
+    start, end = (mean_and_deviation([points[step] for step in span])[0] for span in (first, last))
+    return start, end
+
+
+def _cell(starts: Sequence[float], ends: Sequence[float], tell: Callable[[float | None], str]) -> Cell:
+    if not ends:
+        return Cell()
+    mean, deviation = mean_and_deviation(ends)
+    spread = f"± {tell(deviation)}" if len(ends) > 1 else ""
+    return Cell(tell(mean), tell(mean_and_deviation(starts)[0]) if starts else "", spread)
+
+
+def _accuracies(groups: Sequence[Group]) -> list[HeadlineRow]:
+    suffix = "/accuracy"
+    logged = [row for group in groups for run in group.runs for row in run.evaluations.values()]
+    keys = sorted({key for row in logged for key in row if key.endswith(suffix)})
+    return [
+        HeadlineRow(
+            f"Accuracy, {key.removeprefix('eval/').removesuffix(suffix)}",
+            tuple(_accuracy(group, key) for group in groups),
+        )
+        for key in keys
+    ]
+
+
+def _accuracy(group: Group, key: str) -> Cell:
+    rows = [[row for row in run.evaluations.values() if key in row] for run in group.runs]
+    rows = [each for each in rows if each]
+    cell = _cell([each[0][key] for each in rows], [each[-1][key] for each in rows], rate)
+    last = rows[0][-1] if len(rows) == 1 else {}
+    if f"{key}_low" in last and f"{key}_high" in last:
+        interval = f"{rate(last[f'{key}_low'])} to {rate(last[f'{key}_high'])}"
+        cell = Cell(cell.end, cell.start, interval)
+    return cell
+
+
+def _lengths(groups: Sequence[Group]) -> list[HeadlineRow]:
+    """Lengths and the truncated share, pooled from saved responses; from the log where none are saved."""
+    if not all(group.lengths for group in groups):
+        return [
+            _row(groups, "Mean length", "rollout/length", number),
+            *(_row(groups, f"Length, {name}", f"rollout/length_{name}", number) for name in CLASSES[:3]),
+            _row(groups, "Truncated", "rollout/truncated", rate),
+        ]
+    pools = []
+    for group in groups:
+        sums = group.lengths
+        pools.append(tuple(pooled(sums[step] for step in span) for span in windows(list(sums))))
+    means = tuple(Cell(number(mean_length(end)), number(mean_length(start))) for start, end in pools)
+    by_class = [
+        HeadlineRow(
+            f"Length, {name}",
+            tuple(Cell(number(mean_lengths(end)[name]), number(mean_lengths(start)[name])) for start, end in pools),
+        )
+        for name in CLASSES[:3]
+    ]
+    cut = tuple(Cell(rate(shares(end)["truncated"]), rate(shares(start)["truncated"])) for start, end in pools)
+    return [HeadlineRow("Mean length", means), *by_class, HeadlineRow("Truncated", cut)]
+
+
+def _whole(group: Group, key: str) -> Cell:
+    runs = [[row[key] for row in run.metrics.values() if key in row] for run in group.runs]
+    means = [round(mean_and_deviation(values)[0], 3) + 0.0 for values in runs if values]  # + 0.0: there is no −0
+    return _cell([], means, score)
+
+
+def _sum(group: Group, key: str, tell: Callable[[float], str]) -> Cell:
+    totals = [sum(row[key] for row in run.metrics.values() if key in row) for run in group.runs]
+    return Cell(tell(sum(totals)) if any(totals) else "–")
+
+
+def _shared(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(UNKNOWN if value in (None, "") else str(value) for value in values))
+
+
+def _counts(value: object) -> list[int]:
+    return [n for n in value.values() if isinstance(n, int)] if isinstance(value, Mapping) else []
+
+
+def _versions(values: Mapping[str, Any]) -> str:
+    versions = values.get("versions")
+    named = {"Python": values.get("python"), **(versions if isinstance(versions, Mapping) else {})}
+    return ", ".join(f"{name} {version}" for name, version in named.items() if version)
+
+
+def _commit(run: RunData) -> str:
+    commit = run.facts.get("git_commit")
+    if not isinstance(commit, str):
+        return UNKNOWN
+    sha, plus, _ = commit.partition("+")
+    return sha[:10] + (" with uncommitted changes" if plus else "")
+
+
+def _processor(run: RunData) -> str:
+    threads, capability = run.facts.get("threads"), run.facts.get("cpu_capability")
+    counted = plural(threads, "thread") if isinstance(threads, int) else UNKNOWN
+    return f"{counted}, {capability}" if isinstance(capability, str) else counted
+
+
+def _moment(value: object) -> str:
+    return value[:16].replace("T", " ") + " UTC" if isinstance(value, str) else UNKNOWN
+
+
+def _command(values: Mapping[str, Any]) -> str:
+    words = values.get("command")
+    return " ".join(map(str, words)) if isinstance(words, list) else UNKNOWN

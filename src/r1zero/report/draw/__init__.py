@@ -1,0 +1,1 @@
+"""Charts as SVG and as files, and how numbers are written."""

@@ -1,0 +1,82 @@
+"""What every page has in common: its assets stand in it, it loads nothing, and no text in it can become markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup, escape
+
+from r1zero import __version__
+from r1zero.report.draw import svg
+from r1zero.report.draw.numbers import number, percent, rate, signed
+from r1zero.words import plural
+
+_ASSETS = "assets"
+_SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+# control, zero-width and direction characters; the browser of responses has the same list
+_HIDDEN = re.compile(
+    "([\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff])"
+)
+
+
+def render_page(template: str, scripts: Sequence[str], data: Mapping[str, object], **context: object) -> str:
+    """A template of `base.html` as a page, with the theme's and these scripts, and data for them by element id."""
+    script = "\n".join(map(_read, ("theme.js", *scripts)))
+    style = _read("page.css")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **context,
+            data=[(name, script_json(each)) for name, each in data.items()],
+            policy=_policy(script, style),
+            script=Markup(script),
+            style=Markup(style),
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            version=__version__,
+        )
+    )
+
+
+def script_json(data: object) -> Markup:
+    """Data as JSON that can stand in a script element: no character of it ends one, or begins markup."""
+    return Markup(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_SAFE))
+
+
+def visible(text: str) -> Markup:
+    """Text of a model, escaped, with the characters that do not show named: they could turn a line around."""
+    parts = _HIDDEN.split(text)
+    named = Markup('<span class="ctl" title="a character that does not show">U+{:04X}</span>')
+    return Markup("").join(named.format(ord(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
+
+
+def code(sentence: str) -> Markup:
+    """A sentence with what stands between `backticks` set as code."""
+    parts = sentence.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True, loader=jinja2.FunctionLoader(_read))  # fmt: skip
+    environment.filters |= {"number": number, "percent": percent, "rate": rate, "signed": signed, "plural": plural,
+                            "visible": visible, "code": code}  # fmt: skip
+    environment.globals |= {"svg": svg}
+    return environment
+
+
+def _read(file: str) -> str:
+    return (resources.files("r1zero.report") / _ASSETS / file).read_text(encoding="utf-8")
+
+
+def _policy(script: str, style: str) -> str:
+    """A content security policy: nothing is loaded, and no script runs but the page's own."""
+    sums = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
+    return f"default-src 'none'; script-src 'sha256-{sums[0]}'; style-src 'sha256-{sums[1]}'; img-src data:"

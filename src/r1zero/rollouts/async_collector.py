@@ -1,0 +1,149 @@
+"""One step ahead: the next rollout batch is drawn while this one is learnt from.
+
+The batch of step s + 1 is begun before the learner takes step s, so the weights that draw it are one step old. No
+response is thrown away for its age: a batch is complete when its last response is, however long that takes, and what
+finishes early is graded meanwhile.
+
+    samplers   | draw 1 | draw 2        | draw 3        |
+    learner             | learn from 1  | learn from 2  |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from r1zero.metrics import Tally
+from r1zero.rollouts.collector import Batch, Gatherer, Graded
+from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.synced_engine import Synced
+from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
+
+Progress = Callable[[Completion], None] | None
+
+
+class Ahead:
+    """A gatherer that is one step ahead of the learner. As a sampler it is the engine between two batches.
+
+    `gather` samples from the engine as it is; the engine is brought up to date here, between batches. `last` is the
+    run's last step, after which nothing is begun.
+    """
+
+    def __init__(self, gather: Gatherer, engine: Synced, last: int):
+        self.gather, self.engine, self.last = gather, engine, last
+        self.drawing: _Drawing | None = None
+        self.pool, self.closed = ThreadPoolExecutor(1, "drawing ahead"), False
+
+    def __call__(self, step: int, tally: Tally, progress: Progress = None) -> Batch:
+        """The rollout batch of a step, begun a step ago; begins that of the next one."""
+        drawing = self.drawing or self._begin(step, progress)
+        batch = drawing.wait()
+        tally.merge(drawing.tally)
+        tally.add("rollout/staleness", self.engine.version() - drawing.version)
+        self.drawing = self._begin(step + 1, progress) if step < self.last else None
+        return batch
+
+    def sample(
+        self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
+    ) -> Iterator[Sampled]:
+        """See `r1zero.sampling.Sampler`: from the policy as it is now, once the batch that is being drawn is there."""
+        if self.drawing is not None:
+            self.drawing.wait()
+        yield from self.engine.sample(requests, samples, params, seed=seed, step=step)
+
+    def state(self) -> dict[str, Any]:
+        """The batch that was drawn ahead, to the last response, and where the question set stands after it."""
+        if self.drawing is None:
+            return self.gather.state()
+        return {"ahead": self.drawing.state()} | self.gather.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.gather.restore(state)
+        if "ahead" in state:
+            self.drawing = _Drawing.restored(state["ahead"])
+
+    def close(self) -> None:
+        """Give up the batch that is being drawn, if any, at its next response."""
+        self.closed = True
+        self.pool.shutdown(cancel_futures=True)
+
+    def _begin(self, step: int, progress: Progress) -> _Drawing:
+        self.engine.sync()
+        assert self.engine.synced is not None
+        tally = Tally()
+
+        def watched(completion: Completion) -> None:
+            if self.closed:
+                raise CancelledError
+            if progress is not None:
+                progress(completion)
+
+        return _Drawing(self.engine.synced, tally, self.pool.submit(self.gather, step, tally, watched))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A batch that is being drawn, or was, by weights of a version."""
+
+    version: int
+    tally: Tally
+    batch: Future[Batch]
+
+    def wait(self) -> Batch:
+        """The batch, when it is complete. Raises what drawing it raised."""
+        return self.batch.result()
+
+    def state(self) -> dict[str, Any]:
+        """The batch in plain values and tensors."""
+        graded = self.wait().graded
+        return {
+            "version": self.version,
+            "tally": self.tally.state(),
+            "rollouts": [_plain(rollout) for rollout in graded.rollouts],
+            "rewards": graded.rewards_PG,
+            "graded": graded.graded_PG,
+            "penalties": graded.penalties_PG,
+            "advantages": self.wait().advantages_PG,
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> _Drawing:
+        """From `state()`."""
+        rollouts = [_rollout(row) for row in state["rollouts"]]
+        graded = Graded(rollouts, state["rewards"], state["graded"], state["penalties"])
+        batch: Future[Batch] = Future()
+        batch.set_result(Batch(graded, state["advantages"]))
+        return cls(state["version"], Tally.restored(state["tally"]), batch)
+
+
+def _plain(rollout: Rollout) -> dict[str, Any]:
+    question = rollout.question
+    return {
+        "question": [question.id, question.text, list(question.gold), question.level],
+        "prompt": rollout.prompt,
+        "prompt_ids": list(rollout.prompt_ids),
+        "completions": [
+            [list(each.token_ids), torch.tensor(each.logprobs, dtype=torch.float64), each.text, str(each.stop)]
+            for each in rollout.completions
+        ],
+        "verdicts": [
+            [str(each.outcome), each.extracted, each.rule, each.seconds, each.score] for each in rollout.verdicts
+        ],
+    }
+
+
+def _rollout(row: dict[str, Any]) -> Rollout:
+    name, text, gold, level = row["question"]
+    return Rollout(
+        Question(name, text, tuple(gold), level),
+        row["prompt"],
+        tuple(row["prompt_ids"]),
+        tuple(Completion(tuple(ids), tuple(logprobs.tolist()), text, Stop(how))
+              for ids, logprobs, text, how in row["completions"]),
+        tuple(Verdict(Outcome(outcome), *rest) for outcome, *rest in row["verdicts"]),
+    )  # fmt: skip

@@ -1,0 +1,206 @@
+"""A step's rollout batch: sample, verify, reward, advantage; again with further questions under dynamic sampling.
+
+Legend: P questions, G samples per question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from r1zero.metrics import Tally
+from r1zero.objectives.bias_meter import bias_meter
+from r1zero.objectives.table import Objective
+from r1zero.policy.batch import Trajectory
+from r1zero.rollouts.prompts import PromptStream, collect
+from r1zero.rollouts.rewards import Truncation, lengths_of, observe, rewards_of, trajectories_of
+from r1zero.sampling import Sampler, SamplingParams
+from r1zero.sampling.synced_engine import Synced
+from r1zero.templates import Template
+from r1zero.types import Completion, Rollout
+from r1zero.verify.protocol import Grading
+
+
+class Penalty(Protocol):
+    """What is taken from a response's reward for leaving a reference model."""
+
+    def __call__(self, rollouts: list[Rollout]) -> Tensor:
+        """Penalties [P, G]."""
+        ...
+
+
+def no_penalty(rollouts: list[Rollout]) -> Tensor:
+    """Nothing is taken."""
+    return torch.zeros(len(rollouts), len(rollouts[0].completions))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePenalty:
+    """β·Σ_t (log π_sampler − log π_ref) of each response: the k1 estimate of the KL divergence, in the reward.
+
+    `logprobs` gives the reference model's log-probs of each response's tokens.
+    """
+
+    logprobs: Callable[[Sequence[Trajectory]], Sequence[Sequence[float]]]
+    coefficient: float
+
+    def __call__(self, rollouts: list[Rollout]) -> Tensor:
+        """Penalties [P, G], in units of reward."""
+        shape = (len(rollouts), len(rollouts[0].completions))
+        trajectories = trajectories_of(rollouts, torch.zeros(shape))
+        surprise = [
+            sum(trajectory.sampler_logprobs) - sum(reference)
+            for trajectory, reference in zip(trajectories, self.logprobs(trajectories), strict=True)
+        ]
+        return self.coefficient * torch.tensor(surprise).view(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """P groups with the rewards of their task, and which of them are evidence."""
+
+    rollouts: list[Rollout]
+    rewards_PG: Tensor
+    graded_PG: Tensor
+    penalties_PG: Tensor
+    """What a KL term in the reward takes."""
+
+    @property
+    def live_P(self) -> Tensor:  # noqa: N802 - the suffix is the shape
+        """Which groups have rewards of their task that differ."""
+        high_P = torch.where(self.graded_PG, self.rewards_PG, -torch.inf).amax(dim=1)
+        low_P = torch.where(self.graded_PG, self.rewards_PG, torch.inf).amin(dim=1)
+        return high_P > low_P
+
+    def __add__(self, other: Graded) -> Graded:
+        """Both, in order."""
+        return Graded(
+            self.rollouts + other.rollouts,
+            torch.cat([self.rewards_PG, other.rewards_PG]),
+            torch.cat([self.graded_PG, other.graded_PG]),
+            torch.cat([self.penalties_PG, other.penalties_PG]),
+        )
+
+    def some(self, groups: Tensor) -> Graded:
+        """The groups of these indices."""
+        rollouts = [self.rollouts[p] for p in groups.tolist()]
+        return Graded(rollouts, self.rewards_PG[groups], self.graded_PG[groups], self.penalties_PG[groups])
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a step learns from."""
+
+    graded: Graded
+    advantages_PG: Tensor
+
+    @property
+    def rollouts(self) -> list[Rollout]:
+        """The P groups."""
+        return self.graded.rollouts
+
+    def trajectories(self) -> list[Trajectory]:
+        """All P·G responses, in question order."""
+        return trajectories_of(self.rollouts, self.advantages_PG, self.graded.graded_PG)
+
+    def columns(self) -> dict[str, list[float]]:
+        """What is saved beside the rollouts, one number per response."""
+        return {"reward": self.graded.rewards_PG.flatten().tolist(), "advantage": self.advantages_PG.flatten().tolist()}
+
+
+@dataclass(frozen=True, slots=True)
+class Gatherer:
+    """Everything between the question set and the learner.
+
+    With `rounds` above 1, rounds of further questions are drawn until `prompts` groups are live; of what was sampled,
+    the first live groups are kept, in order, and where they are too few the first dead ones fill up: a batch always
+    has `prompts` groups, so that no weight depends on luck.
+    """
+
+    stream: PromptStream
+    sampler: Sampler
+    verifier: Grading
+    template: Template
+    params: SamplingParams
+    objective: Objective
+    truncation: Truncation
+    penalty: Penalty
+    prompts: int
+    samples: int
+    seed: int
+    rounds: int = 1
+
+    def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
+        """The rollout batch of a step; what was sampled on the way is observed."""
+        graded = self._round(step, tally, progress)
+        for _ in range(self.rounds - 1):
+            if graded.live_P.sum() >= self.prompts:
+                break
+            graded += self._round(step, tally, progress)
+        dead_P = ~graded.live_P
+        observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
+        tally.add("rollout/groups", len(graded.rollouts))
+        kept = graded.some(torch.argsort(dead_P.int(), stable=True)[: self.prompts].sort().values)
+        lengths_PG = lengths_of(kept.rollouts)
+        bias = bias_meter(kept.rewards_PG, kept.graded_PG, lengths_PG, self.objective)
+        for key, value in (("bias/length", bias.length), ("bias/difficulty", bias.difficulty)):
+            if value is not None:
+                tally.add(key, value)
+        advantages_PG = self.objective.advantages(kept.rewards_PG, kept.graded_PG, lengths_PG)
+        tally.add("rollout/prompts_dropped", self.stream.dropped)
+        tally.add("rollout/epoch", self.stream.epoch)
+        return Batch(kept, self.objective.penalised(advantages_PG, kept.penalties_PG, kept.graded_PG))
+
+    def state(self) -> dict[str, Any]:
+        """Where the question set stands."""
+        return dict(self.stream.state())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.stream.restore(state)
+
+    def _round(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None) -> Graded:
+        rollouts, sample_seconds, grade_seconds = collect(
+            self.stream.next(self.prompts),
+            self.sampler,
+            self.verifier,
+            self.template,
+            self.params,
+            samples=self.samples,
+            seed=self.seed,
+            step=step,
+            progress=progress,
+        )
+        tally.add("time/sample", sample_seconds)
+        tally.add("time/grade", grade_seconds)
+        rewards_PG, graded_PG = rewards_of(rollouts, self.truncation)
+        penalty_PG = self.penalty(rollouts)
+        if self.penalty is not no_penalty:
+            tally.mean_of("rollout/kl_penalty", penalty_PG.flatten().tolist())
+        return Graded(rollouts, rewards_PG, graded_PG, penalty_PG)
+
+
+@dataclass(frozen=True, slots=True)
+class InTurns:
+    """A gatherer whose engine rests once a batch is there: it may share its GPU with the learner, whose turn it is."""
+
+    gather: Gatherer
+    engine: Synced
+
+    def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
+        """See `Gatherer`."""
+        batch = self.gather(step, tally, progress)
+        self.engine.rest()
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """See `Gatherer`."""
+        return self.gather.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `Gatherer`."""
+        self.gather.restore(state)

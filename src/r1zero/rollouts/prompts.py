@@ -1,0 +1,175 @@
+"""Questions × sampler × verifier → rollouts: what to ask next, and collecting graded groups.
+
+Grading overlaps decoding: each response is handed to the verifier's processes the moment it is finished.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from r1zero.errors import UserError
+from r1zero.questions import QuestionSet
+from r1zero.sampling import Request, Sampler, SamplingParams
+from r1zero.templates import Template
+from r1zero.types import Completion, Question, Rollout, Verdict, is_text
+from r1zero.verify.protocol import Grading
+
+Encode = Callable[[str], tuple[int, ...]]
+
+_ALL_BUT_ENDLESS = 100_000  # no real set is larger, and generated questions resemble one another
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A question rendered and encoded. `key` names it in the sampling noise; it differs from epoch to epoch."""
+
+    question: Question
+    text: str
+    ids: tuple[int, ...]
+    key: str
+
+
+def make_prompt(question: Question, template: Template, encode: Encode, key: str) -> Prompt:
+    """Render and encode a question. Raises UserError when nothing comes of it: a model must be given something."""
+    try:
+        text = template.render(question.text)
+    except UserError as error:
+        raise UserError(f"Question {question.id}: {error}") from error
+    if not is_text(text):
+        raise UserError(
+            f"Question {question.id} under template {template.name} holds half a character (a lone surrogate), which "
+            "no tokenizer reads; mend the question or the template."
+        )
+    ids = encode(text)
+    if not ids:
+        raise UserError(f"Question {question.id} is an empty prompt under template {template.name}; remove its row.")
+    return Prompt(question, text, ids, key)
+
+
+def longest_prompt(questions: QuestionSet, template: Template, encode: Encode, at_most: int | None = None) -> int:
+    """Tokens of the set's longest prompt (among those of `at_most` tokens). Of an endless set, its beginning counts."""
+    first = itertools.islice(questions, _ALL_BUT_ENDLESS)
+    lengths = (len(make_prompt(question, template, encode, question.id).ids) for question in first)
+    return max((length for length in lengths if at_most is None or length <= at_most), default=0)
+
+
+class PromptStream:
+    """Deals a question set in a seeded order, epoch after epoch; its position is two numbers that a checkpoint holds.
+
+    Prompts longer than `max_tokens` are passed over, never cut, and counted in `dropped`.
+    """
+
+    def __init__(self, questions: QuestionSet, template: Template, encode: Encode, *, max_tokens: int, seed: int):
+        self.questions, self.template, self.encode = questions, template, encode
+        self.max_tokens, self.seed = max_tokens, seed
+        self.position, self.dropped = 0, 0
+        self._order: tuple[int, np.ndarray] | None = None
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the set so far."""
+        return self.position / len(self.questions)
+
+    def check(self, count: int) -> None:
+        """Deal `count` prompts and take them back. Raises UserError like `next`: before a run is the time to say so."""
+        beginning = self.state()
+        self.next(count)
+        self.restore(beginning)
+
+    def next(self, count: int) -> list[Prompt]:
+        """The next `count` prompts.
+
+        Raises:
+            UserError: the set has fewer questions than that, or a whole epoch holds too few short enough.
+        """
+        size = len(self.questions)
+        if size < count:
+            raise UserError(
+                f"rollout.prompts = {count} asks for more questions than {self.questions.name} has ({size}); "
+                f"set rollout.prompts to {size} or less."
+            )
+        prompts: list[Prompt] = []
+        seen = 0
+        while len(prompts) < count:
+            if seen >= 2 * size:
+                raise UserError(
+                    f"Fewer than rollout.prompts = {count} of {self.questions.name}'s prompts fit into "
+                    f"questions.max_prompt_tokens = {self.max_tokens}; raise the one or lower the other."
+                )
+            epoch, index = divmod(self.position, size)
+            prompt = self._prompt(epoch, int(self._permutation(epoch)[index]))
+            self.position += 1
+            seen += 1
+            if len(prompt.ids) > self.max_tokens:
+                self.dropped += 1
+            else:
+                prompts.append(prompt)
+        return prompts
+
+    def state(self) -> dict[str, int]:
+        """Where the stream stands."""
+        return {"position": self.position, "dropped": self.dropped}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Continue from `state()`."""
+        self.position, self.dropped = state["position"], state["dropped"]
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.questions))
+        return self._order[1]
+
+    def _prompt(self, epoch: int, index: int) -> Prompt:
+        question = self.questions[index]
+        return make_prompt(question, self.template, self.encode, f"{epoch}:{question.id}")
+
+
+class Collected(NamedTuple):
+    """Rollouts in the order of their prompts, and the seconds it took to sample and then to wait for verdicts."""
+
+    rollouts: list[Rollout]
+    sample_seconds: float
+    grade_seconds: float
+
+
+def collect(
+    prompts: Sequence[Prompt],
+    sampler: Sampler,
+    verifier: Grading,
+    template: Template,
+    params: SamplingParams,
+    *,
+    samples: int,
+    seed: int,
+    step: int,
+    progress: Callable[[Completion], None] | None = None,
+) -> Collected:
+    """Draw `samples` responses to every prompt and grade them all. Groups come back whole, in order."""
+    begin = time.perf_counter()
+    requests = [Request(prompt.key, prompt.ids) for prompt in prompts]
+    completions: dict[tuple[int, int], Completion] = {}
+    for done in sampler.sample(requests, samples, params, seed=seed, step=step):
+        completions[done.request, done.sample] = done.completion
+        question = prompts[done.request].question
+        verifier.submit((done.request, done.sample), done.completion.text, question.gold, template.answer_format)
+        if progress is not None:
+            progress(done.completion)
+    sampled = time.perf_counter()
+    verdicts: dict[object, Verdict] = dict(verifier.drain())
+    rollouts = [
+        Rollout(
+            question=prompt.question,
+            prompt=prompt.text,
+            prompt_ids=prompt.ids,
+            completions=tuple(completions[p, g] for g in range(samples)),
+            verdicts=tuple(verdicts[p, g] for g in range(samples)),
+        )
+        for p, prompt in enumerate(prompts)
+    ]
+    return Collected(rollouts, sampled - begin, time.perf_counter() - sampled)

@@ -1,0 +1,204 @@
+"""Checkpoints: written aside, synced to disk, renamed; so a name that exists is a checkpoint that is whole.
+
+checkpoints/step-000016/   config.json, model.safetensors, tokenizer files: an ordinary Hugging Face folder
+                           training_state.pt: optimiser, schedule, data position
+                           complete.json: step, evaluation average, sizes and checksums of all files; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from r1zero.errors import UserError
+from r1zero.runs.run import remedy, write_text
+
+_STATE = "training_state.pt"
+_SEAL = "complete.json"
+_BROKEN_SEAL = "damaged.json"
+_THREADS = 8  # hashing leaves Python's lock to others, and a large model has many files
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A complete checkpoint on disk. `score` is the evaluation average at that step, if there was one."""
+
+    path: Path
+    step: int
+    score: float | None
+
+    def state(self) -> dict[str, Any]:
+        """The training state. Raises UserError when it cannot be read."""
+        try:
+            return torch.load(self.path / _STATE, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"{self.path / _STATE} is damaged ({reason}); delete the folder {self.path.name} and resume from the "
+                "checkpoint before it."
+            ) from None
+
+    def intact(self) -> bool:
+        """Whether every file holds what was sealed. Reads all of them."""
+        try:
+            sealed = _read_seal(self.path)["files"]
+            return _sums(self.path, list(sealed)) == {name: entry["blake2b"] for name, entry in sealed.items()}
+        except (OSError, *_NO_SEAL):
+            return False
+
+
+def save(
+    folder: Path, step: int, write: Callable[[Path], None], state: dict[str, Any], score: float | None
+) -> Checkpoint:
+    """Write a checkpoint whole, or leave nothing of it. `write` puts the model into the folder that it is given.
+
+    Raises:
+        UserError: it cannot be written (disk full, no permission); older checkpoints are untouched.
+    """
+    final = folder / f"step-{step:06d}"
+    aside = folder / f".{final.name}.tmp"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        write(aside)
+        with (aside / _STATE).open("wb") as file:
+            torch.save(state, file)
+        sums = _sums(aside, [str(path.relative_to(aside)) for path in _files(aside)])
+        files = {name: {"size": (aside / name).stat().st_size, "blake2b": sum_} for name, sum_ in sums.items()}
+        write_text(aside / _SEAL, json.dumps({"step": step, "score": score, "files": files}, indent=2) + "\n")
+        _sync(aside)
+        shutil.rmtree(final, ignore_errors=True)
+        aside.rename(final)
+        _sync_folder(folder)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        last = latest(folder)
+        remains = f"the checkpoint of step {last.step} is whole" if last else "there is no older checkpoint"
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"The checkpoint of step {step} cannot be written to {folder} ({reason}): {remedy(error)} and continue "
+            f"with --resume; {remains}."
+        ) from None
+    return Checkpoint(final, step, score)
+
+
+def complete(folder: Path) -> list[Checkpoint]:
+    """All checkpoints that look whole, oldest first: sealed, with files of the sizes they were sealed with."""
+    found = []
+    for path in steps(folder):
+        try:
+            seal = _read_seal(path)
+            whole = all((path / name).stat().st_size == entry["size"] for name, entry in seal["files"].items())
+            checkpoint = Checkpoint(path, seal["step"], seal["score"])
+        except (OSError, *_NO_SEAL):
+            continue
+        if whole and checkpoint.step == _number(path):
+            found.append(checkpoint)
+    return found
+
+
+def steps(folder: Path) -> list[Path]:
+    """The folders that are named like checkpoints, whole or not; what else is kept there is no business of ours."""
+    named = (path for path in folder.glob("step-*/") if re.fullmatch(r"step-\d{6,}", path.name))
+    return sorted(named, key=_number)
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose files hold what they were sealed with. Older ones are not read."""
+    return next((checkpoint for checkpoint in reversed(complete(folder)) if checkpoint.intact()), None)
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The checkpoint to continue from, and a note for every newer one that is damaged.
+
+    Raises:
+        UserError: there are checkpoints but none is whole: starting over would throw the run away.
+    """
+    checkpoint, found = latest(folder), steps(folder)
+    damaged = found[found.index(checkpoint.path) + 1 :] if checkpoint else found
+    if damaged and not checkpoint:
+        raise UserError(
+            f"No checkpoint in {folder} is whole ({', '.join(path.name for path in damaged)}); restore one, or delete "
+            "these folders to start the run over."
+        )
+    return checkpoint, [f"{path.name} is damaged and was passed over" for path in damaged]
+
+
+def unseal(folder: Path, after: int) -> None:
+    """Take the seal from checkpoints newer than the one a run goes on from, which are damaged.
+
+    They stay where they are, but count neither among the last ones nor as the best.
+    """
+    for checkpoint in complete(folder):
+        if checkpoint.step > after:
+            (checkpoint.path / _SEAL).rename(checkpoint.path / _BROKEN_SEAL)
+
+
+def prune(folder: Path, keep_last: int, keep_best: bool) -> None:
+    """Delete all but the last `keep_last` checkpoints and the one with the best score (the earliest of equals)."""
+    found = complete(folder)
+    kept = {checkpoint.path for checkpoint in found[-keep_last:]}
+    scored = [checkpoint for checkpoint in found if checkpoint.score is not None]
+    if keep_best and scored:
+        kept.add(max(scored, key=lambda checkpoint: checkpoint.score or 0.0).path)
+    for checkpoint in found:
+        if checkpoint.path not in kept:
+            # renamed first, so that a half-deleted folder is not taken for a checkpoint
+            shutil.rmtree(checkpoint.path.rename(folder / f".{checkpoint.path.name}.tmp"))
+    for leftover in folder.glob(".step-*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+_NO_SEAL = (ValueError, KeyError, TypeError, AttributeError)  # what reading a seal that is not ours can raise
+
+
+def _read_seal(path: Path) -> dict[str, Any]:
+    return json.loads((path / _SEAL).read_text(encoding="utf-8"))
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _sums(folder: Path, names: list[str]) -> dict[str, str]:
+    """The checksum of each of these files, several at a time."""
+
+    def checksum(name: str) -> str:
+        with (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        return dict(zip(names, pool.map(checksum, names), strict=True))
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder: a tokenizer with several chat templates keeps them in one of its own."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _sync(folder: Path) -> None:
+    for path in _files(folder):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for path in (*folder.rglob("*/"), folder):
+        _sync_folder(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

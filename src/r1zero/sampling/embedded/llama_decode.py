@@ -1,0 +1,233 @@
+"""One decoding step of the Llama family written out: the same operations on the same weights, a third of the calls.
+
+A small model's step is mostly Python and small operations; those of transformers' modules serve every use there is, and
+decoding needs few of them. Nothing is copied: the weights are the model's own, always current.
+
+What transformers does in a step changes from version to version, and with it the last bits. So nothing is assumed: a
+small model of the same kind and shape takes a few steps both ways (`same_bits`), and where no way of ours gives the
+bits of its own forward, that one is taken.
+
+Legend: n active rows, H hidden size, h heads, k heads of keys and values, d head size, W columns of the cache's window.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
+from transformers.cache_utils import DynamicCache
+
+from r1zero.policy.forward import forward
+from r1zero.sampling.embedded.kv_cache import SlabCache
+
+_CLASSES: dict[str, type[PreTrainedModel]] = {kind.__name__: kind for kind in (LlamaForCausalLM, Qwen2ForCausalLM)}
+_FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})  # angles that depend on the position alone
+
+
+Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""One token's attention: queries [n, h, 1, d], keys and values [n, k, W, d], a bias [n, 1, 1, W] or None where nothing
+is masked -> [n, h·d]."""
+
+
+def grouped(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """Attend with h/k queries to each head of keys and values, as transformers does up to 5.22."""
+    shared = q.shape[1] != keys.shape[1]
+    mixed = functional.scaled_dot_product_attention(q, keys, values, bias, enable_gqa=shared)
+    return mixed.reshape(len(q), -1)
+
+
+def packed(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """The same with the h/k queries as rows of one product, as transformers does from 5.23 where there is a mask."""
+    if bias is None:
+        return grouped(q, keys, values, bias)
+    rows = q.reshape(len(q), keys.shape[1], -1, q.shape[3])
+    return functional.scaled_dot_product_attention(rows, keys, values, bias).reshape(len(q), -1)
+
+
+ATTENTIONS: tuple[Attention, ...] = (packed, grouped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    norm: Tensor
+    q: _Linear
+    k: _Linear
+    v: _Linear
+    o: _Linear
+    mlp_norm: Tensor
+    gate: _Linear
+    up: _Linear
+    down: _Linear
+
+
+class LlamaStep:
+    """Compute the logits after one more token for every active row; `columns` bounds positions.
+
+    Made anew for each sampling call, by `make_step`.
+    """
+
+    def __init__(self, model: PreTrainedModel, columns: int, attention: Attention):
+        config: Any = model.config
+        self.attention = attention
+        inner: Any = model.model
+        self.size: int = inner.layers[0].self_attn.head_dim
+        self.eps: float = config.rms_norm_eps
+        self.act: Callable[[Tensor], Tensor] = inner.layers[0].mlp.act_fn
+        self.embedding: Tensor = inner.embed_tokens.weight
+        self.norm: Tensor = inner.norm.weight
+        self.head = _linear(model.lm_head)
+        self.layers = [_layer(each) for each in inner.layers]
+        positions = torch.arange(columns, device=self.embedding.device)[None]
+        cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)
+        half = self.size // 2
+        self.cos_Cd = cos_1Cd[0]
+        self.sin_Cd = torch.cat([-sin_1Cd[0, :, :half], sin_1Cd[0, :, half:]], dim=-1)  # the sign of rotated halves
+
+    @staticmethod
+    def fits(model: PreTrainedModel) -> bool:
+        """Whether this is such a model, in float32 and unchanged: nothing wrapped, hooked or of another attention."""
+        if type(model) not in _CLASSES.values():
+            return False
+        config: Any = model.config
+        kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+        rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+        return (
+            model.dtype == torch.float32
+            and config._attn_implementation == "sdpa"
+            and not kinds
+            and rope in _FIXED_ROPE
+            and all(type(part) is nn.Linear for part in _projections(model))
+            and not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+        )
+
+    def __call__(self, last_n: Tensor, positions_n: Tensor, mask_nW: Tensor, cache: SlabCache) -> Tensor:
+        """Logits [n, V] after the tokens `last_n`, which stand at `positions_n`; writes the cache's column t."""
+        n, half = len(last_n), self.size // 2
+        cos, sin = self.cos_Cd[positions_n][:, None], self.sin_Cd[positions_n][:, None]
+        bias = None if mask_nW.all() else _bias(mask_nW)
+        x_nH = functional.embedding(last_n, self.embedding)
+        for layer, slab in zip(self.layers, cache.slabs, strict=True):
+            y = self._normed(x_nH, layer.norm)
+            q, k, v = (part(y).view(n, -1, self.size) for part in (layer.q, layer.k, layer.v))
+            q = q * cos + q.roll(half, -1) * sin
+            k = k * cos + k.roll(half, -1) * sin
+            keys, values = slab.update(k[:, :, None], v[:, :, None])
+            x_nH = x_nH + layer.o(self.attention(q[:, :, None], keys, values, bias))
+            y = self._normed(x_nH, layer.mlp_norm)
+            x_nH = x_nH + layer.down(self.act(layer.gate(y)) * layer.up(y))
+        return self.head(self._normed(x_nH, self.norm))
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return functional.rms_norm(x, weight.shape, weight, self.eps)
+
+
+def _bias(mask_nW: Tensor) -> Tensor:
+    """What a mask adds to the scores: 0 or −∞, [n, 1, 1, W]."""
+    return torch.zeros(mask_nW.shape, device=mask_nW.device).masked_fill_(~mask_nW, -torch.inf)[:, None, None]
+
+
+def make_step(model: PreTrainedModel, columns: int) -> LlamaStep | None:
+    """The step of a model; None where it must take its own forward."""
+    if not LlamaStep.fits(model):
+        return None
+    attention = same_bits(type(model).__name__, json.dumps(_small(model)), str(model.device), torch.get_num_threads())
+    return LlamaStep(model, columns, attention) if attention else None
+
+
+def _small(model: PreTrainedModel) -> dict[str, Any]:
+    """The model's config with one layer, few words and a narrow MLP: all that its attention can depend on is left."""
+    given: dict[str, Any] = model.config.to_dict()
+    tokens = {"vocab_size": 32, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    narrow = {"num_hidden_layers": 1, "layer_types": None, "intermediate_size": min(given["intermediate_size"], 64)}
+    return given | tokens | narrow
+
+
+@lru_cache
+def same_bits(kind: str, small: str, device: str, threads: int) -> Attention | None:
+    """Which attention gives the bits of a model's own forward here, if one does: tried on random weights.
+
+    These depend on nothing but the arguments, so that a run that goes on decides as the run did that was cut.
+    """
+    del threads  # bits depend on them, and so does what is kept
+    chosen: Any = _CLASSES[kind]
+    config = chosen.config_class(**json.loads(small))
+    config._attn_implementation = "sdpa"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = chosen(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():  # norms and biases, too
+                parameter += 0.1 * torch.randn_like(parameter)
+        prompts = torch.randint(config.vocab_size, (8, 21))
+    model = model.to(device)
+    for attention in ATTENTIONS:
+        if all(_agrees(model, attention, prompts[:rows].to(device)) for rows in (1, 3, 8)):
+            return attention
+    return None
+
+
+@torch.no_grad()
+def _agrees(model: PreTrainedModel, attention: Attention, prompts_nT: Tensor) -> bool:
+    """Whether a few steps after prompts of different lengths are the same to the last bit both ways."""
+    (n, width), steps = prompts_nT.shape, 4
+    starts_n = torch.arange(n, device=prompts_nT.device) % 5
+    columns = torch.arange(width + steps, device=prompts_nT.device)
+    mask_nW = columns >= starts_n[:, None]
+    positions_nT = (columns - starts_n[:, None]).clamp(min=0)
+    prefill, caches = DynamicCache(), [SlabCache(1, n, width, width + steps) for _ in range(2)]
+    logits_nV = forward(model, prompts_nT, mask_nW[:, :width].long(), positions_nT[:, :width], prefill)
+    for cache in caches:
+        cache.enter(prefill, 1, 0)
+        cache.active, cache.first = n, 0
+    step = LlamaStep(model, width + steps, attention)
+    for t in range(width, width + steps):
+        last_n, mask, positions_n = logits_nV.argmax(-1), mask_nW[:, : t + 1], positions_nT[:, t]
+        logits_nV = forward(model, last_n[:, None], mask, positions_n[:, None], caches[0])
+        if not torch.equal(step(last_n, positions_n, mask, caches[1]), logits_nV):
+            return False
+        for cache in caches:
+            cache.t += 1
+    return True
+
+
+def _layer(part: Any) -> _Layer:
+    attention, mlp = part.self_attn, part.mlp
+    return _Layer(
+        norm=part.input_layernorm.weight,
+        q=_linear(attention.q_proj),
+        k=_linear(attention.k_proj),
+        v=_linear(attention.v_proj),
+        o=_linear(attention.o_proj),
+        mlp_norm=part.post_attention_layernorm.weight,
+        gate=_linear(mlp.gate_proj),
+        up=_linear(mlp.up_proj),
+        down=_linear(mlp.down_proj),
+    )
+
+
+def _linear(part: nn.Linear) -> _Linear:
+    return _Linear(part.weight, part.bias)
+
+
+def _projections(model: Any) -> Iterator[nn.Module]:
+    yield model.lm_head
+    for layer in model.model.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        yield from (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+        yield from (mlp.gate_proj, mlp.up_proj, mlp.down_proj)

@@ -1,0 +1,101 @@
+"""vLLM engines of a recipe. Importing this needs vLLM, so it is imported where an engine is wanted.
+
+An engine gets all weights, through shared memory on a CPU and by CUDA IPC on a GPU that it shares with the learner;
+of a policy with adapters it gets these alone.
+"""
+
+# pyright: reportMissingImports=warning
+# vLLM is not to be had on every machine that this is worked on.
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from vllm.distributed.weight_transfer import ModuleSource, ParamMeta, WeightSource
+from vllm.distributed.weight_transfer.base import TrainerInitInfo
+from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
+
+from r1zero.config import Recipe
+from r1zero.policy.load import Policy, load_blank, pick_autocast, pick_device
+from r1zero.policy.lora import adapt
+from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, Model, Transfer, VllmSampler
+from r1zero.sampling.vllm.weights import SharedMemoryTrainerInit
+
+_PACKED = 1 << 30  # bytes of one message of CUDA IPC, where no tensor is larger
+
+
+def make_sampler(
+    recipe: Recipe, policy: Policy, transfer: Transfer, context: int, device: torch.device, *, sleeps: bool
+) -> VllmSampler:
+    """The engine of a recipe, on a device; `sleeps` where a learner shares it."""
+    settings = EngineSettings(
+        context=context,
+        rows=recipe.sampling.batch_rows,
+        memory=recipe.sampling.memory,
+        dtype=policy.engine_dtype,
+        device=device,
+        tensor_parallel=recipe.sampling.tensor_parallel,
+        sleeps=sleeps and device.type == "cuda",
+    )
+    model = Model(recipe.model.path, recipe.model.revision)
+    return VllmSampler(model, policy.tokenizer, policy.eos_ids, transfer, settings)
+
+
+def own_transfer(policy: Policy, recipe: Recipe) -> Transfer:
+    """How the engine comes by the weights of a policy in this process: on a GPU by CUDA IPC, which it shares."""
+    if recipe.lora is not None:
+        return Adapters(policy.model.save_pretrained, recipe.lora.rank)
+    source = Weights(policy.device, policy.engine_dtype, ModuleSource(policy.model))
+    return InPlace(source, _way(policy, policy.device, recipe.sampling.tensor_parallel))
+
+
+def _way(policy: Policy, device: torch.device, tensor_parallel: int) -> TrainerInitInfo:
+    """CUDA IPC where engine and weights are on one GPU; an engine on several could not open the handle."""
+    if device.type != "cuda" or tensor_parallel > 1:
+        return SharedMemoryTrainerInit()
+    largest = max(each.numel() for each in policy.model.parameters()) * policy.engine_dtype.itemsize
+    return IPCTrainerInitInfo(rank=0, packed=True, packed_buffer_size_bytes=max(_PACKED, largest))
+
+
+class VllmReplica:
+    """An engine in an actor, on the GPU that it sees or on the CPU: the weights come from another process."""
+
+    def __init__(self, recipe: Recipe, context: int):
+        device = pick_device(recipe.model.device)
+        blank = load_blank(recipe.model.path, revision=recipe.model.revision)
+        adapt(blank, recipe.lora, recipe.train.seed)
+        self.policy = replace(blank, autocast=pick_autocast(recipe.learner.autocast, device))
+        way = _way(self.policy, device, recipe.sampling.tensor_parallel)
+        there = device if isinstance(way, IPCTrainerInitInfo) else torch.device("cpu")
+        self.delivered = Weights(there, self.policy.engine_dtype)
+        transfer = InPlace(self.delivered, way)
+        if recipe.lora is not None:
+            transfer = Adapters(self.policy.model.save_pretrained, recipe.lora.rank)
+        shares = recipe.cluster is not None and recipe.cluster.share_gpus
+        self.engine = make_sampler(recipe, self.policy, transfer, context, device, sleeps=shares)
+        self.sample, self.rest = self.engine.sample, self.engine.rest
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over these weights, all that is trained."""
+        self.delivered.named = tuple(weights.items())
+        if self.policy.model._hf_peft_config_loaded:
+            self.policy.model.load_state_dict(dict(weights), strict=False, assign=True)
+        self.engine.sync()
+        self.delivered.named = ()  # the object store may have its memory back
+        torch.cuda.empty_cache()
+
+
+class Weights(WeightSource):
+    """Tensors on an engine's device and in its dtype, one by one: what is sent is no larger than what it keeps."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, named: Iterable[tuple[str, Tensor]] = ()):
+        self.device, self.dtype, self.named = device, dtype, named
+
+    def metadata(self) -> list[ParamMeta]:
+        """Names, dtypes and shapes."""
+        return [ParamMeta(name, self.dtype, tuple(tensor.shape)) for name, tensor in self.named]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, tensor.detach().to(self.device, self.dtype)) for name, tensor in self.named)

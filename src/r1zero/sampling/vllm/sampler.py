@@ -1,0 +1,371 @@
+"""The vLLM sampler: an engine in a process beside this one, with weights that are brought up to date in place.
+
+Sampled ids, their log-probs and how a response ended are the engine's own. Every response is a request with a seed of
+its own, a pure function of (seed, step, key, sample), and prompts are shared through the prefix cache, which is emptied
+whenever the weights change.
+"""
+
+# pyright: reportMissingImports=warning
+# vLLM is not to be had on every machine that this is worked on.
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import Any, Protocol
+
+import torch
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from r1zero.errors import UserError
+from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.noise import row_key
+from r1zero.types import Completion, Stop
+
+for _name, _value in {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # several engines on one machine would all bind to the same cores
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",  # handles of CUDA IPC are pickled; they come from this process alone
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import vllm  # noqa: E402
+from vllm.distributed.weight_transfer import WeightSource, WeightTransferTrainerFactory  # noqa: E402
+from vllm.distributed.weight_transfer.base import TrainerInitInfo  # noqa: E402
+from vllm.lora.request import LoRARequest  # noqa: E402
+from vllm.platforms import current_platform  # noqa: E402
+from vllm.sampling_params import RequestOutputKind  # noqa: E402
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # noqa: E402
+from vllm.v1.engine.exceptions import EngineDeadError  # noqa: E402
+
+from r1zero.sampling.synced_engine import EngineLostError  # noqa: E402
+from r1zero.sampling.vllm import weights as vllm_weights  # noqa: E402
+
+
+class Transfer(Protocol):
+    """How an engine comes by the learner's weights."""
+
+    whole: bool
+    """Whether it sends all weights, so that a sleeping engine need keep none."""
+
+    def options(self) -> dict[str, Any]:
+        """What the engine is started with for it."""
+        ...
+
+    def send(self, llm: vllm.LLM) -> LoRARequest | None:
+        """Bring the engine's weights up to date; the adapters that requests are to name, if any."""
+        ...
+
+
+class InPlace:
+    """All weights, into the storage that the engine has, by vLLM's weight-transfer API (`info` names the backend)."""
+
+    whole = True
+
+    def __init__(self, source: WeightSource, info: TrainerInitInfo):
+        self.source, self.info = source, info
+        self.trainer: Any = None
+
+    def options(self) -> dict[str, Any]:
+        """Weights that come before the first token need not be read from disk; what is then missed would be seen."""
+        if self.info.backend == vllm_weights.BACKEND:
+            vllm_weights.check_plugin()
+            vllm_weights.register()
+        return {"weight_transfer_config": {"backend": self.info.backend}, "load_format": "dummy"}
+
+    def send(self, llm: vllm.LLM) -> None:
+        """See `Transfer`."""
+        if self.trainer is None:
+            self.trainer = WeightTransferTrainerFactory.trainer_init(
+                self.info, client=_Workers(llm), source=self.source
+            )
+        self.trainer.send_weights()
+
+
+class Adapters:
+    """LoRA adapters alone, under a new name each time; they are never merged into the engine's weights.
+
+    `save` writes them as a peft folder. The engine reads the weights beneath from the model's own folder.
+    """
+
+    whole = False
+
+    def __init__(self, save: Callable[[str], object], rank: int):
+        self.save, self.rank = save, rank
+        self.number = 0
+
+    def options(self) -> dict[str, Any]:
+        """See `Transfer`."""
+        return {"enable_lora": True, "max_lora_rank": max(8, self.rank), "max_loras": 1, "max_cpu_loras": 2}
+
+    def send(self, llm: vllm.LLM) -> LoRARequest:
+        """See `Transfer`."""
+        self.number += 1
+        with tempfile.TemporaryDirectory(prefix="r1zero-") as folder:
+            self.save(folder)
+            request = LoRARequest(f"step-{self.number}", self.number, folder)
+            llm.llm_engine.add_lora(request)
+        if self.number > 1:
+            llm.llm_engine.remove_lora(self.number - 1)
+        return request
+
+
+class _Workers:
+    """vLLM's `VLLMWeightSyncClient` for an engine in this process."""
+
+    def __init__(self, llm: vllm.LLM):
+        self.llm = llm
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        """The handshake."""
+        self.llm.collective_rpc("init_weight_transfer_engine", args=(init_info,))
+
+    def start_weight_update(self) -> None:
+        """Before the weights."""
+        self.llm.collective_rpc("start_weight_update")
+
+    def update_weights(self, update_info: Any) -> None:
+        """The weights."""
+        self.llm.collective_rpc("update_weights", args=(update_info,))
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        """After them."""
+        self.llm.collective_rpc("finish_weight_update")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A folder or Hub name."""
+
+    path: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What an engine is started with.
+
+    `context` is the longest prompt and response together, in tokens; `rows` the most responses side by side; `memory`
+    the share of the device's memory to take; `dtype` what it computes in.
+    """
+
+    context: int
+    rows: int
+    memory: float
+    dtype: torch.dtype
+    device: torch.device
+    tensor_parallel: int = 1
+    sleeps: bool = False
+    """Whether it gives its memory back between calls, to a learner on the same GPU."""
+
+
+class VllmSampler:
+    """Samples from a vLLM engine of a model. `sync` before `sample`: it starts with no weights, and rests without.
+
+    Raises:
+        UserError: vLLM does not take the model, or its tokenizer is another.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: PreTrainedTokenizerBase,
+        eos_ids: Collection[int],
+        transfer: Transfer,
+        settings: EngineSettings,
+    ):
+        self.eos_ids, self.transfer, self.settings = frozenset(eos_ids), transfer, settings
+        self.adapters: LoRARequest | None = None
+        self.asleep = self.lost = False
+        options: dict[str, Any] = {
+            "model": model.path,
+            "revision": model.revision,
+            "tokenizer_revision": model.revision,
+            "dtype": settings.dtype,
+            "max_model_len": settings.context,
+            "max_num_seqs": settings.rows,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "logprobs_mode": "processed_logprobs",  # of the distribution that was sampled from
+            "generation_config": "vllm",  # nothing of the model's own that a recipe does not say
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            **({"distributed_executor_backend": "uni"} if settings.tensor_parallel == 1 else {}),
+            "enable_sleep_mode": settings.sleeps,
+            **_memory(model, settings),
+            **transfer.options(),
+        }
+        _check_device(settings.device)
+        try:
+            with _quiet_children():
+                self.llm = vllm.LLM(**options)
+        except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f'sampling.engine = "vllm" cannot be started on the model at {model.path!r} ({reason}); set '
+                'sampling.memory to what is free, or use sampling.engine = "torch".'
+            ) from None
+        self._check_tokenizer(model.path, tokenizer)
+        threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
+
+    def sync(self) -> None:
+        """See `r1zero.sampling.synced_engine.Engine`."""
+        if self.asleep:
+            torch.cuda.empty_cache()  # of a learner in this process
+        with self._alive():
+            self._wake("weights")
+            self.adapters = self.transfer.send(self.llm)
+            self._wake("kv_cache")
+            self.llm.reset_prefix_cache()
+        self.asleep = False
+
+    def sample(
+        self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
+    ) -> Iterator[Sampled]:
+        """See `r1zero.sampling.Sampler`. The noise is vLLM's own, from a seed that is a pure function of all five."""
+        assert not self.asleep
+        engine = self.llm.llm_engine
+        which: dict[str, tuple[int, int]] = {}
+        try:
+            for r, request in enumerate(requests):
+                for g in range(samples):
+                    which[f"{r}/{g}"] = r, g
+                    self._add(f"{r}/{g}", request, self._params(params, row_key(seed, step, request.key, g)))
+            while which:
+                with self._alive():
+                    outputs: list[Any] = engine.step()
+                for output in outputs:
+                    if output.finished:
+                        request, sample = which.pop(output.request_id)
+                        yield Sampled(request, sample, self._completion(output.outputs[0]))
+        finally:
+            if which and not self.lost:  # the caller has had enough, or was interrupted
+                engine.abort_request(list(which))
+
+    def rest(self) -> None:
+        """See `r1zero.sampling.synced_engine.Engine`."""
+        if self.settings.sleeps and not self.asleep:
+            with self._alive():
+                self.llm.sleep(level=2 if self.transfer.whole else 1)
+            self.asleep = True
+
+    def close(self) -> None:
+        """End the engine's process."""
+        self.llm.llm_engine.engine_core.shutdown()
+
+    def _add(self, name: str, request: Request, params: vllm.SamplingParams) -> None:
+        prompt: Any = {"prompt_token_ids": list(request.prompt_ids)}
+        with self._alive():
+            self.llm.llm_engine.add_request(name, prompt, params, lora_request=self.adapters)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except EngineDeadError:
+            self.lost = True
+            raise EngineLostError(
+                "The vLLM engine has died; what it said stands above. Continue with --resume, with a smaller "
+                'sampling.batch_rows or sampling.memory if it ran out of memory, or with sampling.engine = "torch".'
+            ) from None
+
+    def _wake(self, what: str) -> None:
+        if self.asleep:
+            self.llm.wake_up([what])
+
+    def _params(self, params: SamplingParams, noise: int) -> vllm.SamplingParams:
+        return vllm.SamplingParams(
+            max_tokens=params.max_new_tokens,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            top_k=params.top_k,
+            seed=noise & (2**63 - 1),
+            stop=list(params.stop),
+            stop_token_ids=sorted(self.eos_ids),
+            include_stop_str_in_output=True,
+            logprobs=0,  # of the sampled token alone
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            spaces_between_special_tokens=False,
+        )
+
+    def _completion(self, output: Any) -> Completion:
+        ids = tuple(output.token_ids)
+        logprobs = tuple(at[i].logprob for i, at in zip(ids, output.logprobs, strict=True))
+        if output.finish_reason == "length":
+            how = Stop.LENGTH
+        elif isinstance(output.stop_reason, str):
+            how = Stop.STOP_STRING
+        elif output.finish_reason == "stop":
+            how = Stop.EOS
+        else:
+            raise RuntimeError(f"vLLM ended a response by {output.finish_reason!r}")
+        return Completion(ids, logprobs, output.text, how)
+
+    def _check_tokenizer(self, path: str, tokenizer: PreTrainedTokenizerBase) -> None:
+        theirs: Any = self.llm.get_tokenizer()
+        probe = list(range(min(len(tokenizer), 512)))
+        if theirs.get_vocab() != tokenizer.get_vocab() or theirs.decode(probe) != tokenizer.decode(probe):
+            self.close()
+            raise UserError(
+                f'sampling.engine = "vllm" reads another tokenizer at {path!r} than transformers does, so texts and '
+                'stop strings would differ; use sampling.engine = "torch".'
+            )
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Processes that start meanwhile keep to themselves what libraries think of each other; errors are told."""
+    quiet = {"PYTHONWARNINGS": "ignore::FutureWarning", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    added = {name: value for name, value in quiet.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _tell_of_death(client: Any) -> None:
+    """Wake whoever waits for an engine's process that has been killed: vLLM's own client lets them wait for ever."""
+    wait([process.sentinel for process in client.resources.engine_manager.processes])
+    client.resources.engine_dead = True  # who calls from now on is told at once
+    client.outputs_queue.put_nowait(EngineDeadError())
+    for call in list(client.utility_results.values()):
+        if not call.done():
+            call.set_exception(EngineDeadError())
+
+
+def _check_device(device: torch.device) -> None:
+    """Raise a UserError where this build of vLLM would run on another kind of device."""
+    theirs = current_platform.device_type
+    if theirs != device.type:
+        raise UserError(
+            f'sampling.engine = "vllm" runs on {theirs} in this installation of vLLM, and the model is on {device}; '
+            f'set model.device = "{theirs}", or sampling.engine = "torch".'
+        )
+
+
+def _memory(model: Model, settings: EngineSettings) -> dict[str, Any]:
+    """How much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
+    if settings.device.type == "cuda":
+        return {"gpu_memory_utilization": settings.memory}
+    text = AutoConfig.from_pretrained(model.path, revision=model.revision).get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    possible = CPUAttentionBackend.get_supported_head_sizes()
+    if width not in possible:
+        raise UserError(
+            f'sampling.engine = "vllm" cannot run the model at {model.path!r} on a CPU: its attention heads are '
+            f'{width} wide and vLLM knows {", ".join(map(str, possible))}; use sampling.engine = "torch".'
+        )
+    token = 2 * text.num_hidden_layers * heads * width * settings.dtype.itemsize
+    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    blocks = (settings.context + 256) * settings.rows  # whole blocks of tokens
+    return {
+        "kv_cache_memory_bytes": int(min(token * blocks, settings.memory * ram)),
+        "enforce_eager": True,  # compiling takes longer than a small run
+    }

@@ -1,0 +1,219 @@
+"""From a recipe to the parts of a run: the one place where they are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from r1zero import evaluate
+from r1zero.build import make_template, processor, recipe_objective, recipe_policy, set_threads
+from r1zero.config import Recipe
+from r1zero.evaluate.run import make_protocol
+from r1zero.metrics import Tally
+from r1zero.objectives.table import Objective
+from r1zero.policy.load import Policy, load_blank
+from r1zero.policy.lora import adapt
+from r1zero.questions import QuestionSet
+from r1zero.rollouts.async_collector import Ahead
+from r1zero.rollouts.collector import Batch, Gatherer, InTurns, Penalty, ReferencePenalty, no_penalty
+from r1zero.rollouts.prompts import PromptStream, longest_prompt
+from r1zero.rollouts.question_sets import load_sets, longest_that_fits, notes
+from r1zero.rollouts.rewards import Truncation
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run, provenance
+from r1zero.sampling import Request, Sampler, SamplingParams
+from r1zero.templates import Template
+from r1zero.trackers import Sink, check_sinks, opened
+from r1zero.training.workers import Crew, Job, Learning, check_apart, open_crew
+from r1zero.types import Completion
+from r1zero.verify.protocol import Grading
+
+_PROBES = 4  # prompts that an engine is held against the learner on; every replica gets one
+
+
+class Gathering(Protocol):
+    """What makes rollout batches, and can be gone on with."""
+
+    def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
+        """The rollout batch of a step."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything the loop works with. `step` is how many steps are already done (0, or the checkpoint's)."""
+
+    run: Run
+    policy: Policy
+    template: Template
+    objective: Objective
+    sampler: Sampler
+    verifier: Grading
+    learner: Learning
+    gather: Gathering
+    benchmarks: tuple[QuestionSet, ...]
+    protocol: evaluate.Protocol
+    sinks: tuple[Sink, ...]
+    notes: tuple[str, ...]
+    step: int
+
+
+@contextmanager
+def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
+    """Build all parts for a new run in `out`, or for the run there when `resume`.
+
+    Everything that can be wrong with the recipe is found before the run directory is touched.
+
+    Raises:
+        UserError: anything that the user has to mend.
+    """
+    existing = Run.find(out, resume=resume)
+    check_sinks(recipe.log.sinks)
+    checkpoint, skipped = checkpoints.newest(out / "checkpoints") if existing else (None, [])
+    done = checkpoint.step if checkpoint else 0
+    threads = recipe.train.threads or (existing.facts.get("threads") if existing else None)
+    threads = set_threads(threads or (1 if recipe.cluster else None))
+    objective = recipe_objective(recipe)
+    questions, benchmarks = load_sets(recipe)
+    check_apart(recipe)
+    policy = _policy(recipe, checkpoint)
+    template = make_template(recipe.template, policy)
+    longest = longest_that_fits(recipe, policy, template, questions, benchmarks)
+    stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
+    stream.check(recipe.rollout.prompts)
+    facts = describe(objective, questions, benchmarks, template, policy, threads) | {"device": _device(recipe, policy)}
+    if existing:
+        existing.check_same(recipe, facts, done)
+        skipped += existing.moved(provenance() | facts)
+    job = Job(recipe, policy, objective, checkpoint, _context(recipe, policy, template, longest, benchmarks),
+              _probe(stream, recipe))  # fmt: skip
+    with ExitStack() as stack:
+        crew = stack.enter_context(open_crew(job))
+        gather = make_gatherer(recipe, stream, crew, template, objective)
+        sampler = crew.sampler
+        if crew.engine is not None and recipe.rollout.max_staleness:
+            sampler = gather = stack.enter_context(closing(Ahead(gather, crew.engine, recipe.train.steps)))
+        elif crew.engine is not None:
+            gather = InTurns(gather, crew.engine)
+        if checkpoint:
+            gather.restore(checkpoint.state()["stream"])
+        run = existing or Run.create(out, recipe, facts)
+        stack.enter_context(run.locked())
+        sinks = stack.enter_context(opened(recipe.log, run, recipe))
+        if existing:
+            run.rewind(done if checkpoint else -1)
+            run.renew(recipe)
+            run.note(done, skipped)
+            checkpoints.unseal(out / "checkpoints", done)
+        yield Parts(
+            run=run,
+            policy=policy,
+            template=template,
+            objective=objective,
+            sampler=sampler,
+            verifier=crew.verifier,
+            learner=crew.learner,
+            gather=gather,
+            benchmarks=benchmarks,
+            protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
+            sinks=sinks,
+            notes=(*skipped, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
+            step=done,
+        )
+
+
+def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
+    """The policy, or on a cluster what is known of it without its weights, which live there."""
+    if recipe.cluster is not None:
+        policy = load_blank(recipe.model.path, revision=recipe.model.revision)
+    else:
+        policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
+    adapt(policy, recipe.lora, recipe.train.seed)
+    return policy
+
+
+def _device(recipe: Recipe, policy: Policy) -> str:
+    cluster = recipe.cluster
+    if cluster is None:
+        return str(policy.device)
+    return f"{cluster.learners} learners and {cluster.samplers} samplers on {cluster.address}"
+
+
+def _context(
+    recipe: Recipe, policy: Policy, template: Template, longest: int, benchmarks: Sequence[QuestionSet]
+) -> int:
+    """Tokens of the longest prompt and response together, of training and evaluation."""
+    prompts = (longest_prompt(each, template, policy.encode) for each in benchmarks)
+    needed = max(longest + recipe.sampling.max_new_tokens, max(prompts, default=0) + recipe.eval_max_new_tokens)
+    return needed if policy.positions is None else min(needed, policy.positions)
+
+
+def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
+    beginning = stream.state()
+    prompts = stream.next(max(_PROBES, recipe.cluster.samplers if recipe.cluster else 1))
+    stream.restore(beginning)
+    return tuple(Request(prompt.key, prompt.ids) for prompt in prompts)
+
+
+def make_penalty(learner: Learning, objective: Objective) -> Penalty:
+    """What is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
+    if objective.kl != "k1_reward" or objective.critic:
+        return no_penalty
+    return ReferencePenalty(lambda found: learner.logprobs(found, reference=True), objective.kl_coefficient)
+
+
+def make_gatherer(
+    recipe: Recipe, stream: PromptStream, crew: Crew, template: Template, objective: Objective
+) -> Gatherer:
+    """What makes a recipe's rollout batches. One that is ahead brings the engine up to date by itself."""
+    return Gatherer(
+        stream,
+        crew.engine.engine if crew.engine is not None and recipe.rollout.max_staleness else crew.sampler,
+        crew.verifier,
+        template,
+        SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
+        objective,
+        Truncation(recipe.objective.truncation, recipe.objective.truncation_penalty or 0.0),
+        make_penalty(crew.learner, objective),
+        recipe.rollout.prompts,
+        recipe.rollout.samples,
+        recipe.train.seed,
+        recipe.rollout.rounds if recipe.rollout.dynamic else 1,
+    )
+
+
+def describe(
+    objective: Objective,
+    questions: QuestionSet,
+    benchmarks: Sequence[QuestionSet],
+    template: Template,
+    policy: Policy,
+    threads: int,
+) -> dict[str, Any]:
+    """What run.json says beyond versions and commit."""
+    return {
+        "objective": objective.name,
+        "objective_formula": objective.formula,
+        "objective_hash": objective.hash,
+        "questions": questions.name,
+        "questions_count": len(questions),
+        "questions_dropped": dict(questions.dropped),
+        "questions_fingerprint": questions.fingerprint,
+        "benchmarks_fingerprint": " ".join(each.fingerprint for each in benchmarks),
+        "template": template.name,
+        "template_hash": template.hash,
+        "parameters": sum(p.numel() for p in policy.model.parameters()),
+        "device": str(policy.device),
+        **processor(threads),
+    }

@@ -1,0 +1,136 @@
+"""THE loop: gather (sample → verify → advantage) → update → log → evaluate → save."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+from r1zero.config import Recipe
+from r1zero.evaluate import SetResult, average, evaluate
+from r1zero.metrics import Tally
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run
+from r1zero.training.setup import Parts, assemble
+from r1zero.types import Completion
+
+
+class View(Protocol):
+    """Someone watching a run."""
+
+    def begin(self, parts: Parts, recipe: Recipe) -> None:
+        """The run is about to start, or to go on."""
+
+    def sampled(self, completion: Completion) -> None:
+        """A response is finished."""
+
+    def stepped(self, step: int, numbers: dict[str, float]) -> None:
+        """A step is finished and logged."""
+
+    def evaluated(self, step: int, results: list[SetResult]) -> None:
+        """An evaluation is finished and logged."""
+
+
+class Unwatched:
+    """A view that shows nothing."""
+
+    def begin(self, parts: Parts, recipe: Recipe) -> None:
+        """Nothing."""
+
+    def sampled(self, completion: Completion) -> None:
+        """Nothing."""
+
+    def stepped(self, step: int, numbers: dict[str, float]) -> None:
+        """Nothing."""
+
+    def evaluated(self, step: int, results: list[SetResult]) -> None:
+        """Nothing."""
+
+
+def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None = None) -> Run:
+    """Run a recipe in the directory `out`, from the start or from its last checkpoint; returns the run.
+
+    Killed at any moment and resumed, it ends with the same bits (on a CPU in fp32): all randomness is a pure function
+    of the seed and of what it is for, and a step that was cut short is done again from the last checkpoint.
+
+    Raises:
+        UserError: anything the user has to mend, in one sentence.
+    """
+    view = view or Unwatched()
+    with assemble(recipe, out, resume=resume) as parts:
+        view.begin(parts, recipe)
+        if parts.step == 0:
+            score = _evaluate(parts, 0, view)
+        best = max((c.score for c in checkpoints.complete(out / "checkpoints") if c.score is not None), default=-1.0)
+        saving = 0.0
+        for step in range(parts.step + 1, recipe.train.steps + 1):
+            begin, tally = time.perf_counter(), Tally()
+
+            batch = parts.gather(step, tally, view.sampled)
+
+            learning = time.perf_counter()
+            parts.learner.learn(batch.trajectories(), step, tally)
+            learned = time.perf_counter()
+
+            if _due(step, recipe.log.rollouts_every):
+                parts.run.save_rollouts(step, batch.rollouts, batch.columns())
+            saved = time.perf_counter()
+
+            last = step == recipe.train.steps
+            score = _evaluate(parts, step, view) if last or _due(step, recipe.evaluation.every) else None
+
+            now = time.perf_counter()
+            tally.add("time/learn", learned - learning)
+            tally.add("time/save", saving + saved - learned)
+            tally.add("time/evaluate", now - saved)
+            tally.add("time/step", now - begin)
+            _log(parts, step, tally, view)
+
+            better = recipe.checkpoint.keep_best and score is not None and score > best
+            if last or _due(step, recipe.checkpoint.every) or better:
+                state = {"learner": parts.learner.state(), "stream": parts.gather.state()}
+                checkpoints.save(out / "checkpoints", step, parts.learner.save, state, score)
+                checkpoints.prune(out / "checkpoints", recipe.checkpoint.keep_last, recipe.checkpoint.keep_best)
+            best = max(best, score if score is not None else best)
+            saving = time.perf_counter() - now
+    return parts.run
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _evaluate(parts: Parts, step: int, view: View) -> float | None:
+    """Evaluate on all benchmarks, log it, and return their average."""
+    if not parts.benchmarks:
+        return None
+    folder = parts.run.path / "evaluations" / f"step-{step:06d}"
+    results = evaluate(
+        parts.benchmarks,
+        parts.sampler,
+        parts.verifier,
+        parts.policy.encode,
+        parts.protocol,
+        folder=folder,
+        progress=view.sampled,
+    )
+    score = average(results)
+    numbers = {key: value for result in results for key, value in result.numbers().items()}
+    parts.run.log("evaluations", {"step": step} | numbers | {"eval/average": score})
+    for sink in parts.sinks:
+        sink.log(step, numbers | {"eval/average": score or 0.0})
+    view.evaluated(step, results)
+    return score
+
+
+def _log(parts: Parts, step: int, tally: Tally, view: View) -> None:
+    """Write the step's numbers everywhere they go."""
+    known = tally.result()
+    tally.add("speed/sample_tokens_per_second", known["rollout/tokens"] / known["time/sample"])
+    tally.add("speed/tokens_per_second", known["rollout/tokens"] / known["time/step"])
+    tally.add("memory/peak_mib", parts.learner.peak_memory() / 2**20)
+    numbers = tally.result()
+    parts.run.log("metrics", {"step": step} | numbers)
+    for sink in parts.sinks:
+        sink.log(step, numbers)
+    view.stepped(step, numbers)

@@ -1,0 +1,1 @@
+"""What an answer's text means, and when two answers are equal. Imports nothing of this project from outside itself."""

@@ -1,0 +1,349 @@
+r"""An answer's text → tokens: TeX, plain notation and common Unicode signs, through tables.
+
+Macros that only dress (`\left`, `\,`, `\displaystyle`, `$`) are dropped, so two answers that differ by dress have equal
+tokens. Characters that merely look like others (Cyrillic `х`) and control characters are unknown, and an answer with
+one is compared as text alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from r1zero.verify.answers.table import words
+
+MAX_CHARS = 2000
+"""Longer answers are not read: no gold is that long."""
+MAX_DIGITS = 400
+
+
+class UnreadableError(Exception):
+    """The text is not in the notation that is read here. Not an error of its user: it is compared by other means."""
+
+
+class ValuelessError(UnreadableError):
+    """The notation is known and says nothing that could be an answer, as `(1, 2) + 1`: no other means is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`kind` is one of number, letter, run, word, function, symbol, op, relation, open, close, sep, postfix, unit,
+    accent, environment; `text` its canonical spelling."""
+
+    kind: str
+    text: str
+    value: Fraction | None = None
+    decimals: int | None = None
+    spaced: bool = False  # white space stood before it
+    tight: bool = False  # a blank that TeX does not print: `\!`
+
+
+# Unicode signs that say the same as a macro. Letters of other alphabets that look Latin are deliberately absent.
+_SIGNS = {
+    "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
+    "−": "-", "–": "-", "－": "-", "±": "\\pm ", "∓": "\\mp ", "≤": "\\le ", "≥": "\\ge ", "⩽": "\\le ", "⩾": "\\ge ",
+    "≠": "\\ne ", "≈": "\\approx ", "≡": "\\equiv ", "∈": "\\in ", "∪": "\\cup ", "∩": "\\cap ", "∅": "\\emptyset ",
+    "∖": "\\setminus ", "∞": "\\infty ", "π": "\\pi ", "√": "\\sqrt ", "∛": "\\sqrt[3]",
+    "°": "^\\circ ", "º": "^\\circ ",
+    "℃": "^\\circ C", "′": "'", "’": "'", "‘": "'", "″": "''", "“": '"', "”": '"', "∠": "\\angle ", "△": "\\triangle ",
+    "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}",
+    "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
+    "⅕": "\\frac{1}{5}", "⅖": "\\frac{2}{5}", "⅗": "\\frac{3}{5}", "⅘": "\\frac{4}{5}", "⅙": "\\frac{1}{6}",
+    "⅚": "\\frac{5}{6}", "⅛": "\\frac{1}{8}", "⅜": "\\frac{3}{8}", "⅝": "\\frac{5}{8}", "⅞": "\\frac{7}{8}",
+    "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "δ": "\\delta ", "ε": "\\epsilon ", "θ": "\\theta ",
+    "λ": "\\lambda ", "μ": "\\mu ", "ρ": "\\rho ", "σ": "\\sigma ", "τ": "\\tau ", "φ": "\\phi ", "ω": "\\omega ",
+    "Δ": "\\Delta ", "Ω": "\\Omega ", "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ",
+    "（": "(", "）": ")", "，": ",", "；": ";", "：": ":", "［": "[", "］": "]", "＝": "=", "＋": "+", "％": "%",
+    "。": ".",
+    "…": "\\ldots ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2003": " ", "\u2002": " ", "\u3000": " ",
+    "£": "\\pounds ", "€": "\\euro ",
+}  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+-ni")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ]+")
+_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
+
+_DROPPED = words(
+    """
+    left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle displaystyle textstyle
+    scriptstyle limits nolimits rm bf it mathit mathbf boldsymbol bm mathsf mathcal mathnormal nonumber boxed
+    fbox phantom hphantom vphantom large Large tiny small normalsize notag hfill centering
+    """
+)
+_BLANKS = words(
+    """
+    , ; : > ! ~ quad qquad thinspace enspace medspace thickspace space hspace
+    """
+) | {" ", "\n"}
+_TEXTS = words(
+    """
+    text mbox textnormal textbf textit textrm textsf texttt mathrm operatorname hbox emph textup mathtt
+    """
+)
+_UNIT_LETTERS = frozenset("msghLlNJWVKACFT")  # upright, they are units or the letters of choices
+_ACCENTS = words(
+    """
+    overline bar hat vec tilde widehat widetilde dot ddot overrightarrow overleftrightarrow underline mathbb
+    mathfrak mathscr
+    """
+)
+_OPERATORS = {
+    "times": "*", "cdot": "*", "ast": "*", "div": "/", "pm": "pm", "mp": "mp", "bmod": "mod", "mod": "mod",
+    "cup": "cup", "setminus": "setminus", "backslash": "setminus",
+}  # fmt: skip
+_RELATIONS = {
+    "le": "<=", "leq": "<=", "leqslant": "<=", "leqq": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "geqq": ">=",
+    "lt": "<", "gt": ">", "ne": "!=", "neq": "!=", "approx": "~", "simeq": "~", "thickapprox": "~", "in": "in",
+    "equiv": "equiv", "doteq": "=", "coloneqq": "=",
+}  # fmt: skip
+_PLAIN_RELATIONS = {
+    "<=": "<=", ">=": ">=", "=<": "<=", "=>": ">=", "!=": "!=", "==": "=", ":=": "=", "=": "=", "<": "<", ">": ">",
+    "~": "~",
+}  # fmt: skip
+FUNCTIONS = words(
+    """
+    sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth log ln lg exp max min
+    gcd lcm sqrt frac binom abs det floor ceil
+    """
+)
+_SPELLINGS = {
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "sfrac": "frac", "nicefrac": "frac", "dbinom": "binom",
+    "tbinom": "binom", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arctg": "arctan", "tg": "tan",
+    "ctg": "cot", "cosec": "csc", "surd": "sqrt",
+}  # fmt: skip
+_SYMBOLS = {
+    "infinity": "\\infty", "inf": "\\infty", "infty": "\\infty", "varnothing": "\\emptyset", "emptyset": "\\emptyset",
+    "oo": "\\infty", "pi": "\\pi", "varphi": "\\phi", "varepsilon": "\\epsilon", "vartheta": "\\theta",
+    "ldots": "\\ldots", "cdots": "\\ldots", "dots": "\\ldots", "dotsc": "\\ldots", "dotsb": "\\ldots",
+}  # fmt: skip
+_SPECIAL = {
+    "%": ("postfix", "%"), "$": ("unit", "dollar"), "pounds": ("unit", "pound"), "euro": ("unit", "euro"),
+    "&": ("op", "&"), "lor": ("sep", "and"), "or": ("sep", "and"), "not": ("relation", "not"),
+}  # fmt: skip
+_MACRO_TABLES = (("op", _OPERATORS), ("relation", _RELATIONS), ("symbol", _SYMBOLS))
+_GREEK = words(
+    """
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi
+    omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar angle triangle odot oplus partial
+    nabla prime star perp parallel
+    """
+)
+_RENAMED = {"degree": ("postfix", "degree"), "row": ("sep", "row"), "joint": ("sep", "and"), "power": ("op", "^")}
+_BRACKETS = {
+    "{": "{", "}": "}", "lbrace": "{", "rbrace": "}", "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")",
+    "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil", "lvert": "|", "rvert": "|",
+    "vert": "|", "mid": "|", "|": "||",
+}  # fmt: skip
+_OPENING = frozenset(["(", "[", "{", "lfloor", "lceil"])
+
+_THOUSANDS = r"[0-9]{1,3}(?:(?:,|\{,\}|,\\!\s?|\\,|\\!)[0-9]{3}(?![0-9]))+(?![0-9]|,[0-9]{1,2}(?![0-9]))"
+_LEXEME = re.compile(
+    r"(?P<blank>\s+|[~$]|\\[()\[\]])"
+    r"|(?P<degree>\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?:s)?(?![A-Za-z])|\\circ(?![A-Za-z]))"
+    r"|(?P<modulus>\\pmod\s*(?:\{[^{}]*\}|[0-9])|\(\s*(?:\\?mod|\\bmod|\\text\{mod\})(?![a-z])[^()]*\))"
+    r"|(?P<label>\\label\{[^{}]*\}|\\tag\{[^{}]*\})"
+    r"|(?P<environment>\\(?:begin|end)\s*\{[A-Za-z*]+\}(?:\{[clr|@ ]*\})?)"
+    r"|(?P<row>\\\\(?:\[[^\[\]]{0,10}\])?)"
+    r"|(?P<primes>\^\s*\{\s*(?:\\prime\s*)+\}|\^\s*\\prime(?![A-Za-z])|'+)"
+    r"|(?P<repeating>[0-9]{0,20}\.[0-9]{0,20}\\(?:(?:overline|dot|bar)\{[0-9]{1,20}\}|dot\s?[0-9])"
+    r"(?:[0-9]{0,18}\\dot(?:\{[0-9]\}|\s?[0-9]))?)"
+    r"|(?P<macro>\\(?:[A-Za-z]+|[^A-Za-z]))"
+    rf"|(?P<number>(?:{_THOUSANDS}|[0-9]+)(?:\.[0-9]+|\.(?![0-9.]))?(?:[eE][+-]?[0-9]{{1,6}}(?![0-9A-Za-z]))?"
+    r"|\.[0-9]+(?:[eE][+-]?[0-9]{1,6}(?![0-9A-Za-z]))?)"
+    r"|(?P<joint>(?:and|or)(?![a-z]))"
+    r"|(?P<run>[A-Za-z]+)"
+    r"|(?P<han>[\u4e00-\u9fff]+)"
+    r"|(?P<relation><=|>=|=<|=>|!=|==|:=|[=<>])"
+    r"|(?P<power>\*\*)"
+    r"|(?P<op>[-+*/^_&:|])"
+    r"|(?P<bracket>[\[\](){}])"
+    r"|(?P<sep>[,;，、])"
+    r"|(?P<postfix>[!%])"
+    r"|(?P<ignored>[\"`])"
+)
+_SHORT_NUMBER = re.compile(
+    r"(?P<number>[0-9]{1,3}(?:(?:\{,\}|,\\!\s?)[0-9]{3}(?![0-9]))+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?(?![0-9eE.\\]|\{,))"
+)
+# 1 000 000: groups of three after a blank. A list would have commas.
+_SPACED_THOUSANDS = re.compile(r"(?<![0-9.,}] )(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3})+)(?![0-9]| [0-9])")
+
+
+_IDLE_ENDS = ("\\,", "\\;", "\\:", "\\!", "\\ ")
+
+
+def plain(text: str) -> str:
+    """`text` with Unicode signs as macros, super- and subscripts in braces, and without Markdown's bold marks."""
+    if not text.isascii():
+        text = _RAISED.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPTS)}}}", text)
+        text = _LOWERED.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPTS)}}}", text)
+        text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
+    while text.endswith(_IDLE_ENDS):
+        text = text[:-2].rstrip()
+    text = text.strip().removesuffix("\\").rstrip() if not text.strip().endswith("\\\\") else text.strip()
+    if text.startswith("**") and text.endswith("**") and len(text) > 4:
+        text = text[2:-2]
+    text = text.rstrip(", ")
+    return _SPACED_THOUSANDS.sub(lambda found: found[1] + found[2].replace(" ", ""), text)
+
+
+def tokenize(text: str) -> tuple[Token, ...]:
+    """The tokens of an answer.
+
+    Raises:
+        UnreadableError: it is longer than `MAX_CHARS` or holds a character or macro that is not in the tables.
+    """
+    if len(text) > MAX_CHARS:
+        raise UnreadableError("too long")
+    return tuple(_tokens(plain(text), prose=False, depth=0))
+
+
+def _tokens(text: str, *, prose: bool, depth: int) -> list[Token]:
+    """`prose` is inside `\\text{…}`, where letters are words and never a product."""
+    if depth > 4:
+        raise UnreadableError("texts nested too deeply")
+    found: list[Token] = []
+    at, spaced, brackets = 0, False, 0
+    while at < len(text):
+        # In a tuple or a set a comma separates: (2,100) is a pair.
+        match = (brackets > 0 and _SHORT_NUMBER.match(text, at)) or _LEXEME.match(text, at)
+        if match is None and prose and text[at] in ".?":  # `p.m.`
+            at += 1
+            continue
+        if match is None:
+            raise UnreadableError(f"character {text[at]!a}")
+        kind, lexeme, at = match.lastgroup or "", match[0], match.end()
+        if kind == "macro" and (name := lexeme[1:]) in _TEXTS:
+            inner, at = _argument(text, at)
+            found += _text_tokens(inner, name, spaced, depth)
+            spaced = inner[-1:].isspace()
+            continue
+        if kind in ("blank", "modulus", "label", "ignored") or (kind == "macro" and lexeme[1:] in _BLANKS):
+            if (kind == "macro" and lexeme == "\\!") or (kind == "macro" and lexeme == "\\,"):
+                continue
+            if kind == "macro" and lexeme == "\\hspace":
+                _, at = _argument(text, at)
+            spaced = True
+            continue
+        if kind == "macro" and lexeme[1:] in _DROPPED:
+            if text.startswith(".", at) and lexeme in ("\\left", "\\right"):
+                at += 1
+            continue
+        found += _token(kind, lexeme, spaced, prose=prose)
+        brackets += {"open": 1, "close": -1}.get(found[-1].kind, 0)
+        spaced = False
+    return found
+
+
+def _argument(text: str, at: int) -> tuple[str, int]:
+    """The braced argument that starts at `at`, and where it ends."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    if not text.startswith("{", at):
+        raise UnreadableError("a text macro without braces")
+    depth = 0
+    for place in range(at, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[at + 1 : place], place + 1
+    raise UnreadableError("unbalanced braces")
+
+
+def _text_tokens(inner: str, macro: str, spaced: bool, depth: int) -> list[Token]:
+    name = _SPELLINGS.get(inner.strip(), inner.strip())
+    if name in FUNCTIONS and (macro == "operatorname" or name not in ("min", "max", "sec", "deg")):
+        return [Token("function", name, spaced=spaced)]
+    if macro in ("mathrm", "mathbf") and len(name) == 1 and name.isalpha() and name.isascii():
+        is_unit = macro == "mathrm" and name in _UNIT_LETTERS
+        return [Token("word" if is_unit else "letter", name, spaced=spaced)]
+    if name in ("arg", "Re", "Im"):
+        return [Token("letter", name, spaced=spaced)]
+    return _tokens(inner, prose=True, depth=depth + 1)
+
+
+def _token(kind: str, lexeme: str, spaced: bool, *, prose: bool) -> list[Token]:
+    if kind == "number":
+        return [_number(lexeme, spaced)]
+    if kind == "repeating":
+        return [_repeating(lexeme, spaced)]
+    if kind == "han":
+        return [Token("word", lexeme, spaced=spaced)]
+    if kind == "run":
+        return [_run(lexeme, spaced, prose=prose)]
+    if kind == "macro":
+        return [_macro(lexeme[1:], spaced)]
+    if kind == "bracket":
+        return [Token("brace" if lexeme in "{}" else "open" if lexeme in _OPENING else "close", lexeme, spaced=spaced)]
+    if kind == "environment":
+        return [Token(kind, re.sub(r"\s|(?<=\})\{.*", "", lexeme), spaced=spaced)]
+    if kind == "primes":
+        return [Token("primes", "'" * (lexeme.count("'") + lexeme.count("prime")), spaced=spaced)]
+    if kind == "relation":
+        return [Token(kind, _PLAIN_RELATIONS[lexeme], spaced=spaced)]
+    if kind == "sep":
+        return [Token(kind, ";" if lexeme == ";" else ",", spaced=spaced)]
+    kind, spelled = _RENAMED.get(kind, (kind, lexeme))
+    return [Token(kind, spelled, spaced=spaced)]
+
+
+def _number(lexeme: str, spaced: bool) -> Token:
+    mantissa, _, exponent = lexeme.lower().partition("e")
+    whole, _, decimals = mantissa.partition(".")
+    digits = re.sub(r"[^0-9]", "", whole)
+    if len(digits) + len(decimals) > MAX_DIGITS or abs(int(exponent or 0)) > MAX_DIGITS:
+        raise UnreadableError("too many digits")
+    value = Fraction(int(digits + decimals or "0"))
+    if decimals:
+        value /= 10 ** len(decimals)
+    if exponent:
+        value *= Fraction(10) ** int(exponent)
+    spelled = str(value) if exponent else f"{digits}.{decimals}" if decimals else digits
+    return Token("number", spelled, value, len(decimals) if "." in mantissa else None, spaced)
+
+
+def _repeating(lexeme: str, spaced: bool) -> Token:
+    r"""`0.1\overline{6}` and `0.1\dot6` are 1/6; `0.\dot{1}4285\dot{7}` is 1/7."""
+    before, _, behind = lexeme.partition("\\")
+    whole, _, decimals = before.partition(".")
+    period = re.sub(r"[^0-9]", "", behind)
+    tail = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(decimals)
+    value = Fraction(int(whole + decimals or "0"), 10 ** len(decimals)) + tail
+    return Token("number", str(value), value, None, spaced)
+
+
+def _run(lexeme: str, spaced: bool, *, prose: bool) -> Token:
+    low = _SPELLINGS.get(lexeme, lexeme)
+    if prose:
+        return Token("word", lexeme, spaced=spaced)
+    if low in FUNCTIONS:
+        return Token("function", low, spaced=spaced)
+    if lexeme in _SYMBOLS:
+        return Token("symbol", _SYMBOLS[lexeme], spaced=spaced)
+    return Token("letter" if len(lexeme) == 1 else "run", lexeme, spaced=spaced)
+
+
+def _macro(name: str, spaced: bool) -> Token:
+    name = _SPELLINGS.get(name, name)
+    if name in _BRACKETS:
+        spelled = _BRACKETS[name]
+        if spelled in ("|", "||"):
+            return Token("op", "|", spaced=spaced)
+        return Token("open" if spelled in _OPENING else "close", spelled, spaced=spaced)
+    for kind, table in _MACRO_TABLES:
+        if name in table:
+            return Token(kind, table[name], spaced=spaced)
+    if name in FUNCTIONS:
+        return Token("function", name, spaced=spaced)
+    if name in _GREEK:
+        return Token("symbol", f"\\{name}", spaced=spaced)
+    if name in _ACCENTS:
+        return Token("accent", name, spaced=spaced)
+    if name.startswith("quad") and len(name) < 8:  # \quadx: its blank was lost
+        return Token("letter", name[-1], spaced=True)
+    if name in ("sum", "prod"):
+        return Token("function", name, spaced=spaced)
+    if name in _SPECIAL:
+        kind, spelled = _SPECIAL[name]
+        return Token(kind, spelled, spaced=spaced)
+    raise UnreadableError(f"\\{name}")

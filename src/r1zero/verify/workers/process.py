@@ -1,0 +1,151 @@
+"""One grading process as its parent sees it: start, send a task, read replies without blocking, kill."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import IO
+
+from r1zero.types import Outcome
+
+START_LIMIT_S = 120.0
+"""Seconds a worker's imports may take: about 1 on a free core, far more on a machine that is paging."""
+
+_PATIENCE_S = 0.25
+"""Our grader keeps its own limit without dying of it (`worker._in_child`); only if it is late is it killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a worker said about one gold alternative (or, before its first task, that it is ready)."""
+
+    outcome: Outcome
+    rule: str
+    score: float | None = None
+
+
+class Failure(Enum):
+    """How a worker ended without a reply."""
+
+    DIED = auto()
+    OVERDUE = auto()
+
+
+class WorkerProcess:
+    """A running `r1zero.verify.workers.worker`. OSError if it cannot be started."""
+
+    def __init__(self, timeout_s: float, memory_mb: int, reward: str | None = None) -> None:
+        # -P: a sympy.py or random.py in the working directory must not be imported in place of the real one.
+        limits = [str(timeout_s), str(START_LIMIT_S), str(memory_mb), str(os.getpid()), *([reward] if reward else [])]
+        # A fixed hash seed, because sympy walks sets: the same pair gets the same verdict in every run.
+        # A session of its own, so that Ctrl-C reaches the parent alone.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "r1zero.verify.workers.worker", *limits],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+        )
+        os.set_blocking(self.output.fileno(), False)
+        self._timeout_s = timeout_s
+        self._patience_s = 0.0 if reward else _PATIENCE_S
+        self._buffer = b""
+        self._sent = 0
+        self._begun = time.monotonic()
+        self.started = False
+        self.failed_because = ""
+        """What it said when it could not start."""
+        self.deadline: float | None = self._begun + START_LIMIT_S
+        """When it is overdue, on the monotonic clock; None while idle."""
+        self.busy_s = 0.0
+        """Seconds of its last task, up to its reply or its end."""
+
+    @property
+    def output(self) -> IO[bytes]:
+        """The pipe to wait on."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    @property
+    def idle(self) -> bool:
+        """Ready for a task."""
+        return self.started and self.deadline is None
+
+    @property
+    def served(self) -> int:
+        """How many tasks it has been given."""
+        return self._sent
+
+    def send(self, gold: str | list[str], answer: str) -> bool:
+        """Hand it a task. False if it had died before and so never saw the task."""
+        assert self._process.stdin is not None
+        self._sent += 1
+        line = json.dumps({"id": self._sent, "gold": gold, "answer": answer}) + "\n"
+        self._begun = time.monotonic()
+        self.deadline = self._begun + self._timeout_s + self._patience_s
+        try:
+            # An idle worker reads its input to the end of the line before it does anything else, so this ends.
+            self._process.stdin.write(line.encode("ascii"))
+        except BrokenPipeError:
+            return False
+        return True
+
+    def read(self) -> Reply | Failure | None:
+        """The event that its output holds: a reply, its end, or None when the line is not whole yet."""
+        chunk = self.output.read()
+        if chunk is None:
+            return None
+        self._buffer += chunk
+        if not self._buffer.endswith(b"\n"):
+            return None if chunk else Failure.DIED
+        line, self._buffer = self._buffer, b""
+        self.busy_s = time.monotonic() - self._begun
+        self.deadline = None
+        if not self.started:
+            self.started = line == b"ready\n"
+            self.failed_because = "" if self.started else line.decode("ascii", "replace").strip()
+            return Reply(Outcome.UNGRADED, "ready") if self.started else Failure.DIED
+        try:
+            reply = json.loads(line)
+            if reply["id"] != self._sent:
+                return Failure.DIED
+            return Reply(Outcome(reply["outcome"]), reply["rule"], reply["score"])
+        except (ValueError, KeyError, TypeError):  # not our protocol: it cannot be trusted any more
+            return Failure.DIED
+
+    def kill(self) -> int:
+        """End it and whatever it started, and reap it; its exit status, negative for a signal."""
+        if self._process.returncode is None:  # not reaped: its id is still its own, and a child may outlive it
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
+            self._process.kill()
+        status = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        return status
+
+    def forget(self) -> None:
+        """Let go of it without ending it: it belongs to the process that this one was forked from."""
+        self._process.returncode = 0
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def end(self, failure: Failure) -> Reply:
+        """Kill it if it still runs; what its end says about the task it had."""
+        self.busy_s = time.monotonic() - self._begun
+        by_its_own_alarm = failure is Failure.DIED and self.kill() == -signal.SIGALRM
+        if failure is Failure.OVERDUE or by_its_own_alarm:
+            self.kill()
+            return Reply(Outcome.TIMEOUT, f"killed after {self._timeout_s:g} s")
+        return Reply(Outcome.UNGRADED, "worker died")
