@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
-from r1zero.build import make_sampler
 from r1zero.config import make_recipe
 from r1zero.policy.load import load_policy
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.questions.arithmetic import arithmetic
-from r1zero.sampling import Request, Sampler, SamplingParams
+from r1zero.sampling.embedded.sampler import make_sampler
+from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.sampling.vllm.build import make_sampler as make_engine
 from r1zero.sampling.vllm.build import own_transfer
 

@@ -229,10 +229,11 @@ def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict
     from r1zero.metrics import Tally
     from r1zero.objectives.table import make_objective
     from r1zero.policy.load import load_policy
-    from r1zero.rollouts.prompts import Prompt, collect
+    from r1zero.rollouts.collector import collect
+    from r1zero.rollouts.prompts import Prompt
     from r1zero.rollouts.rewards import Truncation, observe, rewards_of, trajectories_of
-    from r1zero.sampling import SamplingParams
     from r1zero.sampling.embedded.sampler import TorchSampler
+    from r1zero.sampling.protocol import SamplingParams
     from r1zero.templates import get_template
     from r1zero.types import AnswerFormat, Question
     from r1zero.verify import Verifier

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1zero.runs.run import rollout_table, write_parquet
+from r1zero.runs.files import write_parquet
+from r1zero.runs.rollout_rows import rollout_table
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
 FORMULA = "L = − Σ_i w_i Σ_t ρ·Â; Â_i = r_i − mean(r); w_i = 1 / (N·C), C = 64"

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from r1zero.analyze import answering, exploration, markdown, over_training, reflection_effect, self_reflection
-from r1zero.analyze.ask import stratified
 from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, Item, Judgement
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector, Piece
 from r1zero.analyze.markdown import agreement_lines
-from r1zero.analyze.published import ROWS, TEMPERATURES, published
 from r1zero.analyze.readiness_card import command, make_card, suggested_group_size, training_temperature
 from r1zero.analyze.responses import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
 from r1zero.errors import UserError
+from r1zero.published import BASE_MODELS, TEMPERATURES, published_base_model
 from r1zero.questions import QuestionSet, load_questions
+from r1zero.questions.stratify import stratified
 from r1zero.runs.run import Run
 from r1zero.templates import get_template
 from r1zero.types import Outcome, Question
@@ -253,15 +253,15 @@ def test_the_papers_numbers_are_the_published_ones(shared: Path) -> None:
     data = json.loads((shared / "paper" / "published.json").read_text())
     names = ["Q2.5-Math-1.5B", "Q2.5-Math-7B", "Q2.5-7B", "Llama3.1-8B", "DS-Math-7B", "DSV3-Base"]
     reflection = data["self_reflecting_questions_of_500_by_temperature"]
-    for row, name in zip(ROWS, names, strict=True):
+    for row, name in zip(BASE_MODELS, names, strict=True):
         assert row.without_template == data["answering_rate"]["no-template"][name]
         assert row.with_template == data["answering_rate"]["template"][name]
         assert list(row.pass_at_8) == data["pass_at_8_by_temperature_0.1_to_1.0"][name]
         for ours, theirs in ((row.keywords, "keyword"), (row.judge, "llm"), (row.cross, "cross")):
             assert list(ours) == reflection[theirs][name]
             assert len(ours) == len(TEMPERATURES)
-    assert published("models/Qwen2.5-Math-7B/") is ROWS[1]
-    assert published("SmolLM2-135M") is None
+    assert published_base_model("models/Qwen2.5-Math-7B/") is BASE_MODELS[1]
+    assert published_base_model("SmolLM2-135M") is None
 
 
 # ---- questions, and reading back

@@ -20,7 +20,6 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "r1zero"
 # A module imports only modules above it. The root `__init__` belongs to none.
 LAYERS = (
     "errors",
-    "words",
     "hub",
     "endpoint",
     "types",
@@ -37,7 +36,6 @@ LAYERS = (
     "policy",
     "sampling",
     "learner",
-    "build",
     "rollouts",
     "evaluate",
     "training",

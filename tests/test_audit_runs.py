@@ -12,8 +12,8 @@ import torch
 from r1zero.audit.invariance import certify, difference
 from r1zero.audit.replay import replay
 from r1zero.audit.saved_step import read_meter, read_step, saved_steps
-from r1zero.build import recipe_objective
 from r1zero.errors import UserError
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import PEERS, PRESETS, TABLE
 from r1zero.report.draw.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
 from r1zero.runs.run import Run

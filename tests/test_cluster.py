@@ -26,9 +26,10 @@ from r1zero.errors import UserError
 from r1zero.policy.export import export
 from r1zero.policy.load import Policy, load_policy
 from r1zero.runs.run import Run
-from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
+from r1zero.training.progress import Unwatched
 from r1zero.training.setup import Parts
-from r1zero.training.train import Unwatched, train
+from r1zero.training.train import train
 from r1zero.types import Completion, Stop
 from tiny_runs import Hold, session_folder, start, taught_model, tiny_recipe, trained, wait_for, write_recipe
 

@@ -21,8 +21,8 @@ from rich.table import Table
 
 from r1zero.cli.console import make_console, plain_table, response_counter, titled
 from r1zero.doctor import Check, Status, render
+from r1zero.errors import plural
 from r1zero.types import Completion, Stop
-from r1zero.words import plural
 
 SAYS_WIDTH_OR_COLOUR = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 PROSE, PATH = "word " * 60 + "end", "/folder" * 40

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from r1zero.sampling import SamplingParams
 from r1zero.sampling.embedded.draw import draw, keep_top
 from r1zero.sampling.noise import uniforms
+from r1zero.sampling.protocol import SamplingParams
 from regime import seeded
 
 

@@ -17,13 +17,13 @@ from transformers import PreTrainedModel, Qwen3NextConfig
 
 from helpers import EOS, MODELS, TOKENIZER, VOCABULARY, encode, full_logprobs, llama, qwen
 from r1zero.errors import UserError
-from r1zero.policy.load import pick_autocast
+from r1zero.policy.device import pick_autocast
 from r1zero.policy.tiny import character_tokenizer, tiny_model
-from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.sampling.embedded import sampler as embedded
 from r1zero.sampling.embedded.kv_cache import SlabCache, SlabLayer
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.noise import row_key, uniforms
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
 from regime import seeded
 from test_stops import pieces_tokenizer

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1zero.build import make_sampler
 from r1zero.evaluate import Protocol, SetResult, average, evaluate, summarise, wilson
 from r1zero.evaluate.compare import compare
 from r1zero.evaluate.contamination import overlaps
 from r1zero.evaluate.journal import Journal
-from r1zero.evaluate.matrix import details, tails
 from r1zero.evaluate.saved import Saved, open_saved, regrade
+from r1zero.evaluate.tables import details, tails
 from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
-from r1zero.published import ROWS, published
+from r1zero.published import BENCHMARKS, published_benchmarks
 from r1zero.questions import load_questions
-from r1zero.sampling import SamplingParams
+from r1zero.sampling.embedded.sampler import make_sampler
+from r1zero.sampling.protocol import SamplingParams
 from r1zero.statistics import clustered, majority, paired, pass_at_k, standard_error
 from r1zero.templates import get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Rollout, Stop, Verdict
@@ -151,10 +151,10 @@ def test_the_permutation_test_holds_its_level() -> None:
 
 
 def test_the_papers_rows_average_to_what_is_printed() -> None:
-    for row in ROWS:
+    for row in BENCHMARKS:
         assert sum(row.percent) / 5 == pytest.approx(row.average, abs=0.11)
-    assert published("somewhere/Qwen2.5-Math-7B", "no") is not None
-    assert published("Qwen/Qwen2.5-Math-7B", "chat") is None
+    assert published_benchmarks("somewhere/Qwen2.5-Math-7B", "no") is not None
+    assert published_benchmarks("Qwen/Qwen2.5-Math-7B", "chat") is None
 
 
 # ---- contamination

@@ -42,8 +42,8 @@ from r1zero.learner.optimiser import learning_rate_factor
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
 from r1zero.policy.batch import Trajectory
-from r1zero.sampling import Request, SamplingParams
 from r1zero.sampling.embedded.sampler import TorchSampler
+from r1zero.sampling.protocol import Request, SamplingParams
 
 C = 10.0
 # the weight of a response of length n among N; the other rows of the table are in test_terms

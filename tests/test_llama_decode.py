@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTr
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from helpers import EOS, TOKENIZER, VOCABULARY
-from r1zero.sampling import SamplingParams
 from r1zero.sampling.embedded import llama_decode
 from r1zero.sampling.embedded.llama_decode import LlamaStep
 from r1zero.sampling.embedded.sampler import TorchSampler
+from r1zero.sampling.protocol import SamplingParams
 from r1zero.types import Completion
 from regime import seeded
 from test_embedded_sampler import PROMPTS, SOME_EOS, requests_of

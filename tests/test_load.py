@@ -20,16 +20,8 @@ from transformers import (
 
 from helpers import EOS, TOKENIZER, VOCABULARY, gemma2, llama, mistral, policy_of, qwen
 from r1zero.errors import UserError
-from r1zero.policy.load import (
-    Policy,
-    check_head,
-    check_peft,
-    find_eos_ids,
-    load_policy,
-    pick_autocast,
-    pick_device,
-    silence_dropout,
-)
+from r1zero.policy.device import pick_autocast, pick_device
+from r1zero.policy.load import Policy, check_head, check_peft, find_eos_ids, load_policy, silence_dropout
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 
 

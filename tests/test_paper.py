@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from processes import END_S, Process, below, wait_ended
 from r1zero.errors import UserError
 from r1zero.paper import world
-from r1zero.paper.claims import Verdict, paired_t, t_cdf, t_quantile
+from r1zero.paper.claims import Verdict
 from r1zero.paper.jobs import Evaluation, Pretraining, Training
 from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
 from r1zero.paper.studies import STUDIES, fig5, pick_studies
 from r1zero.questions.catalogue import CATALOGUE
+from r1zero.statistics import paired_t, t_cdf, t_quantile
 from r1zero.templates import get_template
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier

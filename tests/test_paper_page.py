@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from r1zero.analyze.published import KEYWORDS
-from r1zero.analyze.published import ROWS as ANALYSED
 from r1zero.errors import UserError
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, Panel, Table, Verdict
@@ -22,8 +20,9 @@ from r1zero.paper.page import Part, read_part, render, write_paper
 from r1zero.paper.run import PLAN, write_page
 from r1zero.paper.studies import STUDIES, fig5
 from r1zero.paper.studies.base_models import model_of
-from r1zero.report.charts.run import Chart
-from r1zero.report.data.seed_groups import Series
+from r1zero.published import BASE_MODELS as ANALYSED
+from r1zero.published import KEYWORDS
+from r1zero.report.charts.model import Chart, Series
 from r1zero.types import Outcome, Stop
 from report_runs import group, make_run, response
 

@@ -21,9 +21,10 @@ from r1zero.plan.memory import learning_parts, slab
 from r1zero.plan.model_size import Autocast, Shape, shape_of
 from r1zero.plan.step_time import EFFICIENCY
 from r1zero.plan.text import plan_text
-from r1zero.policy.load import Policy, load_policy, pick_autocast
-from r1zero.sampling import Request, SamplingParams
+from r1zero.policy.device import pick_autocast
+from r1zero.policy.load import Policy, load_policy
 from r1zero.sampling.embedded.sampler import TorchSampler
+from r1zero.sampling.protocol import Request, SamplingParams
 from tiny_runs import random_model, start, write_recipe
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet
-from r1zero.rollouts.prompts import Prompt, PromptStream, collect, longest_prompt, make_prompt
-from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.rollouts.collector import collect
+from r1zero.rollouts.prompts import Prompt, PromptStream, longest_prompt, make_prompt
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.templates import Template, get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Stop
 from r1zero.verify import Verifier

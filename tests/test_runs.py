@@ -15,7 +15,9 @@ import r1zero
 from r1zero.config import Recipe
 from r1zero.errors import UserError
 from r1zero.runs import checkpoints
-from r1zero.runs.run import Run, provenance, remedy, write_parquet, write_text, writing
+from r1zero.runs.files import remedy, write_parquet, write_text, writing
+from r1zero.runs.provenance import provenance
+from r1zero.runs.run import Run
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 from tiny_runs import tiny_recipe
 

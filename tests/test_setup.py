@@ -2,9 +2,9 @@
 
 import pytest
 
-from r1zero.build import recipe_objective
 from r1zero.config import Recipe, make_recipe
 from r1zero.errors import UserError
+from r1zero.objectives.from_recipe import recipe_objective
 
 BASE = {"model": {"path": "base"}, "questions": {"name": "arithmetic"}, "train": {"steps": 3}}
 

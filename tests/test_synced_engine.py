@@ -13,7 +13,7 @@ import torch
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.rollouts.collector import InTurns
-from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.sampling.synced_engine import Synced
 from r1zero.training.workers import check_apart
 from r1zero.types import Completion, Stop

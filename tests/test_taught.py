@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from r1zero.build import make_sampler
 from r1zero.policy.load import load_policy
 from r1zero.questions import load_questions
-from r1zero.sampling import Request, SamplingParams
+from r1zero.sampling.embedded.sampler import make_sampler
+from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.types import Stop
 from regime import SEED, seeded, used
 from tiny_runs import taught_model

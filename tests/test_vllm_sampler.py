@@ -23,16 +23,17 @@ from transformers import AutoModelForCausalLM
 
 from helpers import full_logprobs
 from processes import END_S, Process, below, process, wait_ended
-from r1zero.build import make_learner, recipe_objective
 from r1zero.config import Recipe
 from r1zero.errors import UserError
+from r1zero.learner.build import make_learner
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, load_policy
 from r1zero.runs.run import Run
-from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.sampling.embedded.sampler import TorchSampler
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.sampling.synced_engine import Engine, EngineLostError, Synced
 from r1zero.training.train import train
 from r1zero.training.workers import Job, vllm_module

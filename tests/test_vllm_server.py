@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 
 from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.policy.tiny import character_tokenizer, tiny_model
-from r1zero.sampling import Request, SamplingParams
+from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.sampling.server import ServerSampler
 from r1zero.types import Stop
 from tiny_runs import Command, Hold, start, wait_for

@@ -18,7 +18,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerFast
 
-from r1zero.policy.load import Policy, pick_autocast
+from r1zero.policy.device import pick_autocast
+from r1zero.policy.load import Policy
 
 _QWEN = {"model_type": "qwen2", "vocab_size": 151_936, "tie_word_embeddings": True, "max_position_embeddings": 4096}
 SHAPES: Mapping[str, Mapping[str, Any]] = {

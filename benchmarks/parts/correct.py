@@ -33,8 +33,8 @@ from r1zero.objectives.table import make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, load_policy
 from r1zero.questions.arithmetic import arithmetic
-from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.sampling.embedded.sampler import TorchSampler
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 
 PRETRAIN_STEPS, STEPS = 1300, 40
 

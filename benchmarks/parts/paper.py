@@ -18,10 +18,11 @@ from r1zero.config import make_recipe
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
-from r1zero.rollouts.prompts import Prompt, collect
+from r1zero.rollouts.collector import collect
+from r1zero.rollouts.prompts import Prompt
 from r1zero.rollouts.rewards import Truncation, rewards_of, trajectories_of
-from r1zero.sampling import SamplingParams
 from r1zero.sampling.embedded.sampler import TorchSampler
+from r1zero.sampling.protocol import SamplingParams
 from r1zero.templates import get_template
 from r1zero.types import Question
 from r1zero.verify import Verifier

@@ -17,8 +17,8 @@ from transformers import GenerationConfig
 
 from parts.bench import Bench, LeftOutError
 from r1zero.policy.load import Policy
-from r1zero.sampling import Request, SamplingParams
 from r1zero.sampling.embedded.sampler import TorchSampler
+from r1zero.sampling.protocol import Request, SamplingParams
 
 PROMPT, TOKENS = 128, 512
 LEAST, TRIED = 32, 16

@@ -18,15 +18,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from r1zero.build import recipe_objective, set_threads
 from r1zero.config import Recipe, load_recipe
 from r1zero.errors import UserError
+from r1zero.objectives.from_recipe import recipe_objective
+from r1zero.policy.device import set_threads
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.pretrain import pretrain
 from r1zero.questions.arithmetic import Problem, arithmetic
 from r1zero.report.draw.files import training_curves
 from r1zero.report.pages.run import write_report
-from r1zero.runs.run import Run, write_text, writing
+from r1zero.runs.files import write_text, writing
+from r1zero.runs.run import Run
 from r1zero.training.progress import RichView
 from r1zero.training.train import train
 

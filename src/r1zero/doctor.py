@@ -24,9 +24,9 @@ from packaging.specifiers import SpecifierSet
 from rich.table import Table
 from rich.text import Text
 
+from r1zero.errors import plural
 from r1zero.questions import CATALOGUE, DATA_VARIABLE
 from r1zero.questions.files import find_file
-from r1zero.words import plural
 
 GIB = 2**30
 ROOM_WANTED = 5 * GIB  # a small model's checkpoints and rollouts, with some to spare

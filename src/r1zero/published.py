@@ -1,8 +1,11 @@
-"""The paper's own benchmark rows (Tables 1 and 4), to print beside a result.
+"""The paper's own numbers, to print beside a result: benchmarks (Tables 1 and 4), base models (Fig. 3, 9 and 11).
 
-Greedy, 3000 tokens unless the row says otherwise; per cent right. In Table 1 the 7B model without a template is printed
-with 0.2 on AIME, a slip for 20.0: its printed average needs it. The 4-shot rows' AMC values are multiples of 1/40:
-another AMC set than the other rows'.
+Benchmarks: greedy, 3000 tokens unless the row says otherwise; per cent right. In Table 1 the 7B model without a
+template is printed with 0.2 on AIME, a slip for 20.0: its printed average needs it. The 4-shot rows' AMC values are
+multiples of 1/40: another AMC set than the other rows'.
+
+Base models: 500 MATH questions; integers are questions of 500, read off the paper's vector figures. Its pass@8 is
+any-of-8, and its judge gpt-4o-mini.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ SETS = ("aime24", "amc", "math500", "minerva", "olympiad")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchmarkRow:
     """A published row: model, template, per cent on `SETS`, and the printed average."""
 
     model: str
@@ -23,38 +26,142 @@ class Row:
     table: str
 
 
-ROWS = (
-    Row("Qwen2.5-Math-1.5B", "few_shot", (0.0, 20.0, 50.4, 12.1, 15.9), 19.7, "1"),
-    Row("Qwen2.5-Math-1.5B", "r1", (0.0, 9.6, 21.2, 6.6, 2.2), 7.9, "1"),
-    Row("Qwen2.5-Math-1.5B", "qwen_math", (20.0, 32.5, 33.0, 12.5, 22.8), 24.2, "1"),
-    Row("Qwen2.5-Math-1.5B", "no", (16.7, 43.4, 61.8, 15.1, 28.4), 33.1, "1"),
-    Row("Qwen2.5-Math-7B", "few_shot", (3.3, 22.5, 61.6, 10.7, 20.9), 23.8, "1"),
-    Row("Qwen2.5-Math-7B", "r1", (0.0, 0.0, 0.0, 0.0, 0.1), 0.0, "1"),
-    Row("Qwen2.5-Math-7B", "qwen_math", (16.7, 38.6, 50.6, 9.9, 16.6), 26.5, "1"),
-    Row("Qwen2.5-Math-7B", "no", (20.0, 45.8, 69.0, 21.3, 34.7), 38.2, "1"),
-    Row("Oat-Zero-1.5B", "qwen_math", (20.0, 53.0, 74.2, 25.7, 37.6), 42.1, "4"),
-    Row("R1-Distill-Qwen-1.5B @3k", "chat", (2.5, 21.7, 52.2, 16.3, 17.3), 22.0, "4"),
-    Row("R1-Distill-Qwen-1.5B @8k", "chat", (20.0, 49.4, 77.4, 25.0, 35.8), 41.5, "4"),
-    Row("Qwen2.5-Math-1.5B-Instruct", "chat", (10.0, 48.2, 74.2, 26.5, 40.2), 39.8, "4"),
-    Row("Llama-3.2-3B", "r1", (0.0, 2.4, 6.4, 6.3, 1.3), 3.3, "4"),
-    Row("Llama-3.2-3B + Dr. GRPO", "r1", (3.3, 7.2, 10.0, 11.0, 2.2), 6.8, "4"),
-    Row("Llama-3.2-3B-FineMath", "r1", (0.0, 3.6, 18.4, 5.9, 2.2), 6.0, "4"),
-    Row("Llama-3.2-3B-FineMath + Dr. GRPO", "r1", (3.3, 10.8, 38.0, 12.9, 9.0), 14.8, "4"),
-    Row("Llama-3.2-3B-NuminaQA", "r1", (0.0, 0.0, 0.6, 0.0, 0.1), 0.14, "4"),
-    Row("Oat-Zero-3B", "r1", (6.7, 18.1, 50.0, 14.3, 14.7), 20.7, "4"),
-    Row("Llama-3.2-3B-Instruct", "chat", (6.7, 15.7, 38.8, 11.8, 12.6), 17.1, "4"),
-    Row("SimpleRL-Zero-7B", "qwen_math", (26.7, 60.2, 78.2, 27.6, 40.3), 46.6, "4"),
-    Row("PRIME-Zero-7B", "prime_zero", (16.7, 62.7, 83.8, 36.0, 40.9), 48.0, "4"),
-    Row("OpenReasoner-Zero-7B @3k", "open_reasoner_zero", (13.3, 47.0, 79.2, 31.6, 44.0), 43.0, "4"),
-    Row("OpenReasoner-Zero-7B @8k", "open_reasoner_zero", (13.3, 54.2, 82.4, 31.6, 47.9), 45.9, "4"),
-    Row("Oat-Zero-7B", "qwen_math", (43.3, 62.7, 80.0, 30.1, 41.0), 51.4, "4"),
-    Row("R1-Distill-Qwen-7B @3k", "chat", (10.0, 26.2, 60.1, 23.0, 23.1), 28.5, "4"),
-    Row("R1-Distill-Qwen-7B @8k", "chat", (33.3, 68.4, 88.1, 35.9, 47.7), 54.7, "4"),
-    Row("Qwen2.5-Math-7B-Instruct", "chat", (16.7, 53.0, 83.6, 29.8, 42.7), 45.1, "4"),
+BENCHMARKS = (
+    BenchmarkRow("Qwen2.5-Math-1.5B", "few_shot", (0.0, 20.0, 50.4, 12.1, 15.9), 19.7, "1"),
+    BenchmarkRow("Qwen2.5-Math-1.5B", "r1", (0.0, 9.6, 21.2, 6.6, 2.2), 7.9, "1"),
+    BenchmarkRow("Qwen2.5-Math-1.5B", "qwen_math", (20.0, 32.5, 33.0, 12.5, 22.8), 24.2, "1"),
+    BenchmarkRow("Qwen2.5-Math-1.5B", "no", (16.7, 43.4, 61.8, 15.1, 28.4), 33.1, "1"),
+    BenchmarkRow("Qwen2.5-Math-7B", "few_shot", (3.3, 22.5, 61.6, 10.7, 20.9), 23.8, "1"),
+    BenchmarkRow("Qwen2.5-Math-7B", "r1", (0.0, 0.0, 0.0, 0.0, 0.1), 0.0, "1"),
+    BenchmarkRow("Qwen2.5-Math-7B", "qwen_math", (16.7, 38.6, 50.6, 9.9, 16.6), 26.5, "1"),
+    BenchmarkRow("Qwen2.5-Math-7B", "no", (20.0, 45.8, 69.0, 21.3, 34.7), 38.2, "1"),
+    BenchmarkRow("Oat-Zero-1.5B", "qwen_math", (20.0, 53.0, 74.2, 25.7, 37.6), 42.1, "4"),
+    BenchmarkRow("R1-Distill-Qwen-1.5B @3k", "chat", (2.5, 21.7, 52.2, 16.3, 17.3), 22.0, "4"),
+    BenchmarkRow("R1-Distill-Qwen-1.5B @8k", "chat", (20.0, 49.4, 77.4, 25.0, 35.8), 41.5, "4"),
+    BenchmarkRow("Qwen2.5-Math-1.5B-Instruct", "chat", (10.0, 48.2, 74.2, 26.5, 40.2), 39.8, "4"),
+    BenchmarkRow("Llama-3.2-3B", "r1", (0.0, 2.4, 6.4, 6.3, 1.3), 3.3, "4"),
+    BenchmarkRow("Llama-3.2-3B + Dr. GRPO", "r1", (3.3, 7.2, 10.0, 11.0, 2.2), 6.8, "4"),
+    BenchmarkRow("Llama-3.2-3B-FineMath", "r1", (0.0, 3.6, 18.4, 5.9, 2.2), 6.0, "4"),
+    BenchmarkRow("Llama-3.2-3B-FineMath + Dr. GRPO", "r1", (3.3, 10.8, 38.0, 12.9, 9.0), 14.8, "4"),
+    BenchmarkRow("Llama-3.2-3B-NuminaQA", "r1", (0.0, 0.0, 0.6, 0.0, 0.1), 0.14, "4"),
+    BenchmarkRow("Oat-Zero-3B", "r1", (6.7, 18.1, 50.0, 14.3, 14.7), 20.7, "4"),
+    BenchmarkRow("Llama-3.2-3B-Instruct", "chat", (6.7, 15.7, 38.8, 11.8, 12.6), 17.1, "4"),
+    BenchmarkRow("SimpleRL-Zero-7B", "qwen_math", (26.7, 60.2, 78.2, 27.6, 40.3), 46.6, "4"),
+    BenchmarkRow("PRIME-Zero-7B", "prime_zero", (16.7, 62.7, 83.8, 36.0, 40.9), 48.0, "4"),
+    BenchmarkRow("OpenReasoner-Zero-7B @3k", "open_reasoner_zero", (13.3, 47.0, 79.2, 31.6, 44.0), 43.0, "4"),
+    BenchmarkRow("OpenReasoner-Zero-7B @8k", "open_reasoner_zero", (13.3, 54.2, 82.4, 31.6, 47.9), 45.9, "4"),
+    BenchmarkRow("Oat-Zero-7B", "qwen_math", (43.3, 62.7, 80.0, 30.1, 41.0), 51.4, "4"),
+    BenchmarkRow("R1-Distill-Qwen-7B @3k", "chat", (10.0, 26.2, 60.1, 23.0, 23.1), 28.5, "4"),
+    BenchmarkRow("R1-Distill-Qwen-7B @8k", "chat", (33.3, 68.4, 88.1, 35.9, 47.7), 54.7, "4"),
+    BenchmarkRow("Qwen2.5-Math-7B-Instruct", "chat", (16.7, 53.0, 83.6, 29.8, 42.7), 45.1, "4"),
 )
 
 
-def published(model: str, template: str) -> Row | None:
+def published_benchmarks(model: str, template: str) -> BenchmarkRow | None:
     """The paper's row for a model (folder or Hub name, by its last part) under a template, if it has one."""
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
-    return next((row for row in ROWS if row.model.lower() == name and row.template == template), None)
+    return next((row for row in BENCHMARKS if row.model.lower() == name and row.template == template), None)
+
+
+QUESTIONS, SAMPLES = 500, 8
+TEMPERATURES = tuple(round(0.1 * i, 1) for i in range(1, 11))
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModelRow:
+    """One model: answering rates without and with a template, pass@8 and reflecting questions over `TEMPERATURES`."""
+
+    model: str
+    without_template: float
+    with_template: float
+    pass_at_8: tuple[float, ...]
+    keywords: tuple[int, ...]
+    judge: tuple[int, ...]
+    cross: tuple[int, ...]
+
+
+def _pass(text: str) -> tuple[float, ...]:
+    return tuple(float(f"0.{digits}") for digits in text.split())
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))
+
+
+BASE_MODELS = (
+    BaseModelRow(
+        "Qwen2.5-Math-1.5B", 1.0, 0.638,
+        _pass("514 570 584 638 672 696 764 758 750 752"),
+        _counts("25 35 41 45 44 50 58 51 69 84"),
+        _counts("107 121 139 137 162 173 163 183 187 212"),
+        _counts("18 22 31 36 37 38 38 33 50 55"),
+    ),
+    BaseModelRow(
+        "Qwen2.5-Math-7B", 1.0, 0.832,
+        _pass("712 750 796 814 808 836 844 852 862 852"),
+        _counts("27 37 28 40 38 51 44 38 53 71"),
+        _counts("127 151 153 162 180 198 190 214 231 220"),
+        _counts("23 31 19 30 30 41 28 27 29 38"),
+    ),
+    BaseModelRow(
+        "Qwen2.5-7B", 1.0, 0.992,
+        _pass("758 810 790 808 824 842 824 822 820 804"),
+        _counts("28 32 35 31 36 32 36 34 52 38"),
+        _counts("51 58 67 73 83 87 107 123 133 143"),
+        _counts("18 18 27 17 24 21 26 26 33 23"),
+    ),
+    BaseModelRow(
+        "Llama-3.1-8B", 0.634, 0.848,
+        _pass("232 270 344 358 368 348 342 316 274 254"),
+        _counts("0 0 0 0 0 0 0 0 3 4"),
+        _counts("5 4 4 10 10 20 39 81 109 133"),
+        _counts("0 0 0 0 0 0 0 0 0 0"),
+    ),
+    BaseModelRow(
+        "DeepSeek-Math-7B", 0.698, 0.858,
+        _pass("096 108 140 170 220 232 284 286 290 240"),
+        _counts("0 0 1 1 2 0 0 2 1 3"),
+        _counts("3 4 9 12 19 23 22 54 69 103"),
+        _counts("0 0 0 0 0 0 0 0 0 2"),
+    ),
+    BaseModelRow(
+        "DeepSeek-V3-Base", 0.1, 0.994,
+        _pass("740 770 754 806 788 802 784 788 774 738"),
+        _counts("3 0 7 2 2 1 5 5 9 5"),
+        _counts("38 43 55 51 55 69 77 84 108 122"),
+        _counts("3 0 6 1 2 0 3 4 8 2"),
+    ),
+)  # fmt: skip
+
+
+KEYWORDS: dict[str, tuple[int, ...]] = {
+    word: _counts(counts)
+    for word, counts in (
+        ("re-evaluate", "607 513 808 0 1 2"),
+        ("recheck", "424 266 156 0 2 4"),
+        ("reconsider", "103 118 50 2 0 57"),
+        ("check again", "11 10 72 1 10 11"),
+        ("double-check", "12 9 12 1 0 45"),
+        ("re-examine", "20 25 23 0 0 6"),
+        ("verify again", "19 17 1 0 0 0"),
+        ("rethink", "7 7 0 0 0 0"),
+        ("think again", "0 0 0 8 1 0"),
+        ("reassess", "0 1 0 0 0 3"),
+        ("reevaluation", "1 1 1 0 0 1"),
+        ("reevaluate", "0 0 0 0 0 2"),
+        ("reanalyze", "2 0 0 0 0 0"),
+        ("go over the steps", "0 0 0 0 2 0"),
+        ("reexamine", "0 0 0 0 0 0"),
+    )
+}
+"""Occurrences in 40,000 responses (500 questions, 8 samples, 10 temperatures) of each of `BASE_MODELS` (Fig. 9)."""
+
+
+_ALIASES = {"deepseek-math-7b-base": "deepseek-math-7b"}
+
+
+def published_base_model(model: str) -> BaseModelRow | None:
+    """The paper's row of a model, by the last part of its name."""
+    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
+    name = _ALIASES.get(name, name)
+    return next((row for row in BASE_MODELS if row.model.lower() == name), None)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from r1zero.analyze import exploration, self_reflection
 from r1zero.analyze.answering import Answering
 from r1zero.analyze.over_training import Source
-from r1zero.analyze.published import QUESTIONS, TEMPERATURES, Published
+from r1zero.published import QUESTIONS, TEMPERATURES, BaseModelRow
 from r1zero.statistics import Estimate
 
 mpl.rcParams["svg.hashsalt"] = "r1zero"  # equal numbers, equal files
@@ -42,7 +42,7 @@ def _bars(axis: Axes, at: Sequence[float], estimates: Sequence[Estimate | None],
                   elinewidth=1, capsize=2)  # fmt: skip
 
 
-def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: Published | None, out: Path) -> Path:
+def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: BaseModelRow | None, out: Path) -> Path:
     """pass@1, pass@n and the live share over temperature, with the paper's pass@8 where there is one."""
     figure, axis = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
     n = rows[0].samples
@@ -59,7 +59,7 @@ def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: Published | None
     return _save(figure, [axis], out)
 
 
-def reflection(rows: Sequence[self_reflection.AtTemperature], paper: Published | None, out: Path) -> Path:
+def reflection(rows: Sequence[self_reflection.AtTemperature], paper: BaseModelRow | None, out: Path) -> Path:
     """Questions with at least one reflecting response over temperature, by detection."""
     figure, axis = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
     for i, name in enumerate(self_reflection.DETECTIONS):

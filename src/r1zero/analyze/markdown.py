@@ -10,12 +10,12 @@ from r1zero.analyze.answering import Answering
 from r1zero.analyze.judges.llm import Agreement, Bill
 from r1zero.analyze.keywords import KeywordCount, Piece
 from r1zero.analyze.over_training import Source, Step
-from r1zero.analyze.published import QUESTIONS, TEMPERATURES, Published
 from r1zero.analyze.readiness_card import Card
 from r1zero.analyze.reflection_effect import Helping
-from r1zero.evaluate.matrix import markdown_table
+from r1zero.errors import plural
+from r1zero.evaluate.tables import markdown_table
+from r1zero.published import QUESTIONS, TEMPERATURES, BaseModelRow
 from r1zero.statistics import Estimate
-from r1zero.words import plural
 
 
 def percent(value: float | None) -> str:
@@ -30,7 +30,7 @@ def interval(estimate: Estimate | None) -> str:
     )
 
 
-def answering_page(rows: Sequence[Answering], chosen: Answering, bill: Bill | None, paper: Published | None) -> str:
+def answering_page(rows: Sequence[Answering], chosen: Answering, bill: Bill | None, paper: BaseModelRow | None) -> str:
     """Does it answer? By template."""
     headings = ["template", "answering [95 %]", "right [95 %]", "truncated", "questions", "not judged"]
     table = [
@@ -61,7 +61,7 @@ def answering_page(rows: Sequence[Answering], chosen: Answering, bill: Bill | No
     return "\n".join(lines)
 
 
-def exploration_page(rows: Sequence[exploration.AtTemperature], template: str, paper: Published | None) -> str:
+def exploration_page(rows: Sequence[exploration.AtTemperature], template: str, paper: BaseModelRow | None) -> str:
     """Does sampling reach right answers? By temperature."""
     n = rows[0].samples
     shown = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= n]
@@ -97,7 +97,7 @@ def reflection_page(
     helping: Sequence[Helping],
     template: str,
     bill: Bill | None,
-    paper: Published | None,
+    paper: BaseModelRow | None,
 ) -> str:
     """Does it reflect on what it says? By temperature; and does that help?"""
     lines = ["# Does it reflect?", "", f"Template {template}. Judged by: **{rows[0].judge}**. Cross: the keywords and "

@@ -20,12 +20,13 @@ from r1zero.analyze.judges.llm import Judge, LLMJudge
 from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
-from r1zero.analyze.published import published
 from r1zero.analyze.readiness_card import Card, make_card, training_temperature
 from r1zero.analyze.responses import ROLLOUTS, Cell, run_steps
 from r1zero.errors import UserError
 from r1zero.evaluate.models import Subject
-from r1zero.runs.run import Run, write_text, writing
+from r1zero.published import published_base_model
+from r1zero.runs.files import write_text, writing
+from r1zero.runs.run import Run
 from r1zero.types import Completion
 from r1zero.verify import Verifier
 
@@ -109,7 +110,7 @@ def analyse_answering(cells: Sequence[Cell], judges: Judges, out: Path, model: s
     rules = RuleJudge(ANSWERING)
     rows = [answering.analyse(cell, judges.answering, rules) for cell in cells]
     chosen = answering.best(rows)
-    paper = published(model)
+    paper = published_base_model(model)
     content = {
         "model": model,
         "best_template": chosen.template,
@@ -132,7 +133,7 @@ def analyse_sampled(
 ) -> Card:
     """Exploration, self-reflection and the card, of several samples at one or more temperatures."""
     cells = sorted(cells, key=lambda cell: cell.temperature)
-    model, template, paper = cells[0].model, cells[0].template, published(cells[0].model)
+    model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
     explored: list[exploration.AtTemperature] = []
     reflected: list[self_reflection.AtTemperature] = []
     if "exploration" in plan.analyses:
@@ -149,7 +150,7 @@ def analyse_sampled(
 
 def _reflection(cells: Sequence[Cell], judges: Judges, out: Path) -> list[self_reflection.AtTemperature]:
     rules = RuleJudge(REFLECTION)
-    model, template, paper = cells[0].model, cells[0].template, published(cells[0].model)
+    model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
     rows, helped = [], []
     last = training_temperature(cells)
     for cell in cells:

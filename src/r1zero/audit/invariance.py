@@ -19,16 +19,20 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from r1zero.audit.replay import take_gradient
-from r1zero.build import load_reference, make_learner, make_sampler, make_template, recipe_objective, recipe_policy
 from r1zero.config import Recipe
+from r1zero.learner.build import make_learner
 from r1zero.metrics import Tally
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.objective import WEIGHTS
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.load import Policy
+from r1zero.policy.load import Policy, recipe_policy
+from r1zero.policy.reference import load_reference
 from r1zero.rollouts.prompts import PromptStream
 from r1zero.rollouts.question_sets import load_set
-from r1zero.sampling import Request, SamplingParams
+from r1zero.sampling.embedded.sampler import make_sampler
+from r1zero.sampling.protocol import Request, SamplingParams
+from r1zero.templates.table import make_template
 
 QUESTIONS, SAMPLES, LONGEST = 3, 4, 64
 TOLERANCE = 1e-5
@@ -100,7 +104,7 @@ def _variations(
 def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Trajectory]:
     """Responses of the recipe's model to its questions, of different lengths, right and wrong by turns."""
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-    questions, template = load_set(recipe.questions, data_dir), make_template(recipe.template, policy)
+    questions, template = load_set(recipe.questions, data_dir), make_template(recipe.template, policy.tokenizer)
     room, seed = min(LONGEST, recipe.sampling.max_new_tokens), recipe.train.seed
     longest = recipe.questions.max_prompt_tokens
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=seed)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from r1zero.audit.saved_step import Step, read_step
-from r1zero.build import load_reference, make_learner, recipe_policy
+from r1zero.learner.build import make_learner
 from r1zero.learner.experience import Held
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.load import Policy
+from r1zero.policy.load import Policy, recipe_policy
+from r1zero.policy.reference import load_reference
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
 

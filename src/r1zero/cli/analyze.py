@@ -140,7 +140,7 @@ def analyze(
     if saved:
         _saved(saved, plan, judging, out or saved[0] / "analysis")
     elif model:
-        from r1zero.evaluate.matrix import slug
+        from r1zero.evaluate.cell import slug
 
         _model(model, plan, asked, engine, judging, out or Path("analysis") / slug(model))
 
@@ -225,10 +225,11 @@ def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
 
 
 def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judging, out: Path) -> None:
-    from r1zero.analyze.ask import Asking, stratified
+    from r1zero.analyze.ask import Asking
     from r1zero.analyze.run import analyse_model
     from r1zero.cli.console import make_console, response_counter
     from r1zero.questions import load_questions, renamed
+    from r1zero.questions.stratify import stratified
     from r1zero.rollouts.question_sets import flag
     from r1zero.verify import Verifier
 

@@ -66,7 +66,7 @@ def audit(
         Print the numbers as JSON.
     """
     from r1zero.objectives.table import PRESETS, TABLE, pick_rows
-    from r1zero.runs.run import writing
+    from r1zero.runs.files import writing
 
     if exactly != _EXACTLY and (subject.run is not None or subject.invariance is not None):
         raise UserError("--group-sizes and --off-policy belong to the exact audit; leave --run and --invariance out.")
@@ -127,8 +127,8 @@ def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -
     from dataclasses import replace
 
     from r1zero.audit.saved_step import read_meter
-    from r1zero.build import recipe_objective
     from r1zero.cli import audit_views as views
+    from r1zero.objectives.from_recipe import recipe_objective
     from r1zero.runs.run import Run
 
     run = Run.open(path)
@@ -147,8 +147,9 @@ def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_j
     from dataclasses import replace
 
     from r1zero.audit.replay import replay
-    from r1zero.build import recipe_objective, set_threads
     from r1zero.cli import audit_views as views
+    from r1zero.objectives.from_recipe import recipe_objective
+    from r1zero.policy.device import set_threads
     from r1zero.runs.run import Run
 
     run = Run.open(path)
@@ -167,9 +168,9 @@ def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_j
 
 def _invariance(recipe: Path, as_json: bool) -> None:
     from r1zero.audit.invariance import certify
-    from r1zero.build import set_threads
     from r1zero.cli import audit_views as views
     from r1zero.config import load_recipe
+    from r1zero.policy.device import set_threads
 
     resolved = load_recipe(recipe, {})
     set_threads(resolved.train.threads)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from r1zero.cli.console import make_console, titled
 from r1zero.cli.objectives import share, slope
+from r1zero.errors import plural
 from r1zero.objectives.bias_meter import Bias, pushes
 from r1zero.objectives.example_batch import example_batch
 from r1zero.objectives.expected_gradient import Measure
@@ -24,7 +25,6 @@ from r1zero.objectives.length_dynamics import follow
 from r1zero.objectives.table import TABLE, Objective
 from r1zero.objectives.toy_mdp import Mdp
 from r1zero.report.draw.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
-from r1zero.words import plural
 
 if TYPE_CHECKING:
     from r1zero.audit.invariance import Variation

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from r1zero.words import plural
+from r1zero.errors import plural
 
 if TYPE_CHECKING:
     from r1zero.types import Completion

@@ -125,7 +125,9 @@ def _ask(
 ) -> None:
     from r1zero.cli.console import make_console, plain_table, response_counter
     from r1zero.config import Benchmark, Evaluation, Template, checked
-    from r1zero.evaluate.matrix import Conditions, details, evaluate_matrix, headings_and_rows, notes
+    from r1zero.evaluate.cell import Conditions
+    from r1zero.evaluate.matrix import evaluate_matrix
+    from r1zero.evaluate.tables import details, headings_and_rows, notes
 
     engine.check()
     if drawing.seed < 0:
@@ -162,11 +164,11 @@ def _regrade(folder: Path, reward: str | None) -> None:
     import json
 
     from r1zero.cli.console import make_console, plain_table
-    from r1zero.evaluate.matrix import details
+    from r1zero.errors import plural
     from r1zero.evaluate.saved import open_saved, regrade
-    from r1zero.runs.run import write_text, writing
+    from r1zero.evaluate.tables import details
+    from r1zero.runs.files import write_text, writing
     from r1zero.verify import Verifier
-    from r1zero.words import plural
 
     saved, console = open_saved(folder), make_console()
     with Verifier(reward=reward) as verifier:

@@ -14,22 +14,17 @@ import torch
 import torch.distributed as dist
 
 from r1zero import config
-from r1zero.build import (
-    blamed_on_the_reference,
-    frozen,
-    make_learner,
-    recipe_objective,
-    recipe_policy,
-    reference_settings,
-    restore,
-)
 from r1zero.cluster.fsdp import Group
 from r1zero.config import Recipe
+from r1zero.learner.build import make_learner, restore
 from r1zero.metrics import Tally
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.load import Policy, check_attention, load_blank, pick_autocast
+from r1zero.policy.device import check_attention, pick_autocast
+from r1zero.policy.load import Policy, load_blank, recipe_policy
 from r1zero.policy.lora import adapt
+from r1zero.policy.reference import blamed_on_the_reference, frozen, reference_settings
 from r1zero.policy.sharded import full_weights, has_shards, save_shards
 from r1zero.runs.checkpoints import Checkpoint
 

@@ -20,7 +20,7 @@ from r1zero.cluster.learner import ClusterLearner
 from r1zero.cluster.ray_session import DEATHS, cause_of, outcome, placed_in_time, quiet
 from r1zero.cluster.sampler_replica import SamplerReplica
 from r1zero.errors import UserError
-from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.training.workers import Job
 
 _DEATHS = 3  # of one replica in one batch: then something is wrong that a new one does not mend
@@ -51,7 +51,7 @@ class ClusterSampler:
             self.opened[i] = replica.open.remote()
 
     def sync(self) -> None:
-        """See `r1zero.sampling.synced_engine.Engine`: the learner's weights, through the object store."""
+        """See `Engine`: the learner's weights, through the object store."""
         self.weights = None  # the object store need not hold both
         self.weights = self.learner.weights()
         for i, placed in self.placed.items():
@@ -65,7 +65,7 @@ class ClusterSampler:
                 self.revive(i, _Share([]), error)
 
     def rest(self) -> None:
-        """See `r1zero.sampling.synced_engine.Engine`. One that has died is missed at the next sync."""
+        """See `Engine`. One that has died is missed at the next sync."""
         settings = self.job.recipe.cluster
         if settings is not None and settings.share_gpus:
             for reference in [replica.rest.remote() for replica in self.replicas]:
@@ -75,7 +75,7 @@ class ClusterSampler:
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
-        """See `r1zero.sampling.Sampler`."""
+        """See `Sampler`."""
         order = sorted(range(len(requests)), key=lambda r: -len(requests[r].prompt_ids))
         shares = [_Share(order[i :: len(self.replicas)]) for i in range(len(self.replicas))]
         drawing = _Drawing(self, requests, samples, (params, seed, step), shares)

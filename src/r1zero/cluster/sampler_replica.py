@@ -10,10 +10,11 @@ import ray.actor
 import torch
 from torch import Tensor
 
-from r1zero.build import make_sampler, recipe_policy
 from r1zero.config import Recipe
+from r1zero.policy.load import recipe_policy
 from r1zero.policy.lora import adapt
-from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
+from r1zero.sampling.embedded.sampler import make_sampler
+from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import EngineLostError
 from r1zero.training.workers import vllm_module
 

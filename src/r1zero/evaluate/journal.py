@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from r1zero.runs.run import writing
+from r1zero.runs.files import writing
 from r1zero.types import Completion, Outcome, Stop, Verdict
 
 Graded = tuple[Completion, Verdict]

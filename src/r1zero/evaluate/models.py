@@ -9,18 +9,18 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from r1zero.build import make_sampler, set_threads
 from r1zero.endpoint import Client, Endpoint, Store
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.hub import reached_or_offline
+from r1zero.policy.device import set_threads
 from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode
 from r1zero.rollouts.question_sets import check_room
-from r1zero.sampling import Sampler
+from r1zero.sampling.embedded.sampler import make_sampler
+from r1zero.sampling.protocol import Sampler
 from r1zero.sampling.server import ServerSampler
 from r1zero.templates import Template
-from r1zero.words import plural
 
 SERVER_KEY = "R1ZERO_SERVER_KEY"
 """The environment variable that holds a server's key."""

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from r1zero.config import Evaluation
 from r1zero.evaluate.journal import Graded, Journal
-from r1zero.evaluate.saved import read_rollouts
 from r1zero.evaluate.summary import SetResult, summarise
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, Prompt, make_prompt
-from r1zero.runs.run import rollout_table, write_parquet
-from r1zero.sampling import Request, Sampler, SamplingParams
+from r1zero.runs.files import write_parquet
+from r1zero.runs.rollout_rows import read_rollouts, rollout_table
+from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout
 from r1zero.verify.protocol import Grading

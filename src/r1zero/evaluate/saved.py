@@ -8,45 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from r1zero.errors import UserError
 from r1zero.evaluate.summary import SetResult, summarise
-from r1zero.types import AnswerFormat, Completion, Outcome, Question, Rollout, Stop, Verdict
+from r1zero.runs.rollout_rows import read_rollouts
+from r1zero.types import AnswerFormat, Rollout, Verdict
 from r1zero.verify import Verifier
 
 IDENTITY = "evaluation.json"
-
-
-def read_rollouts(path: Path) -> list[Rollout]:
-    """The graded groups of a saved set. Raises UserError when it is not one."""
-    try:
-        rows = pq.read_table(path).to_pylist()
-        return [_rollout(list(group)) for _, group in groupby(rows, key=lambda row: row["question_id"])]
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise UserError(
-            f"{path} holds no saved responses ({error}); restore or remove it, or name the --out folder of an "
-            "evaluation."
-        ) from None
-
-
-def _rollout(rows: list[dict[str, Any]]) -> Rollout:
-    first = rows[0]
-    return Rollout(
-        Question(first["question_id"], "", tuple(first["gold"]), level=first["level"]),
-        first["prompt"],
-        tuple(first["prompt_ids"]),
-        tuple(
-            Completion(tuple(row["response_ids"]), tuple(row["logprobs"]), row["response"], Stop(row["stop"]))
-            for row in rows
-        ),
-        tuple(Verdict(Outcome(row["outcome"]), row["extracted"], row["rule"]) for row in rows),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from r1zero.paper.claims import PairedT, Panel
+from r1zero.paper.claims import Panel
 from r1zero.paper.world import family
-from r1zero.report.charts.run import Chart
+from r1zero.report.charts.model import Chart, Series
 from r1zero.report.data.lengths import ClassSums, pooled
 from r1zero.report.data.run_data import RunData, load_run
-from r1zero.report.data.seed_groups import Group, Series, curve, mean_and_deviation, series_of
+from r1zero.report.data.seed_groups import Group, curve, mean_and_deviation, series_of
+from r1zero.statistics import PairedT
 
 NAMES = {
     "dr_grpo": "Dr. GRPO",

@@ -32,7 +32,8 @@ from r1zero.config import Recipe, Section, Template, checked, differences, read_
 from r1zero.config.load import SectionT
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
-from r1zero.evaluate.matrix import Conditions, evaluate_matrix
+from r1zero.evaluate.cell import Conditions
+from r1zero.evaluate.matrix import evaluate_matrix
 from r1zero.evaluate.saved import IDENTITY
 from r1zero.pretrain.run import pretrain_run
 from r1zero.runs.run import Run

@@ -15,7 +15,7 @@ from r1zero.report.data.lengths import UNREADABLE
 from r1zero.report.draw import svg
 from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.html import render_page
-from r1zero.runs.run import write_text, writing
+from r1zero.runs.files import write_text, writing
 
 _STYLES = {Verdict.SEEN: "finished", Verdict.NOT_SEEN: "stopped", Verdict.UNTESTED: ""}
 _LEADS = {

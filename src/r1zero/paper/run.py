@@ -17,7 +17,7 @@ from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
 from r1zero.paper.page import read_part, write_paper
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
-from r1zero.runs.run import write_text, writing
+from r1zero.runs.files import write_text, writing
 
 PLAN = "paper.json"
 """What was begun: scale, seeds, studies."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from r1zero.runs.run import write_text, writing
+from r1zero.runs.files import write_text, writing
 from r1zero.templates import get_template
 
 LARGEST = 20

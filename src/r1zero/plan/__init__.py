@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from r1zero.build import recipe_objective
 from r1zero.config import Recipe
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.plan.machine import GIB, USABLE, Machine, by_name, measure
 from r1zero.plan.memory import Device, devices, longest
 from r1zero.plan.model_size import Shape, shape_of
 from r1zero.plan.remedies import remedies
 from r1zero.plan.step_time import FACTOR, Pace, pace_of
-from r1zero.policy.load import pick_autocast, pick_device
+from r1zero.policy.device import pick_autocast, pick_device
 
 __all__ = ["FACTOR", "GIB", "USABLE", "Device", "Machine", "Pace", "Plan", "Shape", "make_plan", "plan_of"]
 

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.plan.model_size import Autocast
-from r1zero.words import plural
 
 GIB = 2**30
 USABLE = 0.92

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil
 
-from r1zero.build import recipe_objective
 from r1zero.config import Recipe
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import engine_cache, side_by_side
 from r1zero.plan.model_size import Shape

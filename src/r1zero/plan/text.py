@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from r1zero.errors import plural
 from r1zero.plan import FACTOR, GIB, USABLE, Device, Plan
-from r1zero.words import plural
 
 _WIDTH = 62
 

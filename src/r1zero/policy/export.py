@@ -11,7 +11,7 @@ from r1zero.errors import UserError
 from r1zero.policy.load import load_policy
 from r1zero.policy.sharded import has_shards
 from r1zero.runs.checkpoints import Checkpoint
-from r1zero.runs.run import remedy
+from r1zero.runs.files import remedy
 
 
 def export(checkpoint: Path, out: Path) -> None:

@@ -7,7 +7,6 @@ import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,13 @@ from transformers import (
 from transformers.integrations.peft import MIN_PEFT_VERSION
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
-from transformers.utils.import_utils import is_flash_attn_2_available
 
+from r1zero import config
 from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline
+from r1zero.policy.device import check_attention, pick_autocast, pick_device
 from r1zero.policy.sharded import has_shards, load_shards
+from r1zero.runs import checkpoints
 
 ADAPTER = "adapter_config.json"
 """The file that makes a folder one of adapters: it names the model that they belong to."""
@@ -230,15 +231,6 @@ def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> 
     )
 
 
-def check_attention(attention: str, device: torch.device) -> None:
-    """Raise a UserError where `flash_attention_2` cannot run."""
-    if attention == "flash_attention_2" and (device.type == "cpu" or not is_flash_attn_2_available()):
-        raise UserError(
-            'model.attention = "flash_attention_2" needs a GPU and the package flash-attn, which are not both here; '
-            'run `pip install flash-attn` on a machine with a GPU, or write "sdpa".'
-        )
-
-
 def check_place(path: str, revision: str | None = None) -> None:
     """Raise a UserError for a path that cannot be a model: the loader would ask the network, or guess wildly."""
     folder = Path(path).expanduser()
@@ -253,26 +245,6 @@ def check_place(path: str, revision: str | None = None) -> None:
         found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
         hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."
         raise UserError(f"model.path = {path!r} is not a model folder (it has no config.json); {hint}")
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is a GPU when there is one. Raises UserError for a device that is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).item()  # "meta" can be written to and never read
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f'model.device = {name!r} is not usable here ({reason}); write "auto" or "cpu".') from None
-    return device
-
-
-def pick_autocast(setting: str, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """bfloat16 autocast where asked for, or under `auto` on GPUs: CPUs without AMX are slower in it."""
-    if setting == "off" or (setting == "auto" and device.type == "cpu"):
-        return nullcontext
-    return partial(torch.autocast, device_type=device.type, dtype=torch.bfloat16)
 
 
 def find_eos_ids(
@@ -345,3 +317,14 @@ def check_head(model: PreTrainedModel) -> None:
             f"model.path names a {model.config.model_type} model whose output head this version cannot compute in "
             "chunks (its logits differ from hidden states times lm_head); choose another architecture."
         )
+
+
+def recipe_policy(settings: config.Model, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:
+    """The model of a recipe, or of the checkpoint that its run goes on from."""
+    return load_policy(
+        str(checkpoint.path) if checkpoint else settings.path,
+        revision=None if checkpoint else settings.revision,
+        device=settings.device,
+        attention=settings.attention,
+        autocast=autocast,
+    )

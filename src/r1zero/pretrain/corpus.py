@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from r1zero.config.pretrain import Corpus
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.hub import reached_or_offline
 from r1zero.policy.batch import MicroBatch
-from r1zero.words import plural
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 

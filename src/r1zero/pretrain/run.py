@@ -12,26 +12,26 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from r1zero.build import processor, recipe_policy, set_threads
 from r1zero.config import differences
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.learner.optimiser import Optimiser
+from r1zero.policy.device import pick_autocast, pick_device, processor, set_threads
 from r1zero.policy.load import (
     Policy,
     check_head,
     checkpoint_layers,
     find_eos_ids,
     load_tokenizer,
-    pick_autocast,
-    pick_device,
+    recipe_policy,
     silence_dropout,
 )
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import adapt
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.runs import checkpoints
-from r1zero.runs.run import Run, provenance
+from r1zero.runs.provenance import provenance
+from r1zero.runs.run import Run
 from r1zero.trackers import check_sinks, opened
 
 METRICS = {

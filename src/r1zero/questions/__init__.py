@@ -20,13 +20,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.questions import arithmetic
 from r1zero.questions.catalogue import BENCHMARKS, CATALOGUE, Entry
 from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_path
 from r1zero.questions.rows import Columns, Table, read_questions
 from r1zero.types import Question
-from r1zero.words import plural
 
 __all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed"]
 

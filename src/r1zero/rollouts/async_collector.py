@@ -19,7 +19,7 @@ import torch
 
 from r1zero.metrics import Tally
 from r1zero.rollouts.collector import Batch, Gatherer, Graded
-from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.sampling.synced_engine import Synced
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
@@ -50,7 +50,7 @@ class Ahead:
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
-        """See `r1zero.sampling.Sampler`: from the policy as it is now, once the batch that is being drawn is there."""
+        """See `Sampler`: from the policy as it is now, once the batch that is being drawn is there."""
         if self.drawing is not None:
             self.drawing.wait()
         yield from self.engine.sample(requests, samples, params, seed=seed, step=step)

@@ -5,9 +5,10 @@ Legend: P questions, G samples per question.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,12 +17,12 @@ from r1zero.metrics import Tally
 from r1zero.objectives.bias_meter import bias_meter
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.rollouts.prompts import PromptStream, collect
+from r1zero.rollouts.prompts import Prompt, PromptStream
 from r1zero.rollouts.rewards import Truncation, lengths_of, observe, rewards_of, trajectories_of
-from r1zero.sampling import Sampler, SamplingParams
+from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import Synced
 from r1zero.templates import Template
-from r1zero.types import Completion, Rollout
+from r1zero.types import Completion, Rollout, Verdict
 from r1zero.verify.protocol import Grading
 
 
@@ -204,3 +205,48 @@ class InTurns:
     def restore(self, state: dict[str, Any]) -> None:
         """See `Gatherer`."""
         self.gather.restore(state)
+
+
+class Collected(NamedTuple):
+    """Rollouts in the order of their prompts, and the seconds it took to sample and then to wait for verdicts."""
+
+    rollouts: list[Rollout]
+    sample_seconds: float
+    grade_seconds: float
+
+
+def collect(
+    prompts: Sequence[Prompt],
+    sampler: Sampler,
+    verifier: Grading,
+    template: Template,
+    params: SamplingParams,
+    *,
+    samples: int,
+    seed: int,
+    step: int,
+    progress: Callable[[Completion], None] | None = None,
+) -> Collected:
+    """Draw `samples` responses to every prompt and grade them all. Groups come back whole, in order."""
+    begin = time.perf_counter()
+    requests = [Request(prompt.key, prompt.ids) for prompt in prompts]
+    completions: dict[tuple[int, int], Completion] = {}
+    for done in sampler.sample(requests, samples, params, seed=seed, step=step):
+        completions[done.request, done.sample] = done.completion
+        question = prompts[done.request].question
+        verifier.submit((done.request, done.sample), done.completion.text, question.gold, template.answer_format)
+        if progress is not None:
+            progress(done.completion)
+    sampled = time.perf_counter()
+    verdicts: dict[object, Verdict] = dict(verifier.drain())
+    rollouts = [
+        Rollout(
+            question=prompt.question,
+            prompt=prompt.text,
+            prompt_ids=prompt.ids,
+            completions=tuple(completions[p, g] for g in range(samples)),
+            verdicts=tuple(verdicts[p, g] for g in range(samples)),
+        )
+        for p, prompt in enumerate(prompts)
+    ]
+    return Collected(rollouts, sampled - begin, time.perf_counter() - sampled)

@@ -6,19 +6,15 @@ Grading overlaps decoding: each response is handed to the verifier's processes t
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet
-from r1zero.sampling import Request, Sampler, SamplingParams
 from r1zero.templates import Template
-from r1zero.types import Completion, Question, Rollout, Verdict, is_text
-from r1zero.verify.protocol import Grading
+from r1zero.types import Question, is_text
 
 Encode = Callable[[str], tuple[int, ...]]
 
@@ -128,48 +124,3 @@ class PromptStream:
     def _prompt(self, epoch: int, index: int) -> Prompt:
         question = self.questions[index]
         return make_prompt(question, self.template, self.encode, f"{epoch}:{question.id}")
-
-
-class Collected(NamedTuple):
-    """Rollouts in the order of their prompts, and the seconds it took to sample and then to wait for verdicts."""
-
-    rollouts: list[Rollout]
-    sample_seconds: float
-    grade_seconds: float
-
-
-def collect(
-    prompts: Sequence[Prompt],
-    sampler: Sampler,
-    verifier: Grading,
-    template: Template,
-    params: SamplingParams,
-    *,
-    samples: int,
-    seed: int,
-    step: int,
-    progress: Callable[[Completion], None] | None = None,
-) -> Collected:
-    """Draw `samples` responses to every prompt and grade them all. Groups come back whole, in order."""
-    begin = time.perf_counter()
-    requests = [Request(prompt.key, prompt.ids) for prompt in prompts]
-    completions: dict[tuple[int, int], Completion] = {}
-    for done in sampler.sample(requests, samples, params, seed=seed, step=step):
-        completions[done.request, done.sample] = done.completion
-        question = prompts[done.request].question
-        verifier.submit((done.request, done.sample), done.completion.text, question.gold, template.answer_format)
-        if progress is not None:
-            progress(done.completion)
-    sampled = time.perf_counter()
-    verdicts: dict[object, Verdict] = dict(verifier.drain())
-    rollouts = [
-        Rollout(
-            question=prompt.question,
-            prompt=prompt.text,
-            prompt_ids=prompt.ids,
-            completions=tuple(completions[p, g] for g in range(samples)),
-            verdicts=tuple(verdicts[p, g] for g in range(samples)),
-        )
-        for p, prompt in enumerate(prompts)
-    ]
-    return Collected(rollouts, sampled - begin, time.perf_counter() - sampled)

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from r1zero.config import Benchmark, Evaluation, Questions, Recipe
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.policy.load import Policy
 from r1zero.questions import QuestionSet, load_questions, renamed
 from r1zero.rollouts.prompts import longest_prompt
 from r1zero.templates import Template
 from r1zero.verify.golds import gold_note
-from r1zero.words import plural
 
 
 def notes(questions: QuestionSet) -> list[str]:

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 
 from r1zero.errors import UserError
-from r1zero.runs.run import remedy, write_text
+from r1zero.runs.files import remedy, write_text
 
 _STATE = "training_state.pt"
 _SEAL = "complete.json"

@@ -12,31 +12,26 @@ checkpoints/step-000016/              an ordinary Hugging Face model folder, and
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r1zero import __version__
 from r1zero.config import Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.errors import UserError
+from r1zero.runs.files import write_parquet, write_text, writing
+from r1zero.runs.provenance import now, provenance
+from r1zero.runs.rollout_rows import rollout_table
 from r1zero.types import Rollout
 
-_PACKAGES = ("torch", "transformers", "datasets", "math-verify", "sympy", "numpy", "tokenizers")
 _MAY_CHANGE = (
     "train.steps", "checkpoint.", "log.", "evaluation.every", "verifier.workers", "questions.data_dir", "model.device",
     "cluster", "sampling.check_every", "sampling.memory", "sampling.tensor_parallel",
@@ -181,7 +176,7 @@ class Run:
     def note(self, step: int, notes: Iterable[str]) -> None:
         """Keep what a user should know of how the run was continued after `step`."""
         for note in notes:
-            self.log("notes", {"step": step, "time": _now(), "note": note})
+            self.log("notes", {"step": step, "time": now(), "note": note})
 
     def renew(self, recipe: Section) -> None:
         """Save the recipe that the run continues with: more steps, say, which a later `--resume` must know of."""
@@ -249,58 +244,6 @@ class Run:
         return data
 
 
-def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]], *, timed: bool = True) -> pa.Table:
-    """Rollouts as a table, one row a response in question order; `extra` are further columns of the same order."""
-    rows = [
-        {
-            "question_id": rollout.question.id,
-            "level": rollout.question.level,
-            "gold": list(rollout.question.gold),
-            "sample": g,
-            "prompt": rollout.prompt,
-            "response": completion.text,
-            "stop": str(completion.stop),
-            "length": completion.length,
-            "outcome": str(verdict.outcome),
-            "extracted": verdict.extracted,
-            "rule": verdict.rule,
-            "grade_seconds": verdict.seconds,
-            "prompt_ids": list(rollout.prompt_ids),
-            "response_ids": list(completion.token_ids),
-            "logprobs": list(completion.logprobs),
-        }
-        for rollout in rollouts
-        for g, (completion, verdict) in enumerate(zip(rollout.completions, rollout.verdicts, strict=True))
-    ]
-    table = pa.Table.from_pylist(rows, schema=_ROLLOUT_SCHEMA)
-    if not timed:  # equal responses, equal bytes
-        table = table.drop_columns(["grade_seconds"])
-    for name, values in extra.items():
-        table = table.append_column(name, pa.array(values, type=pa.float64()))
-    return table
-
-
-_ROLLOUT_SCHEMA = pa.schema(
-    [
-        ("question_id", pa.string()),
-        ("level", pa.string()),
-        ("gold", pa.list_(pa.string())),
-        ("sample", pa.int32()),
-        ("prompt", pa.string()),
-        ("response", pa.string()),
-        ("stop", pa.string()),
-        ("length", pa.int32()),
-        ("outcome", pa.string()),
-        ("extracted", pa.string()),
-        ("rule", pa.string()),
-        ("grade_seconds", pa.float64()),
-        ("prompt_ids", pa.list_(pa.int32())),
-        ("response_ids", pa.list_(pa.int32())),
-        ("logprobs", pa.list_(pa.float32())),
-    ]
-)
-
-
 def _bits(facts: Mapping[str, Any]) -> dict[str, str]:
     """What a run's bits depend on beside its recipe and its threads, as far as it says."""
     versions, device = facts["versions"], facts["device"].split(":")[0]
@@ -310,88 +253,6 @@ def _bits(facts: Mapping[str, Any]) -> dict[str, str]:
     if device == "cpu" and "cpu_capability" in facts:
         found["processor"] = facts["cpu_capability"]
     return found
-
-
-def provenance() -> dict[str, Any]:
-    """Where and with what a run was made: time, versions, git commit, command."""
-    return {
-        "started": _now(),
-        "r1zero": __version__,
-        "python": sys.version.split()[0],
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
-        "git_commit": git_commit(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def git_commit() -> str | None:
-    """The commit of the code that runs, with `+changes` when it was edited since; None outside a repository."""
-    folder = Path(__file__).resolve().parent
-    try:
-        ask = lambda *words: subprocess.run(  # noqa: E731
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        if not ask("ls-files", Path(__file__).name):
-            return None
-        return ask("rev-parse", "HEAD") + ("+changes" if ask("status", "--porcelain", ".") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step: a crash leaves the old one or the new one."""
-    with _replacing(path) as aside, aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_parquet(path: Path, table: pa.Table, *, resumes: bool = False) -> None:
-    """Replace a Parquet file in one step. Raises UserError, as `writing`, when it cannot be written."""
-    with writing(path, resumes=resumes):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as aside:
-            pq.write_table(table, aside, compression="zstd")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write aside; it takes the place of `path` when all went well, and else goes."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(path: Path, *, resumes: bool = False) -> Iterator[None]:
-    """Where writing `path` fails: a UserError with the reason and the remedy (for a run, to resume it)."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); {remedy(error)} and give the same command again"
-            f"{' with --resume' if resumes else ''}."
-        ) from None
-
-
-def remedy(error: Exception) -> str:
-    """What to do about a file that cannot be written, as the beginning of a clause."""
-    number = error.errno if isinstance(error, OSError) else None
-    said = re.search(r"os error (\d+)", str(error))  # how the writer of safetensors tells it
-    if number is None and said:
-        number = int(said[1])
-    if number in (errno.ENOSPC, errno.EDQUOT, None):  # torch says no more than that a write failed: most often this
-        return "make room there"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "get permission to write there"
-    return "mend that"
 
 
 def _json(data: Mapping[str, Any]) -> str:

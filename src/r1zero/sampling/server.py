@@ -15,7 +15,7 @@ from typing import Any
 
 from r1zero.endpoint import Client, NotThereError, RefusedError, UnusableError, as_text, content_key
 from r1zero.errors import UserError
-from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
 
 MISSING_ID = -1
@@ -45,7 +45,7 @@ class ServerSampler:
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
-        """See `r1zero.sampling.Sampler`. Raises UserError when the server is away for too long."""
+        """See `Sampler`. Raises UserError when the server is away for too long."""
         work = [(r, g) for r in range(len(requests)) for g in range(samples)]
 
         def ask(item: tuple[int, int]) -> Completion:

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Protocol
 
 from r1zero.errors import UserError
-from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
+from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 
 _PROBE_STEP = -2  # in the noise; steps count from 0, evaluation is at −1
 _PROBE_TOKENS = 32
@@ -61,7 +61,7 @@ class Synced:
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
-        """See `r1zero.sampling.Sampler`."""
+        """See `Sampler`."""
         self.sync()
         yield from self.engine.sample(requests, samples, params, seed=seed, step=step)
 

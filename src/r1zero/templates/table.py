@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from r1zero import config
 from r1zero.errors import UserError
 from r1zero.templates.jinja import JINJA_SUFFIXES, from_jinja
 from r1zero.templates.template import Chat, ChatTokenizer, Surround, Template
@@ -213,4 +214,11 @@ def _named(name: str, tokenizer: ChatTokenizer | None, instruction: str) -> Temp
     raise UserError(
         f"template.name is {name!r}, which is no template: {meant}"
         f"set it to one of {', '.join(known)} or to a {JINJA_SUFFIXES[0]} file"
+    )
+
+
+def make_template(settings: config.Template, tokenizer: ChatTokenizer | None) -> Template:
+    """Make the template that a section of a recipe describes; only chat templates need a tokenizer."""
+    return get_template(
+        settings.name, tokenizer, answer_format=settings.answer_format, instruction=settings.instruction
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from r1zero.config import Recipe
+from r1zero.errors import plural
 from r1zero.evaluate import SetResult, average
 from r1zero.training.setup import Parts
 from r1zero.types import Completion
-from r1zero.words import plural
 
 
 class RichView:
@@ -90,3 +92,35 @@ def step_line(step: int, n: dict[str, float]) -> str:
         f"truncated {n['rollout/truncated']:.0%}  dead groups {n['rollout/dead_groups']:.0%}  "
         f"{n['speed/tokens_per_second']:,.0f} tok/s  {n['time/step']:.1f} s{trouble}"
     )
+
+
+class View(Protocol):
+    """Someone watching a run."""
+
+    def begin(self, parts: Parts, recipe: Recipe) -> None:
+        """The run is about to start, or to go on."""
+
+    def sampled(self, completion: Completion) -> None:
+        """A response is finished."""
+
+    def stepped(self, step: int, numbers: dict[str, float]) -> None:
+        """A step is finished and logged."""
+
+    def evaluated(self, step: int, results: list[SetResult]) -> None:
+        """An evaluation is finished and logged."""
+
+
+class Unwatched:
+    """A view that shows nothing."""
+
+    def begin(self, parts: Parts, recipe: Recipe) -> None:
+        """Nothing."""
+
+    def sampled(self, completion: Completion) -> None:
+        """Nothing."""
+
+    def stepped(self, step: int, numbers: dict[str, float]) -> None:
+        """Nothing."""
+
+    def evaluated(self, step: int, results: list[SetResult]) -> None:
+        """Nothing."""

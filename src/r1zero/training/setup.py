@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from r1zero import evaluate
-from r1zero.build import make_template, processor, recipe_objective, recipe_policy, set_threads
 from r1zero.config import Recipe
 from r1zero.evaluate.run import make_protocol
 from r1zero.metrics import Tally
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
-from r1zero.policy.load import Policy, load_blank
+from r1zero.policy.device import processor, set_threads
+from r1zero.policy.load import Policy, load_blank, recipe_policy
 from r1zero.policy.lora import adapt
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import Ahead
@@ -23,9 +24,11 @@ from r1zero.rollouts.prompts import PromptStream, longest_prompt
 from r1zero.rollouts.question_sets import load_sets, longest_that_fits, notes
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs import checkpoints
-from r1zero.runs.run import Run, provenance
-from r1zero.sampling import Request, Sampler, SamplingParams
+from r1zero.runs.provenance import provenance
+from r1zero.runs.run import Run
+from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.templates import Template
+from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
 from r1zero.training.workers import Crew, Job, Learning, check_apart, open_crew
 from r1zero.types import Completion
@@ -88,7 +91,7 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     questions, benchmarks = load_sets(recipe)
     check_apart(recipe)
     policy = _policy(recipe, checkpoint)
-    template = make_template(recipe.template, policy)
+    template = make_template(recipe.template, policy.tokenizer)
     longest = longest_that_fits(recipe, policy, template, questions, benchmarks)
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
     stream.check(recipe.rollout.prompts)

@@ -4,47 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol
 
 from r1zero.config import Recipe
-from r1zero.evaluate import SetResult, average, evaluate
+from r1zero.evaluate import average, evaluate
 from r1zero.metrics import Tally
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
+from r1zero.training.progress import Unwatched, View
 from r1zero.training.setup import Parts, assemble
-from r1zero.types import Completion
-
-
-class View(Protocol):
-    """Someone watching a run."""
-
-    def begin(self, parts: Parts, recipe: Recipe) -> None:
-        """The run is about to start, or to go on."""
-
-    def sampled(self, completion: Completion) -> None:
-        """A response is finished."""
-
-    def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """A step is finished and logged."""
-
-    def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """An evaluation is finished and logged."""
-
-
-class Unwatched:
-    """A view that shows nothing."""
-
-    def begin(self, parts: Parts, recipe: Recipe) -> None:
-        """Nothing."""
-
-    def sampled(self, completion: Completion) -> None:
-        """Nothing."""
-
-    def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """Nothing."""
-
-    def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """Nothing."""
 
 
 def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None = None) -> Run:

@@ -14,17 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from r1zero.build import load_reference, make_learner, make_sampler, open_verifier, restore
 from r1zero.config import Recipe
 from r1zero.errors import UserError
+from r1zero.learner.build import make_learner, restore
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import ADAPTER, Policy
+from r1zero.policy.reference import load_reference
 from r1zero.runs.checkpoints import Checkpoint
-from r1zero.sampling import Request, Sampled, Sampler, SamplingParams
+from r1zero.sampling.embedded.sampler import make_sampler
+from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import Engine, Synced
 from r1zero.verify.protocol import Grading
+from r1zero.verify.workers.pool import open_verifier
 
 
 class Learning(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from r1zero.verify.answers.table import words
+from r1zero.verify.answers.tokens import words
 
 MAX_CHARS = 600
 _MAX_DEPTH = 16

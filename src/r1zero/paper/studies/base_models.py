@@ -8,17 +8,16 @@ from pathlib import Path
 from r1zero.analyze import answering, exploration
 from r1zero.analyze.judges.rubrics import ANSWERING
 from r1zero.analyze.judges.rules import RuleJudge
-from r1zero.analyze.published import ROWS as ANALYSED
-from r1zero.analyze.published import SAMPLES, TEMPERATURES
 from r1zero.analyze.responses import Cell, saved_cell
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
 from r1zero.paper.jobs import Evaluation, Job
 from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated
 from r1zero.paper.studies.fig6 import difference
-from r1zero.published import ROWS as SCORED
-from r1zero.published import SETS
-from r1zero.report.data.seed_groups import Series
+from r1zero.published import BASE_MODELS as ANALYSED
+from r1zero.published import BENCHMARKS as SCORED
+from r1zero.published import SAMPLES, SETS, TEMPERATURES
+from r1zero.report.charts.model import Series
 from r1zero.statistics import Estimate, clustered, paired
 
 BASES = {"qa": "no", "web": "qwen_math"}

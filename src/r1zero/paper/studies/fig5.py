@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Panel, Size, Study, Table, Verdict, paired_t
+from r1zero.paper.claims import Claim, Findings, Panel, Size, Study, Table, Verdict
 from r1zero.paper.jobs import Job, Training
 from r1zero.paper.miniature import FIRST, base, compared
-from r1zero.report.charts.run import Chart, reward_against_length
+from r1zero.report.charts.model import Chart
+from r1zero.report.charts.run import reward_against_length
 from r1zero.report.data.run_data import RunData
 from r1zero.report.data.seed_groups import Group
+from r1zero.statistics import paired_t
 
 PAIR = ("dr_grpo", "grpo")
 VARIANTS = (*PAIR, "grpo_no_std", "grpo_no_length")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from r1zero.errors import plural
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
 from r1zero.paper.jobs import Job, Training
 from r1zero.paper.miniature import FIRST, base, trained
-from r1zero.report.data.seed_groups import Series
+from r1zero.report.charts.model import Series
 from r1zero.statistics import Paired, paired
-from r1zero.words import plural
 
 TEMPLATES = {"r1": "R1 template", "qwen_math": "Qwen-Math template", "no": "no template"}
 SETS = {"wide": "orz", "middle": "math", "easy": "gsm", "basic": "asdiv"}

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict, paired_t
+from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
 from r1zero.paper.jobs import Job, Pretraining, Training
 from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.data.seed_groups import Group
+from r1zero.statistics import paired_t
 
 BASES = {
     "plain": "plain base",

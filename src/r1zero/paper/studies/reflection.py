@@ -11,8 +11,6 @@ from r1zero.analyze import reflection_effect, self_reflection
 from r1zero.analyze.judges.rubrics import REFLECTION
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
-from r1zero.analyze.published import KEYWORDS, QUESTIONS, TEMPERATURES
-from r1zero.analyze.published import ROWS as ANALYSED
 from r1zero.analyze.responses import CATEGORIES
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, Panel, Size, Study, Table, Verdict
@@ -30,6 +28,8 @@ from r1zero.paper.studies.base_models import (
     sampled_published,
 )
 from r1zero.paper.studies.fig6 import difference
+from r1zero.published import BASE_MODELS as ANALYSED
+from r1zero.published import KEYWORDS, QUESTIONS, TEMPERATURES
 
 DETECTIONS = {"keywords": "by keyword", "judge": "by judge", "cross": "by both"}
 

@@ -11,7 +11,7 @@ from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
 from r1zero.paper.jobs import Evaluation, Job, Training
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
 from r1zero.paper.studies.fig6 import difference
-from r1zero.published import ROWS, SETS
+from r1zero.published import BENCHMARKS, SETS
 from r1zero.statistics import clustered, paired
 
 TRAINED = ("dr_grpo", "grpo")
@@ -57,7 +57,7 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
                                     f"after − before, held-out questions: {difference(test)}",
                                     Verdict.SEEN if seen else Verdict.NOT_SEEN))  # fmt: skip
     paper = [[row.model, row.template, *(f"{value:.1f}" for value in row.percent), f"{row.average:.1f}"]
-             for row in ROWS if row.table == "4"]  # fmt: skip
+             for row in BENCHMARKS if row.table == "4"]  # fmt: skip
     tables = [
         Table("Per cent right, greedy, with 95 % interval", ["model", "right", "tokens"], rows),
         Table("The paper's Table 4, per cent right", ["model", "template", *SETS, "average"], paper),

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from r1zero.analyze.published import QUESTIONS, TEMPERATURES
 from r1zero.analyze.responses import CATEGORIES
 from r1zero.analyze.self_reflection import BY_WORDS, DETECTIONS
-from r1zero.report.charts.run import Chart, Interval, Intervals, slug
-from r1zero.report.data.seed_groups import Series
+from r1zero.published import QUESTIONS, TEMPERATURES
+from r1zero.report.charts.model import Chart, Interval, Intervals, Series, slug
 from r1zero.report.draw.numbers import MINUS, rate
 from r1zero.report.draw.svg import PUBLISHED
 

@@ -7,58 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from r1zero.metrics import METRICS
+from r1zero.report.charts.model import Chart, Series, slug
 from r1zero.report.data.lengths import CLASSES, Change, decompose, mean_lengths, pooled, shares, windows
-from r1zero.report.data.seed_groups import Group, Series, curve, evaluation_curve
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """One panel of curves. `percent` shows shares as per cent; `references` are levels with their meaning."""
-
-    key: str
-    title: str
-    unit: str
-    series: tuple[Series, ...]
-    about: str = ""
-    suspect: str = ""
-    better: str = ""
-    x_label: str = "step"
-    percent: bool = False
-    floor: float | None = 0.0
-    """The y axis reaches down to this at least; None leaves it to the data."""
-    ceiling: float | None = None
-    references: tuple[tuple[float, str], ...] = ()
-    span: tuple[float, float] | None = None
-    """The least that the x axis shows."""
-    path: bool = False
-    """The points are a path in a plane, not a function of x."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A value with its interval; `low` and `high` are None of one without."""
-
-    label: str
-    style: str
-    value: float
-    low: float | None
-    high: float | None
-    told: str
-    """The numbers in words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """One panel of values with intervals, one below the other, from `low` to `high`; `reference` is marked."""
-
-    key: str
-    title: str
-    rows: tuple[Interval, ...]
-    low: float = 0.0
-    high: float = 1.0
-    percent: bool = True
-    reference: float | None = None
-    about: str = ""
+from r1zero.report.data.seed_groups import Group, curve, evaluation_curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +186,6 @@ def by_class(group: Group, index: int) -> Lengths | None:
     first, last = windows(steps)
     change = decompose(pooled(sums[s] for s in first), pooled(sums[s] for s in last)) if len(steps) > 1 else None
     return Lengths(group.title, key, middles, share, chart, change, first, last, len(bins[0]))
-
-
-def slug(text: str) -> str:
-    """Text as a name for files and page elements."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _bins(steps: Sequence[int]) -> list[Sequence[int]]:

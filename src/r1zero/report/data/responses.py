@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero.analyze.keywords import Detector
+from r1zero.errors import plural
 from r1zero.report.data.lengths import CLASSES, UNREADABLE, class_of, step_of
 from r1zero.report.data.run_data import RunData
 from r1zero.report.draw.numbers import some
 from r1zero.verify.extraction.turns import own_span
-from r1zero.words import plural
 
 MOST_STEPS = 12
 MOST_EVALUATIONS = 4

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.config.overrides import flattened
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.report.data.lengths import ClassSums, read_class_sums
-from r1zero.words import plural
 
 _LAST_STEP = 10**9
 _LARGEST = 1e100

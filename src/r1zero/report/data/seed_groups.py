@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from r1zero.report.charts.model import Series
 from r1zero.report.data.lengths import ClassSums, pooled
 from r1zero.report.data.run_data import RunData
 
@@ -38,24 +39,6 @@ class Group:
         """Step → the runs' class sums, pooled."""
         steps = sorted({step for run in self.runs for step in run.lengths})
         return {step: pooled(run.lengths[step] for run in self.runs if step in run.lengths) for step in steps}
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One curve. `raw` is what `y` was smoothed from; `low` and `high` bound a band (equal to `y` where there is none).
-
-    `style` is `s0`, `s1`, … for the runs in their order, or the name of a class of responses.
-    """
-
-    label: str
-    style: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    raw: tuple[float, ...] = ()
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    steps: tuple[int, ...] = ()
-    """The steps of the points, where x is something else."""
 
 
 def grouped(runs: Sequence[RunData]) -> list[Group]:

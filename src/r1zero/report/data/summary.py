@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from r1zero.errors import plural
 from r1zero.report.data.lengths import CLASSES, mean_length, mean_lengths, pooled, shares, windows
 from r1zero.report.data.run_data import RunData
 from r1zero.report.data.seed_groups import Group, differing, mean_and_deviation
 from r1zero.report.draw.numbers import duration, number, rate, score
-from r1zero.words import plural
 
 UNKNOWN = "not recorded"
 

@@ -15,10 +15,11 @@ from matplotlib.ticker import PercentFormatter
 
 from r1zero.errors import UserError
 from r1zero.report.charts import run as charts
-from r1zero.report.charts.run import Chart, Lengths
+from r1zero.report.charts.model import Chart, Series
+from r1zero.report.charts.run import Lengths
 from r1zero.report.data.lengths import CLASSES
 from r1zero.report.data.run_data import load_run
-from r1zero.report.data.seed_groups import Group, Series, grouped
+from r1zero.report.data.seed_groups import Group, grouped
 from r1zero.report.draw.numbers import number, signed
 from r1zero.runs.run import Run
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from r1zero.report.charts.run import Chart, Intervals, Lengths
+from r1zero.report.charts.model import Chart, Intervals, Series
+from r1zero.report.charts.run import Lengths
 from r1zero.report.data.lengths import CLASSES
-from r1zero.report.data.seed_groups import Series
 from r1zero.report.draw.numbers import number, percent, signed
 
 WIDTH, HEIGHT = 360, 220

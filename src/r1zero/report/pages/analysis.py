@@ -10,14 +10,14 @@ from typing import Any
 import jinja2
 
 from r1zero.analyze.over_training import Source
-from r1zero.analyze.published import QUESTIONS, TEMPERATURES
 from r1zero.analyze.self_reflection import DETECTIONS
 from r1zero.errors import UserError
+from r1zero.published import QUESTIONS, TEMPERATURES
 from r1zero.report.charts import analysis as charts
 from r1zero.report.draw import svg
 from r1zero.report.draw.numbers import number, rate
 from r1zero.report.pages.html import render_page
-from r1zero.runs.run import remedy, write_text
+from r1zero.runs.files import remedy, write_text
 
 PAGE = "analysis.html"
 PARTS = ("card", "answering", "exploration", "reflection", "training")

@@ -14,9 +14,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from r1zero import __version__
+from r1zero.errors import plural
 from r1zero.report.draw import svg
 from r1zero.report.draw.numbers import number, percent, rate, signed
-from r1zero.words import plural
 
 _ASSETS = "assets"
 _SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})

@@ -11,9 +11,10 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from r1zero.analyze.keywords import KEYWORDS
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.report.charts import run as charts
-from r1zero.report.charts.run import Chart, Lengths
+from r1zero.report.charts.model import Chart
+from r1zero.report.charts.run import Lengths
 from r1zero.report.data import summary
 from r1zero.report.data.lengths import CLASSES
 from r1zero.report.data.responses import Embedded, embed
@@ -23,9 +24,8 @@ from r1zero.report.draw import svg
 from r1zero.report.draw.files import draw
 from r1zero.report.draw.numbers import duration
 from r1zero.report.pages.html import render_page
-from r1zero.runs.run import remedy, write_text
+from r1zero.runs.files import remedy, write_text
 from r1zero.verify.rule_names import explained
-from r1zero.words import plural
 
 _CHANGE = (
     "A mean length moves because responses of a class grow or shrink, or because the mixture of classes shifts. Every "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from r1zero.sampling import SamplingParams
+from r1zero.sampling.protocol import SamplingParams
 
 
 def draw(logits_NV: Tensor, u_N: Tensor, params: SamplingParams) -> tuple[Tensor, Tensor]:

@@ -20,12 +20,13 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from r1zero.errors import UserError
 from r1zero.policy.forward import forward
-from r1zero.sampling import Request, Sampled, SamplingParams
+from r1zero.policy.load import Policy
 from r1zero.sampling.embedded.draw import draw
 from r1zero.sampling.embedded.kv_cache import SlabCache
 from r1zero.sampling.embedded.llama_decode import make_step
 from r1zero.sampling.embedded.stops import StopRules
 from r1zero.sampling.noise import row_key, uniforms
+from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 from r1zero.types import Completion, Stop
 
 _PREFILL_TOKENS = 8192  # padded prompt tokens per prefill pass
@@ -73,7 +74,7 @@ class TorchSampler:
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
-        """See `r1zero.sampling.Sampler`. Puts the model in evaluation mode."""
+        """See `Sampler`. Puts the model in evaluation mode."""
         if not requests:
             return
         self.model.eval()
@@ -263,3 +264,8 @@ class _Decoder:
         self.mask[keep : self.active] = False
         self.active = self.cache.active = keep
         self.cache.first = min(self.starts, default=self.cache.t)
+
+
+def make_sampler(policy: Policy, rows: int) -> Sampler:
+    """The embedded sampler on a policy."""
+    return TorchSampler(policy.model, policy.tokenizer, policy.eos_ids, rows=rows, autocast=policy.autocast)

@@ -18,7 +18,8 @@ from vllm.distributed.weight_transfer.base import TrainerInitInfo
 from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
 from r1zero.config import Recipe
-from r1zero.policy.load import Policy, load_blank, pick_autocast, pick_device
+from r1zero.policy.device import pick_autocast, pick_device
+from r1zero.policy.load import Policy, load_blank
 from r1zero.policy.lora import adapt
 from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, Model, Transfer, VllmSampler
 from r1zero.sampling.vllm.weights import SharedMemoryTrainerInit

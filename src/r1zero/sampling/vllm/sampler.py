@@ -22,8 +22,8 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from r1zero.errors import UserError
-from r1zero.sampling import Request, Sampled, SamplingParams
 from r1zero.sampling.noise import row_key
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
 
 for _name, _value in {
@@ -213,7 +213,7 @@ class VllmSampler:
         threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
 
     def sync(self) -> None:
-        """See `r1zero.sampling.synced_engine.Engine`."""
+        """See `Engine`."""
         if self.asleep:
             torch.cuda.empty_cache()  # of a learner in this process
         with self._alive():
@@ -226,7 +226,7 @@ class VllmSampler:
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
-        """See `r1zero.sampling.Sampler`. The noise is vLLM's own, from a seed that is a pure function of all five."""
+        """See `Sampler`. The noise is vLLM's own, from a seed that is a pure function of all five."""
         assert not self.asleep
         engine = self.llm.llm_engine
         which: dict[str, tuple[int, int]] = {}
@@ -247,7 +247,7 @@ class VllmSampler:
                 engine.abort_request(list(which))
 
     def rest(self) -> None:
-        """See `r1zero.sampling.synced_engine.Engine`."""
+        """See `Engine`."""
         if self.settings.sleeps and not self.asleep:
             with self._alive():
                 self.llm.sleep(level=2 if self.transfer.whole else 1)

@@ -17,8 +17,7 @@ from r1zero.verify.answers.equality import real_value, symbols
 from r1zero.verify.answers.expressions import ExpressionReader
 from r1zero.verify.answers.notation import usual
 from r1zero.verify.answers.number_words import spoken_number
-from r1zero.verify.answers.table import words
-from r1zero.verify.answers.tokens import Token, UnreadableError, ValuelessError, tokenize
+from r1zero.verify.answers.tokens import Token, UnreadableError, ValuelessError, tokenize, words
 from r1zero.verify.answers.tree import (
     UNNAMED,
     Chain,

@@ -11,11 +11,14 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from r1zero.verify.answers.table import words
-
 MAX_CHARS = 2000
 """Longer answers are not read: no gold is that long."""
 MAX_DIGITS = 400
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of `text`."""
+    return frozenset(text.split())
 
 
 class UnreadableError(Exception):

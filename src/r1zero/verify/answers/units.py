@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from r1zero.verify.answers.table import words
+from r1zero.verify.answers.tokens import words
 from r1zero.verify.answers.tree import Expr, Measured, Num, Op, Sym
 
 # canonical unit → its other spellings; plurals in "s" need no row

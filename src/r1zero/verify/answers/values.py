@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from r1zero.verify.answers.table import words
+from r1zero.verify.answers.tokens import words
 from r1zero.verify.answers.tree import Expr, Num, Op, Sym
 
 MAX_BITS = 1 << 15

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from r1zero.verify.answers.table import words
+from r1zero.verify.answers.tokens import words
 
 _BRACE_OR_ESCAPE = re.compile(r"\\.|[{}]", re.DOTALL)
 _MACROS = ("\\boxed", "\\fbox")

@@ -18,10 +18,12 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
+from r1zero import config
 from r1zero.errors import UserError
 from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify.extraction.extract import extract
@@ -350,3 +352,12 @@ def _decide(
     if undecided:
         return answer, undecided, doubt
     return doubt or replace(decided[Outcome.WRONG], extracted=shown)
+
+
+@contextmanager
+def open_verifier(settings: config.Verifier) -> Iterator[Verifier]:
+    """The grading processes; a user's own reward function is tried at once."""
+    with Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward) as verifier:
+        if settings.reward is not None:
+            verifier.check()
+        yield verifier

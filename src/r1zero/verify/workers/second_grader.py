@@ -17,7 +17,7 @@ import re
 
 from r1zero.verify.answers.equality import equal, symbols
 from r1zero.verify.answers.grammar import parse
-from r1zero.verify.answers.table import words
+from r1zero.verify.answers.tokens import words
 from r1zero.verify.answers.tree import is_expression
 from r1zero.verify.extraction.boxes import last_box
 

@@ -1,0 +1,59 @@
+"""Where a policy runs: device, threads, precision, attention."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from transformers.utils.import_utils import is_flash_attn_2_available
+
+from r1zero.errors import UserError
+
+
+def set_threads(threads: int | None) -> int:
+    """Set torch's CPU threads to `threads`, or to what other processes leave free; returns the number.
+
+    Two threads that share a core with someone else wait for each other at every operation.
+    """
+    if threads is None:
+        threads = max(1, round((os.cpu_count() or 1) - os.getloadavg()[0]))
+    torch.set_num_threads(threads)
+    return threads
+
+
+def processor(threads: int) -> dict[str, Any]:
+    """What run.json says of the processor that bits hang on: torch's threads and the instructions that it uses."""
+    return {"threads": threads, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+
+
+def check_attention(attention: str, device: torch.device) -> None:
+    """Raise a UserError where `flash_attention_2` cannot run."""
+    if attention == "flash_attention_2" and (device.type == "cpu" or not is_flash_attn_2_available()):
+        raise UserError(
+            'model.attention = "flash_attention_2" needs a GPU and the package flash-attn, which are not both here; '
+            'run `pip install flash-attn` on a machine with a GPU, or write "sdpa".'
+        )
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is a GPU when there is one. Raises UserError for a device that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).item()  # "meta" can be written to and never read
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f'model.device = {name!r} is not usable here ({reason}); write "auto" or "cpu".') from None
+    return device
+
+
+def pick_autocast(setting: str, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """bfloat16 autocast where asked for, or under `auto` on GPUs: CPUs without AMX are slower in it."""
+    if setting == "off" or (setting == "auto" and device.type == "cpu"):
+        return nullcontext
+    return partial(torch.autocast, device_type=device.type, dtype=torch.bfloat16)

@@ -1,0 +1,51 @@
+"""What a sampler is: prompts in, completions out, token ids all the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from r1zero.types import Completion
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to draw. Temperature 0 is greedy; `top_k` 0 and `top_p` 1 leave the distribution whole."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt. `key` names the question in the sampling noise: equal keys in one step draw equal responses."""
+
+    key: str
+    prompt_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A finished response: the `sample`-th of the `request`-th request."""
+
+    request: int
+    sample: int
+    completion: Completion
+
+
+class Sampler(Protocol):
+    """Draws responses from the current policy."""
+
+    def sample(
+        self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
+    ) -> Iterator[Sampled]:
+        """Yield `samples` responses to every request, in the order they finish.
+
+        The noise behind token t of a response is a pure function of (seed, step, request.key, sample, t), so what is
+        drawn does not depend on batching or order.
+        """
+        ...
