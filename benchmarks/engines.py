@@ -72,7 +72,7 @@ def measure(chosen: argparse.Namespace, path: Path) -> None:
         syncs: list[float] = []
         for run in range(chosen.runs + 1):  # the first is a warm-up
             begin = time.perf_counter()
-            engine.sync()
+            engine.update_weights()
             syncs.append(time.perf_counter() - begin)
             for name, sampler in (("torch", ours), ("vllm", engine)):
                 rates[name].append(tokens_per_second(sampler, requests, chosen.samples, chosen.tokens, run))

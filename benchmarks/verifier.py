@@ -12,7 +12,7 @@ from pathlib import Path
 
 from r1zero.types import AnswerFormat
 from r1zero.verify import Verifier
-from r1zero.verify.pairs import Graded, Summary, grade_pairs, read_pairs, summarise
+from r1zero.verify.pairs import GradedPair, Summary, grade_pairs, read_pairs, summarise
 from r1zero.verify.workers.second_grader import SECOND
 
 
@@ -33,7 +33,9 @@ def main() -> None:
             other.check()
             verdicts = other.verify((pair.boxed, pair.gold, AnswerFormat.BOXED) for pair in pairs)
         # like ours, without the time in the queue
-        graded = [Graded(pair, replace(verdict, extracted=None)) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        graded = [
+            GradedPair(pair, replace(verdict, extracted=None)) for pair, verdict in zip(pairs, verdicts, strict=True)
+        ]
         show(name, summarise(graded))
 
 

@@ -241,7 +241,7 @@ def run_ours(model_dir: Path, questions: Sequence[Task], work: Workload) -> dict
     policy = load_policy(str(model_dir), device=work.device)
     template = get_template("no", answer_format=AnswerFormat.LAST_NUMBER)
     objective = make_objective("dr_grpo", constant=work.max_new_tokens)
-    settings = config.Learner(
+    settings = config.LearnerSettings(
         learning_rate=work.learning_rate,
         betas=work.betas,
         max_grad_norm=work.max_grad_norm,

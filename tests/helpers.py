@@ -22,7 +22,7 @@ from transformers import (
 
 from r1zero import config
 from r1zero.errors import UserError
-from r1zero.learner.experience import Held
+from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
@@ -175,7 +175,7 @@ def learner_of(
     return Learner(
         policy_of(model),
         objective or make_objective("dr_grpo", constant=10.0),
-        config.Learner(**{"learning_rate": 1e-2, "max_grad_norm": WIDE_OPEN, **settings}),
+        config.LearnerSettings(**{"learning_rate": 1e-2, "max_grad_norm": WIDE_OPEN, **settings}),
         temperature=temperature,
         seed=seed,
         total_updates=total_updates,
@@ -197,14 +197,14 @@ def flat_weights(model: PreTrainedModel) -> Tensor:
 def gradient_of(
     learner: Learner,
     trajectories: Sequence[Trajectory],
-    old: Sequence[Tensor | None] | Held | None = None,
+    old: Sequence[Tensor | None] | Experience | None = None,
     share: Sequence[int] | None = None,
 ) -> Tensor:
     """The learner's gradient of one optimiser step, in one vector."""
     model = learner.policy.model
     model.zero_grad(set_to_none=True)
-    held = old if isinstance(old, Held) else Held(old=old)
-    learner.gradient(trajectories, held, Tally(), share)
+    experience = old if isinstance(old, Experience) else Experience(old=old)
+    learner.gradient(trajectories, experience, Tally(), share)
     return flat_gradient(model)
 
 

@@ -15,7 +15,16 @@ from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector, Piece
 from r1zero.analyze.markdown import agreement_lines
 from r1zero.analyze.readiness_card import command, make_card, suggested_group_size, training_temperature
-from r1zero.analyze.responses import Cell, Group, Reply, bare_question, merged, read_groups, run_steps, saved_cells
+from r1zero.analyze.responses import (
+    GradedResponse,
+    ModelResponses,
+    QuestionResponses,
+    bare_question,
+    merged,
+    read_groups,
+    run_steps,
+    saved_cells,
+)
 from r1zero.errors import UserError
 from r1zero.published import BASE_MODELS, TEMPERATURES, published_base_model
 from r1zero.questions import QuestionSet, load_questions
@@ -26,13 +35,17 @@ from r1zero.types import Outcome, Question
 from tiny_runs import start, taught_model, trained
 
 
-def reply(text: str = "The answer is 2.", outcome: Outcome = Outcome.RIGHT, *, truncated: bool = False) -> Reply:
-    return Reply(text, outcome, truncated, len(text.split()))
+def reply(
+    text: str = "The answer is 2.", outcome: Outcome = Outcome.RIGHT, *, truncated: bool = False
+) -> GradedResponse:
+    return GradedResponse(text, outcome, truncated, len(text.split()))
 
 
-def cell(*groups: list[Reply], template: str = "no", temperature: float = 1.0, model: str = "m") -> Cell:
-    made = tuple(Group(f"q/{i}", str(i % 2 + 1), "What is 1 + 1?", tuple(g)) for i, g in enumerate(groups))
-    return Cell(model, template, temperature, made)
+def cell(
+    *groups: list[GradedResponse], template: str = "no", temperature: float = 1.0, model: str = "m"
+) -> ModelResponses:
+    made = tuple(QuestionResponses(f"q/{i}", str(i % 2 + 1), "What is 1 + 1?", tuple(g)) for i, g in enumerate(groups))
+    return ModelResponses(model, template, temperature, made)
 
 
 RIGHT, WRONG = reply(), reply("It is 3.", Outcome.WRONG)
@@ -295,7 +308,7 @@ def test_the_question_is_found_in_its_prompt(name: str) -> None:
 
 def test_cells_of_other_questions_are_put_together() -> None:
     one = cell([RIGHT])
-    other = Cell("m", "no", 1.0, (Group("z/0", None, "?", (WRONG,)),))
+    other = ModelResponses("m", "no", 1.0, (QuestionResponses("z/0", None, "?", (WRONG,)),))
     (both,) = merged([one, other])
     assert [group.id for group in both.groups] == ["q/0", "z/0"]
     with pytest.raises(UserError, match="cannot be put together"):

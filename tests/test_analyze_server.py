@@ -163,8 +163,8 @@ def test_a_server_without_a_tokenizer(server: Server) -> None:
 @pytest.mark.parametrize("server", [{"no_tokenizer": True}], indirect=True)
 def test_a_tokenizer_by_name(server: Server) -> None:
     client = Client(Endpoint(server.url, "--server", patience_s=1.0))
-    subject = served("big", client, workers=2, tokenizer=str(random_model()))
-    assert len(subject.encode("1+1=")) == 4
+    evaluated = served("big", client, workers=2, tokenizer=str(random_model()))
+    assert len(evaluated.encode("1+1=")) == 4
     assert server.answered == []
     with pytest.raises(UserError, match="--tokenizer nowhere cannot be loaded"):
         served("big", client, workers=2, tokenizer="nowhere")

@@ -215,7 +215,7 @@ def test_what_was_passed_over_neither_counts_as_last_nor_as_best(tmp_path: Path,
     for step, score in ((1, 0.25), (2, 0.75)):
         save(tmp_path, policy, step, score)
     flip(tmp_path / "step-000002" / "model.safetensors")
-    checkpoints.unseal(tmp_path, after=1)
+    checkpoints.mark_damaged(tmp_path, after=1)
     assert steps(tmp_path) == [1]
     assert [path.name for path in checkpoints.steps(tmp_path)] == ["step-000001", "step-000002"]
     checkpoints.prune(tmp_path, keep_last=1, keep_best=True)

@@ -28,7 +28,7 @@ from r1zero.policy.load import Policy, load_policy
 from r1zero.runs.run import Run
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.training.progress import Unwatched
-from r1zero.training.setup import Parts
+from r1zero.training.setup import RunSetup
 from r1zero.training.train import train
 from r1zero.types import Completion, Stop
 from tiny_runs import Hold, session_folder, start, taught_model, tiny_recipe, trained, wait_for, write_recipe
@@ -82,7 +82,7 @@ class Killer(Unwatched):
         self.processes: dict[str, list[Process]] = {}
         self.seen, self.killed = 0, 0
 
-    def begin(self, parts: Parts, recipe: Recipe) -> None:
+    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
         """Find out who is who: from their names alone it might be another run's."""
         sampler, verifier = as_any(parts.sampler), as_any(parts.verifier)
         self.processes = {
@@ -186,7 +186,7 @@ def test_a_lost_learner_rank_ends_the_run_at_its_last_checkpoint(tmp_path: Path)
     """The run of one process goes on with two ranks; one is killed; it goes on again and ends with the same weights."""
 
     class KillAtThree(Unwatched):
-        def begin(self, parts: Parts, recipe: Recipe) -> None:
+        def begin(self, parts: RunSetup, recipe: Recipe) -> None:
             self.rank = process_of(as_any(parts.learner).ranks[1])
 
         def stepped(self, step: int, numbers: dict[str, float]) -> None:
@@ -231,13 +231,13 @@ def test_adapters_are_trained_and_synced_in_turns_and_charged_for_leaving_the_re
 
     lora = EPS | {"train.steps": 2, "lora.rank": 4, "learner.learning_rate": 1e-2}
     lora |= {"objective.kl": "k1_reward", "objective.kl_coefficient": 0.1}
-    rest, rests = ClusterSampler.rest, []
+    rest, rests = ClusterSampler.sleep, []
 
     def rested(sampler: ClusterSampler) -> None:
         rests.append(sampler)
         rest(sampler)
 
-    monkeypatch.setattr(ClusterSampler, "rest", rested)
+    monkeypatch.setattr(ClusterSampler, "sleep", rested)
     run = train(tiny_recipe(lora | TWO | {"cluster.share_gpus": True}), tmp_path / "run")
     assert len(rests) == 2
     assert run.facts["parameters"] == trained(lora).facts["parameters"]

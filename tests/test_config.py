@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from r1zero.config import Evaluation, Recipe, checked, differences, load_recipe, make_recipe, parse_overrides
+from r1zero.config import EvaluationSettings, Recipe, checked, differences, load_recipe, make_recipe, parse_overrides
 from r1zero.errors import UserError
 
 SMALL = """
@@ -152,9 +152,9 @@ def test_several_samples_are_fine_once_they_differ() -> None:
 
 
 def test_a_section_by_itself_is_checked_like_a_recipe() -> None:
-    assert checked(Evaluation, {"every": 3}).every == 3
+    assert checked(EvaluationSettings, {"every": 3}).every == 3
     with pytest.raises(UserError, match=r"^evaluation: top_p = 2\.0 cannot be used; .* less than or equal to 1\.$"):
-        checked(Evaluation, {"top_p": 2.0})
+        checked(EvaluationSettings, {"top_p": 2.0})
 
 
 @pytest.mark.parametrize(

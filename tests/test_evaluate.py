@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1zero.evaluate import Protocol, SetResult, average, evaluate, summarise, wilson
+from r1zero.evaluate import EvalProtocol, SetResult, average, evaluate, summarise, wilson
 from r1zero.evaluate.compare import compare
 from r1zero.evaluate.contamination import overlaps
 from r1zero.evaluate.journal import Journal
@@ -289,12 +289,12 @@ def policy() -> Policy:
 
 
 TEMPLATE = get_template("no", answer_format=AnswerFormat.LAST_NUMBER)
-GREEDY = Protocol(TEMPLATE, SamplingParams(16, temperature=0.0), samples=1, seed=0)
-SAMPLED = Protocol(TEMPLATE, SamplingParams(16, temperature=1.0), samples=3, seed=seeded())
+GREEDY = EvalProtocol(TEMPLATE, SamplingParams(16, temperature=0.0), samples=1, seed=0)
+SAMPLED = EvalProtocol(TEMPLATE, SamplingParams(16, temperature=1.0), samples=3, seed=seeded())
 SET = load_questions("arithmetic", limit=12, options={"level": 1, "style": "bare"})
 
 
-def run(policy: Policy, protocol: Protocol, folder: Path | None = None, rows: int = 64) -> SetResult:
+def run(policy: Policy, protocol: EvalProtocol, folder: Path | None = None, rows: int = 64) -> SetResult:
     with Verifier(workers=1, timeout_s=60) as verifier:
         (result,) = evaluate([SET], make_sampler(policy, rows), verifier, policy.encode, protocol, folder=folder)
     return result
@@ -302,7 +302,7 @@ def run(policy: Policy, protocol: Protocol, folder: Path | None = None, rows: in
 
 @pytest.mark.parametrize("protocol", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("rows", [64, 5])
-def test_evaluating_twice_gives_the_same(tmp_path: Path, policy: Policy, protocol: Protocol, rows: int) -> None:
+def test_evaluating_twice_gives_the_same(tmp_path: Path, policy: Policy, protocol: EvalProtocol, rows: int) -> None:
     one = run(policy, protocol, tmp_path / "one")
     two = run(policy, protocol, tmp_path / "two", rows)
     assert one.numbers() == two.numbers()
@@ -319,7 +319,7 @@ def test_evaluating_twice_gives_the_same(tmp_path: Path, policy: Policy, protoco
 
 
 def test_samples_of_one_question_differ_and_another_seed_draws_others(tmp_path: Path, policy: Policy) -> None:
-    other = Protocol(TEMPLATE, SAMPLED.params, samples=3, seed=seeded(1))
+    other = EvalProtocol(TEMPLATE, SAMPLED.params, samples=3, seed=seeded(1))
     for protocol, name in ((SAMPLED, "one"), (other, "two")):
         run(policy, protocol, tmp_path / name)
     drawn = [

@@ -36,7 +36,7 @@ from helpers import (
 )
 from r1zero import config
 from r1zero.errors import UserError
-from r1zero.learner.experience import Held
+from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.learner.optimiser import learning_rate_factor
 from r1zero.metrics import Tally
@@ -48,7 +48,7 @@ from r1zero.sampling.protocol import Request, SamplingParams
 C = 10.0
 # the weight of a response of length n among N; the other rows of the table are in test_terms
 WEIGHT = {"dr_grpo": lambda N, n: 1 / (N * C), "grpo": lambda N, n: 1 / (N * n)}
-LAYOUTS = get_args(config.Learner.model_fields["layout"].annotation)
+LAYOUTS = get_args(config.LearnerSettings.model_fields["layout"].annotation)
 OBJECTIVES = {name: make_objective(name, clip_low=0.2, clip_high=0.3, constant=C) for name in WEIGHT}
 
 
@@ -150,7 +150,7 @@ def test_the_gradient_is_added_to_what_is_there() -> None:
     rows = random_trajectories(model, seed=5)
     learner = learner_of(model)
     once = gradient_of(learner, rows)
-    learner.gradient(rows, Held(old=None), Tally())
+    learner.gradient(rows, Experience(old=None), Tally())
     assert relative_error(flat_gradient(model), 2 * once) < 1e-5
 
 
@@ -263,7 +263,7 @@ def test_metrics_do_not_depend_on_the_split(layout: str) -> None:
         results = []
         for micro_tokens in (1, 40, 10**6):
             tally = Tally()
-            learner_of(model, micro_tokens=micro_tokens, layout=layout).gradient(rows, Held(old=old), tally)
+            learner_of(model, micro_tokens=micro_tokens, layout=layout).gradient(rows, Experience(old=old), tally)
             results.append(tally.result())
         assert results[0] == pytest.approx(results[2], rel=1e-4, abs=1e-5)
         assert results[1] == pytest.approx(results[2], rel=1e-4, abs=1e-5)
@@ -283,7 +283,7 @@ def test_metrics_by_hand() -> None:
         for row, values in zip(rows, ratios, strict=True)
     ]
     tally = Tally()
-    learner_of(model, OBJECTIVES["dr_grpo"]).gradient(rows, Held(old=old), tally)
+    learner_of(model, OBJECTIVES["dr_grpo"]).gradient(rows, Experience(old=old), tally)
     numbers = tally.result()
     tolerance = {"rel": 1e-4, "abs": 1e-5}
     assert numbers["learn/ratio_mean"] == pytest.approx((1.5 + 0.5 + 1.0) / 3, **tolerance)
@@ -311,7 +311,7 @@ def test_the_gap_is_the_mean_over_tokens_and_its_maximum() -> None:
         off = tuple(x + gap for x, gap in zip(row.sampler_logprobs, gaps, strict=True))
         rows.append(Trajectory(row.prompt_ids, row.response_ids, off, 1.0))
     tally = Tally()
-    learner_of(model, max_logprob_gap=0.06, micro_tokens=1).gradient(rows, Held(old=None), tally)
+    learner_of(model, max_logprob_gap=0.06, micro_tokens=1).gradient(rows, Experience(old=None), tally)
     assert tally.result()["learn/logprob_gap"] == pytest.approx(0.03, abs=1e-4)
     assert tally.result()["learn/logprob_gap_max"] == pytest.approx(0.05, abs=1e-4)
 
@@ -390,7 +390,7 @@ class Recorder(Learner):
     def gradient(
         self,
         trajectories: Sequence[Trajectory],
-        held: Held,
+        experience: Experience,
         tally: Tally,
         share: Sequence[int] | None = None,
     ) -> None:
@@ -398,8 +398,8 @@ class Recorder(Learner):
             self.given: list[list[Trajectory]] = []
             self.old: list[list[Tensor | None] | None] = []
         self.given.append(list(trajectories))
-        self.old.append(None if held.old is None else list(held.old))
-        super().gradient(trajectories, held, tally, share)
+        self.old.append(None if experience.old is None else list(experience.old))
+        super().gradient(trajectories, experience, tally, share)
 
 
 def recorder(model: PreTrainedModel, updates: int, seed: int = 0) -> Recorder:
@@ -595,7 +595,7 @@ def test_broken_weights_are_caught_by_the_gap() -> None:
 
 
 def factors(total: int, updates: Sequence[int], **how: object) -> list[float]:
-    return [learning_rate_factor(update, config.Learner(**how), total) for update in updates]
+    return [learning_rate_factor(update, config.LearnerSettings(**how), total) for update in updates]
 
 
 def test_learning_rates_by_hand() -> None:

@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from helpers import needs_peft
-from r1zero.config import Lora
+from r1zero.config import LoraSettings
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.plan.model_size import shape_of
 from r1zero.policy.load import load_policy
-from r1zero.policy.lora import adapt
+from r1zero.policy.lora import add_lora
 from r1zero.pretrain.run import pretrain_run
 from r1zero.training.train import train
 from tiny_runs import random_model, start, sums_of, taught_model, tiny_recipe, write_recipe
@@ -47,7 +47,7 @@ def test_fresh_adapters_change_no_bit_and_depend_on_the_seed_alone() -> None:
     made = []
     for seed in (1, 1, 2):
         policy = load_policy(str(random_model()), device="cpu")
-        adapt(policy, Lora(rank=4), seed)
+        add_lora(policy, LoraSettings(rank=4), seed)
         with torch.no_grad():
             assert torch.equal(policy.model(IDS).logits, plain.model(IDS).logits)
         made.append({name: p.detach() for name, p in policy.model.named_parameters() if p.requires_grad})
@@ -110,9 +110,9 @@ def test_a_reference_is_the_model_without_adapters(tmp_path: Path) -> None:
 
 
 def test_the_plan_counts_what_is_trained() -> None:
-    shape = shape_of(str(random_model()), None, "sdpa", nullcontext, lora=Lora(rank=4))
+    shape = shape_of(str(random_model()), None, "sdpa", nullcontext, lora=LoraSettings(rank=4))
     policy = load_policy(str(random_model()), device="cpu")
-    adapt(policy, Lora(rank=4), 0)
+    add_lora(policy, LoraSettings(rank=4), 0)
     assert shape.trained == sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
     model: Any = load_policy(str(random_model()), device="cpu").model
     linear = [

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from processes import END_S, Process, below, wait_ended
 from r1zero.errors import UserError
 from r1zero.paper import world
-from r1zero.paper.claims import Verdict
-from r1zero.paper.jobs import Evaluation, Pretraining, Training
+from r1zero.paper.claims import ClaimStatus
+from r1zero.paper.jobs import EvaluationJob, PretrainingJob, TrainingJob
 from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
@@ -137,9 +137,9 @@ def test_every_recipe_of_every_grid_is_valid(tmp_path: Path) -> None:
                 assert job.start is None or job.start in names
                 if job.start is not None:
                     (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
-                if isinstance(job, (Training, Pretraining)):
+                if isinstance(job, (TrainingJob, PretrainingJob)):
                     assert job.resolved(tmp_path).model_dump()["train"]["steps"] != 0
-                elif isinstance(job, Evaluation) and scale == "full":
+                elif isinstance(job, EvaluationJob) and scale == "full":
                     assert {each["name"] for each in job.benchmarks} <= set(CATALOGUE)
 
 
@@ -210,7 +210,7 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     assert (out / "figures/fig1.png").stat().st_size > 1000
     [found] = json.loads((out / "findings.json").read_text())
     assert found["problems"] == []
-    assert {claim["verdict"] for claim in found["claims"]} == {Verdict.UNTESTED.value}  # of one seed
+    assert {claim["verdict"] for claim in found["claims"]} == {ClaimStatus.UNTESTED.value}  # of one seed
     assert "begun     runs/grpo-31" in again.out
     before = changed(out)
     third = start(*words)

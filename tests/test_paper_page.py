@@ -13,10 +13,10 @@ import pytest
 
 from r1zero.errors import UserError
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Panel, Table, Verdict
-from r1zero.paper.jobs import Evaluation, Training
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel
+from r1zero.paper.jobs import EvaluationJob, TrainingJob
 from r1zero.paper.miniature import LAPTOP
-from r1zero.paper.page import Part, read_part, render, write_paper
+from r1zero.paper.page import StudyPart, read_part, render, write_paper
 from r1zero.paper.run import PLAN, write_page
 from r1zero.paper.studies import STUDIES, fig5
 from r1zero.paper.studies.base_models import model_of
@@ -64,23 +64,23 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def jobs() -> list[Training]:
-    return [Training(f"runs/{objective}-{seed}", "miniature") for seed in range(3) for objective in fig5.PAIR]
+def jobs() -> list[TrainingJob]:
+    return [TrainingJob(f"runs/{objective}-{seed}", "miniature") for seed in range(3) for objective in fig5.PAIR]
 
 
 def test_wrong_answers_are_compared_seed_by_seed_truncated_ones_included(runs: Path) -> None:
     longer, alike, *_ = fig5.read_fig5(runs, jobs()).claims
     # wrong: (20+26)/2 − (10+12)/2 = 12, then 14, then 10: mean 12, error 2/√3, t = 10.39 with 2 degrees of freedom
-    assert longer.verdict is Verdict.SEEN
+    assert longer.verdict is ClaimStatus.SEEN
     assert "+12 [7.03, 17] over 3 seeds, one-sided p = 0.0046" in longer.measured
     # rewards: 0.03, −0.03, 0.01
-    assert alike.verdict is Verdict.SEEN
+    assert alike.verdict is ClaimStatus.SEEN
     assert alike.measured.startswith("reward at the end, GRPO − Dr. GRPO: +0.00333 [")
 
 
 def test_growth_is_from_the_first_tenth_to_the_last(runs: Path) -> None:
     *_, grows, stays = fig5.read_fig5(runs, jobs()).claims
-    assert {grows.verdict, stays.verdict} == {Verdict.UNTESTED}  # nothing was wrong at the start
+    assert {grows.verdict, stays.verdict} == {ClaimStatus.UNTESTED}  # nothing was wrong at the start
     starts = {"dr_grpo": (11, 12, 13), "grpo": (12, 13, 14)}
     for job in jobs():
         _, objective, seed = job.name.replace("/", "-").split("-")
@@ -93,9 +93,9 @@ def test_growth_is_from_the_first_tenth_to_the_last(runs: Path) -> None:
         make_run(runs / job.name, seed=int(seed), metrics=metrics, rollouts={1: first, 2: last},
                  evaluations={0: 0.2}, recipe={"objective.name": objective})  # fmt: skip
     *_, grows, stays = fig5.read_fig5(runs, jobs()).claims
-    assert (grows.text, grows.verdict) == ("Wrong answers grow under GRPO.", Verdict.SEEN)
+    assert (grows.text, grows.verdict) == ("Wrong answers grow under GRPO.", ClaimStatus.SEEN)
     assert "end − start of training: +8 [" in grows.measured  # 8, 10, 6
-    assert (stays.text, stays.verdict) == ("Wrong answers do not grow under Dr. GRPO.", Verdict.SEEN)
+    assert (stays.text, stays.verdict) == ("Wrong answers do not grow under Dr. GRPO.", ClaimStatus.SEEN)
     assert "-1 [" in stays.measured  # each by one
 
 
@@ -116,14 +116,14 @@ def test_the_papers_keyword_counts_stand_beside_ours() -> None:
 
 
 def test_what_does_not_show_is_said(runs: Path) -> None:
-    backwards = [Training(job.name, job.recipe) for job in jobs()]
+    backwards = [TrainingJob(job.name, job.recipe) for job in jobs()]
     for seed in range(3):
         a, b = (runs / f"runs/{objective}-{seed}" for objective in fig5.PAIR)
         a.rename(runs / "aside")
         b.rename(a)
         (runs / "aside").rename(b)
     longer, *_ = fig5.read_fig5(runs, backwards).claims
-    assert longer.verdict is Verdict.NOT_SEEN
+    assert longer.verdict is ClaimStatus.NOT_SEEN
     assert "-12 [" in longer.measured
 
 
@@ -150,13 +150,13 @@ def test_a_seed_without_wrong_answers_leaves_the_claim_untested(runs: Path) -> N
     make_run(path, seed=1, metrics=[{"rollout/reward": 1.0}] * 2, rollouts={1: right, 2: right}, evaluations={0: 1.0},
              recipe={"objective.name": "grpo"})  # fmt: skip
     longer, *_ = fig5.read_fig5(runs, jobs()).claims
-    assert longer.verdict is Verdict.UNTESTED
+    assert longer.verdict is ClaimStatus.UNTESTED
     assert longer.measured.endswith("no test, which takes two seeds with a number each")
 
 
 def test_damaged_runs_are_one_sentence_of_their_study(runs: Path) -> None:
     @dataclass(frozen=True)
-    class Done(Training):
+    class Done(TrainingJob):
         def done(self, out: Path) -> bool:
             return True
 
@@ -191,18 +191,21 @@ def test_a_damaged_plan_is_one_sentence(tmp_path: Path, plan: object) -> None:
 
 def test_a_model_is_named_by_its_base_its_run_or_itself() -> None:
     jobs = [*STUDIES["table1"].full(Path("out"), 1), *STUDIES["table1"].laptop(Path("out"), LAPTOP)]
-    models = {model_of(job) for job in jobs if isinstance(job, Evaluation)}
+    models = {model_of(job) for job in jobs if isinstance(job, EvaluationJob)}
     assert models == {"Qwen2.5-Math-1.5B", "Qwen2.5-Math-7B", "qa", "web"}
 
 
-def part() -> Part:
+def part() -> StudyPart:
     series = (Series("one", "s0", (0.0, 1.0), (0.2, 0.4)), Series("<b>two</b>", "s1", (0.0, 1.0), (0.3, 0.1)))
     chart = Chart("a-chart", "Reward", "", series, percent=True)
-    return Part(
+    return StudyPart(
         STUDIES["fig5"],
-        [Claim("Wrong answers grow.", "p = 0.01 <script>", Verdict.SEEN), Claim("Also.", "p = 0.6", Verdict.NOT_SEEN)],
+        [
+            Claim("Wrong answers grow.", "p = 0.01 <script>", ClaimStatus.SEEN),
+            Claim("Also.", "p = 0.6", ClaimStatus.NOT_SEEN),
+        ],
         [Panel(chart, Chart("paper-a-chart", "Reward", "", series, percent=True)), Panel(Chart("b", "B", "", series))],
-        [Table("Numbers", ["", "x"], [["row", "1"]])],
+        [FoundTable("Numbers", ["", "x"], [["row", "1"]])],
         ["A note."],
     )
 
@@ -216,7 +219,7 @@ def test_a_chart_that_nothing_was_logged_for_is_said_and_not_drawn(tmp_path: Pat
 
 
 def test_nothing_on_the_page_becomes_markup() -> None:
-    text = render([part(), Part(STUDIES["fig6"], problems=["lost & gone"])], "laptop")
+    text = render([part(), StudyPart(STUDIES["fig6"], problems=["lost & gone"])], "laptop")
     assert "<script>alert" not in text
     assert "p = 0.01 &lt;script&gt;" in text
     assert "&lt;b&gt;two&lt;/b&gt;" in text

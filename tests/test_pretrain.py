@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from helpers import VOCABULARY, flat_gradient, llama, policy_of, qwen, relative_error
 from r1zero.config import validated
-from r1zero.config.pretrain import Corpus, PretrainRecipe
+from r1zero.config.pretrain import CorpusSettings, PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
@@ -50,7 +50,7 @@ def encode(text: str) -> list[int]:
 
 
 def documents_of(path: Path, **settings: object) -> Documents:
-    corpus = Corpus(name=str(path), question_column="q", answer_column="a", **settings)  # type: ignore[arg-type]
+    corpus = CorpusSettings(name=str(path), question_column="q", answer_column="a", **settings)  # type: ignore[arg-type]
     held = 0
     return Documents(open_corpus(corpus), corpus, encode, EOS, seed=seeded(), held_out=held)
 
@@ -145,7 +145,7 @@ def test_a_run_learns_and_its_checkpoint_is_an_ordinary_model(tmp_path: Path) ->
 
 
 def test_held_out_documents_are_never_dealt(tmp_path: Path) -> None:
-    corpus = Corpus(name=str(lines(tmp_path / "sums.jsonl", 12)), question_column="q", answer_column="a")
+    corpus = CorpusSettings(name=str(lines(tmp_path / "sums.jsonl", 12)), question_column="q", answer_column="a")
     rows = open_corpus(corpus)
     documents = Documents(rows, corpus, encode, EOS, seed=seeded(), held_out=4)
     dealt = {tuple(documents.next()) for _ in range(16)}

@@ -10,7 +10,7 @@ from r1zero.cli.console import plain_table, response_counter
 from r1zero.evaluate import SetResult
 from r1zero.evaluate.tables import details
 from r1zero.training.progress import RichView, step_line
-from r1zero.training.setup import assemble
+from r1zero.training.setup import set_up
 from r1zero.types import Completion, Stop
 from tiny_runs import random_model, tiny_recipe
 
@@ -58,7 +58,7 @@ def test_a_step_in_which_nothing_was_graded_has_no_reward() -> None:
 
 def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path: Path) -> None:
     console, out = paper(), tmp_path / "[bold]run[/]"
-    with assemble(tiny_recipe({"train.steps": 0}, random_model()), out, resume=False) as parts:
+    with set_up(tiny_recipe({"train.steps": 0}, random_model()), out, resume=False) as parts:
         parts = replace(parts, notes=("[red]note[/red] of [nothing]",))
         with RichView(console) as view:
             view.begin(parts, tiny_recipe(model=random_model()))

@@ -197,14 +197,14 @@ def test_fewer_steps_than_are_done_are_refused(run: Run) -> None:
 def test_another_torch_or_device_is_a_note(run: Run) -> None:
     now = provenance() | FACTS
     torch = now["versions"]["torch"]
-    assert run.moved(now) == []
-    assert run.moved(now | {"device": "cuda:0"}) == [
+    assert run.device_notes(now) == []
+    assert run.device_notes(now | {"device": "cuda:0"}) == [
         f"started with torch {torch} on cpu, now torch {torch} on cuda: from here on the numbers are not bit for bit "
         "those of a run that was never interrupted"
     ]
-    (note,) = run.moved(now | {"versions": {"torch": "9.9"}})
+    (note,) = run.device_notes(now | {"versions": {"torch": "9.9"}})
     assert note.startswith(f"started with torch {torch} on cpu, now torch 9.9 on cpu: ")
-    (note,) = run.moved(now | {"versions": {"torch": torch, "transformers": "9.9"}})
+    (note,) = run.device_notes(now | {"versions": {"torch": torch, "transformers": "9.9"}})
     assert note.startswith(
         f"started with torch {torch} on cpu, transformers {now['versions']['transformers']}, now torch"
     )
@@ -218,19 +218,19 @@ def test_another_processor_capability_is_a_note(tmp_path: Path) -> None:
     run = Run.create(tmp_path, recipe(), FACTS | {"cpu_capability": "AVX512"})
     now = provenance() | FACTS
     torch = now["versions"]["torch"]
-    assert run.moved(now | {"cpu_capability": "AVX512"}) == []
-    assert run.moved(now | {"cpu_capability": "AVX2"}) == [
+    assert run.device_notes(now | {"cpu_capability": "AVX512"}) == []
+    assert run.device_notes(now | {"cpu_capability": "AVX2"}) == [
         f"started with torch {torch} on cpu, AVX512, now torch {torch} on cpu, AVX2: from here on the numbers are not "
         "bit for bit those of a run that was never interrupted"
     ]
-    assert run.moved(now) == []  # not known
+    assert run.device_notes(now) == []  # not known
     on_gpu = Run.create(tmp_path / "gpu", recipe(), FACTS | {"device": "cuda:0", "cpu_capability": "AVX512"})
-    assert on_gpu.moved(now | {"device": "cuda:0", "cpu_capability": "AVX2"}) == []  # a GPU's bits are its own
+    assert on_gpu.device_notes(now | {"device": "cuda:0", "cpu_capability": "AVX2"}) == []  # a GPU's bits are its own
 
 
 def test_another_card_of_the_same_kind_is_none(tmp_path: Path) -> None:
     run = Run.create(tmp_path, recipe(), FACTS | {"device": "cuda:0"})
-    assert run.moved(provenance() | FACTS | {"device": "cuda:1"}) == []
+    assert run.device_notes(provenance() | FACTS | {"device": "cuda:1"}) == []
 
 
 def test_more_steps_are_refused_where_the_schedule_depends_on_them(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_another_objective_set_or_template_is_refused(run: Run, name: str) -> No
 
 
 def test_a_renewed_recipe_is_what_the_next_resume_sees(run: Run) -> None:
-    run.renew(recipe({"train.steps": 9}))
+    run.save_recipe(recipe({"train.steps": 9}))
     assert run.recipe.train.steps == 9
 
 

@@ -12,9 +12,9 @@ import torch
 
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
-from r1zero.rollouts.collector import InTurns
+from r1zero.rollouts.collector import ColocatedCollector
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
-from r1zero.sampling.synced_engine import Synced
+from r1zero.sampling.synced_engine import SyncedEngine
 from r1zero.training.workers import check_apart
 from r1zero.types import Completion, Stop
 from tiny_runs import taught_model, tiny_recipe
@@ -30,10 +30,10 @@ class Counting:
     off: dict[int, float] = field(default_factory=dict)
     happened: list[str] = field(default_factory=list)
 
-    def sync(self) -> None:
+    def update_weights(self) -> None:
         self.happened.append("sync")
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         self.happened.append("rest")
 
     def sample(
@@ -44,14 +44,14 @@ class Counting:
             yield Sampled(i, 0, Completion((5, 6), (-1.0, -1.0 + self.off.get(i, 0.0)), "x", Stop.LENGTH))
 
 
-def synced(engine: Counting, updates: Iterator[int], every: int = 1) -> Synced:
+def synced(engine: Counting, updates: Iterator[int], every: int = 1) -> SyncedEngine:
     def score(found: Sequence[tuple[tuple[int, ...], Sampled]]) -> list[list[float]]:
         return [[-1.0, -1.0] for _ in found]
 
-    return Synced(engine, lambda: next(updates), score, PROBES, SamplingParams(8), 0.1, every)
+    return SyncedEngine(engine, lambda: next(updates), score, PROBES, SamplingParams(8), 0.1, every)
 
 
-def drawn(engine: Synced) -> list[Sampled]:
+def drawn(engine: SyncedEngine) -> list[Sampled]:
     return list(engine.sample(PROBES, 1, SamplingParams(8), seed=0, step=0))
 
 
@@ -61,7 +61,7 @@ def test_weights_travel_when_the_learner_has_moved_and_after_a_rest() -> None:
     for _ in range(3):
         drawn(up_to_date)
     assert engine.happened == ["sync", "check", "sample", "sample", "sync", "sample"]
-    up_to_date.rest()
+    up_to_date.sleep()
     engine.happened.clear()
     drawn(up_to_date)
     drawn(up_to_date)
@@ -72,13 +72,13 @@ def test_the_first_sync_is_checked_and_every_nth_after_it() -> None:
     engine = Counting()
     up_to_date = synced(engine, iter(range(7)), every=3)
     for _ in range(7):
-        up_to_date.sync()
+        up_to_date.update_weights()
     assert engine.happened == ["sync", "check", *["sync"] * 2, "sync", "check", *["sync"] * 2, "sync", "check"]
 
 
 @pytest.mark.parametrize("off", [{}, {3: 0.7}, dict.fromkeys(range(8), 0.19)])
 def test_small_differences_pass(off: dict[int, float]) -> None:
-    synced(Counting(off), iter([0])).sync()
+    synced(Counting(off), iter([0])).update_weights()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_small_differences_pass(off: dict[int, float]) -> None:
 )
 def test_one_response_that_is_far_off_or_all_by_a_little_end_the_run(off: dict[int, float], gap: str) -> None:
     with pytest.raises(UserError, match=rf"differ from the learner's by {gap} nats a token .*max_logprob_gap = 0\.1"):
-        synced(Counting(off), iter([0])).sync()
+        synced(Counting(off), iter([0])).update_weights()
 
 
 def test_an_engine_rests_once_a_batch_is_there() -> None:
@@ -101,7 +101,7 @@ def test_an_engine_rests_once_a_batch_is_there() -> None:
         drawn(up_to_date)
         return f"batch {step}"
 
-    turns: Any = InTurns(gather, up_to_date)  # pyright: ignore[reportArgumentType]
+    turns: Any = ColocatedCollector(gather, up_to_date)  # pyright: ignore[reportArgumentType]
     assert turns(3, Tally()) == "batch 3"
     assert engine.happened[-2:] == ["sample", "rest"]
 
@@ -162,12 +162,12 @@ def test_a_sleeping_engine_has_its_weights_before_its_cache(
     monkeypatch.setattr(vllm_sampler.vllm, "LLM", Engine)
     monkeypatch.setattr(vllm_sampler, "_tell_of_death", lambda client: None)
     settings = vllm_sampler.EngineSettings(32, 4, 0.5, torch.float32, torch.device("cpu"), sleeps=True)
-    model = vllm_sampler.Model(str(taught_model(64, 2)))
+    model = vllm_sampler.ModelName(str(taught_model(64, 2)))
     sampler = vllm_sampler.VllmSampler(model, policy.tokenizer, policy.eos_ids, Sent(), settings)
-    sampler.sync()
-    sampler.rest()
-    sampler.rest()
-    sampler.sync()
+    sampler.update_weights()
+    sampler.sleep()
+    sampler.sleep()
+    sampler.update_weights()
     assert happened == [
         *("weights", "forget"),
         f"sleep {level}",

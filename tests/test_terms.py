@@ -22,7 +22,7 @@ from helpers import (
     random_trajectories,
     relative_error,
 )
-from r1zero.learner.experience import Held
+from r1zero.learner.experience import Experience
 from r1zero.learner.value_head import ValueHead, clipped_value_loss
 from r1zero.metrics import Tally
 from r1zero.objectives import kl
@@ -118,9 +118,9 @@ def test_every_objective_is_its_formula_under_every_split(
     rows = by_question(random_trajectories(model, seed))
     generator = torch.Generator().manual_seed(seed)
     old = [torch.tensor(r.sampler_logprobs) + 0.3 * torch.randn(r.length, generator=generator) for r in rows]
-    held = old if off_policy else None
-    wanted = reference_gradient(model, objective, rows, held)
-    found = gradient_of(learner_of(model, objective, micro_tokens=micro_tokens, layout=layout), rows, held)
+    experience = old if off_policy else None
+    wanted = reference_gradient(model, objective, rows, experience)
+    found = gradient_of(learner_of(model, objective, micro_tokens=micro_tokens, layout=layout), rows, experience)
     assert (found - wanted).norm() <= 1e-5 * max(wanted.norm(), 1e-3)
 
 
@@ -189,8 +189,8 @@ def test_kl_and_entropy_go_through_the_same_weights(name: str, estimator: str, l
     wanted = flat_gradient(model)
     for micro_tokens in (1, 10**6):
         learner = learner_of(model, objective, reference=policy_of(other), micro_tokens=micro_tokens, layout=layout)
-        held = learner.hold(rows, Tally())
-        assert relative_error(gradient_of(learner, rows, held), wanted) < 1e-5
+        experience = learner.hold(rows, Tally())
+        assert relative_error(gradient_of(learner, rows, experience), wanted) < 1e-5
 
 
 def test_importance_weights_are_capped() -> None:
@@ -261,8 +261,8 @@ def test_ppos_gradient_is_the_same_for_every_split(layout: str) -> None:
     torch.manual_seed(seeded())
     assert learner.critic is not None
     torch.nn.init.normal_(learner.critic.head.outer.weight)
-    held = learner.hold(rows, Tally())
-    wanted, heads = gradient_of(learner, rows, held), []
+    experience = learner.hold(rows, Tally())
+    wanted, heads = gradient_of(learner, rows, experience), []
     for micro_tokens in (1, 10**6):
         other = learner_of(model, learner.objective, micro_tokens=micro_tokens, layout=layout)
         assert other.critic is not None
@@ -292,4 +292,4 @@ def test_the_critics_state_goes_into_the_checkpoint() -> None:
         assert a is not None
         assert b is not None
         assert torch.equal(a, b)
-    assert Held().of([1]) == Held()
+    assert Experience().of([1]) == Experience()

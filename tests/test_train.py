@@ -13,7 +13,7 @@ from r1zero.metrics import EVALUATION_METRICS, METRICS
 from r1zero.objectives.table import PRESETS
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
-from r1zero.training.setup import Parts, assemble
+from r1zero.training.setup import RunSetup, set_up
 from r1zero.training.train import train
 from r1zero.types import Completion
 from regime import SEED, THREADS, seeded
@@ -111,9 +111,9 @@ def test_a_penalty_of_rounding_makes_no_full_size_advantage() -> None:
 
 
 def test_no_kl_term_loads_no_reference(tmp_path: Path) -> None:
-    with assemble(tiny_recipe(SHORT), tmp_path / "run", resume=False) as parts:
+    with set_up(tiny_recipe(SHORT), tmp_path / "run", resume=False) as parts:
         assert parts.learner.reference is None
-    with assemble(tiny_recipe(TERMS), tmp_path / "kl", resume=False) as parts:
+    with set_up(tiny_recipe(TERMS), tmp_path / "kl", resume=False) as parts:
         assert parts.learner.reference is not None
         assert not any(p.requires_grad for p in parts.learner.reference.model.parameters())
 
@@ -259,7 +259,7 @@ class Watcher:
         self.told: list[tuple[str, int]] = []
         self.responses = 0
 
-    def begin(self, parts: Parts, recipe: Recipe) -> None:
+    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
         self.told.append(("begin", parts.step))
 
     def sampled(self, completion: Completion) -> None:
@@ -427,5 +427,5 @@ def test_a_budget_that_only_the_limit_on_prompts_would_exceed_is_fine(tmp_path: 
     """No prompt is near `questions.max_prompt_tokens`: what counts is how long prompts are."""
     recipe = tiny_recipe({"sampling.max_new_tokens": 4092, "train.steps": 0, "evaluation.benchmarks": []})
     assert recipe.questions.max_prompt_tokens + 4092 > 4096
-    with assemble(recipe, tmp_path, resume=False) as parts:
-        assert parts.gather.stream.max_tokens == 4
+    with set_up(recipe, tmp_path, resume=False) as parts:
+        assert parts.collector.stream.max_tokens == 4

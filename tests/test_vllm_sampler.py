@@ -34,9 +34,9 @@ from r1zero.policy.load import Policy, load_policy
 from r1zero.runs.run import Run
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
-from r1zero.sampling.synced_engine import Engine, EngineLostError, Synced
+from r1zero.sampling.synced_engine import Engine, EngineLostError, SyncedEngine
 from r1zero.training.train import train
-from r1zero.training.workers import Job, vllm_module
+from r1zero.training.workers import WorkerSpec, vllm_module
 from r1zero.types import Completion, Stop
 from regime import SEED, seeded
 from tiny_runs import Hold, start, taught_model, tiny_recipe, write_recipe
@@ -88,10 +88,10 @@ class World:
             for parameter in self.policy.model.parameters():
                 parameter.mul_(1 + size * torch.randn(parameter.shape, generator=generator))
 
-    def synced(self, learner: Learner, engine: Engine) -> Synced:
+    def synced(self, learner: Learner, engine: Engine) -> SyncedEngine:
         """What a run makes of an engine, checked after every sync."""
         checked = recipe({"sampling.check_every": 1})
-        job = Job(checked, self.policy, recipe_objective(checked), None, CONTEXT, tuple(self.requests(*SUMS)))
+        job = WorkerSpec(checked, self.policy, recipe_objective(checked), None, CONTEXT, tuple(self.requests(*SUMS)))
         return job.synced(engine, learner, exact=True)
 
 
@@ -111,7 +111,7 @@ def started() -> Iterator[World]:
 def world(started: World) -> World:
     """The engine with the weights of the model's folder, whatever the last test did to them."""
     started.policy.model.load_state_dict(AutoModelForCausalLM.from_pretrained(taught_model(64, 2)).state_dict())
-    started.engine.sync()
+    started.engine.update_weights()
     return started
 
 
@@ -230,11 +230,11 @@ def test_cached_prompts_are_forgotten_when_the_weights_change(world: World, monk
     prompt, params = "1+" * 70 + "1=", SamplingParams(4)
     assert world.gap(world.sample([prompt], 2, params)) < 1e-4
     world.move(0)
-    world.engine.sync()
+    world.engine.update_weights()
     assert world.gap(world.sample([prompt], 2, params)) < 1e-4
     monkeypatch.setattr(world.engine.llm, "reset_prefix_cache", lambda: True)
     world.move(1)
-    world.engine.sync()
+    world.engine.update_weights()
     assert world.gap(world.sample([prompt], 2, params)) > 1e-3  # old keys and values, new weights
 
 
@@ -244,7 +244,7 @@ class Stale:
 
     engine: Any
 
-    def sync(self) -> None:
+    def update_weights(self) -> None:
         pass
 
     def sample(self, *words: Any, **how: Any) -> Iterator[Sampled]:
@@ -256,10 +256,10 @@ class Stale:
 def test_an_engine_that_keeps_old_weights_is_found_out(world: World) -> None:
     learner = learner_of(world)
     synced = world.synced(learner, Stale(world.engine))
-    synced.sync()
+    synced.update_weights()
     learn(learner, world, 0)
     with pytest.raises(UserError, match=r"After sync 2 .* \(train\.max_logprob_gap = 0\.0001\)"):
-        synced.sync()
+        synced.update_weights()
 
 
 def leave_the_head(worker: object) -> None:
@@ -284,16 +284,16 @@ def pack_the_head(worker: object) -> None:
 def test_a_stale_output_head_is_found_out(world: World) -> None:
     learner = learner_of(world)
     synced = world.synced(learner, world.engine)
-    synced.sync()
+    synced.update_weights()
     world.engine.llm.collective_rpc(leave_the_head)
     try:
         learn(learner, world, 0)
         world.move(0)
         with pytest.raises(UserError, match=r"train\.max_logprob_gap"):
-            synced.sync()
+            synced.update_weights()
     finally:
         world.engine.llm.collective_rpc(pack_the_head)
-    world.engine.sync()
+    world.engine.update_weights()
     assert world.gap(world.sample(SUMS, 2, SamplingParams(8))) < 1e-4
 
 
@@ -323,7 +323,7 @@ def test_whoever_waits_for_an_engine_that_is_killed_is_told(world: World) -> Non
     with pytest.raises(EngineLostError, match=r"^The vLLM engine has died"):
         list(drawing)
     with pytest.raises(EngineLostError, match=r"^The vLLM engine has died"):
-        world.engine.sync()
+        world.engine.update_weights()
 
 
 # -- runs

@@ -26,7 +26,7 @@ from transformers import GenerationConfig
 from parts.bench import Bench
 from r1zero import demo
 from r1zero.config import Learner as Settings
-from r1zero.learner.experience import Held
+from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
@@ -165,7 +165,7 @@ def gradients(bench: Bench, policy: Policy, rows: list[Trajectory], bfloat16: bo
     for layout in ("padded", "packed", "shared"):
         for budget in (8192, 512):
             policy.model.zero_grad(set_to_none=True)
-            learner_of(policy, layout, budget).gradient(rows, Held(), Tally())
+            learner_of(policy, layout, budget).gradient(rows, Experience(), Tally())
             parts = [p.grad.flatten().float() for p in policy.model.parameters() if p.grad is not None]
             found[layout, budget] = torch.cat(parts)
     reference = found["padded", 8192]

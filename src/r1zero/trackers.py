@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from r1zero.config import Section, Trackers
+from r1zero.config import Section, TrackersSettings
 from r1zero.errors import UserError
 from r1zero.runs.run import Run
 
@@ -234,7 +234,7 @@ def open_sinks(
 
 
 @contextmanager
-def opened(settings: Trackers, run: Run, recipe: Section) -> Iterator[tuple[Sink, ...]]:
+def opened(settings: TrackersSettings, run: Run, recipe: Section) -> Iterator[tuple[Sink, ...]]:
     """The trackers of a run, closed in the end."""
     sinks = open_sinks(
         settings.sinks,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from r1zero.analyze.judges.llm import Agreement, Judge, agreement
 from r1zero.analyze.judges.rubrics import ANSWERING, Item, Judgement
-from r1zero.analyze.responses import Cell
+from r1zero.analyze.responses import ModelResponses
 from r1zero.statistics import Estimate, clustered
 
 _SHOWN = 3
@@ -44,12 +44,12 @@ class Answering:
     """Responses that do not try to answer."""
 
 
-def items_of(cell: Cell) -> list[Item]:
+def items_of(cell: ModelResponses) -> list[Item]:
     """Every response of a cell with its question, in order."""
     return [Item(group.question, reply.text) for group in cell.groups for reply in group.replies]
 
 
-def analyse(cell: Cell, judge: Judge, rules: Judge) -> Answering:
+def analyse(cell: ModelResponses, judge: Judge, rules: Judge) -> Answering:
     """The answering rate of one cell, by `judge`, beside the rules'."""
     items = items_of(cell)
     judged = judge.judge(items)
@@ -75,7 +75,7 @@ def analyse(cell: Cell, judge: Judge, rules: Judge) -> Answering:
     )
 
 
-def answering_shares(cell: Cell, judged: Sequence[Judgement]) -> list[float]:
+def answering_shares(cell: ModelResponses, judged: Sequence[Judgement]) -> list[float]:
     """Each question's share of answering among its judged responses; questions without any are left out."""
     shares = []
     rest = iter(judged)
@@ -91,9 +91,9 @@ def best(rows: Sequence[Answering]) -> Answering:
     return max(rows, key=lambda row: (row.rate.value if row.rate else -1.0, row.accuracy.value))
 
 
-def greediest(cells: Sequence[Cell]) -> Mapping[str, Cell]:
+def greediest(cells: Sequence[ModelResponses]) -> Mapping[str, ModelResponses]:
     """For each template the cell of the lowest temperature: the answering rate is judged there."""
-    found: dict[str, Cell] = {}
+    found: dict[str, ModelResponses] = {}
     for cell in cells:
         if cell.template not in found or cell.temperature < found[cell.template].temperature:
             found[cell.template] = cell

@@ -1,4 +1,4 @@
-"""Asking a subject the questions of an analysis."""
+"""Ask a model the questions of an analysis."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1zero import config, evaluate
-from r1zero.analyze.responses import Cell, read_groups
-from r1zero.config import Benchmark, Evaluation, checked
+from r1zero.analyze.responses import ModelResponses, read_groups
+from r1zero.config import BenchmarkSettings, EvaluationSettings, checked
 from r1zero.evaluate.cell import Conditions, claim, identity, slug
-from r1zero.evaluate.models import Subject
+from r1zero.evaluate.models import EvaluatedModel
 from r1zero.evaluate.run import file_name, make_protocol
 from r1zero.questions import QuestionSet
 from r1zero.templates.table import make_template
@@ -29,35 +29,35 @@ class Asking:
 
 
 def ask(
-    subject: Subject,
-    shape: config.Template,
+    evaluated: EvaluatedModel,
+    shape: config.TemplateSettings,
     asking: Asking,
     verifier: Verifier,
     *,
     temperature: float,
     samples: int,
     progress: Callable[[Completion], None] | None = None,
-) -> Cell:
+) -> ModelResponses:
     """One cell, by the very evaluation of `r1zero evaluate`; what is in its folder already is not asked again."""
-    template = make_template(shape, subject.tokenizer)
+    template = make_template(shape, evaluated.tokenizer)
     questions = asking.questions
     settings = checked(
-        Evaluation,
+        EvaluationSettings,
         {
-            "benchmarks": [checked(Benchmark, {"name": questions.name})],
+            "benchmarks": [checked(BenchmarkSettings, {"name": questions.name})],
             "samples": samples,
             "temperature": temperature,
             "max_new_tokens": asking.max_new_tokens,
         },
     )
     protocol = make_protocol(settings, template, asking.max_new_tokens, asking.seed)
-    subject.check(template, questions, asking.max_new_tokens)
+    evaluated.check(template, questions, asking.max_new_tokens)
     folder = asking.out / "responses" / f"{slug(template.name)}-t{temperature:g}-n{samples}"
     conditions = Conditions(seed=asking.seed)
-    claim(folder, identity(subject.name, subject.parameters, template, [questions], settings, conditions))
+    claim(folder, identity(evaluated.name, evaluated.parameters, template, [questions], settings, conditions))
     evaluate.evaluate(
-        [questions], subject.sampler, verifier, subject.encode, protocol, folder=folder, resumable=True,
+        [questions], evaluated.sampler, verifier, evaluated.encode, protocol, folder=folder, resumable=True,
         progress=progress,
     )  # fmt: skip
     groups = read_groups(folder / f"{file_name(questions.name)}.parquet", template.name)
-    return Cell(subject.name, template.name, temperature, tuple(groups), template.answer_format)
+    return ModelResponses(evaluated.name, template.name, temperature, tuple(groups), template.answer_format)

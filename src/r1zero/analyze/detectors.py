@@ -12,7 +12,7 @@ from r1zero.analyze.passages import FIRST, QUESTIONS, SECOND, Passage
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class DetectorScore:
     """A detector on passages: hits are right (`true`), wrong (`false`) or lacking (`missed`)."""
 
     detector: str
@@ -34,7 +34,7 @@ class Measured:
         return self.true / there if there else None
 
 
-def measure(detector: Detector | None = None) -> list[Measured]:
+def measure(detector: Detector | None = None) -> list[DetectorScore]:
     """Every detector on both halves of the passages."""
     finder = detector or Detector()
     rules = {rubric.name: RuleJudge(rubric) for rubric in (REFLECTION, ANSWERING)}
@@ -62,12 +62,12 @@ def _measured(
     passages: Sequence[Passage],
     hit: Callable[[Passage], bool],
     truth: Callable[[Passage], bool],
-) -> Measured:
+) -> DetectorScore:
     pairs = [(hit(passage), truth(passage)) for passage in passages]
-    return Measured(name, half, pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)))
+    return DetectorScore(name, half, pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)))
 
 
-def table(measured: Sequence[Measured]) -> tuple[list[str], list[list[str]]]:
+def table(measured: Sequence[DetectorScore]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows."""
     headings = ["detector", "passages", "precision", "recall", "right", "wrong", "missed"]
     share = lambda value: "–" if value is None else f"{value:.2f}"  # noqa: E731

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1zero.analyze.responses import Cell
+from r1zero.analyze.responses import ModelResponses
 from r1zero.statistics import Estimate, clustered, pass_at_k
 
 
@@ -26,7 +26,7 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class AtTemperature:
+class ExplorationRow:
     """Exploration at one temperature, with 95 % intervals over questions."""
 
     temperature: float
@@ -60,12 +60,12 @@ def mixed(n: int, c: int, g: int) -> float:
     return max(0.0, 1 - (math.comb(c, g) + math.comb(n - c, g)) / math.comb(n, g))
 
 
-def analyse(cell: Cell, group_size: int) -> AtTemperature:
+def analyse(cell: ModelResponses, group_size: int) -> ExplorationRow:
     """Exploration of one cell."""
     n = cell.samples
     rights = [group.right for group in cell.groups]
     replies = cell.replies
-    return AtTemperature(
+    return ExplorationRow(
         cell.temperature,
         len(rights),
         n,

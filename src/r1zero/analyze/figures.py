@@ -42,7 +42,7 @@ def _bars(axis: Axes, at: Sequence[float], estimates: Sequence[Estimate | None],
                   elinewidth=1, capsize=2)  # fmt: skip
 
 
-def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: BaseModelRow | None, out: Path) -> Path:
+def pass_at_k(rows: Sequence[exploration.ExplorationRow], paper: BaseModelRow | None, out: Path) -> Path:
     """pass@1, pass@n and the live share over temperature, with the paper's pass@8 where there is one."""
     figure, axis = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
     n = rows[0].samples
@@ -59,7 +59,7 @@ def pass_at_k(rows: Sequence[exploration.AtTemperature], paper: BaseModelRow | N
     return _save(figure, [axis], out)
 
 
-def reflection(rows: Sequence[self_reflection.AtTemperature], paper: BaseModelRow | None, out: Path) -> Path:
+def reflection(rows: Sequence[self_reflection.ReflectionRow], paper: BaseModelRow | None, out: Path) -> Path:
     """Questions with at least one reflecting response over temperature, by detection."""
     figure, axis = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
     for i, name in enumerate(self_reflection.DETECTIONS):

@@ -9,7 +9,7 @@ from r1zero.analyze import exploration, self_reflection
 from r1zero.analyze.answering import Answering
 from r1zero.analyze.judges.llm import Agreement, Bill
 from r1zero.analyze.keywords import KeywordCount, Piece
-from r1zero.analyze.over_training import Source, Step
+from r1zero.analyze.over_training import Source, StepNumbers
 from r1zero.analyze.readiness_card import Card
 from r1zero.analyze.reflection_effect import Helping
 from r1zero.errors import plural
@@ -61,7 +61,7 @@ def answering_page(rows: Sequence[Answering], chosen: Answering, bill: Bill | No
     return "\n".join(lines)
 
 
-def exploration_page(rows: Sequence[exploration.AtTemperature], template: str, paper: BaseModelRow | None) -> str:
+def exploration_page(rows: Sequence[exploration.ExplorationRow], template: str, paper: BaseModelRow | None) -> str:
     """Does sampling reach right answers? By temperature."""
     n = rows[0].samples
     shown = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= n]
@@ -93,7 +93,7 @@ def exploration_page(rows: Sequence[exploration.AtTemperature], template: str, p
 
 
 def reflection_page(
-    rows: Sequence[self_reflection.AtTemperature],
+    rows: Sequence[self_reflection.ReflectionRow],
     helping: Sequence[Helping],
     template: str,
     bill: Bill | None,
@@ -208,7 +208,7 @@ def training_page(sources: Sequence[Source], run: str, judge: str) -> str:
     return "\n".join(lines)
 
 
-def _step_line(s: Step) -> list[str]:
+def _step_line(s: StepNumbers) -> list[str]:
     one = () if s.samples == 1 else (s.pass_at_1,)
     shares = (s.answering, *one, s.pass_at_n, s.live_groups, s.keywords, s.whole_words, s.judge, s.cross,
               s.questions_reflecting)  # fmt: skip

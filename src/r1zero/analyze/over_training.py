@@ -16,13 +16,13 @@ from r1zero.analyze.judges.llm import Agreement, Judge, agreement
 from r1zero.analyze.judges.rubrics import REFLECTION
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
-from r1zero.analyze.responses import CATEGORIES, ROLLOUTS, Cell, read_groups
+from r1zero.analyze.responses import CATEGORIES, ROLLOUTS, ModelResponses, read_groups
 from r1zero.analyze.self_reflection import flags_of, questions_with, responses_with
 from r1zero.statistics import Estimate, clustered, pass_at_k
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepNumbers:
     """One step's responses in numbers with 95 % intervals over questions; shares are of its responses, or of its
     questions where so said.
     """
@@ -57,7 +57,7 @@ class Source:
     name: str
     """`rollouts`, or the question set of an evaluation."""
     temperature: float
-    steps: list[Step]
+    steps: list[StepNumbers]
 
     @property
     def kind(self) -> str:
@@ -65,7 +65,9 @@ class Source:
         return "what it trained on" if self.name == ROLLOUTS else "evaluation, the same questions at every step"
 
 
-def analyse_step(step: int, cell: Cell, detector: Detector, answering: Judge, reflection: Judge) -> Step:
+def analyse_step(
+    step: int, cell: ModelResponses, detector: Detector, answering: Judge, reflection: Judge
+) -> StepNumbers:
     """One step of a run."""
     replies, n = cell.replies, cell.samples
     flags = flags_of(cell, detector, reflection)
@@ -76,7 +78,7 @@ def analyse_step(step: int, cell: Cell, detector: Detector, answering: Judge, re
     share = lambda name: responses_with(found[name])  # noqa: E731
     answers = answering_shares(cell, answering.judge(items_of(cell)))
     rights = [group.right for group in cell.groups]
-    return Step(
+    return StepNumbers(
         step,
         len(cell.groups),
         n,
@@ -102,11 +104,11 @@ def analyse_steps(
     detector: Detector,
     judges: tuple[Judge, Judge],
     progress: Callable[[int], None] | None = None,
-) -> list[Step]:
+) -> list[StepNumbers]:
     """Every one of a run's steps, by the judges of answering and of reflection."""
     found = []
     for step, path in steps:
-        cell = Cell("", template, 1.0, tuple(read_groups(path, template)))
+        cell = ModelResponses("", template, 1.0, tuple(read_groups(path, template)))
         found.append(analyse_step(step, cell, detector, *judges))
         if progress is not None:
             progress(step)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from r1zero.analyze import exploration, self_reflection
 from r1zero.analyze.answering import Answering
 from r1zero.analyze.judges.llm import Agreement
-from r1zero.analyze.responses import Cell
+from r1zero.analyze.responses import ModelResponses
 from r1zero.statistics import Estimate
 
 _GROUP_SIZES = (4, 8, 16, 32)
@@ -53,7 +53,7 @@ class Card:
     command: str
 
 
-def training_temperature(cells: Sequence[Cell]) -> Cell:
+def training_temperature(cells: Sequence[ModelResponses]) -> ModelResponses:
     """The cell closest to how training samples: temperature 1, or the highest."""
     return min(cells, key=lambda cell: (abs(cell.temperature - 1.0), -cell.temperature))
 
@@ -61,9 +61,9 @@ def training_temperature(cells: Sequence[Cell]) -> Cell:
 def make_card(
     template: str,
     answering: Answering | None,
-    cells: Sequence[Cell],
-    explored: Sequence[exploration.AtTemperature],
-    reflected: Sequence[self_reflection.AtTemperature],
+    cells: Sequence[ModelResponses],
+    explored: Sequence[exploration.ExplorationRow],
+    reflected: Sequence[self_reflection.ReflectionRow],
     parameters: int | None,
 ) -> Card:
     """The card of what was analysed; `cells` are those of several samples under the template."""
@@ -100,12 +100,12 @@ def make_card(
 
 
 def _told(
-    reflection: self_reflection.AtTemperature | None, known: Sequence[str]
+    reflection: self_reflection.ReflectionRow | None, known: Sequence[str]
 ) -> list[tuple[str, self_reflection.Counted]]:
     return [(name, reflection.counts[name]) for name in known if reflection and reflection.counts[name].told]
 
 
-def suggested_group_size(cell: Cell) -> int:
+def suggested_group_size(cell: ModelResponses) -> int:
     """The smallest group size at which half of the groups are expected to be live, else the one with most."""
     counts = [(len(group.replies), group.right) for group in cell.groups]
     shares = {size: exploration.live_groups(counts, size).share.value for size in _GROUP_SIZES}
@@ -114,7 +114,7 @@ def suggested_group_size(cell: Cell) -> int:
     return next((size for size, share in shares.items() if share >= _ENOUGH), most)
 
 
-def command(cell: Cell, group_size: int, parameters: int | None) -> str:
+def command(cell: ModelResponses, group_size: int, parameters: int | None) -> str:
     """The training that the card recommends, as a command line on the nearest recipe (RECIPE.toml: none is near)."""
     name = cell.model.rstrip("/").rsplit("/", 1)[-1].lower()
     by_size = "RECIPE.toml" if parameters is None else _SMALL_RECIPE if parameters < _SMALL else _LARGE_RECIPE

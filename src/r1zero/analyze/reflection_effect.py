@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1zero.analyze.responses import CATEGORIES, Cell, Reply
+from r1zero.analyze.responses import CATEGORIES, GradedResponse, ModelResponses
 from r1zero.statistics import Paired, paired
 
 _ALL = "all"
@@ -28,7 +28,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class MeanLengths:
     """Mean lengths of a category, in characters (what the paper's Table 5 gives) and tokens; None of nothing."""
 
     responses: int
@@ -54,11 +54,13 @@ class Helping:
     """Level → category → responses; `all` is every level."""
     reflecting_categories: dict[str, dict[str, int]]
     """The same of reflecting responses only."""
-    lengths: dict[str, Lengths]
+    lengths: dict[str, MeanLengths]
     """By category."""
 
 
-def analyse(cell: Cell, flags_PG: Sequence[Sequence[bool | None]], detection: str, *, seed: int = 0) -> Helping:
+def analyse(
+    cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]], detection: str, *, seed: int = 0
+) -> Helping:
     """Compare reflecting (flagged) with other responses of a cell; those of which it is unknown are neither."""
     with_, without = [], []
     for group, flags in zip(cell.groups, flags_PG, strict=True):
@@ -98,7 +100,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(middle, low, high, inside[0], inside[-1])
 
 
-def by_level(replies: Sequence[Reply], levels: Sequence[str | None]) -> dict[str, dict[str, int]]:
+def by_level(replies: Sequence[GradedResponse], levels: Sequence[str | None]) -> dict[str, dict[str, int]]:
     """Counts of every category, by difficulty level (sorted) and of all."""
     found = {level or "no level" for level in levels}
     order = [*sorted(found, key=lambda level: (len(level), level)), _ALL]
@@ -109,16 +111,16 @@ def by_level(replies: Sequence[Reply], levels: Sequence[str | None]) -> dict[str
     return table
 
 
-def lengths(replies: Sequence[Reply]) -> dict[str, Lengths]:
+def lengths(replies: Sequence[GradedResponse]) -> dict[str, MeanLengths]:
     """Mean lengths of each category."""
     found = {}
     for category in CATEGORIES:
         part = [reply for reply in replies if reply.category == category]
         n = len(part)
         characters = sum(len(reply.text) for reply in part) / n if n else None
-        found[category] = Lengths(n, characters, sum(reply.tokens for reply in part) / n if n else None)
+        found[category] = MeanLengths(n, characters, sum(reply.tokens for reply in part) / n if n else None)
     return found
 
 
-def _accuracy(replies: Sequence[Reply]) -> float | None:
+def _accuracy(replies: Sequence[GradedResponse]) -> float | None:
     return sum(reply.right for reply in replies) / len(replies) if replies else None

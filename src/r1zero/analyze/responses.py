@@ -38,7 +38,7 @@ ROLLOUTS = "rollouts"
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class GradedResponse:
     """A graded response, without its token ids."""
 
     text: str
@@ -58,13 +58,13 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class QuestionResponses:
     """A question's responses. `question` is its bare text where the template shows it, else the whole prompt."""
 
     id: str
     level: str | None
     question: str
-    replies: tuple[Reply, ...]
+    replies: tuple[GradedResponse, ...]
 
     @property
     def right(self) -> int:
@@ -73,13 +73,13 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ModelResponses:
     """One model, one template, one temperature."""
 
     model: str
     template: str
     temperature: float
-    groups: tuple[Group, ...]
+    groups: tuple[QuestionResponses, ...]
     answer_format: str = ""
     """How answers were extracted; "" of an unknown one."""
     parameters: int | None = None
@@ -91,12 +91,12 @@ class Cell:
         return len(self.groups[0].replies)
 
     @property
-    def replies(self) -> list[Reply]:
+    def replies(self) -> list[GradedResponse]:
         """All responses in question order."""
         return [reply for group in self.groups for reply in group.replies]
 
 
-def read_groups(path: Path, template: str = "") -> list[Group]:
+def read_groups(path: Path, template: str = "") -> list[QuestionResponses]:
     """The groups of a Parquet file of responses. Raises UserError when it is none."""
     try:
         rows = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
@@ -118,12 +118,13 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-def _group(rows: Sequence[dict[str, Any]], template: str) -> Group:
+def _group(rows: Sequence[dict[str, Any]], template: str) -> QuestionResponses:
     first = rows[0]
     replies = tuple(
-        Reply(row["response"], Outcome(row["outcome"]), Stop(row["stop"]) is Stop.LENGTH, row["length"]) for row in rows
+        GradedResponse(row["response"], Outcome(row["outcome"]), Stop(row["stop"]) is Stop.LENGTH, row["length"])
+        for row in rows
     )
-    return Group(first["question_id"], first["level"], bare_question(first["prompt"], template), replies)
+    return QuestionResponses(first["question_id"], first["level"], bare_question(first["prompt"], template), replies)
 
 
 def bare_question(prompt: str, template: str) -> str:
@@ -135,11 +136,11 @@ def bare_question(prompt: str, template: str) -> str:
     return prompt
 
 
-def saved_cell(folder: Path) -> Cell:
+def saved_cell(folder: Path) -> ModelResponses:
     """An evaluation on disk as a cell, all its finished sets together. Raises UserError where there is none."""
     saved = open_saved(folder)
     template = str(saved.identity.get("template", ""))
-    groups: list[Group] = []
+    groups: list[QuestionResponses] = []
     for file in saved.identity["sets"].values():
         if (folder / file).exists():
             groups += read_groups(folder / file, template)
@@ -151,7 +152,7 @@ def saved_cell(folder: Path) -> Cell:
     temperature = settings.get("temperature", 0.0) if isinstance(settings, dict) else 0.0
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
         raise UserError(f"{folder / IDENTITY} is damaged (its temperature is no number); restore the file.")
-    return Cell(
+    return ModelResponses(
         str(saved.identity.get("model", folder.name)),
         template,
         float(temperature),
@@ -161,7 +162,7 @@ def saved_cell(folder: Path) -> Cell:
     )
 
 
-def saved_cells(folders: Sequence[Path]) -> list[Cell]:
+def saved_cells(folders: Sequence[Path]) -> list[ModelResponses]:
     """Evaluations as cells; a folder of several evaluations stands for all of them.
 
     Raises:
@@ -180,9 +181,9 @@ def saved_cells(folders: Sequence[Path]) -> list[Cell]:
     return merged(cells)
 
 
-def merged(cells: Sequence[Cell]) -> list[Cell]:
+def merged(cells: Sequence[ModelResponses]) -> list[ModelResponses]:
     """Cells of one template and temperature as one, where they asked different questions equally often."""
-    found: dict[tuple[str, float], Cell] = {}
+    found: dict[tuple[str, float], ModelResponses] = {}
     for cell in cells:
         key = cell.template, cell.temperature
         old = found.get(key)

@@ -21,9 +21,9 @@ from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
 from r1zero.analyze.readiness_card import Card, make_card, training_temperature
-from r1zero.analyze.responses import ROLLOUTS, Cell, run_steps
+from r1zero.analyze.responses import ROLLOUTS, ModelResponses, run_steps
 from r1zero.errors import UserError
-from r1zero.evaluate.models import Subject
+from r1zero.evaluate.models import EvaluatedModel
 from r1zero.published import published_base_model
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.run import Run
@@ -48,38 +48,43 @@ class Judges:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AnalysisPlan:
     """What a model is asked, and which analyses are made."""
 
     analyses: tuple[str, ...]
-    templates: tuple[config.Template, ...]
+    templates: tuple[config.TemplateSettings, ...]
     temperatures: tuple[float, ...]
     samples: int
     group_size: int
 
 
 def analyse_model(
-    subject: Subject, plan: Plan, asking: Asking, judges: Judges, verifier: Verifier, progress: Progress | None = None
+    evaluated: EvaluatedModel,
+    plan: AnalysisPlan,
+    asking: Asking,
+    judges: Judges,
+    verifier: Verifier,
+    progress: Progress | None = None,
 ) -> Card | None:
     """Ask a model what the plan's analyses need, make them, and write them to `asking.out`."""
     cells = [
-        ask(subject, shape, asking, verifier, temperature=0.0, samples=1, progress=progress)
+        ask(evaluated, shape, asking, verifier, temperature=0.0, samples=1, progress=progress)
         for shape in plan.templates
         if "answering" in plan.analyses or len(plan.templates) > 1
     ]
-    chosen = analyse_answering(cells, judges, asking.out, subject.name) if cells else None
+    chosen = analyse_answering(cells, judges, asking.out, evaluated.name) if cells else None
     index = [cell.template for cell in cells].index(chosen.template) if chosen else 0
     shape = plan.templates[index]
     if plan.analyses == ("answering",):
         return None
     sampled = [
-        ask(subject, shape, asking, verifier, temperature=t, samples=plan.samples, progress=progress)
+        ask(evaluated, shape, asking, verifier, temperature=t, samples=plan.samples, progress=progress)
         for t in plan.temperatures
     ]
-    return analyse_sampled(sampled, chosen, plan, judges, asking.out, subject.parameters)
+    return analyse_sampled(sampled, chosen, plan, judges, asking.out, evaluated.parameters)
 
 
-def analyse_saved(cells: Sequence[Cell], plan: Plan, judges: Judges, out: Path) -> Card | None:
+def analyse_saved(cells: Sequence[ModelResponses], plan: AnalysisPlan, judges: Judges, out: Path) -> Card | None:
     """The same on saved evaluations, without asking anything.
 
     Raises:
@@ -105,7 +110,7 @@ def analyse_saved(cells: Sequence[Cell], plan: Plan, judges: Judges, out: Path) 
     return analyse_sampled(several, chosen, plan, judges, out, cells[0].parameters)
 
 
-def analyse_answering(cells: Sequence[Cell], judges: Judges, out: Path, model: str) -> Answering:
+def analyse_answering(cells: Sequence[ModelResponses], judges: Judges, out: Path, model: str) -> Answering:
     """The answering rate of every template; the best one is returned."""
     rules = RuleJudge(ANSWERING)
     rows = [answering.analyse(cell, judges.answering, rules) for cell in cells]
@@ -124,9 +129,9 @@ def analyse_answering(cells: Sequence[Cell], judges: Judges, out: Path, model: s
 
 
 def analyse_sampled(
-    cells: Sequence[Cell],
+    cells: Sequence[ModelResponses],
     chosen: Answering | None,
-    plan: Plan,
+    plan: AnalysisPlan,
     judges: Judges,
     out: Path,
     parameters: int | None,
@@ -134,8 +139,8 @@ def analyse_sampled(
     """Exploration, self-reflection and the card, of several samples at one or more temperatures."""
     cells = sorted(cells, key=lambda cell: cell.temperature)
     model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
-    explored: list[exploration.AtTemperature] = []
-    reflected: list[self_reflection.AtTemperature] = []
+    explored: list[exploration.ExplorationRow] = []
+    reflected: list[self_reflection.ReflectionRow] = []
     if "exploration" in plan.analyses:
         explored = [exploration.analyse(cell, plan.group_size) for cell in cells]
         content = {"model": model, "template": template, "temperatures": explored, "paper": paper}
@@ -148,7 +153,7 @@ def analyse_sampled(
     return card
 
 
-def _reflection(cells: Sequence[Cell], judges: Judges, out: Path) -> list[self_reflection.AtTemperature]:
+def _reflection(cells: Sequence[ModelResponses], judges: Judges, out: Path) -> list[self_reflection.ReflectionRow]:
     rules = RuleJudge(REFLECTION)
     model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
     rows, helped = [], []

@@ -14,7 +14,7 @@ from r1zero.analyze.answering import items_of
 from r1zero.analyze.judges.llm import Agreement, Judge, agreement
 from r1zero.analyze.judges.rubrics import REFLECTION
 from r1zero.analyze.keywords import Counted, Detector, KeywordCount, Piece, count_levels, excerpt, keyword_table
-from r1zero.analyze.responses import Cell
+from r1zero.analyze.responses import ModelResponses
 from r1zero.statistics import Estimate, clustered
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ _SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class ReflectingPassage:
     """A reflecting response, its words marked, and where it comes from."""
 
     question_id: str
@@ -39,7 +39,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class AtTemperature:
+class ReflectionRow:
     """Self-reflection in one cell."""
 
     temperature: float
@@ -56,7 +56,7 @@ class AtTemperature:
     judge: str
     agreement: Agreement | None
     keywords: list[KeywordCount]
-    passages: list[Passage]
+    passages: list[ReflectingPassage]
 
     @property
     def judged(self) -> int:
@@ -75,7 +75,7 @@ class Flags:
     refused: int
 
 
-def flags_of(cell: Cell, detector: Detector, judge: Judge) -> Flags:
+def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
     """All detections on a cell. Of a response that could not be judged, `judge` and `cross` are unknown."""
     judged = judge.judge(items_of(cell))
     keywords = [detector.holds(reply.text) for reply in cell.replies]
@@ -91,7 +91,7 @@ def flags_of(cell: Cell, detector: Detector, judge: Judge) -> Flags:
     )
 
 
-def analyse(cell: Cell, detector: Detector, judge: Judge, rules: Judge) -> tuple[AtTemperature, Flags]:
+def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge) -> tuple[ReflectionRow, Flags]:
     """Self-reflection of one cell by `judge`, beside the rules'; and the flags that it stands on."""
     flags = flags_of(cell, detector, judge)
     other = None
@@ -100,7 +100,7 @@ def analyse(cell: Cell, detector: Detector, judge: Judge, rules: Judge) -> tuple
         other = agreement((judge.name, rules.name), flags.labels, labels)
     counts = {name: count_levels(found) for name, found in flags.by_detection.items()}
     shares = {name: questions_with(found) for name, found in flags.by_detection.items()}
-    result = AtTemperature(
+    result = ReflectionRow(
         cell.temperature,
         len(cell.groups),
         len(flags.labels),
@@ -127,7 +127,7 @@ def responses_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None
     return clustered([sum(group) / len(group) for group in told if group]) if any(told) else None
 
 
-def _by_question(cell: Cell, flat: Sequence[T]) -> list[list[T]]:
+def _by_question(cell: ModelResponses, flat: Sequence[T]) -> list[list[T]]:
     rest = iter(flat)
     return [[next(rest) for _ in group.replies] for group in cell.groups]
 
@@ -138,9 +138,9 @@ def _classes(flags: Flags) -> dict[str, int]:
     return counts | {"unparsable": missing - flags.refused, "refused": flags.refused}
 
 
-def _passages(cell: Cell, flags: Flags, detector: Detector) -> list[Passage]:
+def _passages(cell: ModelResponses, flags: Flags, detector: Detector) -> list[ReflectingPassage]:
     """The first reflecting responses: those of both detections first, one a question."""
-    found: list[Passage] = []
+    found: list[ReflectingPassage] = []
     for detection in ("cross", "judge", "keywords"):
         for group, marks, reasons in zip(cell.groups, flags.by_detection[detection], flags.reasons, strict=True):
             if len(found) == _SHOWN:
@@ -150,5 +150,5 @@ def _passages(cell: Cell, flags: Flags, detector: Detector) -> list[Passage]:
             sample = marks.index(True)
             reply = group.replies[sample]
             pieces = excerpt(reply.text, detector.spans(reply.text))
-            found.append(Passage(group.id, sample, detection, reply.right, reasons[sample], pieces))
+            found.append(ReflectingPassage(group.id, sample, detection, reply.right, reasons[sample], pieces))
     return found

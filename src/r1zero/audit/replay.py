@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1zero.audit.saved_step import Step, read_step
+from r1zero.audit.saved_step import SavedStep, read_step
 from r1zero.learner.build import make_learner
-from r1zero.learner.experience import Held
+from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective, make_objective
@@ -37,7 +37,7 @@ class Replayed:
 class Replay:
     """A saved step, and the weights it is looked at with."""
 
-    step: Step
+    step: SavedStep
     source: str
     """Where the weights are from."""
     exact: bool
@@ -66,7 +66,7 @@ def replay(run: Run, number: int, objectives: Sequence[Objective]) -> Replay:
 
 
 def _compare(
-    run: Run, policy: Policy, objective: Objective, step: Step, yardstick: Sequence[Tensor], *, exact: bool
+    run: Run, policy: Policy, objective: Objective, step: SavedStep, yardstick: Sequence[Tensor], *, exact: bool
 ) -> Replayed:
     gradient = _gradient(run, policy, objective, step, exact=exact)
     along = sum(_dot(g, y) for g, y in zip(gradient, yardstick, strict=True))
@@ -76,7 +76,7 @@ def _compare(
     return Replayed(objective.name, norm, cosine, bias.length, bias.difficulty)
 
 
-def _gradient(run: Run, policy: Policy, objective: Objective, step: Step, *, exact: bool) -> list[Tensor]:
+def _gradient(run: Run, policy: Policy, objective: Objective, step: SavedStep, *, exact: bool) -> list[Tensor]:
     """The gradient of L, parameter by parameter, on the CPU."""
     recipe, trajectories = run.recipe, step.trajectories(objective)
     reference = load_reference(recipe, objective) if objective.in_loss else None
@@ -86,11 +86,11 @@ def _gradient(run: Run, policy: Policy, objective: Objective, step: Step, *, exa
     if reference is not None:
         logprobs = learner.logprobs(trajectories, reference=True)
         fixed = [torch.tensor(row, device=policy.device) for row in logprobs]
-    return take_gradient(learner, trajectories, Held(old=old, reference=fixed))
+    return take_gradient(learner, trajectories, Experience(old=old, reference=fixed))
 
 
 def take_gradient(
-    learner: Learner, trajectories: Sequence[Trajectory], held: Held, share: Sequence[int] | None = None
+    learner: Learner, trajectories: Sequence[Trajectory], held: Experience, share: Sequence[int] | None = None
 ) -> list[Tensor]:
     """What `Learner.gradient` adds to the model's parameters, one tensor each, on the CPU; nothing is left on them."""
     model = learner.policy.model

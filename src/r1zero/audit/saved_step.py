@@ -21,7 +21,7 @@ _COLUMNS = {"prompt_ids", "response_ids", "logprobs", "outcome", "stop", "reward
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SavedStep:
     """The responses of one rollout batch, with what they earned."""
 
     number: int
@@ -58,7 +58,7 @@ def saved_steps(run: Run) -> list[int]:
     return steps
 
 
-def read_step(run: Run, number: int) -> Step:
+def read_step(run: Run, number: int) -> SavedStep:
     """A saved step. Raises UserError when it is not there, or is not whole groups."""
     rows = run.rollouts(number)
     masked = run.recipe.objective.truncation == "mask_out"
@@ -71,7 +71,7 @@ def read_step(run: Run, number: int) -> Step:
         Trajectory(tuple(row["prompt_ids"]), tuple(row["response_ids"]), tuple(row["logprobs"]), 0.0, evidence)
         for row, evidence in zip(rows, counts, strict=True)
     )
-    return Step(
+    return SavedStep(
         number,
         torch.tensor([row["reward"] for row in rows]).view(groups, -1),
         torch.tensor(counts).view(groups, -1),

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from r1zero.cli.app import app
-from r1zero.cli.model_options import ENGINE, Engine
+from r1zero.cli.model_options import ENGINE, ModelOptions
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from r1zero.analyze.readiness_card import Card
-    from r1zero.analyze.run import Judges, Plan
-    from r1zero.evaluate.models import Subject
+    from r1zero.analyze.run import AnalysisPlan, Judges
+    from r1zero.evaluate.models import EvaluatedModel
 
 JUDGE_KEY = "R1ZERO_JUDGE_KEY"
 
@@ -88,7 +88,7 @@ def analyze(
     /,
     *,
     asked: Asked = ASKED,
-    engine: Engine = ENGINE,
+    engine: ModelOptions = ENGINE,
     judging: Judging = JUDGING,
     saved: Annotated[list[Path] | None, _several("--saved")] = None,
     run: Path | None = None,
@@ -177,14 +177,16 @@ def _check_judging(judging: Judging) -> None:
             )
 
 
-def _plan(what: str, asked: Asked) -> Plan:
-    from r1zero.analyze.run import ANALYSES, Plan
-    from r1zero.config import Template, checked
+def _plan(what: str, asked: Asked) -> AnalysisPlan:
+    from r1zero.analyze.run import ANALYSES, AnalysisPlan
+    from r1zero.config import TemplateSettings, checked
 
-    shapes = [checked(Template, {"name": name, "answer_format": asked.answer_format}) for name in asked.templates]
+    shapes = [
+        checked(TemplateSettings, {"name": name, "answer_format": asked.answer_format}) for name in asked.templates
+    ]
     analyses = ANALYSES if what == "all" else (what,)
     temperatures = tuple(dict.fromkeys(sorted(asked.temperatures)))
-    return Plan(analyses, tuple(shapes), temperatures, asked.samples, asked.group_size)
+    return AnalysisPlan(analyses, tuple(shapes), temperatures, asked.samples, asked.group_size)
 
 
 def _judges(judging: Judging, out: Path) -> Judges:
@@ -215,7 +217,7 @@ def _judges(judging: Judging, out: Path) -> Judges:
     return Judges(both[0], both[1], detector)
 
 
-def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
+def _evaluated_model(model: str, engine: ModelOptions, patience: float, out: Path) -> EvaluatedModel:
     from r1zero.evaluate.models import connect, local, served
 
     if engine.server is None:
@@ -224,7 +226,7 @@ def _subject(model: str, engine: Engine, patience: float, out: Path) -> Subject:
     return served(model, client, workers=engine.server_workers, tokenizer=engine.tokenizer)
 
 
-def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judging, out: Path) -> None:
+def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, judging: Judging, out: Path) -> None:
     from r1zero.analyze.ask import Asking
     from r1zero.analyze.run import analyse_model
     from r1zero.cli.console import make_console, response_counter
@@ -242,16 +244,16 @@ def _model(model: str, plan: Plan, asked: Asked, engine: Engine, judging: Judgin
     except UserError as error:
         raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
     asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
-    subject = _subject(model, engine, judging.patience, out)
+    evaluated = _evaluated_model(model, engine, judging.patience, out)
     console = make_console()
     with Verifier() as verifier, response_counter(console) as count:
-        card = analyse_model(subject, plan, asking, judges, verifier, count)
-    for note in subject.notes():
+        card = analyse_model(evaluated, plan, asking, judges, verifier, count)
+    for note in evaluated.notes():
         console.print(note, highlight=False, markup=False)
     _show(card, plan, out)
 
 
-def _saved(folders: list[Path], plan: Plan, judging: Judging, out: Path) -> None:
+def _saved(folders: list[Path], plan: AnalysisPlan, judging: Judging, out: Path) -> None:
     from r1zero.analyze.responses import saved_cells
     from r1zero.analyze.run import analyse_saved
 
@@ -273,7 +275,7 @@ def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> N
                   soft_wrap=True)  # fmt: skip
 
 
-def _show(card: Card | None, plan: Plan, out: Path) -> None:
+def _show(card: Card | None, plan: AnalysisPlan, out: Path) -> None:
     """The card, or the page of the answering rate; and where everything is."""
     from r1zero.cli.console import make_console
     from r1zero.report.pages.analysis import write_page

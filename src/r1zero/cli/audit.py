@@ -28,7 +28,7 @@ class Exactly:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Subject:
+class AuditOptions:
     """What to audit in place of the formulas."""
 
     run: Path | None = None
@@ -39,14 +39,14 @@ class Subject:
     """A recipe: certify that micro-batches, order, layout and processes do not change its gradient."""
 
 
-_EXACTLY, _SUBJECT = Exactly(), Subject()
+_EXACTLY, _AUDIT_OPTIONS = Exactly(), AuditOptions()
 
 
 @app.command
 def audit(
     *objectives: str,
     exactly: Exactly = _EXACTLY,
-    subject: Subject = _SUBJECT,
+    options: AuditOptions = _AUDIT_OPTIONS,
     out: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
@@ -68,25 +68,25 @@ def audit(
     from r1zero.objectives.table import PRESETS, TABLE, pick_rows
     from r1zero.runs.files import writing
 
-    if exactly != _EXACTLY and (subject.run is not None or subject.invariance is not None):
+    if exactly != _EXACTLY and (options.run is not None or options.invariance is not None):
         raise UserError("--group-sizes and --off-policy belong to the exact audit; leave --run and --invariance out.")
-    if out is not None and subject.invariance is not None:
+    if out is not None and options.invariance is not None:
         raise UserError("--invariance draws no picture; leave --out out.")
     if out is not None:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-    if subject.step is not None and subject.run is None:
-        raise UserError(f"--step {subject.step} belongs to a run; name its directory with --run.")
-    if subject.invariance is not None:
-        if subject.run is not None or objectives:
+    if options.step is not None and options.run is None:
+        raise UserError(f"--step {options.step} belongs to a run; name its directory with --run.")
+    if options.invariance is not None:
+        if options.run is not None or objectives:
             raise UserError("--invariance audits the objective of its recipe; leave other objectives and --run out.")
-        _invariance(subject.invariance, json_)
-    elif subject.run is None:
+        _invariance(options.invariance, json_)
+    elif options.run is None:
         _exact(pick_rows(objectives, TABLE), exactly, out, json_)
-    elif subject.step is None:
-        _meter(subject.run, pick_rows(objectives, {}), out, json_)
+    elif options.step is None:
+        _meter(options.run, pick_rows(objectives, {}), out, json_)
     else:
-        _replay(subject.run, subject.step, pick_rows(objectives, PRESETS), out, json_)
+        _replay(options.run, options.step, pick_rows(objectives, PRESETS), out, json_)
 
 
 def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from r1zero.cli.app import app
-from r1zero.cli.model_options import ENGINE, Engine
+from r1zero.cli.model_options import ENGINE, ModelOptions
 from r1zero.errors import UserError
 
 
@@ -20,7 +20,7 @@ def _several(*names: str) -> Parameter:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Sets:
+class SetOptions:
     """Which questions are asked."""
 
     benchmarks: Annotated[list[str], Parameter(name=["--benchmarks", "-b"], consume_multiple=True, negative=())] = (
@@ -41,7 +41,7 @@ class Sets:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Asking:
+class PromptOptions:
     """How they are put to the model."""
 
     template: Annotated[list[str], _several("--template", "-t")] = field(default_factory=lambda: ["qwen_math"])
@@ -54,7 +54,7 @@ class Asking:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class SamplingOptions:
     """How responses are drawn."""
 
     samples: int = 1
@@ -71,16 +71,16 @@ class Drawing:
     """Seed of the draws."""
 
 
-SETS, ASKING, DRAWING = Sets(), Asking(), Drawing()
+SETS, ASKING, DRAWING = SetOptions(), PromptOptions(), SamplingOptions()
 
 
 @app.command
 def evaluate(
     *models: str,
-    sets: Sets = SETS,
-    asking: Asking = ASKING,
-    drawing: Drawing = DRAWING,
-    engine: Engine = ENGINE,
+    sets: SetOptions = SETS,
+    asking: PromptOptions = ASKING,
+    drawing: SamplingOptions = DRAWING,
+    engine: ModelOptions = ENGINE,
     reward: str | None = None,
     out: Path | None = None,
     regrade: Path | None = None,
@@ -116,15 +116,15 @@ def evaluate(
 
 def _ask(
     models: tuple[str, ...],
-    sets: Sets,
-    asking: Asking,
-    drawing: Drawing,
-    engine: Engine,
+    sets: SetOptions,
+    asking: PromptOptions,
+    drawing: SamplingOptions,
+    engine: ModelOptions,
     reward: str | None,
     out: Path | None,
 ) -> None:
     from r1zero.cli.console import make_console, plain_table, response_counter
-    from r1zero.config import Benchmark, Evaluation, Template, checked
+    from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
     from r1zero.evaluate.cell import Conditions
     from r1zero.evaluate.matrix import evaluate_matrix
     from r1zero.evaluate.tables import details, headings_and_rows, notes
@@ -134,10 +134,10 @@ def _ask(
         raise UserError(f"--seed {drawing.seed} is no seed; give 0 or more.")
     columns = {name: getattr(sets, name) for name in ("split", "question_column", "answer_column", "limit")}
     draws = {name: getattr(drawing, name) for name in ("samples", "temperature", "top_p", "top_k", "max_new_tokens")}
-    benchmarks = [checked(Benchmark, {"name": name} | columns) for name in sets.benchmarks]
-    protocol = checked(Evaluation, {"benchmarks": benchmarks} | draws)
+    benchmarks = [checked(BenchmarkSettings, {"name": name} | columns) for name in sets.benchmarks]
+    protocol = checked(EvaluationSettings, {"benchmarks": benchmarks} | draws)
     shape = {"answer_format": asking.answer_format, "instruction": asking.instruction}
-    shapes = [checked(Template, {"name": name} | shape) for name in asking.template]
+    shapes = [checked(TemplateSettings, {"name": name} | shape) for name in asking.template]
     held = {"server": engine.server, "server_workers": engine.server_workers, "tokenizer": engine.tokenizer}
     conditions = Conditions(drawing.seed, engine.batch_rows, engine.device, sets.data_dir, out, reward, **held)
     console = make_console()

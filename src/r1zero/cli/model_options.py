@@ -11,7 +11,7 @@ from r1zero.errors import UserError
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Engine:
+class ModelOptions:
     """Where the model runs."""
 
     device: str = "auto"
@@ -33,4 +33,4 @@ class Engine:
             raise UserError(f"--server-workers {self.server_workers} asks nothing; give 1 or more.")
 
 
-ENGINE = Engine()
+ENGINE = ModelOptions()

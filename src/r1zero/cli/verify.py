@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from r1zero.types import AnswerFormat, Verdict
     from r1zero.verify import Verifier
-    from r1zero.verify.pairs import Graded, Summary
+    from r1zero.verify.pairs import GradedPair, Summary
 
 _Text = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 _SHOWN = 40
@@ -152,7 +152,7 @@ def _audit(
     _table(console, summarise(list(verdicts if out is None else _kept(verdicts, out))))
 
 
-def _kept(verdicts: Iterable[Graded], out: Path) -> Iterator[Graded]:
+def _kept(verdicts: Iterable[GradedPair], out: Path) -> Iterator[GradedPair]:
     """The verdicts, each on disk before the next is asked for: an audit that is killed leaves its lines."""
     import json
 
@@ -187,7 +187,7 @@ def _table(console: Console, found: Summary) -> None:
         _list(console, title, graded)
 
 
-def _list(console: Console, title: str, graded: Sequence[Graded]) -> None:
+def _list(console: Console, title: str, graded: Sequence[GradedPair]) -> None:
     if not graded:
         return
     console.print(f"\n{title}: {len(graded)}", highlight=False)

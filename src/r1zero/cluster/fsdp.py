@@ -21,7 +21,7 @@ from r1zero.policy.batch import MicroBatch, Trajectory
 from r1zero.policy.logprobs import Scorer
 
 
-class Group:
+class FsdpRanks:
     """All ranks of the default process group. Every method that computes is to be called by all of them."""
 
     def __init__(self, device: torch.device):
@@ -47,7 +47,7 @@ class Group:
             dist.broadcast(buffer, 0)
         return scorer
 
-    def share(self, trajectories: Sequence[Trajectory]) -> list[int]:
+    def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
         """Every rank's share has about the same tokens: the longest first, forth and back over the ranks.
 
         Those without an advantage come last, for most objectives pass over them.
@@ -57,7 +57,7 @@ class Group:
         order = sorted(range(len(trajectories)), key=lambda i: (not trajectories[i].advantage, -size[i], i))
         return sorted(i for place, i in enumerate(order) if _turn(place, count) == rank)
 
-    def level(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
+    def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
         """See `r1zero.learner.ranks.Ranks`: gathering weights and adding gradients takes all ranks at once."""
         mine = list(passes)
         most = torch.tensor(len(mine), device=self.device)
@@ -67,7 +67,7 @@ class Group:
         for _ in range(int(most) - len(mine)):
             yield (_idle(self.device), None), False
 
-    def total(self, values: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
         """See `r1zero.learner.ranks.Ranks`."""
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(sums)

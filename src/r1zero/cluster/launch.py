@@ -1,4 +1,4 @@
-"""The crew of a job on a Ray cluster: learner ranks, sampler replicas, verifier pools, placed and supervised by Ray."""
+"""Learner ranks, sampler replicas and verifier pools on a Ray cluster, placed and supervised by Ray."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from r1zero.cluster.sampler import ClusterSampler
 from r1zero.cluster.verifier import ClusterVerifier
 from r1zero.config import Recipe
 from r1zero.errors import UserError
-from r1zero.training.workers import Crew, Job
+from r1zero.training.workers import Workers, WorkerSpec
 from r1zero.verify.workers.custom_reward import check_reward, located
 
 
 @contextmanager
-def open_crew(job: Job) -> Iterator[Crew]:
-    """See `r1zero.training.workers.open_crew`; everything ends with the context.
+def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
+    """See `r1zero.training.workers.open_workers`; everything ends with the context.
 
     Raises:
         UserError: no such cluster, too small a one, or what any of its actors has to say.
     """
-    recipe, settings = job.recipe, job.recipe.cluster
+    recipe, settings = spec.recipe, spec.recipe.cluster
     assert settings is not None
-    if job.objective.critic:
+    if spec.objective.critic:
         raise UserError(
-            f'objective.name = "{job.objective.name}" has a critic, which learns in one process only; leave out the '
+            f'objective.name = "{spec.objective.name}" has a critic, which learns in one process only; leave out the '
             "section [cluster], or take an objective without a critic."
         )
     if recipe.verifier.reward is not None:
         check_reward(recipe.verifier.reward)
-    job = replace(job, recipe=_located(recipe))
+    spec = replace(spec, recipe=_located(recipe))
     needs = Needs(
         settings.learners, settings.samplers, settings.verifiers, recipe.sampling.tensor_parallel, settings.share_gpus
     )
     with (
         connected(recipe, needs) as gpus,
         placed(needs, gpus=gpus) as group,
-        closing(ClusterLearner(job, group, needs, gpus=gpus)) as learner,
-        closing(ClusterSampler(job, learner, _places(needs, group, gpus=gpus))) as engine,
-        closing(ClusterVerifier(job.recipe.verifier, settings.verifiers)) as verifier,
+        closing(ClusterLearner(spec, group, needs, gpus=gpus)) as learner,
+        closing(ClusterSampler(spec, learner, _places(needs, group, gpus=gpus))) as engine,
+        closing(ClusterVerifier(spec.recipe.verifier, settings.verifiers)) as verifier,
     ):
         learner.join()
         engine.open()
-        sampler = job.synced(engine, learner, learner.exact)
-        yield Crew(learner, sampler, verifier, sampler)
+        sampler = spec.synced(engine, learner, learner.exact)
+        yield Workers(learner, sampler, verifier, sampler)
 
 
 def _located(recipe: Recipe) -> Recipe:

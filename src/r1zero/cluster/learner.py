@@ -19,7 +19,7 @@ from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.sharded import has_shards, missing_shards
-from r1zero.training.workers import Job
+from r1zero.training.workers import WorkerSpec
 
 _GRACE_S = 5.0  # a rank that dies makes the others fail, and may be seen to have died a little later
 
@@ -34,7 +34,7 @@ class ClusterLearner:
     """Whether forward passes run in float32 throughout."""
     updates: int
 
-    def __init__(self, job: Job, group: PlacementGroup, needs: Needs, *, gpus: bool):
+    def __init__(self, job: WorkerSpec, group: PlacementGroup, needs: Needs, *, gpus: bool):
         self.calling = threading.Lock()
         share = 0.5 if needs.share_gpus else 1.0
         actor: Any = ray.remote(LearnerRank)

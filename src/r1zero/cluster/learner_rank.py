@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from r1zero import config
-from r1zero.cluster.fsdp import Group
+from r1zero.cluster.fsdp import FsdpRanks
 from r1zero.config import Recipe
 from r1zero.learner.build import make_learner, restore
 from r1zero.metrics import Tally
@@ -23,7 +23,7 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.device import check_attention, pick_autocast
 from r1zero.policy.load import Policy, load_blank, recipe_policy
-from r1zero.policy.lora import adapt
+from r1zero.policy.lora import add_lora
 from r1zero.policy.reference import blamed_on_the_reference, frozen, reference_settings
 from r1zero.policy.sharded import full_weights, has_shards, save_shards
 from r1zero.runs.checkpoints import Checkpoint
@@ -53,9 +53,9 @@ class LearnerRank:
         dist.init_process_group(backend, init_method=address, rank=self.rank, world_size=self.count, timeout=_PATIENCE)
         objective = recipe_objective(recipe)
         policy = self._policy(recipe.model, recipe, device, checkpoint)
-        adapt(policy, recipe.lora, recipe.train.seed)
+        add_lora(policy, recipe.lora, recipe.train.seed)
         self.learner = make_learner(
-            recipe, policy, objective, self._reference(recipe, objective, device), Group(device)
+            recipe, policy, objective, self._reference(recipe, objective, device), FsdpRanks(device)
         )
         if checkpoint:
             restore(self.learner, checkpoint)
@@ -63,7 +63,7 @@ class LearnerRank:
         return {"exact": policy.exact, "updates": self.learner.updates}
 
     def _policy(
-        self, model: config.Model, recipe: Recipe, device: torch.device, checkpoint: Checkpoint | None = None
+        self, model: config.ModelSettings, recipe: Recipe, device: torch.device, checkpoint: Checkpoint | None = None
     ) -> Policy:
         """The model on the CPU: on rank 0 with its weights, which the others get when it is sharded."""
         check_attention(model.attention, device)

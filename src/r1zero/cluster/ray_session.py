@@ -99,7 +99,7 @@ def connected(recipe: Recipe, needs: Needs) -> Iterator[bool]:
             ray.shutdown()
 
 
-def _connect(settings: config.Cluster, needs: Needs) -> None:
+def _connect(settings: config.ClusterSettings, needs: Needs) -> None:
     local = settings.address == "local"
     options: dict[str, Any] = {"num_cpus": max(needs.cpus, os.cpu_count() or 1)} if local else {}
     try:

@@ -21,7 +21,7 @@ from r1zero.cluster.ray_session import DEATHS, cause_of, outcome, placed_in_time
 from r1zero.cluster.sampler_replica import SamplerReplica
 from r1zero.errors import UserError
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
-from r1zero.training.workers import Job
+from r1zero.training.workers import WorkerSpec
 
 _DEATHS = 3  # of one replica in one batch: then something is wrong that a new one does not mend
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class _Share:
 class ClusterSampler:
     """`options` are the resources of replica i: where Ray is to place it."""
 
-    def __init__(self, job: Job, learner: ClusterLearner, options: Sequence[dict[str, Any]]):
+    def __init__(self, job: WorkerSpec, learner: ClusterLearner, options: Sequence[dict[str, Any]]):
         self.job, self.learner, self.options = job, learner, options
         self.weights: Any = None
         self.placed: dict[int, Any] = {}
@@ -50,7 +50,7 @@ class ClusterSampler:
         for i, replica in enumerate(self.replicas):
             self.opened[i] = replica.open.remote()
 
-    def sync(self) -> None:
+    def update_weights(self) -> None:
         """See `Engine`: the learner's weights, through the object store."""
         self.weights = None  # the object store need not hold both
         self.weights = self.learner.weights()
@@ -64,11 +64,11 @@ class ClusterSampler:
             except DEATHS as error:
                 self.revive(i, _Share([]), error)
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """See `Engine`. One that has died is missed at the next sync."""
         settings = self.job.recipe.cluster
         if settings is not None and settings.share_gpus:
-            for reference in [replica.rest.remote() for replica in self.replicas]:
+            for reference in [replica.sleep.remote() for replica in self.replicas]:
                 with suppress(*DEATHS):
                     outcome(reference)
 

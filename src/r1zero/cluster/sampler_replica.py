@@ -12,7 +12,7 @@ from torch import Tensor
 
 from r1zero.config import Recipe
 from r1zero.policy.load import recipe_policy
-from r1zero.policy.lora import adapt
+from r1zero.policy.lora import add_lora
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import EngineLostError
@@ -28,7 +28,7 @@ class Loadable(Sampler, Protocol):
         """Take over these weights, all that is trained."""
         ...
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """Give memory back to whoever shares the GPU; weights must come before the next response."""
         ...
 
@@ -39,14 +39,14 @@ class TorchReplica:
     def __init__(self, recipe: Recipe, context: int):
         del context  # its caches grow as needed
         self.policy = recipe_policy(recipe.model, recipe.learner.autocast, None)
-        adapt(self.policy, recipe.lora, recipe.train.seed)
+        add_lora(self.policy, recipe.lora, recipe.train.seed)
         self.sample = make_sampler(self.policy, recipe.sampling.batch_rows).sample
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """See `Loadable`."""
         self.policy.model.load_state_dict(dict(weights), strict=False)
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """See `Loadable`: its caches are gone with the last response, and torch keeps their memory."""
         torch.cuda.empty_cache()
 
@@ -75,10 +75,10 @@ class SamplerReplica:
         except EngineLostError:
             ray.actor.exit_actor()
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """See `Loadable`."""
         try:
-            self.engine.rest()
+            self.engine.sleep()
         except EngineLostError:
             ray.actor.exit_actor()
 

@@ -25,7 +25,7 @@ _LOOK_S = 60.0  # without a verdict: then pools are asked whether they are there
 class VerifierPool:
     """An actor with grading processes of its own, which it kills and replaces like any `Verifier`."""
 
-    def __init__(self, settings: config.Verifier):
+    def __init__(self, settings: config.VerifierSettings):
         self.settings, self.opening = settings, threading.Lock()
         self.made: Verifier | None = None
 
@@ -63,7 +63,7 @@ def _verdict(reference: Any) -> Verdict:
 class ClusterVerifier:
     """Deals responses to the pools in turn; verdicts come back in the order they are reached."""
 
-    def __init__(self, settings: config.Verifier, pools: int):
+    def __init__(self, settings: config.VerifierSettings, pools: int):
         remote: Any = ray.remote
         actor = remote(concurrency_groups={_HEALTH: 1})(VerifierPool).options(
             num_cpus=1,

@@ -72,4 +72,4 @@ def checked(section: type[SectionT], data: Mapping[str, Any]) -> SectionT:
     try:
         return section.model_validate(data)
     except ValidationError as error:
-        raise UserError(sentence(error, section.__name__.lower())) from None
+        raise UserError(sentence(error, section.__name__.removesuffix("Settings").lower())) from None

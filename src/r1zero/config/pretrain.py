@@ -7,17 +7,17 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from r1zero import config
-from r1zero.config import Optimiser, Section, Trackers
+from r1zero.config import OptimiserSettings, Section, TrackersSettings
 
 
-class Model(config.Model):
+class PretrainModelSettings(config.ModelSettings):
     """What is trained: a model to continue, or with `from_scratch` one whose config and tokenizer are taken."""
 
     from_scratch: bool = False
     """Draw all weights at random."""
 
 
-class Corpus(Section):
+class CorpusSettings(Section):
     """The documents: texts, or questions with their answers on one line after the other."""
 
     name: str
@@ -36,7 +36,7 @@ class Corpus(Section):
     limit: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
-    def _text_or_pairs(self) -> Corpus:
+    def _text_or_pairs(self) -> CorpusSettings:
         pair = self.question_column is not None and self.answer_column is not None
         half = (self.question_column is None) != (self.answer_column is None)
         if half or pair == (self.text_column is not None):
@@ -47,7 +47,7 @@ class Corpus(Section):
         return self
 
 
-class Learner(Optimiser):
+class PretrainLearnerSettings(OptimiserSettings):
     """How documents become optimiser steps."""
 
     learning_rate: float = Field(default=1e-5, gt=0)
@@ -60,21 +60,21 @@ class Learner(Optimiser):
     """Rows of one forward and backward pass. Changes speed and memory, never the gradient."""
 
 
-class Checkpoint(Section):
+class PretrainCheckpointSettings(Section):
     """When the run is saved, and what is kept."""
 
     every: int = Field(default=200, ge=1)
     keep_last: int = Field(default=2, ge=1)
 
 
-class Evaluation(Section):
+class PretrainEvaluationSettings(Section):
     """Held-out documents: the last ones of the corpus, never trained on."""
 
     documents: int = Field(default=0, ge=0)
     every: int = Field(default=100, ge=1)
 
 
-class Train(Section):
+class PretrainTrainSettings(Section):
     """The length and the seed of the run: `steps` optimiser steps, or whole `epochs`."""
 
     steps: int | None = Field(default=None, ge=1)
@@ -86,13 +86,13 @@ class Train(Section):
 class PretrainRecipe(Section):
     """A whole pretraining run."""
 
-    model: Model
-    corpus: Corpus
-    train: Train
-    learner: Learner = Learner()
-    evaluation: Evaluation = Evaluation()
-    checkpoint: Checkpoint = Checkpoint()
-    log: Trackers = Trackers()
+    model: PretrainModelSettings
+    corpus: CorpusSettings
+    train: PretrainTrainSettings
+    learner: PretrainLearnerSettings = PretrainLearnerSettings()
+    evaluation: PretrainEvaluationSettings = PretrainEvaluationSettings()
+    checkpoint: PretrainCheckpointSettings = PretrainCheckpointSettings()
+    log: TrackersSettings = TrackersSettings()
 
     @model_validator(mode="after")
     def _an_end(self) -> PretrainRecipe:

@@ -7,43 +7,43 @@ import re
 from pydantic import model_validator
 
 from r1zero.config.sections import (
-    Checkpoint,
-    Cluster,
-    Critic,
-    Evaluation,
-    Learner,
-    Log,
-    Lora,
-    Model,
-    Objective,
-    Questions,
-    Rollout,
-    Sampling,
+    CheckpointSettings,
+    ClusterSettings,
+    CriticSettings,
+    EvaluationSettings,
+    LearnerSettings,
+    LogSettings,
+    LoraSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    QuestionsSettings,
+    RolloutSettings,
+    SamplingSettings,
     Section,
-    Template,
-    Train,
-    Verifier,
+    TemplateSettings,
+    TrainSettings,
+    VerifierSettings,
 )
 
 
 class Recipe(Section):
     """A whole run. `load_recipe` reads it from TOML."""
 
-    model: Model
-    questions: Questions
-    train: Train
-    template: Template = Template()
-    sampling: Sampling = Sampling()
-    rollout: Rollout = Rollout()
-    objective: Objective = Objective()
-    learner: Learner = Learner()
-    critic: Critic = Critic()
-    lora: Lora | None = None
-    cluster: Cluster | None = None
-    verifier: Verifier = Verifier()
-    evaluation: Evaluation = Evaluation()
-    checkpoint: Checkpoint = Checkpoint()
-    log: Log = Log()
+    model: ModelSettings
+    questions: QuestionsSettings
+    train: TrainSettings
+    template: TemplateSettings = TemplateSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    learner: LearnerSettings = LearnerSettings()
+    critic: CriticSettings = CriticSettings()
+    lora: LoraSettings | None = None
+    cluster: ClusterSettings | None = None
+    verifier: VerifierSettings = VerifierSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    log: LogSettings = LogSettings()
 
     @property
     def responses(self) -> int:
@@ -144,7 +144,7 @@ def _one_step_ahead(recipe: Recipe) -> None:
         )
 
 
-def _cluster(recipe: Recipe, cluster: Cluster) -> None:
+def _cluster(recipe: Recipe, cluster: ClusterSettings) -> None:
     if recipe.learner.layout == "shared":
         raise ValueError(
             'learner.layout = "shared" does not go with the section [cluster], whose ranks make their passes side '

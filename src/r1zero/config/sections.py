@@ -23,7 +23,7 @@ class Section(BaseModel):
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Model(Section):
+class ModelSettings(Section):
     """The policy: an ordinary Hugging Face causal language model."""
 
     path: str
@@ -34,7 +34,7 @@ class Model(Section):
     """`auto` takes a GPU when there is one."""
 
 
-class Lora(Section):
+class LoraSettings(Section):
     """Low-rank adapters beside frozen weights (Hu et al. 2021): W x + (alpha / rank)·B A x."""
 
     rank: int = Field(ge=1)
@@ -43,7 +43,7 @@ class Lora(Section):
     """Names of the layers that have them, such as "q_proj"; none: all linear layers but the head."""
 
 
-class Questions(Section):
+class QuestionsSettings(Section):
     """The training questions."""
 
     name: str
@@ -60,7 +60,7 @@ class Questions(Section):
     """Settings of a generated set, such as `level` and `style` of `arithmetic`."""
 
 
-class Template(Section):
+class TemplateSettings(Section):
     """How a question becomes a prompt, and where in a response the answer stands."""
 
     name: str = "qwen_math"
@@ -71,7 +71,7 @@ class Template(Section):
     """Added to the question by `chat`."""
 
 
-class Sampling(Section):
+class SamplingSettings(Section):
     """How responses are drawn in training."""
 
     max_new_tokens: int = Field(default=3000, ge=1)
@@ -90,7 +90,7 @@ class Sampling(Section):
     """GPUs that one vLLM engine is spread over."""
 
 
-class Rollout(Section):
+class RolloutSettings(Section):
     """One rollout batch: P questions with G samples each, graded."""
 
     prompts: int = Field(default=128, ge=1)
@@ -104,7 +104,7 @@ class Rollout(Section):
     `objective.importance_cap`."""
 
 
-class Objective(Section):
+class ObjectiveSettings(Section):
     """A row of the objectives' table (`r1zero objectives`), and what is changed in it; None keeps the row's own."""
 
     name: str = "dr_grpo"
@@ -135,7 +135,7 @@ class Objective(Section):
     truncation_penalty: float | None = Field(default=None, gt=0)
 
 
-class Critic(Section):
+class CriticSettings(Section):
     """The value head of objectives with a critic (`ppo`)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -143,7 +143,7 @@ class Critic(Section):
     """Values may move this far from the old ones before their loss stops pulling (Schulman's clipped value loss)."""
 
 
-class Optimiser(Section):
+class OptimiserSettings(Section):
     """AdamW and its schedule."""
 
     learning_rate: float = Field(default=1e-6, gt=0)
@@ -159,7 +159,7 @@ class Optimiser(Section):
     gradient_checkpointing: bool = False
 
 
-class Learner(Optimiser):
+class LearnerSettings(OptimiserSettings):
     """How a rollout batch becomes optimiser steps."""
 
     updates: int = Field(default=1, ge=1)
@@ -171,7 +171,7 @@ class Learner(Optimiser):
     responses: the fastest where responses of a question train together, but without gradient checkpointing."""
 
     @model_validator(mode="after")
-    def _shared_keeps_a_cache(self) -> Learner:
+    def _shared_keeps_a_cache(self) -> LearnerSettings:
         if self.layout == "shared" and self.gradient_checkpointing:
             raise ValueError(
                 'learner.layout = "shared" keeps the prompts\' keys and values, which learner.gradient_checkpointing '
@@ -180,7 +180,7 @@ class Learner(Optimiser):
         return self
 
 
-class Cluster(Section):
+class ClusterSettings(Section):
     """Learner ranks and sampler replicas on a Ray cluster (`pip install "r1zero[ray]"`, docs/scaling.md)."""
 
     address: str = "local"
@@ -196,7 +196,7 @@ class Cluster(Section):
     """Pools of `verifier.workers` grading processes, spread over the nodes."""
 
     @model_validator(mode="after")
-    def _has_an_address(self) -> Cluster:
+    def _has_an_address(self) -> ClusterSettings:
         if self.address not in ("local", "auto") and not re.fullmatch(r"ray://[^/:]+:\d+", self.address):
             raise ValueError(
                 f'cluster.address = "{self.address}" is none; write "local", "auto" or "ray://HOST:10001" (other '
@@ -205,7 +205,7 @@ class Cluster(Section):
         return self
 
 
-class Verifier(Section):
+class VerifierSettings(Section):
     """The pool of grading processes; `reward` names a user's own function or command (docs/verification.md)."""
 
     reward: str | None = None
@@ -214,7 +214,7 @@ class Verifier(Section):
     memory_mb: int = Field(default=2048, ge=256)
 
 
-class Benchmark(Section):
+class BenchmarkSettings(Section):
     """One set to evaluate on."""
 
     name: str
@@ -225,10 +225,10 @@ class Benchmark(Section):
     options: dict[str, Any] = {}
 
 
-class Evaluation(Section):
+class EvaluationSettings(Section):
     """What is evaluated, when, and how. Always at step 0 and at the end."""
 
-    benchmarks: tuple[Benchmark, ...] = ()
+    benchmarks: tuple[BenchmarkSettings, ...] = ()
     every: int = Field(default=16, ge=1)
     """Rollout batches between evaluations."""
     samples: int = Field(default=1, ge=1)
@@ -239,7 +239,7 @@ class Evaluation(Section):
     """None takes `sampling.max_new_tokens`."""
 
     @model_validator(mode="after")
-    def _greedy_once(self) -> Evaluation:
+    def _greedy_once(self) -> EvaluationSettings:
         if self.temperature == 0 and self.samples > 1:
             raise ValueError(
                 f"evaluation.samples = {self.samples} with evaluation.temperature = 0 would draw the same greedy "
@@ -248,7 +248,7 @@ class Evaluation(Section):
         return self
 
 
-class Checkpoint(Section):
+class CheckpointSettings(Section):
     """When the run is saved, and what is kept."""
 
     every: int = Field(default=16, ge=1)
@@ -258,7 +258,7 @@ class Checkpoint(Section):
     """Keep the checkpoint with the best evaluation average too."""
 
 
-class Trackers(Section):
+class TrackersSettings(Section):
     """Who else is told the numbers of a run."""
 
     sinks: tuple[str, ...] = ()
@@ -266,14 +266,14 @@ class Trackers(Section):
     project: str = "r1zero"
 
 
-class Log(Trackers):
+class LogSettings(TrackersSettings):
     """What is written beside the run directory's own files."""
 
     rollouts_every: int = Field(default=1, ge=0)
     """Save every Nth rollout batch as Parquet; 0 saves none."""
 
 
-class Train(Section):
+class TrainSettings(Section):
     """The length and the seed of the run."""
 
     steps: int = Field(ge=0)

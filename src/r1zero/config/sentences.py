@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from r1zero.config.recipe import Recipe
-from r1zero.config.sections import Benchmark
+from r1zero.config.sections import BenchmarkSettings
 
 
 def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe) -> str:
@@ -65,7 +65,7 @@ def _known_keys(loc: list[str], root: type[BaseModel]) -> list[str]:
     for part in loc:
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
         if field is None:
-            return list(Benchmark.model_fields) if "benchmarks" in loc else []
+            return list(BenchmarkSettings.model_fields) if "benchmarks" in loc else []
         options = [kind for kind in get_args(field.annotation) if isinstance(kind, type) and kind is not type(None)]
         section = options[0] if len(options) == 1 else field.annotation  # a section that may be left out
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from r1zero import evaluate
-from r1zero.config import Evaluation
+from r1zero.config import EvaluationSettings
 from r1zero.errors import UserError
-from r1zero.evaluate.models import Subject, connect, local, served
+from r1zero.evaluate.models import EvaluatedModel, connect, local, served
 from r1zero.evaluate.run import file_name
 from r1zero.evaluate.saved import IDENTITY
 from r1zero.published import BenchmarkRow
@@ -39,7 +39,7 @@ class Conditions:
     tokenizer: str | None = None
     """The tokenizer of a server without one of its own."""
 
-    def subject(self, model: str) -> Subject:
+    def evaluated_model(self, model: str) -> EvaluatedModel:
         """Whom to ask. Raises UserError when the model cannot be loaded, or the server's address is none."""
         if self.server is None:
             return local(model, device=self.device, rows=self.rows)
@@ -48,7 +48,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class EvalCell:
     """One model under one template: the results of every set, and the paper's row where it has one."""
 
     model: str
@@ -62,7 +62,7 @@ def identity(
     parameters: int | None,
     template: Template,
     sets: Sequence[QuestionSet],
-    settings: Evaluation,
+    settings: EvaluationSettings,
     conditions: Conditions,
 ) -> dict[str, Any]:
     """What an evaluation is: equal identities, equal responses."""

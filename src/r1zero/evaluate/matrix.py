@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from r1zero import config, evaluate
-from r1zero.config import Evaluation
+from r1zero.config import EvaluationSettings
 from r1zero.errors import UserError
-from r1zero.evaluate.cell import Cell, Conditions, claim, identity, slug
+from r1zero.evaluate.cell import Conditions, EvalCell, claim, identity, slug
 from r1zero.evaluate.run import make_protocol
 from r1zero.evaluate.summary import average, average_error
 from r1zero.evaluate.tables import markdown
@@ -24,11 +24,11 @@ from r1zero.verify import Verifier
 
 def evaluate_matrix(
     models: Sequence[str],
-    shapes: Sequence[config.Template],
-    settings: Evaluation,
+    shapes: Sequence[config.TemplateSettings],
+    settings: EvaluationSettings,
     conditions: Conditions,
     progress: Callable[[Completion], None] | None = None,
-) -> list[Cell]:
+) -> list[EvalCell]:
     """Evaluate every model under every template on `settings.benchmarks`.
 
     With `conditions.out`, every response is kept there, an interrupted call goes on where it stopped, and results.json
@@ -46,28 +46,28 @@ def evaluate_matrix(
         if conditions.reward:
             verifier.check()
         for model in models:
-            subject = conditions.subject(model)
+            evaluated = conditions.evaluated_model(model)
             for shape in shapes:
-                template = make_template(shape, subject.tokenizer)
+                template = make_template(shape, evaluated.tokenizer)
                 protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, conditions.seed)
                 for each in sets:
-                    subject.check(template, each, protocol.params.max_new_tokens)
+                    evaluated.check(template, each, protocol.params.max_new_tokens)
                 folder = conditions.out
                 if folder is not None and not single:
                     folder = folder / f"{slug(model)}--{slug(template.name)}"
                 if folder is not None:
-                    claim(folder, identity(model, subject.parameters, template, sets, settings, conditions))
+                    claim(folder, identity(model, evaluated.parameters, template, sets, settings, conditions))
                 results = evaluate.evaluate(
                     sets,
-                    subject.sampler,
+                    evaluated.sampler,
                     verifier,
-                    subject.encode,
+                    evaluated.encode,
                     protocol,
                     folder=folder,
                     resumable=True,
                     progress=progress,
                 )
-                cells.append(Cell(model, template.name, results, _paper(model, template.name, settings)))
+                cells.append(EvalCell(model, template.name, results, _paper(model, template.name, settings)))
     if conditions.out is not None:
         _write(conditions.out, cells)
     return cells
@@ -79,13 +79,13 @@ def _check_different(what: str, names: Sequence[str]) -> None:
             raise UserError(f"{what} name {name!r} more than once; keep one of them.")
 
 
-def _paper(model: str, template: str, settings: Evaluation) -> BenchmarkRow | None:
+def _paper(model: str, template: str, settings: EvaluationSettings) -> BenchmarkRow | None:
     """The paper's row, if this is what the paper did: greedy, whole sets."""
     whole = all(benchmark.limit is None for benchmark in settings.benchmarks)
     return published_benchmarks(model, template) if settings.temperature == 0 and whole else None
 
 
-def _write(out: Path, cells: Sequence[Cell]) -> None:
+def _write(out: Path, cells: Sequence[EvalCell]) -> None:
     """results.json and results.md, which depend on the responses alone, and timing.json."""
     content = []
     for cell in cells:

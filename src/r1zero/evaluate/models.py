@@ -27,7 +27,7 @@ SERVER_KEY = "R1ZERO_SERVER_KEY"
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class EvaluatedModel:
     """A model that can be asked. `check` raises a UserError where prompts and responses do not fit into it."""
 
     name: str
@@ -39,7 +39,7 @@ class Subject:
     notes: Callable[[], list[str]]
 
 
-def local(model: str, *, device: str, rows: int) -> Subject:
+def local(model: str, *, device: str, rows: int) -> EvaluatedModel:
     """A model folder or Hub name in this process."""
     set_threads(None)
     policy = load_policy(model, device=device)
@@ -47,10 +47,10 @@ def local(model: str, *, device: str, rows: int) -> Subject:
     def check(template: Template, questions: QuestionSet, budget: int) -> None:
         check_room(policy, template, [questions], budget, "--max-new-tokens")
 
-    return Subject(model, make_sampler(policy, rows), policy.encode, policy.tokenizer, policy.size, check, list)
+    return EvaluatedModel(model, make_sampler(policy, rows), policy.encode, policy.tokenizer, policy.size, check, list)
 
 
-def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> Subject:
+def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> EvaluatedModel:
     """A model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
     sampler = ServerSampler(client, model, workers=workers)
     loaded = _tokenizer(tokenizer) if tokenizer else None
@@ -63,7 +63,7 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
         asked = f"{sent} sent, {rest}, {counts['retried']:,} retried"
         return [asked + "".join(f", {text}" for text in missing)]
 
-    return Subject(model, sampler, encode, loaded, None, lambda *_: None, notes)
+    return EvaluatedModel(model, sampler, encode, loaded, None, lambda *_: None, notes)
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:

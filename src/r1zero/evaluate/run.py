@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from r1zero.config import Evaluation
+from r1zero.config import EvaluationSettings
 from r1zero.evaluate.journal import Graded, Journal
 from r1zero.evaluate.summary import SetResult, summarise
 from r1zero.questions import QuestionSet
@@ -20,13 +20,13 @@ from r1zero.runs.rollout_rows import read_rollouts, rollout_table
 from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout
-from r1zero.verify.protocol import Grading
+from r1zero.verify.protocol import VerifierProtocol
 
 _NOISE_STEP = -1  # every evaluation of a run draws with the same noise, apart from that of any training step
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class EvalProtocol:
     """Everything an evaluation's outcome depends on, besides the policy."""
 
     template: Template
@@ -40,16 +40,16 @@ class Judge:
     """Who answers and who grades."""
 
     sampler: Sampler
-    verifier: Grading
+    verifier: VerifierProtocol
     encode: Encode
 
 
 def evaluate(
     sets: Sequence[QuestionSet],
     sampler: Sampler,
-    verifier: Grading,
+    verifier: VerifierProtocol,
     encode: Encode,
-    protocol: Protocol,
+    protocol: EvalProtocol,
     *,
     folder: Path | None = None,
     resumable: bool = False,
@@ -86,7 +86,7 @@ def file_name(name: str) -> str:
 def _ask(
     prompts: Sequence[Prompt],
     judge: Judge,
-    protocol: Protocol,
+    protocol: EvalProtocol,
     journal: Journal | None,
     progress: Callable[[Completion], None] | None,
 ) -> tuple[list[Rollout], float]:
@@ -123,7 +123,7 @@ def _ask(
     return rollouts, seconds
 
 
-def make_protocol(settings: Evaluation, template: Template, max_new_tokens: int, seed: int) -> Protocol:
+def make_protocol(settings: EvaluationSettings, template: Template, max_new_tokens: int, seed: int) -> EvalProtocol:
     """How to evaluate."""
     params = SamplingParams(max_new_tokens, settings.temperature, settings.top_p, settings.top_k, template.stop)
-    return Protocol(template, params, settings.samples, seed)
+    return EvalProtocol(template, params, settings.samples, seed)

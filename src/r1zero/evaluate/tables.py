@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from r1zero import evaluate
 from r1zero.errors import plural
-from r1zero.evaluate.cell import Cell
+from r1zero.evaluate.cell import EvalCell
 from r1zero.evaluate.summary import average, average_error
 from r1zero.published import SETS
 
@@ -16,7 +16,7 @@ _MODEL_WIDTH = 28
 _BUDGETS = 6  # the largest token budgets that a table shows; results.json holds all
 
 
-def headings_and_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
+def headings_and_rows(cells: Sequence[EvalCell]) -> tuple[list[str], list[list[str]]]:
     """The matrix as text: a row per cell, per cent right ± half the interval per set, the average last."""
     names = [result.name for result in cells[0].results]
     shown = tails([cell.model for cell in cells])
@@ -35,7 +35,7 @@ def headings_and_rows(cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]
     return headings, rows
 
 
-def markdown(cells: Sequence[Cell]) -> str:
+def markdown(cells: Sequence[EvalCell]) -> str:
     """The matrix and its sets in detail, as Markdown."""
     headings, rows = headings_and_rows(cells)
     lines = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from r1zero import config
-from r1zero.learner.experience import Held, PerResponse, gather
+from r1zero.learner.experience import Experience, PerResponse, concat
 from r1zero.learner.value_head import ValueHead, clipped_value_loss
 from r1zero.metrics import Tally
 from r1zero.policy.batch import MicroBatch
@@ -18,18 +18,18 @@ from r1zero.policy.load import Policy
 class Critic:
     """The value head with its optimiser. Learns beside the policy, from the same states, towards the returns."""
 
-    def __init__(self, policy: Policy, settings: config.Critic, seed: int):
+    def __init__(self, policy: Policy, settings: config.CriticSettings, seed: int):
         self.settings = settings
         self.head = ValueHead(policy.model.config.get_text_config().hidden_size, seed).to(policy.device)
         self.optimiser = torch.optim.Adam(self.head.parameters(), lr=settings.learning_rate)
 
-    def learn(self, states_NH: Tensor, batch: MicroBatch, held: Held, tally: Tally) -> None:
+    def learn(self, states_NH: Tensor, batch: MicroBatch, experience: Experience, tally: Tally) -> None:
         """Add the gradient of the clipped value loss on a micro-batch, a sum over tokens, to the head's `.grad`."""
-        assert held.values is not None
-        assert held.returns is not None
-        old_N, returns_N = gather(batch, held.values), gather(batch, held.returns)
+        assert experience.values is not None
+        assert experience.returns is not None
+        old_N, returns_N = concat(batch, experience.values), concat(batch, experience.returns)
         loss_N = clipped_value_loss(self.head(states_NH), old_N, returns_N, self.settings.clip)
-        total = sum(values.shape[0] for values in held.values if values is not None)
+        total = sum(values.shape[0] for values in experience.values if values is not None)
         (loss_N.sum() / total).backward()
         tally.add("learn/value_loss", loss_N.sum().item(), loss_N.numel())
 

@@ -24,7 +24,7 @@ PerResponse = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Experience:
     """One tensor [T] per response, or None for a response that is not learnt from; None altogether if not needed."""
 
     old: PerResponse | None = None
@@ -36,14 +36,14 @@ class Held:
     values: PerResponse | None = None
     returns: PerResponse | None = None
 
-    def of(self, share: Iterable[int]) -> Held:
+    def of(self, share: Iterable[int]) -> Experience:
         """The same for some of the responses."""
         indices = list(share)
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Held(**{name: part and [part[i] for i in indices] for name, part in parts.items()})
+        return Experience(**{name: part and [part[i] for i in indices] for name, part in parts.items()})
 
 
-def gather(batch: MicroBatch, parts: PerResponse) -> Tensor:
+def concat(batch: MicroBatch, parts: PerResponse) -> Tensor:
     """The tensors of a micro-batch's responses, one after another."""
     tensors = [parts[i] for i in batch.response_N.unique_consecutive().tolist()]
     return torch.cat([tensor for tensor in tensors if tensor is not None])
@@ -76,7 +76,7 @@ def token_scores(
     logprobs: list[Tensor | None] = [None] * len(trajectories)
     values: list[Tensor | None] = [None] * len(trajectories)
     passes = batches(scorer.policy, trajectories, indices, layout=layout, budget=budget)
-    for (batch, prompts), real in ranks.level(passes):
+    for (batch, prompts), real in ranks.pad_passes(passes):
         states_NH, logprobs_N, _ = scorer(batch, prompts, temperature)
         if not real:
             continue

@@ -19,9 +19,9 @@ from torch import Tensor
 from r1zero import config
 from r1zero.errors import UserError
 from r1zero.learner.critic import Critic
-from r1zero.learner.experience import Held, batches, gather, token_advantages, token_scores
+from r1zero.learner.experience import Experience, batches, concat, token_advantages, token_scores
 from r1zero.learner.optimiser import Optimiser
-from r1zero.learner.ranks import Alone, Pass, Ranks
+from r1zero.learner.ranks import Pass, Ranks, SingleProcess
 from r1zero.learner.value_head import ValueHead
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
@@ -42,17 +42,17 @@ class Learner:
         self,
         policy: Policy,
         objective: Objective,
-        settings: config.Learner,
+        settings: config.LearnerSettings,
         *,
         temperature: float,
         seed: int,
         total_updates: int,
         max_logprob_gap: float | None = None,
         reference: Policy | None = None,
-        critic: config.Critic | None = None,
+        critic: config.CriticSettings | None = None,
         ranks: Ranks | None = None,
     ):
-        self.ranks = ranks or Alone()
+        self.ranks = ranks or SingleProcess()
         self.scorer = self.ranks.shard(Scorer(policy))
         self.reference = reference and self.ranks.shard(Scorer(reference))
         self.policy, self.objective, self.settings = policy, objective, settings
@@ -61,7 +61,7 @@ class Learner:
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
         self.optimiser = Optimiser(self.parameters, settings, total_updates)
         self.updates = 0
-        self.critic = Critic(policy, critic or config.Critic(), seed) if objective.critic else None
+        self.critic = Critic(policy, critic or config.CriticSettings(), seed) if objective.critic else None
         if settings.gradient_checkpointing:
             checkpoint_layers(policy.model)
 
@@ -73,22 +73,22 @@ class Learner:
         """
         self.policy.model.train()  # for gradient checkpointing; dropout is off
         tally.add("learn/live_responses", sum(t.advantage != 0 for t in trajectories), len(trajectories))
-        held = self.hold(trajectories, tally)
+        experience = self.hold(trajectories, tally)
         if self.settings.updates == 1:
-            self._update(trajectories, held, self.ranks.share(trajectories), tally)
+            self._update(trajectories, experience, self.ranks.partition(trajectories), tally)
         else:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
             order = torch.randperm(len(trajectories), generator=generator).tolist()
             size = len(trajectories) // self.settings.updates
-            own = set(self.ranks.share(trajectories))
+            own = set(self.ranks.partition(trajectories))
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
                 mine = [k for k, i in enumerate(chosen) if i in own]
-                self._update([trajectories[i] for i in chosen], held.of(chosen), mine, tally)
+                self._update([trajectories[i] for i in chosen], experience.of(chosen), mine, tally)
         tally.add("learn/updates", self.updates)
 
     @torch.no_grad()
-    def hold(self, trajectories: Sequence[Trajectory], tally: Tally) -> Held:
+    def hold(self, trajectories: Sequence[Trajectory], tally: Tally) -> Experience:
         """Compute what the updates on this rollout batch hold fixed, with the weights as they are now."""
         old = reference = advantages = values = returns = None
         if self.settings.updates > 1 or self.critic:
@@ -103,7 +103,7 @@ class Learner:
                 for now, before in zip(old, reference, strict=True):
                     if now is not None and before is not None:
                         _observe(tally, "learn/kl_reference", now - before)
-        return Held(
+        return Experience(
             old=old if self.settings.updates > 1 else None,
             reference=reference if self.objective.in_loss else None,
             advantages=advantages,
@@ -114,7 +114,7 @@ class Learner:
     def gradient(
         self,
         trajectories: Sequence[Trajectory],
-        held: Held,
+        experience: Experience,
         tally: Tally,
         share: Sequence[int] | None = None,
     ) -> None:
@@ -131,16 +131,17 @@ class Learner:
         )
         total = 0.0
         indices = range(len(trajectories)) if share is None else share
-        for (batch, prompts), real in self.ranks.level(self._batches(trajectories, indices)):
+        for (batch, prompts), real in self.ranks.pad_passes(self._batches(trajectories, indices)):
             states_NH, logprobs_N, entropies_N = self.scorer(batch, prompts, self.temperature, objective.entropy != 0)
             if not real:
                 (0 * logprobs_N.sum()).backward()  # every rank takes part in gathering weights and adding gradients
                 continue
             sampler_N = _sampler_logprobs(batch, trajectories, device)
-            old_N = logprobs_N.detach() if held.old is None else gather(batch, held.old)
+            old_N = logprobs_N.detach() if experience.old is None else concat(batch, experience.old)
             ratios_N = objective.ratios(logprobs_N - old_N, batch.response_N)
-            advantages_N = gather(batch, held.advantages) if held.advantages else advantages[batch.response_N]
-            reference_N = gather(batch, held.reference) if held.reference else old_N
+            own = experience.advantages
+            advantages_N = concat(batch, own) if own else advantages[batch.response_N]
+            reference_N = concat(batch, experience.reference) if experience.reference else old_N
             # a KL term stands at its own token, even where the surrogate's ratio is the whole response's
             divergence_N = objective.divergence(logprobs_N, reference_N, (logprobs_N - old_N).exp())
             mismatch_N = (old_N - sampler_N).exp()
@@ -148,14 +149,14 @@ class Learner:
             gain = (weights[batch.response_N] * gains_N).sum()
             (-gain).backward()
             if self.critic:
-                self.critic.learn(states_NH, batch, held, tally)
+                self.critic.learn(states_NH, batch, experience, tally)
             total += gain.item()
             _observe(tally, "learn/entropy", entropies_N)
-            if held.reference:
+            if experience.reference:
                 _observe(tally, "learn/kl_reference", logprobs_N - reference_N)
             if objective.importance_cap is not None:
                 _observe(tally, "learn/importance_capped", (mismatch_N > objective.importance_cap).float())
-            if held.old is None:
+            if experience.old is None:
                 _observe_gap(tally, logprobs_N.detach(), sampler_N)
             else:
                 self._observe_ratios(ratios_N.detach(), advantages_N, tally)
@@ -169,7 +170,7 @@ class Learner:
         scorer = self.reference if reference else self.scorer
         if scorer is None:
             raise ValueError("this learner has no reference model")
-        indices = [i for i in self.ranks.share(trajectories) if trajectories[i].length]
+        indices = [i for i in self.ranks.partition(trajectories) if trajectories[i].length]
         found, _ = self._scored(scorer, trajectories, indices)
         return [[] if each is None else each.tolist() for each in found]
 
@@ -198,9 +199,11 @@ class Learner:
         if self.critic:
             self.critic.restore(state["critic"])
 
-    def _update(self, trajectories: Sequence[Trajectory], held: Held, share: Sequence[int], tally: Tally) -> None:
+    def _update(
+        self, trajectories: Sequence[Trajectory], experience: Experience, share: Sequence[int], tally: Tally
+    ) -> None:
         self.optimiser.zero_grad()
-        self.gradient(trajectories, held, tally, share)
+        self.gradient(trajectories, experience, tally, share)
         self._check_gap(tally)
         for parameter in self.parameters:  # a step without live responses has a gradient too: zero
             if parameter.grad is None:
@@ -236,7 +239,7 @@ class Learner:
         self, scorer: Scorer, trajectories: Sequence[Trajectory], head: ValueHead | None = None
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Log-probs and values of all tokens that are learnt from, here."""
-        indices = self._learnt_from(trajectories, self.ranks.share(trajectories))
+        indices = self._learnt_from(trajectories, self.ranks.partition(trajectories))
         return self._scored(scorer, trajectories, indices, head)
 
     def _scored(
@@ -263,7 +266,7 @@ class Learner:
 
     def _check_gap(self, tally: Tally) -> None:
         """Stop before anything is trained on a batch whose sampler was not the policy."""
-        total, count = self.ranks.total(tally.sum_of("learn/logprob_gap"))
+        total, count = self.ranks.all_reduce_sum(tally.sum_of("learn/logprob_gap"))
         gap = total / count if count else 0.0
         if not gap <= self.max_logprob_gap:
             raise UserError(

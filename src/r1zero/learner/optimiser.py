@@ -18,7 +18,7 @@ from r1zero.errors import UserError
 class Optimiser:
     """Moves `parameters` by their gradients; `total` is the length of a decaying schedule, in steps."""
 
-    def __init__(self, parameters: Sequence[Tensor], settings: config.Optimiser, total: int):
+    def __init__(self, parameters: Sequence[Tensor], settings: config.OptimiserSettings, total: int):
         self.parameters, self.settings = parameters, settings
         self.adam = torch.optim.AdamW(
             parameters,
@@ -63,7 +63,7 @@ class Optimiser:
         self.schedule.load_state_dict(state["schedule"])
 
 
-def learning_rate_factor(update: int, settings: config.Optimiser, total: int) -> float:
+def learning_rate_factor(update: int, settings: config.OptimiserSettings, total: int) -> float:
     """What the learning rate of the `update`-th optimiser step (from 0) is multiplied with.
 
     Rises linearly over `warmup_steps`, its last step at full rate; then stays, or falls to 0 at `total`.

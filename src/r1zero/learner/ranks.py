@@ -29,20 +29,20 @@ class Ranks(Protocol):
         """The same model, its parameters spread over all ranks: gradients that come back are sums over ranks."""
         ...
 
-    def share(self, trajectories: Sequence[Trajectory]) -> list[int]:
+    def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
         """The indices of the responses that this rank works on; every index is one rank's."""
         ...
 
-    def level(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
+    def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
         """This rank's passes, each with True, and then idle ones until all ranks have made the same number."""
         ...
 
-    def total(self, values: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
         """Each value added up over all ranks."""
         ...
 
 
-class Alone:
+class SingleProcess:
     """One process that has everything."""
 
     first = True
@@ -51,14 +51,14 @@ class Alone:
         """Nothing to spread it over."""
         return scorer
 
-    def share(self, trajectories: Sequence[Trajectory]) -> list[int]:
+    def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
         """All."""
         return list(range(len(trajectories)))
 
-    def level(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
+    def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
         """Nobody to wait for."""
         return ((each, True) for each in passes)
 
-    def total(self, values: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
         """The values."""
         return list(values)

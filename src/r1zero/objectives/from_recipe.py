@@ -40,7 +40,7 @@ def _check_groups(recipe: Recipe, objective: Objective) -> None:
             f"rollout.dynamic leaves out groups whose rewards are all equal, and {objective.name} learns from these, "
             "too; leave rollout.dynamic out."
         )
-    if recipe.critic != config.Critic() and not objective.critic:
+    if recipe.critic != config.CriticSettings() and not objective.critic:
         raise UserError(
             f"the section [critic] belongs to an objective with a critic, which {objective.name} has not; leave it "
             'out, or set objective.name to "ppo".'

@@ -11,7 +11,7 @@ from r1zero.paper.jobs import Job
 from r1zero.report.charts.model import Chart
 
 
-class Verdict(StrEnum):
+class ClaimStatus(StrEnum):
     """What became of a claim."""
 
     SEEN = "seen"
@@ -25,7 +25,7 @@ class Claim:
 
     text: str
     measured: str
-    verdict: Verdict
+    verdict: ClaimStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FoundTable:
     """Rows of text under headings."""
 
     title: str
@@ -51,7 +51,7 @@ class Findings:
 
     claims: Sequence[Claim]
     panels: Sequence[Panel] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[FoundTable] = ()
     notes: Sequence[str] = ()
     runs: Sequence[Path] = ()
     """Directories of the runs it read."""

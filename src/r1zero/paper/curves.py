@@ -16,7 +16,7 @@ from r1zero.paper.world import family
 from r1zero.report.charts.model import Chart, Series
 from r1zero.report.data.lengths import ClassSums, pooled
 from r1zero.report.data.run_data import RunData, load_run
-from r1zero.report.data.seed_groups import Group, curve, mean_and_deviation, series_of
+from r1zero.report.data.seed_groups import SeedGroup, curve, mean_and_deviation, series_of
 from r1zero.statistics import PairedT
 
 NAMES = {
@@ -32,18 +32,18 @@ def published(name: str) -> Any:
     return json.loads((resources.files("r1zero.paper") / "published.json").read_text(encoding="utf-8"))[name]
 
 
-def group(label: str, paths: Sequence[Path]) -> Group:
+def group(label: str, paths: Sequence[Path]) -> SeedGroup:
     """Runs that differ in their seed."""
-    return Group(label, tuple(load_run(path) for path in paths))
+    return SeedGroup(label, tuple(load_run(path) for path in paths))
 
 
-def trained(groups: Sequence[Group], key: str) -> tuple[Series, ...]:
+def trained(groups: Sequence[SeedGroup], key: str) -> tuple[Series, ...]:
     """A logged number over the steps of training."""
     made = (curve(each, i, key) for i, each in enumerate(groups))
     return tuple(series for series in made if series is not None)
 
 
-def evaluated(groups: Sequence[Group], what: str) -> tuple[Series, ...]:
+def evaluated(groups: Sequence[SeedGroup], what: str) -> tuple[Series, ...]:
     """A number of the evaluations, the mean of the sets that have it."""
     made = []
     for i, each in enumerate(groups):
@@ -126,7 +126,7 @@ def wrong_length(sums: ClassSums) -> float | None:
     return tokens / count if count else None
 
 
-def by_step(groups: Sequence[Group], read: Callable[[ClassSums], float | None]) -> tuple[Series, ...]:
+def by_step(groups: Sequence[SeedGroup], read: Callable[[ClassSums], float | None]) -> tuple[Series, ...]:
     """A number of the saved rollouts over the steps of training."""
     made = []
     for i, each in enumerate(groups):

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from r1zero import config
-from r1zero.config import Recipe, Section, Template, checked, differences, read_recipe
+from r1zero.config import Recipe, Section, TemplateSettings, checked, differences, read_recipe
 from r1zero.config.load import SectionT
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
@@ -63,7 +63,7 @@ class Job(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pretraining:
+class PretrainingJob:
     """A pretraining run: a recipe of the package with dotted changes; it starts from scratch or from another."""
 
     name: str
@@ -87,7 +87,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingJob:
     """A training run, from the last checkpoint of `start`, or from the model that its recipe names."""
 
     name: str
@@ -109,7 +109,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EvaluationJob:
     """Answers of one model under one template: the last checkpoint of `start`, or a model by its path or Hub name."""
 
     name: str
@@ -128,21 +128,23 @@ class Evaluation:
         folder = out / self.name
         try:
             json.loads((folder / "results.json").read_text(encoding="utf-8"))
-            kept = checked(config.Evaluation, json.loads((folder / IDENTITY).read_text(encoding="utf-8"))["settings"])
+            kept = checked(
+                config.EvaluationSettings, json.loads((folder / IDENTITY).read_text(encoding="utf-8"))["settings"]
+            )
         except (OSError, ValueError, LookupError, TypeError, UserError):
             return False
         return _placeless(kept) == _placeless(self._settings())
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
-        shape = checked(Template, {"name": self.template, "answer_format": self.answer_format})
+        shape = checked(TemplateSettings, {"name": self.template, "answer_format": self.answer_format})
         model = str(last_checkpoint(out / self.start)) if self.start else self.model
         conditions = Conditions(0, 256, "auto", self.data_dir, out / self.name)
         evaluate_matrix([model], [shape], self._settings(), conditions)
 
-    def _settings(self) -> config.Evaluation:
+    def _settings(self) -> config.EvaluationSettings:
         return checked(
-            config.Evaluation,
+            config.EvaluationSettings,
             {
                 "benchmarks": [dict(each) for each in self.benchmarks],
                 "samples": self.samples,
@@ -152,7 +154,7 @@ class Evaluation:
         )
 
 
-def _placeless(settings: config.Evaluation) -> dict[str, Any]:
+def _placeless(settings: config.EvaluationSettings) -> dict[str, Any]:
     """Settings without the folders of question files, which may have moved."""
     plain = settings.model_dump(mode="json", exclude={"every"})
     for benchmark in plain["benchmarks"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r1zero.paper.claims import Size
-from r1zero.paper.jobs import Evaluation, Pretraining, Training
+from r1zero.paper.jobs import EvaluationJob, PretrainingJob, TrainingJob
 
 WORLD = "world"
 FEW_SHOT = f"{WORLD}/few_shot.jinja"
@@ -26,7 +26,7 @@ def questions(out: Path, name: str) -> str:
 
 def base(
     out: Path, size: Size, name: str, seed: int, *, corpus: str = "", start: str | None = None, part: float = 1.0
-) -> Pretraining:
+) -> PretrainingJob:
     """A base model, from scratch or continuing another, for a part of the steps. The corpus has the base's name."""
     steps = max(10, round(size.base_steps * part))
     changes = {
@@ -37,21 +37,21 @@ def base(
         "train.seed": seed,
         "learner.warmup_steps": min(30, steps // 5),
     }
-    return Pretraining(f"bases/{name}-{seed}", "miniature-pretrain", changes, start)
+    return PretrainingJob(f"bases/{name}-{seed}", "miniature-pretrain", changes, start)
 
 
 def trained(
     out: Path,
     size: Size,
     name: str,
-    start: Pretraining,
+    start: PretrainingJob,
     seed: int,
     *,
     objective: str = "dr_grpo",
     template: str = "no",
     asked: str = "wide",
     steps: int | None = None,
-) -> Training:
+) -> TrainingJob:
     """A training run from a base model."""
     changes: dict[str, object] = {
         "questions.name": questions(out, asked),
@@ -62,21 +62,21 @@ def trained(
         "train.steps": steps or size.steps,
         "train.seed": seed,
     }
-    return Training(f"runs/{name}-{seed}", "miniature", changes, start.name)
+    return TrainingJob(f"runs/{name}-{seed}", "miniature", changes, start.name)
 
 
-def compared(out: Path, size: Size, objective: str, start: Pretraining, seed: int) -> Training:
+def compared(out: Path, size: Size, objective: str, start: PretrainingJob, seed: int) -> TrainingJob:
     """A run of the comparison of objectives."""
     return trained(out, size, objective, start, seed, objective=objective, steps=size.compared)
 
 
 def evaluated(
-    out: Path, size: Size, start: Pretraining | Training, template: str, *, temperature: float = 0.0
-) -> Evaluation:
+    out: Path, size: Size, start: PretrainingJob | TrainingJob, template: str, *, temperature: float = 0.0
+) -> EvaluationJob:
     """A model's answers to test questions: greedy to all, or eight samples to some."""
     greedy = temperature == 0
     name = f"{start.name.replace('/', '-')}-{Path(template).stem}-t{temperature:g}"
-    return Evaluation(
+    return EvaluationJob(
         f"evaluations/{name}",
         template,
         [{"name": questions(out, "test"), "limit": size.test if greedy else size.asked}],

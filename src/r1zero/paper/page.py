@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from r1zero.errors import UserError
-from r1zero.paper.claims import Claim, Findings, Panel, Study, Table, Verdict
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Study
 from r1zero.paper.jobs import Job
 from r1zero.report.data.lengths import UNREADABLE
 from r1zero.report.draw import svg
@@ -17,7 +17,7 @@ from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.html import render_page
 from r1zero.runs.files import write_text, writing
 
-_STYLES = {Verdict.SEEN: "finished", Verdict.NOT_SEEN: "stopped", Verdict.UNTESTED: ""}
+_STYLES = {ClaimStatus.SEEN: "finished", ClaimStatus.NOT_SEEN: "stopped", ClaimStatus.UNTESTED: ""}
 _LEADS = {
     "laptop": "Every table and figure in miniature: models of 0.2 million parameters, minutes of training, several "
     "seeds. It shows whether a mechanism is there, not its size in large models; what is not seen is said.",
@@ -27,40 +27,43 @@ _LEADS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StudyPart:
     """A study and what was found; `problems` where it could not be read."""
 
     study: Study
     claims: Sequence[Claim] = ()
     panels: Sequence[Panel] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[FoundTable] = ()
     notes: Sequence[str] = ()
     runs: str = ""
     problems: Sequence[str] = field(default_factory=tuple)
 
 
-def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> Part:
+def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> StudyPart:
     """What a study finds in its runs; a sentence where they are not all there, or damaged."""
     try:
         missing = [job.name for job in jobs if not job.done(out)]
         if missing:
             first = f"{missing[0]} and {len(missing) - 1} more" if len(missing) > 1 else missing[0]
-            return Part(study, problems=[f"{first} not finished: `r1zero paper run {study.name}` goes on."])
+            return StudyPart(study, problems=[f"{first} not finished: `r1zero paper run {study.name}` goes on."])
         found: Findings = study.read(out, jobs)
     except UserError as error:
-        return Part(study, problems=[str(error)])
+        return StudyPart(study, problems=[str(error)])
     except (*UNREADABLE, ArithmeticError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return Part(study, problems=[f"Its runs cannot be read ({reason}), most likely since files are damaged: remove "
-                                     f"those runs, and give `r1zero paper run {study.name}` again."])  # fmt: skip
+        told = (
+            f"Its runs cannot be read ({reason}), most likely since files are damaged: remove those runs, and give "
+            f"`r1zero paper run {study.name}` again."
+        )
+        return StudyPart(study, problems=[told])
     runs = " ".join(str(path) for path in found.runs)
     drawn = [panel for panel in found.panels if panel.ours.series]
     empty = [panel.ours.title for panel in found.panels if not panel.ours.series]
     notes = [*found.notes, *([f"Nothing was logged for: {'; '.join(empty)}."] if empty else [])]
-    return Part(study, found.claims, drawn, found.tables, notes, runs)
+    return StudyPart(study, found.claims, drawn, found.tables, notes, runs)
 
 
-def write_paper(parts: Sequence[Part], out: Path, size: str) -> Path:
+def write_paper(parts: Sequence[StudyPart], out: Path, size: str) -> Path:
     """paper.html, findings.json, and the figures as PNG and SVG; returns the page.
 
     Raises:
@@ -85,7 +88,7 @@ def write_paper(parts: Sequence[Part], out: Path, size: str) -> Path:
     return page
 
 
-def render(parts: Sequence[Part], size: str) -> str:
+def render(parts: Sequence[StudyPart], size: str) -> str:
     """The page as text."""
     drawn = [chart for part in parts for panel in part.panels for chart in (panel.ours, panel.paper) if chart]
     counts = Counter(claim.verdict for part in parts for claim in part.claims)
@@ -99,7 +102,7 @@ def render(parts: Sequence[Part], size: str) -> str:
         lead=_LEADS[size],
         size="the miniature" if size != "full" else "these runs",
         parts=parts,
-        counts={verdict: counts[verdict] for verdict in Verdict},
+        counts={verdict: counts[verdict] for verdict in ClaimStatus},
         unread=sum(bool(part.problems) for part in parts),
         styles=_STYLES,
         figures="figures/" if drawn else "",

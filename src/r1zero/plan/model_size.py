@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from r1zero.config import Lora
+from r1zero.config import LoraSettings
 from r1zero.errors import UserError
 from r1zero.policy.load import check_place, checkpoint_layers
 
@@ -60,7 +60,7 @@ def shape_of(
     attention: str,
     autocast: Autocast,
     tokens: int = 256,
-    lora: Lora | None = None,
+    lora: LoraSettings | None = None,
 ) -> Shape:
     """Count a model's parameters, and what its forward pass keeps of rows of `tokens` tokens.
 
@@ -92,7 +92,7 @@ def shape_of(
         ) from None
 
 
-def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: Lora | None) -> Shape:
+def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSettings | None) -> Shape:
     text: PretrainedConfig = model.config.get_text_config()
     layers: int = text.num_hidden_layers
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
@@ -123,7 +123,7 @@ def _inside(model: PreTrainedModel, layers: int) -> int:
     return max((sum(p.numel() for p in stack.parameters()) for stack in stacks), default=0)
 
 
-def _adapters(model: PreTrainedModel, lora: Lora) -> int:
+def _adapters(model: PreTrainedModel, lora: LoraSettings) -> int:
     """Parameters of A and B beside every layer that has them. What they keep is little beside what their layer does."""
     layers = [
         part

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from r1zero.config import Cluster, Recipe
+from r1zero.config import ClusterSettings, Recipe
 from r1zero.plan.machine import USABLE, Machine
 from r1zero.plan.memory import Device, devices, longest, side_by_side
 from r1zero.plan.model_size import Shape
@@ -140,7 +140,7 @@ def _sharded(recipe: Recipe, shape: Shape, machine: Machine) -> str:
     """The ranks that it takes, where none are asked for."""
     if recipe.cluster is not None or not machine.gpu:
         return ""
-    whole = recipe.model_copy(update={"cluster": Cluster(learners=1)})
+    whole = recipe.model_copy(update={"cluster": ClusterSettings(learners=1)})
     for more, less in product(_ranks(whole, machine), _micro(whole)):
         learner = devices(changed(whole, {**more, **less}), shape, machine)[0]
         if learner.count > 1 and _learns(learner, USABLE * machine.memory):

@@ -319,7 +319,7 @@ def check_head(model: PreTrainedModel) -> None:
         )
 
 
-def recipe_policy(settings: config.Model, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:
+def recipe_policy(settings: config.ModelSettings, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:
     """The model of a recipe, or of the checkpoint that its run goes on from."""
     return load_policy(
         str(checkpoint.path) if checkpoint else settings.path,

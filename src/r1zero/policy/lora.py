@@ -16,7 +16,7 @@ from r1zero.errors import UserError
 from r1zero.policy.load import Policy, check_peft
 
 
-def adapt(policy: Policy, settings: config.Lora | None, seed: int) -> None:
+def add_lora(policy: Policy, settings: config.LoraSettings | None, seed: int) -> None:
     """Train adapters beside a policy's linear layers: those that it was loaded with, or fresh ones.
 
     Fresh ones change nothing at first (B = 0). Without settings there must be none.
@@ -41,7 +41,7 @@ def adapt(policy: Policy, settings: config.Lora | None, seed: int) -> None:
         parameter.requires_grad_("lora_" in name)
 
 
-def _check_same(model: Any, settings: config.Lora) -> None:
+def _check_same(model: Any, settings: config.LoraSettings) -> None:
     found = model.peft_config[model.active_adapters()[0]]
     if (found.r, found.lora_alpha) != (settings.rank, settings.alpha):
         raise UserError(
@@ -50,7 +50,7 @@ def _check_same(model: Any, settings: config.Lora) -> None:
         )
 
 
-def _add(model: Any, settings: config.Lora, seed: int) -> None:
+def _add(model: Any, settings: config.LoraSettings, seed: int) -> None:
     import peft
 
     folder = Path(model.name_or_path)

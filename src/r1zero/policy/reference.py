@@ -21,7 +21,7 @@ def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
         return frozen(recipe_policy(settings, recipe.learner.autocast, None))
 
 
-def reference_settings(recipe: Recipe, objective: Objective) -> config.Model | None:
+def reference_settings(recipe: Recipe, objective: Objective) -> config.ModelSettings | None:
     """Which model is the reference, if the objective has one."""
     if objective.kl == "none":
         return None

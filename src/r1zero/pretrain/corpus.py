@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1zero.config.pretrain import Corpus
+from r1zero.config.pretrain import CorpusSettings
 from r1zero.errors import UserError, plural
 from r1zero.hub import reached_or_offline
 from r1zero.policy.batch import MicroBatch
@@ -22,7 +22,7 @@ from r1zero.policy.batch import MicroBatch
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 
 
-def open_corpus(settings: Corpus) -> Any:
+def open_corpus(settings: CorpusSettings) -> Any:
     """The rows of a corpus: an Arrow table on disk, or an iterable when it is streamed.
 
     Raises:
@@ -58,7 +58,7 @@ def open_corpus(settings: Corpus) -> Any:
     return rows.take(settings.limit) if settings.limit else rows
 
 
-def document_text(row: dict[str, Any], settings: Corpus) -> str:
+def document_text(row: dict[str, Any], settings: CorpusSettings) -> str:
     """A row as the text that is learnt, "" where it holds none."""
     if settings.text_column is not None:
         return str(row[settings.text_column] or "")
@@ -74,7 +74,14 @@ class Documents:
     """
 
     def __init__(
-        self, rows: Any, settings: Corpus, encode: Callable[[str], Sequence[int]], eos: int, *, seed: int, held_out: int
+        self,
+        rows: Any,
+        settings: CorpusSettings,
+        encode: Callable[[str], Sequence[int]],
+        eos: int,
+        *,
+        seed: int,
+        held_out: int,
     ):
         self.rows, self.settings, self.encode, self.eos, self.seed = rows, settings, encode, eos, seed
         self.size = None if settings.streaming else len(rows) - held_out

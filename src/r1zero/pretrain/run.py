@@ -27,7 +27,7 @@ from r1zero.policy.load import (
     silence_dropout,
 )
 from r1zero.policy.logprobs import response_logprobs
-from r1zero.policy.lora import adapt
+from r1zero.policy.lora import add_lora
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.runs import checkpoints
 from r1zero.runs.provenance import provenance
@@ -118,7 +118,7 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
     check_sinks(recipe.log.sinks)
     if existing:
         settings = differences(existing.read_recipe(PretrainRecipe), recipe)
-        existing.refuse([key for key in settings if not key.startswith(_MAY_CHANGE)])
+        existing.refuse_changes([key for key in settings if not key.startswith(_MAY_CHANGE)])
     checkpoint, skipped = checkpoints.newest(out / "checkpoints") if existing else (None, [])
     done = checkpoint.step if checkpoint else 0
     threads = set_threads(recipe.train.threads or (existing.facts["threads"] if existing else None))
@@ -130,14 +130,14 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
         "device": str(trainer.policy.device),
     }
     if existing:
-        skipped += existing.moved(provenance() | facts)
+        skipped += existing.device_notes(provenance() | facts)
     run = existing or Run.create(out, recipe, facts)
     with run.locked(), opened(recipe.log, run, recipe) as sinks:
         if existing:
             run.rewind(done if checkpoint else -1)
-            run.renew(recipe)
+            run.save_recipe(recipe)
             run.note(done, skipped)
-            checkpoints.unseal(out / "checkpoints", done)
+            checkpoints.mark_damaged(out / "checkpoints", done)
         for step in range(done + 1, trainer.total + 1):
             started, last = time.perf_counter(), step == trainer.total
             numbers = trainer.step()
@@ -161,7 +161,7 @@ def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint |
     rows = open_corpus(recipe.corpus)
     if checkpoint or not recipe.model.from_scratch:
         policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
-        adapt(policy, None, recipe.train.seed)
+        add_lora(policy, None, recipe.train.seed)
     else:
         policy = begin(recipe)
     own = policy.tokenizer.eos_token_id

@@ -24,7 +24,7 @@ from r1zero.errors import UserError, plural
 from r1zero.questions import arithmetic
 from r1zero.questions.catalogue import BENCHMARKS, CATALOGUE, Entry
 from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_path
-from r1zero.questions.rows import Columns, Table, read_questions
+from r1zero.questions.rows import Columns, RawTable, read_questions
 from r1zero.types import Question
 
 __all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed"]
@@ -122,7 +122,7 @@ def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
     return UserError(_SETTING.sub(lambda found: name(found[1]), str(error)))
 
 
-def _read(place: Path | _HubPlace, columns: Columns, split: Split, options: Mapping[str, object]) -> Table:
+def _read(place: Path | _HubPlace, columns: Columns, split: Split, options: Mapping[str, object]) -> RawTable:
     if isinstance(place, Path):
         _check_options(options, ())
         return read_path(place, columns, split)
@@ -211,7 +211,7 @@ def _unknown(name: str, folders: Sequence[Path]) -> UserError:
     )
 
 
-def _size_note(entry: Entry, table: Table) -> tuple[str, ...]:
+def _size_note(entry: Entry, table: RawTable) -> tuple[str, ...]:
     found = len(table.rows)
     if abs(found - entry.rows) <= _SIZE_TOLERANCE * entry.rows:
         return ()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from r1zero.errors import UserError
 from r1zero.hub import reached_or_offline
 from r1zero.questions.catalogue import Entry
-from r1zero.questions.rows import LEVEL_COLUMNS, Columns, Row, Table, column_names
+from r1zero.questions.rows import LEVEL_COLUMNS, Columns, RawTable, Row, column_names
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -80,7 +80,7 @@ def _wanted(columns: Columns, available: Sequence[str]) -> list[str]:
     return [name for name in available if name in asked]
 
 
-def read_jsonl(path: Path) -> Table:
+def read_jsonl(path: Path) -> RawTable:
     """A JSON Lines file: one object a line; blank lines are skipped.
 
     Raises:
@@ -94,7 +94,7 @@ def read_jsonl(path: Path) -> Table:
                     rows.append(_json_object(line, f"{path}, line {number},"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({_cause(error)}): save it as UTF-8 JSON Lines") from error
-    return Table(str(path), column_names(rows), rows)
+    return RawTable(str(path), column_names(rows), rows)
 
 
 def _json_object(line: str, where: str) -> Row:
@@ -114,7 +114,7 @@ def _json_object(line: str, where: str) -> Row:
     return row
 
 
-def read_parquet(path: Path, columns: Columns) -> Table:
+def read_parquet(path: Path, columns: Columns) -> RawTable:
     """A Parquet file, of which only the columns that may be needed are read.
 
     Raises:
@@ -127,10 +127,10 @@ def read_parquet(path: Path, columns: Columns) -> Table:
         rows = pyarrow.parquet.read_table(path, columns=_wanted(columns, names)).to_pylist()
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise UserError(f"{path} is no readable Parquet file ({_cause(error)}): write it again") from error
-    return Table(str(path), tuple(names), rows)
+    return RawTable(str(path), tuple(names), rows)
 
 
-def read_saved(path: Path, columns: Columns, split: Split) -> Table:
+def read_saved(path: Path, columns: Columns, split: Split) -> RawTable:
     """A folder that `datasets` saved: one data set, or a dictionary of splits.
 
     Raises:
@@ -145,7 +145,7 @@ def read_saved(path: Path, columns: Columns, split: Split) -> Table:
     return _from_dataset(loaded, str(path), columns, split)
 
 
-def _from_dataset(loaded: Dataset | DatasetDict, source: str, columns: Columns, split: Split) -> Table:
+def _from_dataset(loaded: Dataset | DatasetDict, source: str, columns: Columns, split: Split) -> RawTable:
     import datasets
 
     if isinstance(loaded, datasets.DatasetDict):
@@ -156,10 +156,10 @@ def _from_dataset(loaded: Dataset | DatasetDict, source: str, columns: Columns, 
         Split(split.stated).choose([str(loaded.split or "one set without splits")], source)
     names = loaded.column_names
     rows = loaded.select_columns(_wanted(columns, names)).to_list()
-    return Table(source, tuple(names), rows)
+    return RawTable(source, tuple(names), rows)
 
 
-def read_path(path: Path, columns: Columns, split: Split) -> Table:
+def read_path(path: Path, columns: Columns, split: Split) -> RawTable:
     """A file or saved folder, by its kind.
 
     Raises:
@@ -179,7 +179,7 @@ def read_path(path: Path, columns: Columns, split: Split) -> Table:
     return read_jsonl(path) if path.suffix == ".jsonl" else read_parquet(path, columns)
 
 
-def read_hub(name: str, columns: Columns, split: Split, options: Mapping[str, str | None], remedy: str) -> Table:
+def read_hub(name: str, columns: Columns, split: Split, options: Mapping[str, str | None], remedy: str) -> RawTable:
     """A data set of the Hub, or of its local cache. `options` holds `config` and `revision`, if any.
 
     Raises:

@@ -38,7 +38,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RawTable:
     """Rows as they were read, the names of all their columns, and where they came from (for messages)."""
 
     source: str
@@ -53,7 +53,7 @@ def format_number(value: int | float) -> str:
     return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
 
 
-def _pick(table: Table, role: str, stated: str | None, candidates: Sequence[str]) -> str:
+def _pick(table: RawTable, role: str, stated: str | None, candidates: Sequence[str]) -> str:
     found = [name for name in ([stated] if stated else candidates) if name in table.columns]
     if found:
         return found[0]
@@ -114,7 +114,7 @@ def _text(row: Row, column: str, where: str) -> str:
     return value if value.strip() else ""
 
 
-def read_questions(set_name: str, table: Table, columns: Columns) -> tuple[tuple[Question, ...], dict[str, int]]:
+def read_questions(set_name: str, table: RawTable, columns: Columns) -> tuple[tuple[Question, ...], dict[str, int]]:
     """All usable questions of a table, with the number of rows left out for each reason.
 
     A question's id is `set_name/row`, counted from 0 over all rows of the table, so leaving rows out renames nothing.

@@ -18,23 +18,23 @@ from typing import Any
 import torch
 
 from r1zero.metrics import Tally
-from r1zero.rollouts.collector import Batch, Gatherer, Graded
+from r1zero.rollouts.collector import Batch, GradedRollouts, RolloutCollector
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
-from r1zero.sampling.synced_engine import Synced
+from r1zero.sampling.synced_engine import SyncedEngine
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
 Progress = Callable[[Completion], None] | None
 
 
-class Ahead:
-    """A gatherer that is one step ahead of the learner. As a sampler it is the engine between two batches.
+class AsyncCollector:
+    """A collector that is one step ahead of the learner. As a sampler it is the engine between two batches.
 
-    `gather` samples from the engine as it is; the engine is brought up to date here, between batches. `last` is the
+    `collector` samples from the engine as it is; the engine is brought up to date here, between batches. `last` is the
     run's last step, after which nothing is begun.
     """
 
-    def __init__(self, gather: Gatherer, engine: Synced, last: int):
-        self.gather, self.engine, self.last = gather, engine, last
+    def __init__(self, collector: RolloutCollector, engine: SyncedEngine, last: int):
+        self.collector, self.engine, self.last = collector, engine, last
         self.drawing: _Drawing | None = None
         self.pool, self.closed = ThreadPoolExecutor(1, "drawing ahead"), False
 
@@ -58,12 +58,12 @@ class Ahead:
     def state(self) -> dict[str, Any]:
         """The batch that was drawn ahead, to the last response, and where the question set stands after it."""
         if self.drawing is None:
-            return self.gather.state()
-        return {"ahead": self.drawing.state()} | self.gather.state()
+            return self.collector.state()
+        return {"ahead": self.drawing.state()} | self.collector.state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
-        self.gather.restore(state)
+        self.collector.restore(state)
         if "ahead" in state:
             self.drawing = _Drawing.restored(state["ahead"])
 
@@ -73,8 +73,8 @@ class Ahead:
         self.pool.shutdown(cancel_futures=True)
 
     def _begin(self, step: int, progress: Progress) -> _Drawing:
-        self.engine.sync()
-        assert self.engine.synced is not None
+        self.engine.update_weights()
+        assert self.engine.loaded_version is not None
         tally = Tally()
 
         def watched(completion: Completion) -> None:
@@ -83,7 +83,7 @@ class Ahead:
             if progress is not None:
                 progress(completion)
 
-        return _Drawing(self.engine.synced, tally, self.pool.submit(self.gather, step, tally, watched))
+        return _Drawing(self.engine.loaded_version, tally, self.pool.submit(self.collector, step, tally, watched))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class _Drawing:
     def restored(cls, state: dict[str, Any]) -> _Drawing:
         """From `state()`."""
         rollouts = [_rollout(row) for row in state["rollouts"]]
-        graded = Graded(rollouts, state["rewards"], state["graded"], state["penalties"])
+        graded = GradedRollouts(rollouts, state["rewards"], state["graded"], state["penalties"])
         batch: Future[Batch] = Future()
         batch.set_result(Batch(graded, state["advantages"]))
         return cls(state["version"], Tally.restored(state["tally"]), batch)

@@ -20,10 +20,10 @@ from r1zero.policy.batch import Trajectory
 from r1zero.rollouts.prompts import Prompt, PromptStream
 from r1zero.rollouts.rewards import Truncation, lengths_of, observe, rewards_of, trajectories_of
 from r1zero.sampling.protocol import Request, Sampler, SamplingParams
-from r1zero.sampling.synced_engine import Synced
+from r1zero.sampling.synced_engine import SyncedEngine
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout, Verdict
-from r1zero.verify.protocol import Grading
+from r1zero.verify.protocol import VerifierProtocol
 
 
 class Penalty(Protocol):
@@ -61,7 +61,7 @@ class ReferencePenalty:
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class GradedRollouts:
     """P groups with the rewards of their task, and which of them are evidence."""
 
     rollouts: list[Rollout]
@@ -77,26 +77,26 @@ class Graded:
         low_P = torch.where(self.graded_PG, self.rewards_PG, torch.inf).amin(dim=1)
         return high_P > low_P
 
-    def __add__(self, other: Graded) -> Graded:
+    def __add__(self, other: GradedRollouts) -> GradedRollouts:
         """Both, in order."""
-        return Graded(
+        return GradedRollouts(
             self.rollouts + other.rollouts,
             torch.cat([self.rewards_PG, other.rewards_PG]),
             torch.cat([self.graded_PG, other.graded_PG]),
             torch.cat([self.penalties_PG, other.penalties_PG]),
         )
 
-    def some(self, groups: Tensor) -> Graded:
+    def some(self, groups: Tensor) -> GradedRollouts:
         """The groups of these indices."""
         rollouts = [self.rollouts[p] for p in groups.tolist()]
-        return Graded(rollouts, self.rewards_PG[groups], self.graded_PG[groups], self.penalties_PG[groups])
+        return GradedRollouts(rollouts, self.rewards_PG[groups], self.graded_PG[groups], self.penalties_PG[groups])
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What a step learns from."""
 
-    graded: Graded
+    graded: GradedRollouts
     advantages_PG: Tensor
 
     @property
@@ -114,7 +114,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Gatherer:
+class RolloutCollector:
     """Everything between the question set and the learner.
 
     With `rounds` above 1, rounds of further questions are drawn until `prompts` groups are live; of what was sampled,
@@ -124,7 +124,7 @@ class Gatherer:
 
     stream: PromptStream
     sampler: Sampler
-    verifier: Grading
+    verifier: VerifierProtocol
     template: Template
     params: SamplingParams
     objective: Objective
@@ -164,7 +164,7 @@ class Gatherer:
         """Continue from `state()`."""
         self.stream.restore(state)
 
-    def _round(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None) -> Graded:
+    def _round(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None) -> GradedRollouts:
         rollouts, sample_seconds, grade_seconds = collect(
             self.stream.next(self.prompts),
             self.sampler,
@@ -182,29 +182,29 @@ class Gatherer:
         penalty_PG = self.penalty(rollouts)
         if self.penalty is not no_penalty:
             tally.mean_of("rollout/kl_penalty", penalty_PG.flatten().tolist())
-        return Graded(rollouts, rewards_PG, graded_PG, penalty_PG)
+        return GradedRollouts(rollouts, rewards_PG, graded_PG, penalty_PG)
 
 
 @dataclass(frozen=True, slots=True)
-class InTurns:
-    """A gatherer whose engine rests once a batch is there: it may share its GPU with the learner, whose turn it is."""
+class ColocatedCollector:
+    """A collector whose engine rests once a batch is there: it may share its GPU with the learner, whose turn it is."""
 
-    gather: Gatherer
-    engine: Synced
+    collector: RolloutCollector
+    engine: SyncedEngine
 
     def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
-        """See `Gatherer`."""
-        batch = self.gather(step, tally, progress)
-        self.engine.rest()
+        """See `RolloutCollector`."""
+        batch = self.collector(step, tally, progress)
+        self.engine.sleep()
         return batch
 
     def state(self) -> dict[str, Any]:
-        """See `Gatherer`."""
-        return self.gather.state()
+        """See `RolloutCollector`."""
+        return self.collector.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `Gatherer`."""
-        self.gather.restore(state)
+        """See `RolloutCollector`."""
+        self.collector.restore(state)
 
 
 class Collected(NamedTuple):
@@ -218,7 +218,7 @@ class Collected(NamedTuple):
 def collect(
     prompts: Sequence[Prompt],
     sampler: Sampler,
-    verifier: Grading,
+    verifier: VerifierProtocol,
     template: Template,
     params: SamplingParams,
     *,

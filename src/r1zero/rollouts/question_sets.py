@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from r1zero.config import Benchmark, Evaluation, Questions, Recipe
+from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe
 from r1zero.errors import UserError, plural
 from r1zero.policy.load import Policy
 from r1zero.questions import QuestionSet, load_questions, renamed
@@ -29,7 +29,7 @@ def load_sets(recipe: Recipe) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
     return load_set(recipe.questions, data_dir), load_benchmarks(recipe.evaluation, data_dir)
 
 
-def load_set(settings: Questions | Benchmark, data_dir: Path | None) -> QuestionSet:
+def load_set(settings: QuestionsSettings | BenchmarkSettings, data_dir: Path | None) -> QuestionSet:
     """The question set that a section of the recipe names."""
     return load_questions(
         settings.name,
@@ -53,7 +53,7 @@ def flag(key: str) -> str:
 
 
 def load_benchmarks(
-    settings: Evaluation, data_dir: Path | None, named: Callable[[str], str] = in_recipe
+    settings: EvaluationSettings, data_dir: Path | None, named: Callable[[str], str] = in_recipe
 ) -> tuple[QuestionSet, ...]:
     """The sets to evaluate on; `named` says what their settings are called where the user wrote them.
 

@@ -136,7 +136,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return checkpoint, [f"{path.name} is damaged and was passed over" for path in damaged]
 
 
-def unseal(folder: Path, after: int) -> None:
+def mark_damaged(folder: Path, after: int) -> None:
     """Take the seal from checkpoints newer than the one a run goes on from, which are damaged.
 
     They stay where they are, but count neither among the last ones nor as the best.

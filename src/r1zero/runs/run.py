@@ -143,7 +143,7 @@ class Run:
             changed.append("train.steps (which sets the decay of learner.schedule)")
         scored = any(key.startswith("evaluation.") for key in changed)
         hint = " (its scores would no longer compare: `r1zero evaluate` evaluates a checkpoint)" if scored else ""
-        self.refuse(changed, hint)
+        self.refuse_changes(changed, hint)
         before = self._read_json("run.json", _SAME)
         for name in _SAME:
             old, new = before[name], facts.get(name)
@@ -153,7 +153,7 @@ class Run:
                     "would not be the same run; restore what it had, or start another run with another --out."
                 )
 
-    def refuse(self, changed: Sequence[str], hint: str = "") -> None:
+    def refuse_changes(self, changed: Sequence[str], hint: str = "") -> None:
         """Refuse to go on with other settings, where there are any. Raises UserError naming them."""
         if changed:
             raise UserError(
@@ -161,7 +161,7 @@ class Run:
                 "it has (give only its directory and --resume), or start another run with another --out."
             )
 
-    def moved(self, facts: Mapping[str, Any]) -> list[str]:
+    def device_notes(self, facts: Mapping[str, Any]) -> list[str]:
         """A note when the run goes on with other versions, or on another machine, than its bits depend on."""
         old, new = _bits(self.facts), _bits(facts)
         other = {name for name in old.keys() & new.keys() if old[name] != new[name]}
@@ -178,7 +178,7 @@ class Run:
         for note in notes:
             self.log("notes", {"step": step, "time": now(), "note": note})
 
-    def renew(self, recipe: Section) -> None:
+    def save_recipe(self, recipe: Section) -> None:
         """Save the recipe that the run continues with: more steps, say, which a later `--resume` must know of."""
         path = self.path / "recipe.json"
         with writing(path, resumes=True):

@@ -26,12 +26,12 @@ class EngineLostError(UserError):
 class Engine(Sampler, Protocol):
     """A sampler that keeps a copy of the policy's weights."""
 
-    def sync(self) -> None:
+    def update_weights(self) -> None:
         """Take over the learner's weights as they are now."""
         ...
 
-    def rest(self) -> None:
-        """Give memory back to a learner on the same GPU, if there is one; `sync` comes before the next response."""
+    def sleep(self) -> None:
+        """Give memory back to a learner on the same GPU, if there is one, until the next `update_weights`."""
         ...
 
 
@@ -40,7 +40,7 @@ Score = Callable[[Sequence[tuple[tuple[int, ...], Sampled]]], Sequence[Sequence[
 
 
 @dataclass(slots=True)
-class Synced:
+class SyncedEngine:
     """An engine that is brought up to date whenever the learner has moved, and checked.
 
     `version` counts the learner's updates. `probe` are prompts to check on, `gap` the mean absolute difference of
@@ -54,7 +54,7 @@ class Synced:
     params: SamplingParams
     gap: float
     every: int = 16
-    synced: int | None = field(default=None, init=False)
+    loaded_version: int | None = field(default=None, init=False)
     """The version of the engine's weights."""
     syncs: int = field(default=0, init=False)
 
@@ -62,28 +62,28 @@ class Synced:
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
         """See `Sampler`."""
-        self.sync()
+        self.update_weights()
         yield from self.engine.sample(requests, samples, params, seed=seed, step=step)
 
-    def sync(self) -> None:
+    def update_weights(self) -> None:
         """Give the engine the learner's weights where they have moved since it had them.
 
         Raises:
             UserError: it says that it has them, and its log-probs say otherwise.
         """
         version = self.version()
-        if version == self.synced:
+        if version == self.loaded_version:
             return
-        self.engine.sync()
-        self.synced = version
+        self.engine.update_weights()
+        self.loaded_version = version
         self.syncs += 1
         if (self.syncs - 1) % self.every == 0:
             self._check()
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """See `Engine`."""
-        self.engine.rest()
-        self.synced = None
+        self.engine.sleep()
+        self.loaded_version = None
 
     def _check(self) -> None:
         budget = min(_PROBE_TOKENS, self.params.max_new_tokens)

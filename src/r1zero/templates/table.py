@@ -217,7 +217,7 @@ def _named(name: str, tokenizer: ChatTokenizer | None, instruction: str) -> Temp
     )
 
 
-def make_template(settings: config.Template, tokenizer: ChatTokenizer | None) -> Template:
+def make_template(settings: config.TemplateSettings, tokenizer: ChatTokenizer | None) -> Template:
     """Make the template that a section of a recipe describes; only chat templates need a tokenizer."""
     return get_template(
         settings.name, tokenizer, answer_format=settings.answer_format, instruction=settings.instruction

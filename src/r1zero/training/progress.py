@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from r1zero.config import Recipe
 from r1zero.errors import plural
 from r1zero.evaluate import SetResult, average
-from r1zero.training.setup import Parts
+from r1zero.training.setup import RunSetup
 from r1zero.types import Completion
 
 
@@ -41,7 +41,7 @@ class RichView:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def begin(self, parts: Parts, recipe: Recipe) -> None:
+    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
         """Say what is about to run."""
         say = self.console.print
         facts = parts.run.facts
@@ -97,7 +97,7 @@ def step_line(step: int, n: dict[str, float]) -> str:
 class View(Protocol):
     """Someone watching a run."""
 
-    def begin(self, parts: Parts, recipe: Recipe) -> None:
+    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
         """The run is about to start, or to go on."""
 
     def sampled(self, completion: Completion) -> None:
@@ -113,7 +113,7 @@ class View(Protocol):
 class Unwatched:
     """A view that shows nothing."""
 
-    def begin(self, parts: Parts, recipe: Recipe) -> None:
+    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
         """Nothing."""
 
     def sampled(self, completion: Completion) -> None:

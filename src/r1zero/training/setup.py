@@ -16,10 +16,10 @@ from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
 from r1zero.policy.device import processor, set_threads
 from r1zero.policy.load import Policy, load_blank, recipe_policy
-from r1zero.policy.lora import adapt
+from r1zero.policy.lora import add_lora
 from r1zero.questions import QuestionSet
-from r1zero.rollouts.async_collector import Ahead
-from r1zero.rollouts.collector import Batch, Gatherer, InTurns, Penalty, ReferencePenalty, no_penalty
+from r1zero.rollouts.async_collector import AsyncCollector
+from r1zero.rollouts.collector import Batch, ColocatedCollector, Penalty, ReferencePenalty, RolloutCollector, no_penalty
 from r1zero.rollouts.prompts import PromptStream, longest_prompt
 from r1zero.rollouts.question_sets import load_sets, longest_that_fits, notes
 from r1zero.rollouts.rewards import Truncation
@@ -30,14 +30,14 @@ from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.templates import Template
 from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
-from r1zero.training.workers import Crew, Job, Learning, check_apart, open_crew
+from r1zero.training.workers import LearnerProtocol, Workers, WorkerSpec, check_apart, open_workers
 from r1zero.types import Completion
-from r1zero.verify.protocol import Grading
+from r1zero.verify.protocol import VerifierProtocol
 
 _PROBES = 4  # prompts that an engine is held against the learner on; every replica gets one
 
 
-class Gathering(Protocol):
+class Collector(Protocol):
     """What makes rollout batches, and can be gone on with."""
 
     def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
@@ -54,7 +54,7 @@ class Gathering(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RunSetup:
     """Everything the loop works with. `step` is how many steps are already done (0, or the checkpoint's)."""
 
     run: Run
@@ -62,18 +62,18 @@ class Parts:
     template: Template
     objective: Objective
     sampler: Sampler
-    verifier: Grading
-    learner: Learning
-    gather: Gathering
+    verifier: VerifierProtocol
+    learner: LearnerProtocol
+    collector: Collector
     benchmarks: tuple[QuestionSet, ...]
-    protocol: evaluate.Protocol
+    protocol: evaluate.EvalProtocol
     sinks: tuple[Sink, ...]
     notes: tuple[str, ...]
     step: int
 
 
 @contextmanager
-def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
+def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     """Build all parts for a new run in `out`, or for the run there when `resume`.
 
     Everything that can be wrong with the recipe is found before the run directory is touched.
@@ -98,36 +98,37 @@ def assemble(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[Parts]:
     facts = describe(objective, questions, benchmarks, template, policy, threads) | {"device": _device(recipe, policy)}
     if existing:
         existing.check_same(recipe, facts, done)
-        skipped += existing.moved(provenance() | facts)
-    job = Job(recipe, policy, objective, checkpoint, _context(recipe, policy, template, longest, benchmarks),
+        skipped += existing.device_notes(provenance() | facts)
+    spec = WorkerSpec(recipe, policy, objective, checkpoint, _context(recipe, policy, template, longest, benchmarks),
               _probe(stream, recipe))  # fmt: skip
     with ExitStack() as stack:
-        crew = stack.enter_context(open_crew(job))
-        gather = make_gatherer(recipe, stream, crew, template, objective)
-        sampler = crew.sampler
-        if crew.engine is not None and recipe.rollout.max_staleness:
-            sampler = gather = stack.enter_context(closing(Ahead(gather, crew.engine, recipe.train.steps)))
-        elif crew.engine is not None:
-            gather = InTurns(gather, crew.engine)
+        workers = stack.enter_context(open_workers(spec))
+        collector = make_collector(recipe, stream, workers, template, objective)
+        sampler = workers.sampler
+        if workers.engine is not None and recipe.rollout.max_staleness:
+            ahead = AsyncCollector(collector, workers.engine, recipe.train.steps)
+            sampler = collector = stack.enter_context(closing(ahead))
+        elif workers.engine is not None:
+            collector = ColocatedCollector(collector, workers.engine)
         if checkpoint:
-            gather.restore(checkpoint.state()["stream"])
+            collector.restore(checkpoint.state()["stream"])
         run = existing or Run.create(out, recipe, facts)
         stack.enter_context(run.locked())
         sinks = stack.enter_context(opened(recipe.log, run, recipe))
         if existing:
             run.rewind(done if checkpoint else -1)
-            run.renew(recipe)
+            run.save_recipe(recipe)
             run.note(done, skipped)
-            checkpoints.unseal(out / "checkpoints", done)
-        yield Parts(
+            checkpoints.mark_damaged(out / "checkpoints", done)
+        yield RunSetup(
             run=run,
             policy=policy,
             template=template,
             objective=objective,
             sampler=sampler,
-            verifier=crew.verifier,
-            learner=crew.learner,
-            gather=gather,
+            verifier=workers.verifier,
+            learner=workers.learner,
+            collector=collector,
             benchmarks=benchmarks,
             protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
             sinks=sinks,
@@ -142,7 +143,7 @@ def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy
         policy = load_blank(recipe.model.path, revision=recipe.model.revision)
     else:
         policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
-    adapt(policy, recipe.lora, recipe.train.seed)
+    add_lora(policy, recipe.lora, recipe.train.seed)
     return policy
 
 
@@ -169,26 +170,26 @@ def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
     return tuple(Request(prompt.key, prompt.ids) for prompt in prompts)
 
 
-def make_penalty(learner: Learning, objective: Objective) -> Penalty:
+def make_penalty(learner: LearnerProtocol, objective: Objective) -> Penalty:
     """What is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
     if objective.kl != "k1_reward" or objective.critic:
         return no_penalty
     return ReferencePenalty(lambda found: learner.logprobs(found, reference=True), objective.kl_coefficient)
 
 
-def make_gatherer(
-    recipe: Recipe, stream: PromptStream, crew: Crew, template: Template, objective: Objective
-) -> Gatherer:
+def make_collector(
+    recipe: Recipe, stream: PromptStream, workers: Workers, template: Template, objective: Objective
+) -> RolloutCollector:
     """What makes a recipe's rollout batches. One that is ahead brings the engine up to date by itself."""
-    return Gatherer(
+    return RolloutCollector(
         stream,
-        crew.engine.engine if crew.engine is not None and recipe.rollout.max_staleness else crew.sampler,
-        crew.verifier,
+        workers.engine.engine if workers.engine is not None and recipe.rollout.max_staleness else workers.sampler,
+        workers.verifier,
         template,
         SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
         objective,
         Truncation(recipe.objective.truncation, recipe.objective.truncation_penalty or 0.0),
-        make_penalty(crew.learner, objective),
+        make_penalty(workers.learner, objective),
         recipe.rollout.prompts,
         recipe.rollout.samples,
         recipe.train.seed,

@@ -1,4 +1,4 @@
-"""THE loop: gather (sample → verify → advantage) → update → log → evaluate → save."""
+"""THE loop: collect (sample → verify → advantage) → learn → log → evaluate → save."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from r1zero.metrics import Tally
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
 from r1zero.training.progress import Unwatched, View
-from r1zero.training.setup import Parts, assemble
+from r1zero.training.setup import RunSetup, set_up
 
 
 def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None = None) -> Run:
@@ -24,7 +24,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
         UserError: anything the user has to mend, in one sentence.
     """
     view = view or Unwatched()
-    with assemble(recipe, out, resume=resume) as parts:
+    with set_up(recipe, out, resume=resume) as parts:
         view.begin(parts, recipe)
         if parts.step == 0:
             score = _evaluate(parts, 0, view)
@@ -33,7 +33,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
         for step in range(parts.step + 1, recipe.train.steps + 1):
             begin, tally = time.perf_counter(), Tally()
 
-            batch = parts.gather(step, tally, view.sampled)
+            batch = parts.collector(step, tally, view.sampled)
 
             learning = time.perf_counter()
             parts.learner.learn(batch.trajectories(), step, tally)
@@ -55,7 +55,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
 
             better = recipe.checkpoint.keep_best and score is not None and score > best
             if last or _due(step, recipe.checkpoint.every) or better:
-                state = {"learner": parts.learner.state(), "stream": parts.gather.state()}
+                state = {"learner": parts.learner.state(), "stream": parts.collector.state()}
                 checkpoints.save(out / "checkpoints", step, parts.learner.save, state, score)
                 checkpoints.prune(out / "checkpoints", recipe.checkpoint.keep_last, recipe.checkpoint.keep_best)
             best = max(best, score if score is not None else best)
@@ -67,7 +67,7 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _evaluate(parts: Parts, step: int, view: View) -> float | None:
+def _evaluate(parts: RunSetup, step: int, view: View) -> float | None:
     """Evaluate on all benchmarks, log it, and return their average."""
     if not parts.benchmarks:
         return None
@@ -90,7 +90,7 @@ def _evaluate(parts: Parts, step: int, view: View) -> float | None:
     return score
 
 
-def _log(parts: Parts, step: int, tally: Tally, view: View) -> None:
+def _log(parts: RunSetup, step: int, tally: Tally, view: View) -> None:
     """Write the step's numbers everywhere they go."""
     known = tally.result()
     tally.add("speed/sample_tokens_per_second", known["rollout/tokens"] / known["time/sample"])

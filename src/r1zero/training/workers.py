@@ -25,12 +25,12 @@ from r1zero.policy.reference import load_reference
 from r1zero.runs.checkpoints import Checkpoint
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
-from r1zero.sampling.synced_engine import Engine, Synced
-from r1zero.verify.protocol import Grading
+from r1zero.sampling.synced_engine import Engine, SyncedEngine
+from r1zero.verify.protocol import VerifierProtocol
 from r1zero.verify.workers.pool import open_verifier
 
 
-class Learning(Protocol):
+class LearnerProtocol(Protocol):
     """What the loop asks of a learner."""
 
     @property
@@ -60,8 +60,8 @@ class Learning(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What a crew is to work on.
+class WorkerSpec:
+    """What a workers is to work on.
 
     `context` is the longest prompt and response together, in tokens; `probe` are prompts to hold an engine against the
     learner on.
@@ -74,7 +74,7 @@ class Job:
     context: int
     probe: tuple[Request, ...]
 
-    def synced(self, engine: Engine, learner: Learning, exact: bool) -> Synced:
+    def synced(self, engine: Engine, learner: LearnerProtocol, exact: bool) -> SyncedEngine:
         """The engine, brought up to date with this learner; `exact`: both compute in float32."""
         params = SamplingParams(self.recipe.sampling.max_new_tokens, self.recipe.sampling.temperature)
 
@@ -83,7 +83,7 @@ class Job:
                 [Trajectory(prompt, each.completion.token_ids, each.completion.logprobs, 0.0) for prompt, each in found]
             )
 
-        return Synced(
+        return SyncedEngine(
             engine,
             lambda: learner.updates,
             score,
@@ -95,13 +95,13 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class Workers:
     """`sampler` is the one `engine` brings up to date where the sampler has weights of its own."""
 
-    learner: Learning
+    learner: LearnerProtocol
     sampler: Sampler
-    verifier: Grading
-    engine: Synced | None
+    verifier: VerifierProtocol
+    engine: SyncedEngine | None
 
 
 def check_apart(recipe: Recipe) -> None:
@@ -116,41 +116,41 @@ def check_apart(recipe: Recipe) -> None:
 
 
 @contextmanager
-def open_crew(job: Job) -> Iterator[Crew]:
-    """The parts of a job, at work until the context ends.
+def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
+    """The parts of a spec, at work until the context ends.
 
     Raises:
         UserError: something that the recipe asks for is missing here.
     """
-    recipe = job.recipe
+    recipe = spec.recipe
     if recipe.cluster is not None:
-        with _module("ray", "ray", "The section [cluster] needs", "r1zero.cluster.launch").open_crew(job) as crew:
-            yield crew
+        with _module("ray", "ray", "The section [cluster] needs", "r1zero.cluster.launch").open_crew(spec) as workers:
+            yield workers
         return
-    learner = make_learner(recipe, job.policy, job.objective, load_reference(recipe, job.objective))
-    if job.checkpoint:
-        restore(learner, job.checkpoint)
-    with open_verifier(recipe.verifier) as verifier, _open_sampler(job, learner) as sampler:
-        yield Crew(learner, sampler, verifier, sampler if isinstance(sampler, Synced) else None)
+    learner = make_learner(recipe, spec.policy, spec.objective, load_reference(recipe, spec.objective))
+    if spec.checkpoint:
+        restore(learner, spec.checkpoint)
+    with open_verifier(recipe.verifier) as verifier, _open_sampler(spec, learner) as sampler:
+        yield Workers(learner, sampler, verifier, sampler if isinstance(sampler, SyncedEngine) else None)
 
 
-def _open_sampler(job: Job, learner: Learning) -> AbstractContextManager[Sampler]:
-    return _synced_vllm(job, learner) if job.recipe.sampling.engine == "vllm" else _embedded(job)
-
-
-@contextmanager
-def _embedded(job: Job) -> Iterator[Sampler]:
-    yield make_sampler(job.policy, job.recipe.sampling.batch_rows)
+def _open_sampler(spec: WorkerSpec, learner: LearnerProtocol) -> AbstractContextManager[Sampler]:
+    return _synced_vllm(spec, learner) if spec.recipe.sampling.engine == "vllm" else _embedded(spec)
 
 
 @contextmanager
-def _synced_vllm(job: Job, learner: Learning) -> Iterator[Synced]:
+def _embedded(spec: WorkerSpec) -> Iterator[Sampler]:
+    yield make_sampler(spec.policy, spec.recipe.sampling.batch_rows)
+
+
+@contextmanager
+def _synced_vllm(spec: WorkerSpec, learner: LearnerProtocol) -> Iterator[SyncedEngine]:
     vllm = vllm_module()
-    device = job.policy.device
-    transfer = vllm.own_transfer(job.policy, job.recipe)
-    turns = not job.recipe.rollout.max_staleness  # ahead, it samples while the learner learns
-    with closing(vllm.make_sampler(job.recipe, job.policy, transfer, job.context, device, sleeps=turns)) as engine:
-        yield job.synced(engine, learner, job.policy.exact)
+    device = spec.policy.device
+    transfer = vllm.own_transfer(spec.policy, spec.recipe)
+    turns = not spec.recipe.rollout.max_staleness  # ahead, it samples while the learner learns
+    with closing(vllm.make_sampler(spec.recipe, spec.policy, transfer, spec.context, device, sleeps=turns)) as engine:
+        yield spec.synced(engine, learner, spec.policy.exact)
 
 
 def vllm_module() -> Any:

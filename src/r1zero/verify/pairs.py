@@ -48,7 +48,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class GradedPair:
     """A pair with our verdict, and a second grader's if one was asked."""
 
     pair: Pair
@@ -126,7 +126,7 @@ def kind_of(prediction: str) -> str:
 
 def grade_pairs(
     pairs: Sequence[Pair], verifier: Verifier, answer_format: AnswerFormat, second: Verifier | None = None
-) -> Iterator[Graded]:
+) -> Iterator[GradedPair]:
     """Every pair with its verdict, in order, a few hundred at a time."""
     for begin in range(0, len(pairs), _IN_FLIGHT):
         chosen = pairs[begin : begin + _IN_FLIGHT]
@@ -135,7 +135,7 @@ def grade_pairs(
         if second is not None:
             others = second.verify((pair.boxed, pair.gold, AnswerFormat.BOXED) for pair in chosen)
         for pair, verdict, other in zip(chosen, verdicts, others, strict=True):
-            yield Graded(pair, verdict, other)
+            yield GradedPair(pair, verdict, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +146,15 @@ class Summary:
     outcomes: Mapping[str, int]
     judged: int
     agreed: int
-    false_accepts: tuple[Graded, ...]
-    false_rejects: tuple[Graded, ...]
-    disagreements: tuple[Graded, ...]
+    false_accepts: tuple[GradedPair, ...]
+    false_rejects: tuple[GradedPair, ...]
+    disagreements: tuple[GradedPair, ...]
     median_ms: float
     mean_ms: float
     in_process: float
 
 
-def summarise(graded: Sequence[Graded]) -> Summary:
+def summarise(graded: Sequence[GradedPair]) -> Summary:
     """The counts. A pair without `expected` has no part in right, false accepts and false rejects."""
     judged = [g for g in graded if g.pair.expected is not None]
     milliseconds = [g.verdict.seconds * 1e3 for g in graded] or [0.0]

@@ -9,7 +9,7 @@ from r1zero.types import AnswerFormat, Verdict
 
 
 @runtime_checkable
-class Grading(Protocol):
+class VerifierProtocol(Protocol):
     """`r1zero.verify.Verifier`, or pools of them on a cluster."""
 
     def submit(self, key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from r1zero.analyze import answering, exploration
 from r1zero.analyze.judges.rubrics import ANSWERING
 from r1zero.analyze.judges.rules import RuleJudge
-from r1zero.analyze.responses import Cell, saved_cell
+from r1zero.analyze.responses import ModelResponses, saved_cell
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
-from r1zero.paper.jobs import Evaluation, Job
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated
 from r1zero.paper.studies.fig6 import difference
 from r1zero.published import BASE_MODELS as ANALYSED
@@ -64,7 +64,7 @@ def greedy_published(seeds: int) -> list[Job]:
     """Table 1: Qwen2.5-Math under the templates, on the five benchmarks."""
     del seeds  # greedy
     return [
-        Evaluation(f"evaluations/{slug(model)}-{template}", template, [{"name": name} for name in SETS], model=model,
+        EvaluationJob(f"evaluations/{slug(model)}-{template}", template, [{"name": name} for name in SETS], model=model,
                    answer_format=None)
         for model in list(MODELS)[:2]
         for template in TEMPLATES
@@ -75,7 +75,7 @@ def answering_published(seeds: int) -> list[Job]:
     """500 MATH questions, a response each, without a template and under two."""
     del seeds
     return [
-        Evaluation(f"evaluations/{slug(model)}-{template}-t0", template, MATH_500, model=model, answer_format=None)
+        EvaluationJob(f"evaluations/{slug(model)}-{template}-t0", template, MATH_500, model=model, answer_format=None)
         for model in MODELS
         for template in ("no", "r1", "qwen_math")
     ]
@@ -85,7 +85,7 @@ def sampled_published(seeds: int) -> list[Job]:
     """500 MATH questions, eight samples each, at ten temperatures."""
     del seeds
     return [
-        Evaluation(f"evaluations/{slug(model)}-{template}-t{t:g}", template, MATH_500, model=model, samples=SAMPLES,
+        EvaluationJob(f"evaluations/{slug(model)}-{template}-t{t:g}", template, MATH_500, model=model, samples=SAMPLES,
                    temperature=t, answer_format=None)
         for model, template in MODELS.items()
         for t in TEMPERATURES
@@ -113,14 +113,14 @@ def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
             seen = test.difference > 0 and test.p_value < 0.05
             claims.append(
                 Claim(f"{model}: the R1 template, far from its pretraining, lowers its score.",
-                      f"no template − R1: {difference(test)}", Verdict.SEEN if seen else Verdict.NOT_SEEN)
+                      f"no template − R1: {difference(test)}", ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN)
             )  # fmt: skip
         if model != "web":
             claims.append(
                 Claim(f"{model}, pretrained on questions with answers: no template is best.",
                       f"best is {NAMES[best]}: " + ", ".join(f"{NAMES[t]} {100 * sum(s) / len(s):.1f} %"
                                                              for t, s in scores.items()),
-                      Verdict.SEEN if best == "no" else Verdict.NOT_SEEN)
+                      ClaimStatus.SEEN if best == "no" else ClaimStatus.NOT_SEEN)
             )  # fmt: skip
     paper = [
         [row.model, NAMES.get(row.template, row.template), *(f"{value:.1f}" for value in row.percent),
@@ -128,8 +128,8 @@ def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
         for row in SCORED if row.table == "1"
     ]  # fmt: skip
     tables = [
-        Table("Right, greedy, with 95 % interval", ["model", "template", "right", "at the token limit"], rows),
-        Table("The paper's Table 1, per cent right", ["model", "template", *SETS, "average"], paper),
+        FoundTable("Right, greedy, with 95 % interval", ["model", "template", "right", "at the token limit"], rows),
+        FoundTable("The paper's Table 1, per cent right", ["model", "template", *SETS, "average"], paper),
     ]
     return Findings(claims, (), tables, TEXTS)
 
@@ -151,14 +151,14 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
                 "answers without any template")  # fmt: skip
         claims.append(
             Claim(f"{model} {said}.", f"no template {percent(bare)}, Qwen-Math template {percent(dressed)}",
-                  Verdict.SEEN if seen else Verdict.NOT_SEEN)
+                  ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN)
         )  # fmt: skip
     paper = [[row.model, f"{row.without_template:.1%}", f"{row.with_template:.1%}"] for row in ANALYSED]
     tables = [
-        Table(
+        FoundTable(
             "Responses that answer, with 95 % interval", ["model", "template", "answers", "at the token limit"], rows
         ),
-        Table("The paper's Figure 3, left", ["model", "no template", "its best template"], paper),
+        FoundTable("The paper's Figure 3, left", ["model", "no template", "its best template"], paper),
     ]
     return Findings(claims, (), tables, TEXTS)
 
@@ -176,7 +176,7 @@ def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
             Claim(f"{model}: right answers exist before any training.",
                   f"pass@8 up to {percent(best[top])}, pass@1 {percent(first)} at temperature "
                   f"{found[-1].temperature:g}; {percent(found[top].live.share)} of groups of 8 live",
-                  Verdict.SEEN if best[top].low > 0.05 else Verdict.NOT_SEEN)
+                  ClaimStatus.SEEN if best[top].low > 0.05 else ClaimStatus.NOT_SEEN)
         )  # fmt: skip
         inner = 0 < top < len(found) - 1
         apart = inner and best[top].low > max(best[0].high, best[-1].high)
@@ -184,7 +184,7 @@ def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
             Claim(f"{model}: pass@8 has an inner optimum in temperature.",
                   f"highest at {found[top].temperature:g}; {percent(best[0])} at {found[0].temperature:g}, "
                   f"{percent(best[-1])} at {found[-1].temperature:g}",
-                  Verdict.SEEN if apart else Verdict.NOT_SEEN)
+                  ClaimStatus.SEEN if apart else ClaimStatus.NOT_SEEN)
         )  # fmt: skip
     theirs = {row.model: list(zip(TEMPERATURES, row.pass_at_8, strict=True)) for row in ANALYSED}
     panel = curves.panel("fig3-exploration", "pass@8", "", series, theirs, percent=True, x_label="temperature")
@@ -195,20 +195,20 @@ def _file(out: Path, template: str) -> str:
     return str((out / FEW_SHOT).resolve()) if template == "few_shot" else template
 
 
-def cells_of(out: Path, jobs: Sequence[Job]) -> list[tuple[Evaluation, Cell]]:
+def cells_of(out: Path, jobs: Sequence[Job]) -> list[tuple[EvaluationJob, ModelResponses]]:
     """Evaluations with their responses."""
-    return [(job, saved_cell(out / job.name)) for job in jobs if isinstance(job, Evaluation)]
+    return [(job, saved_cell(out / job.name)) for job in jobs if isinstance(job, EvaluationJob)]
 
 
-def by_model(out: Path, jobs: Sequence[Job]) -> dict[str, list[Cell]]:
+def by_model(out: Path, jobs: Sequence[Job]) -> dict[str, list[ModelResponses]]:
     """The responses of every model, by temperature."""
-    found: dict[str, list[Cell]] = {}
+    found: dict[str, list[ModelResponses]] = {}
     for job, cell in cells_of(out, jobs):
         found.setdefault(model_of(job), []).append(cell)
     return {model: sorted(cells, key=lambda cell: cell.temperature) for model, cells in found.items()}
 
 
-def model_of(job: Evaluation) -> str:
+def model_of(job: EvaluationJob) -> str:
     """Who is asked: a model of the miniature by its corpus or run, another by its name."""
     return job.start.partition("/")[2].rpartition("-")[0] if job.start else slug(job.model)
 
@@ -218,7 +218,7 @@ def slug(model: str) -> str:
     return model.rpartition("/")[2]
 
 
-def _truncated(cell: Cell) -> float:
+def _truncated(cell: ModelResponses) -> float:
     return sum(reply.truncated for reply in cell.replies) / len(cell.replies)
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Panel, Size, Study, Table, Verdict
-from r1zero.paper.jobs import Job, Training
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Size, Study
+from r1zero.paper.jobs import Job, TrainingJob
 from r1zero.paper.miniature import FIRST, base, compared
 from r1zero.report.charts.model import Chart
 from r1zero.report.charts.run import reward_against_length
 from r1zero.report.data.run_data import RunData
-from r1zero.report.data.seed_groups import Group
+from r1zero.report.data.seed_groups import SeedGroup
 from r1zero.statistics import paired_t
 
 PAIR = ("dr_grpo", "grpo")
@@ -43,7 +43,7 @@ def grid(out: Path, size: Size, objectives: Sequence[str]) -> list[Job]:
 def published_grid(objectives: Sequence[str], seeds: int) -> list[Job]:
     """The paper's own setting: Qwen2.5-1.5B, R1 template, MATH."""
     return [
-        Training(f"runs/{objective}-{seed}", "qwen2.5-1.5b-r1",
+        TrainingJob(f"runs/{objective}-{seed}", "qwen2.5-1.5b-r1",
                  {"objective.name": objective, "objective.constant": None if objective.startswith("grpo") else 3000.0,
                   "train.seed": seed})
         for seed in range(seeds)
@@ -60,9 +60,9 @@ def runs_of(out: Path, jobs: Sequence[Job], objectives: Sequence[str]) -> dict[s
     }
 
 
-def groups_of(found: dict[str, list[RunData]]) -> list[Group]:
+def groups_of(found: dict[str, list[RunData]]) -> list[SeedGroup]:
     """The same with their names."""
-    return [Group(curves.NAMES[objective], tuple(runs)) for objective, runs in found.items()]
+    return [SeedGroup(curves.NAMES[objective], tuple(runs)) for objective, runs in found.items()]
 
 
 def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
@@ -98,7 +98,7 @@ def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
     claim = Claim(
         "Dr. GRPO is the more token-efficient: its responses end shorter.",
         f"length of all responses at the end, GRPO − Dr. GRPO: {curves.said(test)}",
-        Verdict.UNTESTED if test is None else Verdict.SEEN if fewer else Verdict.NOT_SEEN,
+        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if fewer else ClaimStatus.NOT_SEEN,
     )
     panels = []
     if chart is not None:
@@ -136,7 +136,7 @@ def growing(found: dict[str, list[RunData]], objective: str) -> Claim:
     return Claim(
         f"Wrong answers {'grow' if biased else 'do not grow'} under {curves.NAMES[objective]}.",
         f"length of wrong answers, end − start of training: {curves.said(test)}",
-        Verdict.UNTESTED if test is None else Verdict.SEEN if grows == biased else Verdict.NOT_SEEN,
+        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if grows == biased else ClaimStatus.NOT_SEEN,
     )
 
 
@@ -148,11 +148,11 @@ def equal_reward(found: dict[str, list[RunData]]) -> Claim:
     return Claim(
         "Rewards at the end show no difference.",
         f"reward at the end, GRPO − Dr. GRPO: {curves.said(test)}",
-        Verdict.UNTESTED if test is None else Verdict.SEEN if alike else Verdict.NOT_SEEN,
+        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if alike else ClaimStatus.NOT_SEEN,
     )
 
 
-def table(found: dict[str, list[RunData]]) -> Table:
+def table(found: dict[str, list[RunData]]) -> FoundTable:
     """The end of training in numbers."""
     rows = []
     for objective, runs in found.items():
@@ -168,7 +168,7 @@ def table(found: dict[str, list[RunData]]) -> Table:
         ]
         rows.append([curves.NAMES[objective], *cells])
     headings = ["", "reward", "score on held-out questions", "length of right", "length of wrong", "truncated"]
-    return Table("At the end: mean ± standard deviation over seeds", headings, rows)
+    return FoundTable("At the end: mean ± standard deviation over seeds", headings, rows)
 
 
 def _longer(found: dict[str, list[RunData]], longer: str, shorter: str, text: str) -> Claim:
@@ -179,11 +179,11 @@ def _longer(found: dict[str, list[RunData]], longer: str, shorter: str, text: st
     return Claim(
         text,
         f"length of wrong answers at the end, {names}: {curves.said(test)}",
-        Verdict.UNTESTED if test is None else Verdict.SEEN if seen else Verdict.NOT_SEEN,
+        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN,
     )
 
 
-def _wrong_lengths(study: str, groups: Sequence[Group]) -> Chart:
+def _wrong_lengths(study: str, groups: Sequence[SeedGroup]) -> Chart:
     series = curves.by_step(groups, curves.wrong_length)
     return Chart(f"{study}-wrong", "Length of wrong answers in training", "tokens", series,
                  "Every response without a right answer, those at the token limit included.")  # fmt: skip

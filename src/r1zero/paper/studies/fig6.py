@@ -7,8 +7,8 @@ from pathlib import Path
 
 from r1zero.errors import plural
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
-from r1zero.paper.jobs import Job, Training
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.jobs import Job, TrainingJob
 from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.charts.model import Series
 from r1zero.statistics import Paired, paired
@@ -34,7 +34,7 @@ def grid(out: Path, size: Size) -> list[Job]:
 def published_grid(seeds: int) -> list[Job]:
     """Qwen2.5-Math-1.5B, Dr. GRPO."""
     return [
-        Training(f"runs/{template}-{asked}-{seed}", "qwen2.5-math-1.5b",
+        TrainingJob(f"runs/{template}-{asked}-{seed}", "qwen2.5-math-1.5b",
                  {"template.name": template, "questions.name": PAPER_SETS[theirs], "train.seed": seed})
         for seed in range(seeds)
         for template in TEMPLATES
@@ -82,13 +82,13 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
         "the same numbers count as one.",
     ]
     every = [path for found in paths.values() for path in found]
-    return Findings(claims, panels, [Table("Twelve runs", headings, rows)], notes, every)
+    return Findings(claims, panels, [FoundTable("Twelve runs", headings, rows)], notes, every)
 
 
 def _compare(text: str, measured: str, lower: Sequence[float], higher: Sequence[float]) -> Claim:
     test = paired(lower, higher)
     seen = test.difference > 0 and test.p_value < 0.05
-    return Claim(text, f"{measured}: {difference(test)}", Verdict.SEEN if seen else Verdict.NOT_SEEN)
+    return Claim(text, f"{measured}: {difference(test)}", ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN)
 
 
 def difference(test: Paired) -> str:

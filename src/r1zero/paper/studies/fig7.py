@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
-from r1zero.paper.jobs import Job, Pretraining, Training
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.jobs import Job, PretrainingJob, TrainingJob
 from r1zero.paper.miniature import FIRST, base, trained
-from r1zero.report.data.seed_groups import Group
+from r1zero.report.data.seed_groups import SeedGroup
 from r1zero.statistics import paired_t
 
 BASES = {
@@ -30,7 +30,7 @@ def grid(out: Path, size: Size) -> list[Job]:
         domain = base(out, size, "domain", seed, start=plain.name, part=0.15)
         numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.15)
         longer = base(out, size, "longer", seed, corpus="plain", start=plain.name, part=0.3)
-        starts: dict[str, Pretraining] = {"plain": plain, "longer": longer, "domain": domain, "numina": numina}
+        starts: dict[str, PretrainingJob] = {"plain": plain, "longer": longer, "domain": domain, "numina": numina}
         runs = [trained(out, size, f"on-{name}", start, seed) for name, start in starts.items()]
         jobs += [plain, domain, numina, longer, *runs, trained(out, size, "on-numina-grpo", numina, seed,
                                                                objective="grpo")]  # fmt: skip
@@ -39,15 +39,17 @@ def grid(out: Path, size: Size) -> list[Job]:
 
 def published_grid(out: Path, seeds: int) -> list[Job]:
     """Llama-3.2-3B; continued on FineMath; that continued on NuminaMath; each trained with the R1 template on MATH."""
-    finemath = Pretraining("bases/domain-0", "llama-3.2-3b-finemath-pretrain")
-    numina = Pretraining("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name)
+    finemath = PretrainingJob("bases/domain-0", "llama-3.2-3b-finemath-pretrain")
+    numina = PretrainingJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name)
     chain: dict[str, str | None] = {"plain": None, "domain": finemath.name, "numina": numina.name}
     jobs: list[Job] = [finemath, numina]
     for seed in range(seeds):
         common = {"model.path": "meta-llama/Llama-3.2-3B", "train.seed": seed, "train.steps": 300}
-        jobs += [Training(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", common, start) for name, start in chain.items()]
+        jobs += [
+            TrainingJob(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", common, start) for name, start in chain.items()
+        ]
         jobs.append(
-            Training(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1",
+            TrainingJob(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1",
                      common | {"objective.name": "grpo", "objective.constant": None}, numina.name)
         )  # fmt: skip
     return jobs
@@ -61,7 +63,7 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     }
     groups = {name: curves.group(BASES.get(name, name), found) for name, found in paths.items() if found}
     bases = [groups[name] for name in BASES if name in groups]
-    pair = [Group("Dr. GRPO", groups["numina"].runs), Group("GRPO", groups["numina-grpo"].runs)]
+    pair = [SeedGroup("Dr. GRPO", groups["numina"].runs), SeedGroup("GRPO", groups["numina-grpo"].runs)]
     by_base, llama = curves.published("domain_pretraining"), curves.published("llama_numinaqa")
     theirs = {BASES[name]: by_base[key] for name, key in _LLAMA.items()}
     named = lambda key: {curves.NAMES[o]: llama[key][o] for o in PAIR}  # noqa: E731
@@ -92,21 +94,21 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
         "The domain-pretrained base has read twice as much as the plain one; the control is for the QA-pretrained one.",
     ]
     every = [path for found in paths.values() for path in found]
-    return Findings(claims, panels, [Table("Scores", ["base model", "before", "after"], rows)], notes, every)
+    return Findings(claims, panels, [FoundTable("Scores", ["base model", "before", "after"], rows)], notes, every)
 
 
-def _higher(groups: dict[str, Group], higher: str, lower: str, text: str) -> Claim:
+def _higher(groups: dict[str, SeedGroup], higher: str, lower: str, text: str) -> Claim:
     pairs = zip(groups[higher].runs, groups[lower].runs, strict=True)
     test = paired_t([100 * (curves.score(a) - curves.score(b)) for a, b in pairs])
     seen = test is not None and test.p_value < 0.05
     return Claim(
         text,
         f"score after training in points, {BASES[higher]} − {BASES[lower]}: {curves.said(test)}",
-        Verdict.UNTESTED if test is None else Verdict.SEEN if seen else Verdict.NOT_SEEN,
+        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN,
     )
 
 
-def _longer(pair: Sequence[Group]) -> Claim:
+def _longer(pair: Sequence[SeedGroup]) -> Claim:
     ours, grpo = pair
     both = zip(grpo.runs, ours.runs, strict=True)
     test = paired_t([curves.at_end(a, "rollout/length") - curves.at_end(b, "rollout/length") for a, b in both])
@@ -114,7 +116,7 @@ def _longer(pair: Sequence[Group]) -> Claim:
     return Claim(
         "GRPO makes responses of the QA-pretrained base longer than Dr. GRPO does.",
         f"length at the end, GRPO − Dr. GRPO: {curves.said(test)}",
-        Verdict.UNTESTED if test is None else Verdict.SEEN if seen else Verdict.NOT_SEEN,
+        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN,
     )
 
 

@@ -13,8 +13,8 @@ from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
 from r1zero.analyze.responses import CATEGORIES
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Panel, Size, Study, Table, Verdict
-from r1zero.paper.jobs import Evaluation, Job, Training
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Size, Study
+from r1zero.paper.jobs import EvaluationJob, Job, TrainingJob
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
 from r1zero.paper.studies.base_models import (
     MATH_500,
@@ -44,8 +44,8 @@ def helping_grid(out: Path, size: Size) -> list[Job]:
 def helping_published(seeds: int) -> list[Job]:
     """Qwen2.5-Math-1.5B and what Dr. GRPO makes of it; the paper's own pair is served (685B)."""
     del seeds  # one pair
-    run = Training("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
-    sampled = partial(Evaluation, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0,
+    run = TrainingJob("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
+    sampled = partial(EvaluationJob, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0,
                       answer_format=None)  # fmt: skip
     return [run, sampled("evaluations/base", model="Qwen/Qwen2.5-Math-1.5B"),
             sampled("evaluations/runs-trained", start=run.name)]  # fmt: skip
@@ -66,7 +66,7 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
             Claim(f"{model}: self-reflection is there before any training.",
                   f"by keyword at temperature {rows[-1].temperature:g}: {percent(words)} of questions (by "
                   f"the rules that judge passages: {percent(last['judge'])})",
-                  Verdict.SEEN if words is not None and words.low > 0 else Verdict.NOT_SEEN)
+                  ClaimStatus.SEEN if words is not None and words.low > 0 else ClaimStatus.NOT_SEEN)
         )  # fmt: skip
         for row in rows:
             counts[model].update({word.keyword: word.occurrences for word in row.keywords})
@@ -75,14 +75,14 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
     ours = [[word, *(str(each[word]) for each in counts.values())] for word in ordered]
     theirs = [[word, *map(str, row)] for word, row in KEYWORDS.items()]
     tables = [
-        Table("Occurrences of keywords, all temperatures", ["", *counts], ours),
-        Table("The paper's Figure 9, in 40,000 responses each", ["", *(row.model for row in ANALYSED)], theirs),
+        FoundTable("Occurrences of keywords, all temperatures", ["", *counts], ours),
+        FoundTable("The paper's Figure 9, in 40,000 responses each", ["", *(row.model for row in ANALYSED)], theirs),
     ]
     notes = [*TEXTS, "In the miniature, looking again was in the texts that the models have read."]
     return Findings(claims, panels, tables, notes)
 
 
-def _panel(found: dict[str, list[self_reflection.AtTemperature]], detection: str) -> Panel:
+def _panel(found: dict[str, list[self_reflection.ReflectionRow]], detection: str) -> Panel:
     """Shares of questions over temperatures by one way of telling, beside the paper's."""
     series = []
     for i, (model, rows) in enumerate(found.items()):
@@ -105,7 +105,7 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
         flags = self_reflection.flags_of(cell, detector, judge)
         found = reflection_effect.analyse(cell, flags.by_detection["keywords"], "keywords")
         test = found.difference
-        verdict = Verdict.UNTESTED if test is None else Verdict.SEEN if test.low <= 0 else Verdict.NOT_SEEN
+        verdict = ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if test.low <= 0 else ClaimStatus.NOT_SEEN
         claims.append(
             Claim(f"{stage}: reflecting responses are not more accurate.",
                   f"{found.reflecting} reflecting, {found.others} others; reflecting − others within a question: "
@@ -124,8 +124,8 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
         for level in range(5)
     ]
     tables = [
-        Table("What becomes of responses, by level where questions have one", ["", "", *CATEGORIES], rows),
-        Table("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *CATEGORIES[:4]], paper),
+        FoundTable("What becomes of responses, by level where questions have one", ["", "", *CATEGORIES], rows),
+        FoundTable("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *CATEGORIES[:4]], paper),
     ]
     return Findings(claims, (), tables, TEXTS[1:])
 

@@ -11,7 +11,7 @@ from r1zero.objectives.example_batch import example_batch
 from r1zero.objectives.expected_gradient import Audit
 from r1zero.objectives.table import PEERS, PRESETS
 from r1zero.objectives.toy_mdp import Mdp
-from r1zero.paper.claims import Claim, Findings, Study, Table, Verdict
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Study
 from r1zero.paper.jobs import Job
 
 _GROUP = 4
@@ -37,18 +37,18 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
             "Dr. GRPO's expected gradient is the policy gradient.",
             f"relative bias {biased['dr_grpo']:.1g} with groups of {_GROUP}, by enumeration in float64 (also without "
             f"bias: {', '.join(name for name in unbiased if name != 'dr_grpo')})",
-            Verdict.SEEN if biased["dr_grpo"] < 1e-9 else Verdict.NOT_SEEN,
+            ClaimStatus.SEEN if biased["dr_grpo"] < 1e-9 else ClaimStatus.NOT_SEEN,
         ),
         Claim(
             "Most losses of other projects are biased.",
             f"{len(with_bias)} of {len(peers)} rows of other projects have an expected gradient that is not a multiple "
             f"of the policy gradient; {sloped} weigh the responses of one step by their length",
-            Verdict.SEEN if len(with_bias) > len(peers) / 2 else Verdict.NOT_SEEN,
+            ClaimStatus.SEEN if len(with_bias) > len(peers) / 2 else ClaimStatus.NOT_SEEN,
         ),
     ]
     notes = ["The rows are those of July 2026, under each project's own option names; `r1zero audit` takes them apart."]
     headings = ["objective", "length bias (0: none, −1: 1/|o|)", f"bias of the gradient, G = {_GROUP}", "formula"]
-    return Findings(claims, (), [Table("All rows", headings, rows)], notes)
+    return Findings(claims, (), [FoundTable("All rows", headings, rows)], notes)
 
 
 STUDIES = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from r1zero.analyze.responses import saved_cell
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, Size, Study, Table, Verdict
-from r1zero.paper.jobs import Evaluation, Job, Training
+from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.jobs import EvaluationJob, Job, TrainingJob
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
 from r1zero.paper.studies.fig6 import difference
 from r1zero.published import BENCHMARKS, SETS
@@ -29,16 +29,16 @@ def published_grid(seeds: int) -> list[Job]:
     jobs: list[Job] = []
     for seed in range(seeds):
         for recipe in ("qwen2.5-math-1.5b", "qwen2.5-math-7b"):
-            run = Training(f"runs/{recipe}-{seed}", recipe, {"train.seed": seed})
+            run = TrainingJob(f"runs/{recipe}-{seed}", recipe, {"train.seed": seed})
             sets = [{"name": name} for name in SETS]
-            jobs += [run, Evaluation(f"evaluations/runs-{recipe}-{seed}", "qwen_math", sets, start=run.name,
+            jobs += [run, EvaluationJob(f"evaluations/runs-{recipe}-{seed}", "qwen_math", sets, start=run.name,
                                      answer_format=None)]  # fmt: skip
     return jobs
 
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
     """Scores, and whether training raised them on the same questions."""
-    names = [job.name for job in jobs if isinstance(job, Evaluation)]
+    names = [job.name for job in jobs if isinstance(job, EvaluationJob)]
     scores = {name.removeprefix("evaluations/"): curves.rights(out / name) for name in names}
     rows = []
     for name, values in scores.items():
@@ -55,12 +55,12 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
                 seen = test.difference > 0 and test.p_value < 0.05
                 claims.append(Claim(f"Training raises the score ({name.split('-')[1]}).",
                                     f"after − before, held-out questions: {difference(test)}",
-                                    Verdict.SEEN if seen else Verdict.NOT_SEEN))  # fmt: skip
+                                    ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN))  # fmt: skip
     paper = [[row.model, row.template, *(f"{value:.1f}" for value in row.percent), f"{row.average:.1f}"]
              for row in BENCHMARKS if row.table == "4"]  # fmt: skip
     tables = [
-        Table("Per cent right, greedy, with 95 % interval", ["model", "right", "tokens"], rows),
-        Table("The paper's Table 4, per cent right", ["model", "template", *SETS, "average"], paper),
+        FoundTable("Per cent right, greedy, with 95 % interval", ["model", "right", "tokens"], rows),
+        FoundTable("The paper's Table 4, per cent right", ["model", "template", *SETS, "average"], paper),
     ]
     return Findings(claims, (), tables)
 

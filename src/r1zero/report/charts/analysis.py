@@ -9,7 +9,7 @@ from typing import Any
 from r1zero.analyze.responses import CATEGORIES
 from r1zero.analyze.self_reflection import BY_WORDS, DETECTIONS
 from r1zero.published import QUESTIONS, TEMPERATURES
-from r1zero.report.charts.model import Chart, Interval, Intervals, Series, slug
+from r1zero.report.charts.model import Chart, IntervalChart, IntervalRow, Series, slug
 from r1zero.report.draw.numbers import MINUS, rate
 from r1zero.report.draw.svg import PUBLISHED
 
@@ -44,7 +44,7 @@ def difference(value: float) -> str:
     return f"{value:+.3f}".replace("-", MINUS)
 
 
-def answering(part: Row) -> Intervals:
+def answering(part: Row) -> IntervalChart:
     """Who answers, and who is right, by template; and the paper's two rates of the same model."""
     rows = []
     for template in part["templates"]:
@@ -53,8 +53,8 @@ def answering(part: Row) -> Intervals:
         rows.append(_interval(f"{template['template']}: right", "s2", template["accuracy"]))
     if paper := part["paper"]:
         for name, value in (("no template", paper["without_template"]), ("its best one", paper["with_template"])):
-            rows.append(Interval(f"the paper, {name}: answering", PUBLISHED, value, None, None, rate(value)))
-    return Intervals("answering", "Answering and right, by template", tuple(rows))
+            rows.append(IntervalRow(f"the paper, {name}: answering", PUBLISHED, value, None, None, rate(value)))
+    return IntervalChart("answering", "Answering and right, by template", tuple(rows))
 
 
 def exploration(part: Row) -> list[Chart]:
@@ -108,7 +108,7 @@ def reflection(part: Row) -> list[Chart]:
     return charts
 
 
-def helping(rows: Sequence[Row]) -> Intervals | None:
+def helping(rows: Sequence[Row]) -> IntervalChart | None:
     """The differences of accuracy within questions; None where no question has both kinds of response."""
     known = [row for row in rows if row["difference"]]
     if not known:
@@ -120,11 +120,11 @@ def helping(rows: Sequence[Row]) -> Intervals | None:
         label = row["detection"] + (f", temperature {row['temperature']:g}" if several else "")
         told = f"{difference(d['difference'])} [{difference(d['low'])}, {difference(d['high'])}]"
         style = f"s{DETECTIONS.index(row['detection'])}"
-        intervals.append(Interval(label, style, d["difference"], d["low"], d["high"], told))
+        intervals.append(IntervalRow(label, style, d["difference"], d["low"], d["high"], told))
     low, high = min(0.0, *(i.low or 0.0 for i in intervals)), max(0.0, *(i.high or 0.0 for i in intervals))
     room = 0.06 * (high - low) or 0.1
     about = "Left of the line, reflecting responses are less often right than others to the same question."
-    return Intervals("helping", "Accuracy, reflecting − others", tuple(intervals), low - room, high + room,
+    return IntervalChart("helping", "Accuracy, reflecting − others", tuple(intervals), low - room, high + room,
                      percent=False, reference=0.0, about=about)  # fmt: skip
 
 
@@ -179,8 +179,8 @@ def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
     ]
 
 
-def _interval(label: str, style: str, estimate: Row) -> Interval:
-    return Interval(label, style, estimate["value"], estimate["low"], estimate["high"], span(estimate))
+def _interval(label: str, style: str, estimate: Row) -> IntervalRow:
+    return IntervalRow(label, style, estimate["value"], estimate["low"], estimate["high"], span(estimate))
 
 
 def _chart(key: str, title: str, series: Sequence[Series], about: str, better: str = "", *,

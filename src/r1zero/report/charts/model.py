@@ -30,7 +30,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class IntervalRow:
     """A value with its interval; `low` and `high` are None of one without."""
 
     label: str
@@ -43,12 +43,12 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Intervals:
+class IntervalChart:
     """One panel of values with intervals, one below the other, from `low` to `high`; `reference` is marked."""
 
     key: str
     title: str
-    rows: tuple[Interval, ...]
+    rows: tuple[IntervalRow, ...]
     low: float = 0.0
     high: float = 1.0
     percent: bool = True

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from r1zero.metrics import METRICS
 from r1zero.report.charts.model import Chart, Series, slug
 from r1zero.report.data.lengths import CLASSES, Change, decompose, mean_lengths, pooled, shares, windows
-from r1zero.report.data.seed_groups import Group, curve, evaluation_curve
+from r1zero.report.data.seed_groups import SeedGroup, curve, evaluation_curve
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class LengthCharts:
     """One group's responses by class: shares and mean lengths over steps, and why the mean length changed."""
 
     label: str
@@ -73,19 +73,19 @@ _REFERENCES = {
 }
 
 
-def pretraining(groups: Sequence[Group]) -> list[Chart]:
+def pretraining(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Losses of pretraining runs."""
     return _panels(groups, _PRETRAINING)
 
 
-def learning(groups: Sequence[Group]) -> list[Chart]:
+def learning(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Reward and accuracies, pass@1 and pass@G, dead groups and entropy."""
     panels = _panels(groups, _LEARNING)
     rewards = [panel for panel in panels if panel.key == slug("rollout/reward")]
     return [*rewards, *_evaluations(groups), *(panel for panel in panels if panel not in rewards)]
 
 
-def _evaluations(groups: Sequence[Group]) -> list[Chart]:
+def _evaluations(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Accuracy on each question set."""
     pattern = re.compile(r"eval/(.+)/accuracy")
     names = {
@@ -107,23 +107,23 @@ def _evaluations(groups: Sequence[Group]) -> list[Chart]:
     return charts
 
 
-def lengths(groups: Sequence[Group]) -> list[Chart]:
+def lengths(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Mean lengths, all and by class, the truncated share, and what reward costs in tokens."""
     path = reward_against_length(groups)
     return _panels(groups, _LENGTHS) + ([path] if path else [])
 
 
-def health(groups: Sequence[Group]) -> list[Chart]:
+def health(groups: Sequence[SeedGroup]) -> list[Chart]:
     """What tells whether training is in order."""
     return _panels(groups, _HEALTH)
 
 
-def bias(groups: Sequence[Group]) -> list[Chart]:
+def bias(groups: Sequence[SeedGroup]) -> list[Chart]:
     """The bias meter's two slopes."""
     return _panels(groups, _BIAS)
 
 
-def others(groups: Sequence[Group]) -> list[Chart]:
+def others(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Every other logged number, in the table's order; strangers last."""
     logged = {key for group in groups for run in group.runs for row in run.metrics.values() for key in row}
     known = [key for key in METRICS if key in logged]
@@ -131,7 +131,7 @@ def others(groups: Sequence[Group]) -> list[Chart]:
     return _panels(groups, [(key, key, False) for key in rest])
 
 
-def missing(groups: Sequence[Group]) -> list[str]:
+def missing(groups: Sequence[SeedGroup]) -> list[str]:
     """The panels of reinforcement learning that no such run has logged anything for."""
     if not any(key.startswith("rollout/") for group in groups for run in group.runs for row in run.metrics.values()
                for key in row):  # fmt: skip
@@ -141,7 +141,7 @@ def missing(groups: Sequence[Group]) -> list[str]:
     return [title for key, title, _ in panels if slug(key) not in drawn]
 
 
-def reward_against_length(groups: Sequence[Group]) -> Chart | None:
+def reward_against_length(groups: Sequence[SeedGroup]) -> Chart | None:
     """The path of training in the plane of mean length and reward (the paper's Fig. 1, right)."""
     series = []
     for index, group in enumerate(groups):
@@ -160,7 +160,7 @@ def reward_against_length(groups: Sequence[Group]) -> Chart | None:
     return Chart("reward-length", "Reward against length", "reward", tuple(series), about, x_label="tokens", path=True)
 
 
-def by_class(group: Group, index: int) -> Lengths | None:
+def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
     """A group's responses by class; None where none are saved."""
     sums = group.lengths
     if not sums:
@@ -185,7 +185,7 @@ def by_class(group: Group, index: int) -> Lengths | None:
     share = {name: tuple(shares(pool)[name] for pool in pools) for name in CLASSES}
     first, last = windows(steps)
     change = decompose(pooled(sums[s] for s in first), pooled(sums[s] for s in last)) if len(steps) > 1 else None
-    return Lengths(group.title, key, middles, share, chart, change, first, last, len(bins[0]))
+    return LengthCharts(group.title, key, middles, share, chart, change, first, last, len(bins[0]))
 
 
 def _bins(steps: Sequence[int]) -> list[Sequence[int]]:
@@ -194,7 +194,7 @@ def _bins(steps: Sequence[int]) -> list[Sequence[int]]:
     return [steps[at : at + size] for at in range(0, len(steps), size)]
 
 
-def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, str, bool]]) -> list[Chart]:
+def _panels(groups: Sequence[SeedGroup], panels: Sequence[tuple[str, str, bool]]) -> list[Chart]:
     steps = [step for group in groups for run in group.runs for step in run.metrics]
     span = (float(min(steps)), float(max(steps))) if steps else None
     charts = []
@@ -222,6 +222,6 @@ def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, str, bool]]) ->
     return charts
 
 
-def _all(groups: Sequence[Group], make: Callable[[Group, int], Series | None]) -> tuple[Series, ...]:
+def _all(groups: Sequence[SeedGroup], make: Callable[[SeedGroup, int], Series | None]) -> tuple[Series, ...]:
     made = (make(group, index) for index, group in enumerate(groups))
     return tuple(series for series in made if series is not None)

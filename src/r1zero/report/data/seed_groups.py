@@ -23,7 +23,7 @@ _MOST_POINTS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SeedGroup:
     """Runs that differ only in their seed, in the order of their seeds; mostly one."""
 
     label: str
@@ -41,7 +41,7 @@ class Group:
         return {step: pooled(run.lengths[step] for run in self.runs if step in run.lengths) for step in steps}
 
 
-def grouped(runs: Sequence[RunData]) -> list[Group]:
+def grouped(runs: Sequence[RunData]) -> list[SeedGroup]:
     """The runs in groups, each labelled by what tells it from the others."""
     buckets: dict[str, list[RunData]] = {}
     seen: Counter[tuple[str, int | None]] = Counter()
@@ -52,10 +52,10 @@ def grouped(runs: Sequence[RunData]) -> list[Group]:
         buckets.setdefault(f"{same}{again}", []).append(run)
     members = [sorted(bucket, key=lambda run: run.seed or 0) for bucket in buckets.values()]
     labels = _labels([bucket[0] for bucket in members])
-    return [Group(label, tuple(bucket)) for label, bucket in zip(labels, members, strict=True)]
+    return [SeedGroup(label, tuple(bucket)) for label, bucket in zip(labels, members, strict=True)]
 
 
-def curve(group: Group, index: int, key: str, width: int | None = None) -> Series | None:
+def curve(group: SeedGroup, index: int, key: str, width: int | None = None) -> Series | None:
     """A logged number over steps: the smoothed mean of the group's runs; None where none logged it.
 
     The band of several runs is one standard deviation (n − 1) to each side, between the smoothed runs.
@@ -64,7 +64,7 @@ def curve(group: Group, index: int, key: str, width: int | None = None) -> Serie
     return series_of(group, index, logged, width)
 
 
-def evaluation_curve(group: Group, index: int, name: str) -> Series | None:
+def evaluation_curve(group: SeedGroup, index: int, name: str) -> Series | None:
     """A question set's accuracy over steps: of one run with its own interval, of several as `curve`, unsmoothed."""
     key = f"eval/{name}/accuracy"
     logged = [{step: row[key] for step, row in run.evaluations.items() if key in row} for run in group.runs]
@@ -108,7 +108,7 @@ def differing(runs: Iterable[RunData]) -> list[str]:
 
 
 def series_of(
-    group: Group, index: int, logged: Sequence[Mapping[int, float]], width: int | None = None
+    group: SeedGroup, index: int, logged: Sequence[Mapping[int, float]], width: int | None = None
 ) -> Series | None:
     """A number of every run over steps, as `curve` shows it; None where there is none."""
     logged = [points for points in logged if points]

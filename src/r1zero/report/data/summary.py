@@ -9,14 +9,14 @@ from typing import Any
 from r1zero.errors import plural
 from r1zero.report.data.lengths import CLASSES, mean_length, mean_lengths, pooled, shares, windows
 from r1zero.report.data.run_data import RunData
-from r1zero.report.data.seed_groups import Group, differing, mean_and_deviation
+from r1zero.report.data.seed_groups import SeedGroup, differing, mean_and_deviation
 from r1zero.report.draw.numbers import duration, number, rate, score
 
 UNKNOWN = "not recorded"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """One number of a group: at the end, and at the start where it makes sense; `spread` is between seeds."""
 
     end: str = "–"
@@ -29,7 +29,7 @@ class HeadlineRow:
     """One headline number of every group, in their order."""
 
     title: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Setting:
     differs: bool
 
 
-def facts(group: Group) -> list[tuple[str, str]]:
+def facts(group: SeedGroup) -> list[tuple[str, str]]:
     """How the runs of a group were made, as (name, value); what seeds share is said once."""
     runs = group.runs
     pretraining = any(run.command == "pretrain" for run in runs)
@@ -69,7 +69,7 @@ def facts(group: Group) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if name not in absent]
 
 
-def formula(group: Group) -> tuple[list[str], str]:
+def formula(group: SeedGroup) -> tuple[list[str], str]:
     """The objective's formula, part by part, and its hash."""
     first = group.runs[0].facts
     text = first.get("objective_formula")
@@ -77,7 +77,7 @@ def formula(group: Group) -> tuple[list[str], str]:
     return parts, str(first.get("objective_hash") or UNKNOWN)
 
 
-def headline(groups: Sequence[Group]) -> list[HeadlineRow]:
+def headline(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
     """The numbers to look at first. Rows that no group has are left out."""
     rows = [
         _row(groups, "Loss, nats", "pretrain/loss", score),
@@ -98,7 +98,7 @@ def headline(groups: Sequence[Group]) -> list[HeadlineRow]:
     return [row for row in rows if any(cell.end != "–" or cell.start not in ("", "–") for cell in row.cells)]
 
 
-def recipes(groups: Sequence[Group]) -> list[tuple[str, list[Setting]]]:
+def recipes(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Setting]]]:
     """Every setting by section, one value a group."""
     firsts = [group.runs[0] for group in groups]
     keys = list(dict.fromkeys(key for run in firsts for key in run.recipe))
@@ -111,7 +111,7 @@ def recipes(groups: Sequence[Group]) -> list[tuple[str, list[Setting]]]:
     return list(sections.items())
 
 
-def _seeds(group: Group) -> str:
+def _seeds(group: SeedGroup) -> str:
     return ", ".join("–" if run.seed is None else str(run.seed) for run in group.runs)
 
 
@@ -134,11 +134,11 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _row(groups: Sequence[Group], title: str, key: str, tell: Callable[[float | None], str]) -> HeadlineRow:
+def _row(groups: Sequence[SeedGroup], title: str, key: str, tell: Callable[[float | None], str]) -> HeadlineRow:
     return HeadlineRow(title, tuple(_ends(group, key, tell) for group in groups))
 
 
-def _ends(group: Group, key: str, tell: Callable[[float | None], str]) -> Cell:
+def _ends(group: SeedGroup, key: str, tell: Callable[[float | None], str]) -> TableCell:
     """Mean over the first and the last twentieth of the steps; of several seeds their mean and its deviation."""
     ends = [_window_means({s: row[key] for s, row in run.metrics.items() if key in row}) for run in group.runs]
     known = [pair for pair in ends if pair is not None]
@@ -153,15 +153,15 @@ def _window_means(points: Mapping[int, float]) -> tuple[float, float] | None:
     return start, end
 
 
-def _cell(starts: Sequence[float], ends: Sequence[float], tell: Callable[[float | None], str]) -> Cell:
+def _cell(starts: Sequence[float], ends: Sequence[float], tell: Callable[[float | None], str]) -> TableCell:
     if not ends:
-        return Cell()
+        return TableCell()
     mean, deviation = mean_and_deviation(ends)
     spread = f"± {tell(deviation)}" if len(ends) > 1 else ""
-    return Cell(tell(mean), tell(mean_and_deviation(starts)[0]) if starts else "", spread)
+    return TableCell(tell(mean), tell(mean_and_deviation(starts)[0]) if starts else "", spread)
 
 
-def _accuracies(groups: Sequence[Group]) -> list[HeadlineRow]:
+def _accuracies(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
     suffix = "/accuracy"
     logged = [row for group in groups for run in group.runs for row in run.evaluations.values()]
     keys = sorted({key for row in logged for key in row if key.endswith(suffix)})
@@ -174,18 +174,18 @@ def _accuracies(groups: Sequence[Group]) -> list[HeadlineRow]:
     ]
 
 
-def _accuracy(group: Group, key: str) -> Cell:
+def _accuracy(group: SeedGroup, key: str) -> TableCell:
     rows = [[row for row in run.evaluations.values() if key in row] for run in group.runs]
     rows = [each for each in rows if each]
     cell = _cell([each[0][key] for each in rows], [each[-1][key] for each in rows], rate)
     last = rows[0][-1] if len(rows) == 1 else {}
     if f"{key}_low" in last and f"{key}_high" in last:
         interval = f"{rate(last[f'{key}_low'])} to {rate(last[f'{key}_high'])}"
-        cell = Cell(cell.end, cell.start, interval)
+        cell = TableCell(cell.end, cell.start, interval)
     return cell
 
 
-def _lengths(groups: Sequence[Group]) -> list[HeadlineRow]:
+def _lengths(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
     """Lengths and the truncated share, pooled from saved responses; from the log where none are saved."""
     if not all(group.lengths for group in groups):
         return [
@@ -197,27 +197,29 @@ def _lengths(groups: Sequence[Group]) -> list[HeadlineRow]:
     for group in groups:
         sums = group.lengths
         pools.append(tuple(pooled(sums[step] for step in span) for span in windows(list(sums))))
-    means = tuple(Cell(number(mean_length(end)), number(mean_length(start))) for start, end in pools)
+    means = tuple(TableCell(number(mean_length(end)), number(mean_length(start))) for start, end in pools)
     by_class = [
         HeadlineRow(
             f"Length, {name}",
-            tuple(Cell(number(mean_lengths(end)[name]), number(mean_lengths(start)[name])) for start, end in pools),
+            tuple(
+                TableCell(number(mean_lengths(end)[name]), number(mean_lengths(start)[name])) for start, end in pools
+            ),
         )
         for name in CLASSES[:3]
     ]
-    cut = tuple(Cell(rate(shares(end)["truncated"]), rate(shares(start)["truncated"])) for start, end in pools)
+    cut = tuple(TableCell(rate(shares(end)["truncated"]), rate(shares(start)["truncated"])) for start, end in pools)
     return [HeadlineRow("Mean length", means), *by_class, HeadlineRow("Truncated", cut)]
 
 
-def _whole(group: Group, key: str) -> Cell:
+def _whole(group: SeedGroup, key: str) -> TableCell:
     runs = [[row[key] for row in run.metrics.values() if key in row] for run in group.runs]
     means = [round(mean_and_deviation(values)[0], 3) + 0.0 for values in runs if values]  # + 0.0: there is no −0
     return _cell([], means, score)
 
 
-def _sum(group: Group, key: str, tell: Callable[[float], str]) -> Cell:
+def _sum(group: SeedGroup, key: str, tell: Callable[[float], str]) -> TableCell:
     totals = [sum(row[key] for row in run.metrics.values() if key in row) for run in group.runs]
-    return Cell(tell(sum(totals)) if any(totals) else "–")
+    return TableCell(tell(sum(totals)) if any(totals) else "–")
 
 
 def _shared(values: Iterable[object]) -> str:

@@ -16,10 +16,10 @@ from matplotlib.ticker import PercentFormatter
 from r1zero.errors import UserError
 from r1zero.report.charts import run as charts
 from r1zero.report.charts.model import Chart, Series
-from r1zero.report.charts.run import Lengths
+from r1zero.report.charts.run import LengthCharts
 from r1zero.report.data.lengths import CLASSES
 from r1zero.report.data.run_data import load_run
-from r1zero.report.data.seed_groups import Group, grouped
+from r1zero.report.data.seed_groups import SeedGroup, grouped
 from r1zero.report.draw.numbers import number, signed
 from r1zero.runs.run import Run
 
@@ -48,7 +48,7 @@ def training_curves(runs: Mapping[str, Run], out: Path) -> Path:
         data = load_run(run.path)
         if not data.metrics:
             raise UserError(f"{run.path} has no logged step yet, so there is nothing to draw.")
-        groups.append(Group(label, (data,)))
+        groups.append(SeedGroup(label, (data,)))
     panels = {chart.key: chart for chart in (*charts.learning(groups), *charts.lengths(groups))}
     figure, axes = plt.subplots(1, len(_FOUR), figsize=(3.4 * len(_FOUR), 3.0), layout="constrained")
     for axis, (key, title) in zip(axes, _FOUR, strict=True):
@@ -63,7 +63,7 @@ def training_curves(runs: Mapping[str, Run], out: Path) -> Path:
     return out
 
 
-def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
+def draw(groups: Sequence[SeedGroup], folder: Path) -> list[Path]:
     """Every figure of a report that something was logged for, as NAME.png and NAME.svg in `folder`."""
     rows = {
         "learning": charts.learning(groups),
@@ -128,7 +128,7 @@ def _curves(axis: Axes, chart: Chart) -> None:
     _plain(axis)
 
 
-def _lengths(groups: Sequence[Lengths]) -> Figure:
+def _lengths(groups: Sequence[LengthCharts]) -> Figure:
     figure, axes = plt.subplots(
         len(groups), 3, figsize=(11, 2.9 * len(groups)), layout="constrained", squeeze=False
     )  # fmt: skip
@@ -152,7 +152,7 @@ def _lengths(groups: Sequence[Lengths]) -> Figure:
     return figure
 
 
-def _waterfall(axis: Axes, lengths: Lengths) -> None:
+def _waterfall(axis: Axes, lengths: LengthCharts) -> None:
     change = lengths.change
     _plain(axis)
     if change is None:

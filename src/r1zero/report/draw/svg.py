@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from r1zero.report.charts.model import Chart, Intervals, Series
-from r1zero.report.charts.run import Lengths
+from r1zero.report.charts.model import Chart, IntervalChart, Series
+from r1zero.report.charts.run import LengthCharts
 from r1zero.report.data.lengths import CLASSES
 from r1zero.report.draw.numbers import number, percent, signed
 
@@ -70,7 +70,7 @@ def line_chart(chart: Chart) -> Markup:
     return _svg(chart.key, chart.title, described(chart), parts)
 
 
-def interval_chart(chart: Intervals) -> Markup:
+def interval_chart(chart: IntervalChart) -> Markup:
     """Values with their intervals, one below the other, each under its name and beside its number."""
     x = _axis(chart.low, chart.high, 8, WIDTH - 8)
     base = 36.0 * len(chart.rows) + 10
@@ -92,7 +92,7 @@ def interval_chart(chart: Intervals) -> Markup:
     return _svg(chart.key, chart.title, said, parts, height=round(base) + 20)
 
 
-def area_chart(lengths: Lengths) -> Markup:
+def area_chart(lengths: LengthCharts) -> Markup:
     """The classes' shares over steps, stacked."""
     x = _axis(*_extent(lengths.steps), LEFT, WIDTH - RIGHT, whole=True)
     y = _axis(0.0, 1.0, HEIGHT - BOTTOM, TOP)
@@ -123,7 +123,7 @@ def area_chart(lengths: Lengths) -> Markup:
     return _svg(f"{lengths.key}-shares", title, "; ".join(said), [*parts, frame, *labels])
 
 
-def waterfall(lengths: Lengths) -> Markup:
+def waterfall(lengths: LengthCharts) -> Markup:
     """From the mean length at the start to that at the end: what each class and what the mixture contributes."""
     change = lengths.change
     if change is None:

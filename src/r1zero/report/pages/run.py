@@ -14,12 +14,11 @@ from r1zero.analyze.keywords import KEYWORDS
 from r1zero.errors import UserError, plural
 from r1zero.report.charts import run as charts
 from r1zero.report.charts.model import Chart
-from r1zero.report.charts.run import Lengths
 from r1zero.report.data import summary
 from r1zero.report.data.lengths import CLASSES
 from r1zero.report.data.responses import Embedded, embed
 from r1zero.report.data.run_data import RunData, find_runs, load_run
-from r1zero.report.data.seed_groups import Group, grouped, window_of
+from r1zero.report.data.seed_groups import SeedGroup, grouped, window_of
 from r1zero.report.draw import svg
 from r1zero.report.draw.files import draw
 from r1zero.report.draw.numbers import duration
@@ -50,7 +49,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A row of panels; that of `change` is drawn from each group's lengths."""
 
     key: str
@@ -99,7 +98,7 @@ def destination(runs: Sequence[Path], out: Path | None) -> Path:
     return out / "report.html"
 
 
-def render(groups: Sequence[Group], name: str = "report") -> str:
+def render(groups: Sequence[SeedGroup], name: str = "report") -> str:
     """The page as text."""
     runs = [run for group in groups for run in group.runs]
     problems: dict[Path, list[str]] = {run.path: list(run.problems) for run in runs}
@@ -135,7 +134,7 @@ def render(groups: Sequence[Group], name: str = "report") -> str:
     )
 
 
-def title(groups: Sequence[Group]) -> str:
+def title(groups: Sequence[SeedGroup]) -> str:
     """The page's title: what is compared, and on which questions if they agree."""
     labels = [group.label for group in groups]
     if len(labels) > 4:
@@ -162,22 +161,23 @@ def _said(runs: Sequence[RunData], embedded: Mapping[Path, Embedded]) -> list[tu
     return [(", ".join(who) + (" (each)" if len(who) > 1 else ""), sentence) for sentence, who in names.items()]
 
 
-def _sections(groups: Sequence[Group], change: bool) -> list[Section]:
+def _sections(groups: Sequence[SeedGroup], change: bool) -> list[PageSection]:
     every = (
-        Section("pretraining", "Pretraining", "Does the model come to expect the corpus?", charts.pretraining(groups)),
-        Section("learning", "Learning", "Does it get better?", charts.learning(groups)),
-        Section("lengths", "Lengths", "Which responses grow, and what does the reward cost in tokens?",
-                charts.lengths(groups)),
-        Section("change", "Why lengths change", _CHANGE, []),
-        Section("bias", "Bias meter", "Does the objective weigh responses by length, or questions by difficulty?",
-                charts.bias(groups), _BIAS),
-        Section("health", "Health", "Is training in order?", charts.health(groups)),
-        Section("others", "Other logged numbers", "", charts.others(groups)),
+        PageSection("pretraining", "Pretraining", "Does the model come to expect the corpus?",
+                    charts.pretraining(groups)),
+        PageSection("learning", "Learning", "Does it get better?", charts.learning(groups)),
+        PageSection("lengths", "Lengths", "Which responses grow, and what does the reward cost in tokens?",
+                    charts.lengths(groups)),
+        PageSection("change", "Why lengths change", _CHANGE, []),
+        PageSection("bias", "Bias meter", "Does the objective weigh responses by length, or questions by difficulty?",
+                    charts.bias(groups), _BIAS),
+        PageSection("health", "Health", "Is training in order?", charts.health(groups)),
+        PageSection("others", "Other logged numbers", "", charts.others(groups)),
     )  # fmt: skip
     return [section for section in every if section.charts or (change and section.key == "change")]
 
 
-def _card(group: Group, index: int, problems: Mapping[Path, list[str]]) -> dict[str, Any]:
+def _card(group: SeedGroup, index: int, problems: Mapping[Path, list[str]]) -> dict[str, Any]:
     parts, code = summary.formula(group)
     several = len(group.runs) > 1
     before = {run.path: f"{run.name}: " if several else "" for run in group.runs}
@@ -195,7 +195,7 @@ def _card(group: Group, index: int, problems: Mapping[Path, list[str]]) -> dict[
     }
 
 
-def _in_short(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
+def _in_short(groups: Sequence[SeedGroup]) -> list[tuple[str, str, str]]:
     """One sentence a group, as (style, label, sentence): from where to where reward and lengths went."""
     rows = {row.title: row.cells for row in summary.headline(groups)}
     said = []
@@ -219,7 +219,7 @@ def _in_short(groups: Sequence[Group]) -> list[tuple[str, str, str]]:
     return said
 
 
-def _smoothing(groups: Sequence[Group]) -> str:
+def _smoothing(groups: Sequence[SeedGroup]) -> str:
     windows = sorted({window_of(len(run.metrics)) for group in groups for run in group.runs})
     if windows[-1] < 2:
         return "Curves show every logged step."
@@ -227,7 +227,7 @@ def _smoothing(groups: Sequence[Group]) -> str:
     return f"Thin lines are single steps, thick ones their mean over {size} steps."
 
 
-def _responses(groups: Sequence[Group], embedded: Mapping[Path, Embedded]) -> dict[str, Any]:
+def _responses(groups: Sequence[SeedGroup], embedded: Mapping[Path, Embedded]) -> dict[str, Any]:
     runs = [
         {"label": group.label if len(group.runs) == 1 else f"{group.label}, seed {run.seed}", "style": f"s{i}",
          "steps": embedded[run.path].steps}
@@ -242,6 +242,3 @@ def _common(folders: Sequence[Path]) -> Path:
     """The deepest folder that holds them all."""
     first = folders[0]
     return next(each for each in (first, *first.parents) if all(f.is_relative_to(each) for f in folders))
-
-
-__all__ = ["CLASSES", "Lengths", "RunData", "Written", "render", "write_report"]

@@ -20,8 +20,8 @@ from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 from r1zero.config import Recipe
 from r1zero.policy.device import pick_autocast, pick_device
 from r1zero.policy.load import Policy, load_blank
-from r1zero.policy.lora import adapt
-from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, Model, Transfer, VllmSampler
+from r1zero.policy.lora import add_lora
+from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, ModelName, Transfer, VllmSampler
 from r1zero.sampling.vllm.weights import SharedMemoryTrainerInit
 
 _PACKED = 1 << 30  # bytes of one message of CUDA IPC, where no tensor is larger
@@ -40,7 +40,7 @@ def make_sampler(
         tensor_parallel=recipe.sampling.tensor_parallel,
         sleeps=sleeps and device.type == "cuda",
     )
-    model = Model(recipe.model.path, recipe.model.revision)
+    model = ModelName(recipe.model.path, recipe.model.revision)
     return VllmSampler(model, policy.tokenizer, policy.eos_ids, transfer, settings)
 
 
@@ -66,7 +66,7 @@ class VllmReplica:
     def __init__(self, recipe: Recipe, context: int):
         device = pick_device(recipe.model.device)
         blank = load_blank(recipe.model.path, revision=recipe.model.revision)
-        adapt(blank, recipe.lora, recipe.train.seed)
+        add_lora(blank, recipe.lora, recipe.train.seed)
         self.policy = replace(blank, autocast=pick_autocast(recipe.learner.autocast, device))
         way = _way(self.policy, device, recipe.sampling.tensor_parallel)
         there = device if isinstance(way, IPCTrainerInitInfo) else torch.device("cpu")
@@ -76,14 +76,14 @@ class VllmReplica:
             transfer = Adapters(self.policy.model.save_pretrained, recipe.lora.rank)
         shares = recipe.cluster is not None and recipe.cluster.share_gpus
         self.engine = make_sampler(recipe, self.policy, transfer, context, device, sleeps=shares)
-        self.sample, self.rest = self.engine.sample, self.engine.rest
+        self.sample, self.sleep = self.engine.sample, self.engine.sleep
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over these weights, all that is trained."""
         self.delivered.named = tuple(weights.items())
         if self.policy.model._hf_peft_config_loaded:
             self.policy.model.load_state_dict(dict(weights), strict=False, assign=True)
-        self.engine.sync()
+        self.engine.update_weights()
         self.delivered.named = ()  # the object store may have its memory back
         torch.cuda.empty_cache()
 

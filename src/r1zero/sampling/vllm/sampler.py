@@ -139,7 +139,7 @@ class _Workers:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelName:
     """A folder or Hub name."""
 
     path: str
@@ -165,7 +165,9 @@ class EngineSettings:
 
 
 class VllmSampler:
-    """Samples from a vLLM engine of a model. `sync` before `sample`: it starts with no weights, and rests without.
+    """Samples from a vLLM engine of a model.
+
+    `update_weights` comes before `sample`: it starts with no weights, and sleeps without.
 
     Raises:
         UserError: vLLM does not take the model, or its tokenizer is another.
@@ -173,7 +175,7 @@ class VllmSampler:
 
     def __init__(
         self,
-        model: Model,
+        model: ModelName,
         tokenizer: PreTrainedTokenizerBase,
         eos_ids: Collection[int],
         transfer: Transfer,
@@ -212,7 +214,7 @@ class VllmSampler:
         self._check_tokenizer(model.path, tokenizer)
         threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
 
-    def sync(self) -> None:
+    def update_weights(self) -> None:
         """See `Engine`."""
         if self.asleep:
             torch.cuda.empty_cache()  # of a learner in this process
@@ -246,7 +248,7 @@ class VllmSampler:
             if which and not self.lost:  # the caller has had enough, or was interrupted
                 engine.abort_request(list(which))
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """See `Engine`."""
         if self.settings.sleeps and not self.asleep:
             with self._alive():
@@ -349,7 +351,7 @@ def _check_device(device: torch.device) -> None:
         )
 
 
-def _memory(model: Model, settings: EngineSettings) -> dict[str, Any]:
+def _memory(model: ModelName, settings: EngineSettings) -> dict[str, Any]:
     """How much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
     if settings.device.type == "cuda":
         return {"gpu_memory_utilization": settings.memory}

@@ -17,16 +17,16 @@ from r1zero.verify.answers.tree import (
     BOUND,
     INFINITY,
     Chain,
+    Difference,
     Expr,
-    Group,
+    Items,
     Matrix,
     Measured,
     Num,
     Op,
     Shape,
     Sym,
-    Union,
-    Without,
+    UnionOf,
     is_expression,
     walk,
 )
@@ -307,10 +307,10 @@ def _expressions(shape: Shape) -> Iterator[Expr]:
         yield shape.value
     else:
         children = {
-            Group: lambda s: s.items,
+            Items: lambda s: s.items,
             Chain: lambda s: s.links,
-            Union: lambda s: s.parts,
-            Without: lambda s: (s.whole, s.part),
+            UnionOf: lambda s: s.parts,
+            Difference: lambda s: (s.whole, s.part),
             Matrix: lambda s: tuple(entry for row in s.rows for entry in row),
         }.get(type(shape), lambda s: ())
         for child in children(shape):

@@ -21,16 +21,16 @@ from r1zero.verify.answers.tokens import Token, UnreadableError, ValuelessError,
 from r1zero.verify.answers.tree import (
     UNNAMED,
     Chain,
+    Difference,
     Expr,
-    Group,
+    Items,
     Matrix,
     Measured,
     Num,
     Op,
     Opaque,
     Shape,
-    Union,
-    Without,
+    UnionOf,
     Words,
     is_expression,
     negated,
@@ -148,9 +148,9 @@ class Reader(ExpressionReader):
         if not rows:
             raise UnreadableError("nothing")
         if len(rows) > 1 and any(len(row) > 1 for row in rows):
-            return Group(tuple(Group(tuple(row), "(", ")") if len(row) > 1 else row[0] for row in rows))
+            return Items(tuple(Items(tuple(row), "(", ")") if len(row) > 1 else row[0] for row in rows))
         items = [item for row in rows for item in row]
-        return items[0] if len(items) == 1 else Group(tuple(items))
+        return items[0] if len(items) == 1 else Items(tuple(items))
 
     def _after_separator(self) -> bool:
         return self.at > 0 and self.tokens[self.at - 1].kind == "sep"
@@ -188,9 +188,9 @@ class Reader(ExpressionReader):
         while (token := self.peek()) is not None and token.kind == "op" and token.text in ("cup", "setminus"):
             self.at += 1
             if token.text == "setminus":
-                return Without(parts[0] if len(parts) == 1 else Union(tuple(parts)), self.part())
+                return Difference(parts[0] if len(parts) == 1 else UnionOf(tuple(parts)), self.part())
             parts.append(self.part())
-        return parts[0] if len(parts) == 1 else Union(tuple(parts))
+        return parts[0] if len(parts) == 1 else UnionOf(tuple(parts))
 
     def part(self) -> Shape:
         """What stands between `\\cup` signs."""
@@ -297,7 +297,7 @@ class Reader(ExpressionReader):
         with self.deeper():
             if opening.text == "{" and (token := self.peek()) is not None and token.text in ("}",):
                 self.take()
-                return Group((), "{", "}")
+                return Items((), "{", "}")
             if opening.text == "{" and self.sees("letter"):
                 self._skip_set_builder()
             inner = self.answer(")", "]", "}")
@@ -307,11 +307,11 @@ class Reader(ExpressionReader):
             raise UnreadableError("a list in a floor")
         if isinstance(inner, Chain) and left == "{":
             return inner
-        bare = isinstance(inner, Group) and not inner.left
-        if isinstance(inner, Group) and bare:
-            return Group(inner.items, left, right)
+        bare = isinstance(inner, Items) and not inner.left
+        if isinstance(inner, Items) and bare:
+            return Items(inner.items, left, right)
         if left == "{" and right == "}":
-            return Group((inner,), "{", "}") if opening.kind == "open" else inner
+            return Items((inner,), "{", "}") if opening.kind == "open" else inner
         return inner
 
     def _skip_set_builder(self) -> None:

@@ -9,14 +9,14 @@ from r1zero.verify.answers.equality import equal, every, infinite, points_for, r
 from r1zero.verify.answers.tree import (
     INFINITY,
     Chain,
+    Difference,
     Expr,
-    Group,
+    Items,
     Num,
     Op,
     Shape,
     Sym,
-    Union,
-    Without,
+    UnionOf,
     is_expression,
     negated,
 )
@@ -49,7 +49,7 @@ def region(shape: Shape) -> Region | None:
     """The set of numbers that a shape describes, None if it describes none (or none that is understood)."""
     if isinstance(shape, Chain):
         return _from_chain(shape)
-    if isinstance(shape, Group) and not shape.left and len(shape.items) == 2:
+    if isinstance(shape, Items) and not shape.left and len(shape.items) == 2:
         return _both(*shape.items)
     parts = _parts(shape)
     return None if parts is None else Region(parts)
@@ -57,8 +57,8 @@ def region(shape: Shape) -> Region | None:
 
 def listed(shape: Shape) -> Region | None:
     """A bare list of numbers as the set of them."""
-    if isinstance(shape, Group) and not shape.left and all(map(is_expression, shape.items)):
-        return region(Group(shape.items, "{", "}"))
+    if isinstance(shape, Items) and not shape.left and all(map(is_expression, shape.items)):
+        return region(Items(shape.items, "{", "}"))
     return None
 
 
@@ -101,12 +101,12 @@ def _same_interval(one: Interval, other: Interval) -> bool | None:
 def _parts(shape: Shape) -> tuple[Interval, ...] | None:
     if shape == REALS:
         return (_interval(negated(INFINITY), INFINITY, "(", ")"),)
-    if isinstance(shape, Union):
+    if isinstance(shape, UnionOf):
         found = [_parts(part) for part in shape.parts]
         return None if None in found else tuple(i for part in found if part is not None for i in part)
-    if isinstance(shape, Without):
+    if isinstance(shape, Difference):
         return _without(shape)
-    if not isinstance(shape, Group):
+    if not isinstance(shape, Items):
         return None
     if shape.left == "{":
         points = [item for item in shape.items if is_expression(item)]
@@ -118,10 +118,10 @@ def _parts(shape: Shape) -> tuple[Interval, ...] | None:
     return None
 
 
-def _without(shape: Without) -> tuple[Interval, ...] | None:
+def _without(shape: Difference) -> tuple[Interval, ...] | None:
     """A set less some points."""
     whole, holes = _parts(shape.whole), shape.part
-    items = holes.items if isinstance(holes, Group) and holes.left == "{" else (holes,)
+    items = holes.items if isinstance(holes, Items) and holes.left == "{" else (holes,)
     if whole is None or len(whole) != 1 or not all(map(is_expression, items)):
         return None
     values = [(real_value(item), item) for item in items]  # type: ignore[arg-type]

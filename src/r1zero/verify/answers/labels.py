@@ -10,7 +10,7 @@ r"""What a chain such as `x = 2 + 3 = 5` states: the name on its left, and the o
 from __future__ import annotations
 
 from r1zero.verify.answers.equality import equal, real_value, symbols
-from r1zero.verify.answers.tree import Chain, Expr, Group, Op, Shape, Sym, Words, is_expression, walk
+from r1zero.verify.answers.tree import Chain, Expr, Items, Op, Shape, Sym, Words, is_expression, walk
 from r1zero.verify.answers.values import CONSTANTS
 
 _EQUAL = ("=", "~")
@@ -77,7 +77,7 @@ def spelled(shape: Shape) -> str | None:
     """The name that a link is, or None: letters, products and quotients of letters, |AB|, f(x), (p, q), A:B."""
     if isinstance(shape, Words):
         return shape.text
-    if isinstance(shape, Group):
+    if isinstance(shape, Items):
         parts = [spelled(item) for item in shape.items]
         return None if None in parts or shape.left == "{" else f"({','.join(part for part in parts if part)})"
     if not is_expression(shape):

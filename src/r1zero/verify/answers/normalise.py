@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 from r1zero.verify.answers.labels import spelled, stated
-from r1zero.verify.answers.tree import Chain, Expr, Group, Measured, Op, Shape, is_expression, walk
+from r1zero.verify.answers.tree import Chain, Expr, Items, Measured, Op, Shape, is_expression, walk
 
 _LETTER = re.compile(r"([A-Za-z]|\\[A-Za-z]+)(?:_\{([0-9]+)\})?")
 # Letters that have an order other than the alphabet's, Latin before Greek: coordinates, the outermost first.
@@ -18,24 +18,24 @@ def spread(shape: Shape) -> Shape:
     `(y, x) = (2, 5)` in the order of the names."""
     if is_expression(shape):
         both = _both_signs(shape)  # type: ignore[arg-type]
-        return shape if both is None else Group(both)
+        return shape if both is None else Items(both)
     if isinstance(shape, Measured):
         both = _both_signs(shape.value)
-        return shape if both is None else Group(tuple(Measured(v, shape.unit, shape.percent) for v in both))
+        return shape if both is None else Items(tuple(Measured(v, shape.unit, shape.percent) for v in both))
     if isinstance(shape, Chain) and shape.relations == ("=",):
         shape = _ordered_chain(shape)
         inner = spread(shape.links[1])
-        if isinstance(inner, Group) and not inner.left and inner != shape.links[1]:
-            return Group(tuple(Chain((shape.links[0], item), ("=",)) for item in inner.items))
-    if isinstance(shape, Group) and shape.left in ("", "{"):
+        if isinstance(inner, Items) and not inner.left and inner != shape.links[1]:
+            return Items(tuple(Chain((shape.links[0], item), ("=",)) for item in inner.items))
+    if isinstance(shape, Items) and shape.left in ("", "{"):
         items: list[Shape] = []
         for item in shape.items:
             inner = spread(item)
-            items += inner.items if isinstance(inner, Group) and not inner.left and inner != item else [item]
-        if all(isinstance(item, Group) and item.left == "(" for item in items):
+            items += inner.items if isinstance(inner, Items) and not inner.left and inner != item else [item]
+        if all(isinstance(item, Items) and item.left == "(" for item in items):
             items = list(dict.fromkeys(items))  # a solution counts once however often it is listed
-        return _ordered(_tuples_of_names(Group(tuple(items), shape.left, shape.right)))
-    return _ordered(shape) if isinstance(shape, Group) and shape.left == "(" else shape
+        return _ordered(_tuples_of_names(Items(tuple(items), shape.left, shape.right)))
+    return _ordered(shape) if isinstance(shape, Items) and shape.left == "(" else shape
 
 
 def _both_signs(expr: Expr) -> tuple[Expr, Expr] | None:
@@ -53,7 +53,7 @@ def _signed(expr: Expr, positive: str) -> Expr:
     return Op(expr.name, args)
 
 
-def _tuples_of_names(group: Group) -> Group:
+def _tuples_of_names(group: Items) -> Items:
     heads = [stated(item) for item in group.items]
     names = [found[0] if found else None for found in heads]
     size = len(set(names))
@@ -63,24 +63,24 @@ def _tuples_of_names(group: Group) -> Group:
     values = [found[1] for found in heads if found]
     order = natural_order(names[:size]) or range(size)
     rows = [tuple(values[k + place] for place in order) for k in range(0, len(values), size)]
-    return Group(tuple(Group(row, "(", ")") for row in rows), group.left, group.right)
+    return Items(tuple(Items(row, "(", ")") for row in rows), group.left, group.right)
 
 
-def _ordered(group: Group) -> Group:
+def _ordered(group: Items) -> Items:
     """`y = 2, x = 5` as `x = 5, y = 2`: against a tuple without names the place of a value says what it is."""
     names = [found[0] if (found := stated(item)) else None for item in group.items]
     order = natural_order(names) if _is_run(names) else None
-    return group if order is None else Group(tuple(group.items[k] for k in order), group.left, group.right)
+    return group if order is None else Items(tuple(group.items[k] for k in order), group.left, group.right)
 
 
 def _ordered_chain(chain: Chain) -> Chain:
     names, values = chain.links
-    if not isinstance(names, Group) or not isinstance(values, Group) or len(names.items) != len(values.items):
+    if not isinstance(names, Items) or not isinstance(values, Items) or len(names.items) != len(values.items):
         return chain
     order = natural_order([spelled(item) for item in names.items])
     if order is None:
         return chain
-    sides = [Group(tuple(side.items[k] for k in order), side.left, side.right) for side in (names, values)]
+    sides = [Items(tuple(side.items[k] for k in order), side.left, side.right) for side in (names, values)]
     return Chain((sides[0], sides[1]), chain.relations)
 
 

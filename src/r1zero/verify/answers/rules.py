@@ -16,8 +16,9 @@ from r1zero.verify.answers.normalise import natural_order, spread
 from r1zero.verify.answers.tree import (
     UNNAMED,
     Chain,
+    Difference,
     Expr,
-    Group,
+    Items,
     Matrix,
     Measured,
     Num,
@@ -25,8 +26,7 @@ from r1zero.verify.answers.tree import (
     Opaque,
     Shape,
     Sym,
-    Union,
-    Without,
+    UnionOf,
     Words,
     is_expression,
 )
@@ -40,7 +40,7 @@ class Pass:
 PASS = Pass()
 Rule = Callable[[Shape, Shape], "bool | Pass | None"]
 MAX_PAIRINGS = 10_000
-_EMPTY = (Sym("\\emptyset"), Group((), "{", "}"))
+_EMPTY = (Sym("\\emptyset"), Items((), "{", "}"))
 
 
 def same(gold: Shape, answer: Shape) -> tuple[bool | None, str]:
@@ -119,7 +119,7 @@ def _value_of_name(gold: Shape, answer: Shape) -> bool | Pass | None:
         return PASS if _has_symbols(one[1]) or _has_symbols(other[1]) else False
     if isinstance(gold, Chain):
         return PASS if one is None else _same(one[1], answer)
-    if other is None and not isinstance(gold, Group):
+    if other is None and not isinstance(gold, Items):
         other = head(answer, sums=_is_number(gold))
     return PASS if other is None else _same(gold, other[1])
 
@@ -132,7 +132,7 @@ def _equation(gold: Shape, answer: Shape) -> bool | Pass | None:
     if sides[0] is None and sides[1] is None:
         return PASS
     other = answer if sides[0] is not None else gold
-    return False if is_expression(other) or isinstance(other, Measured | Group | Matrix) else PASS
+    return False if is_expression(other) or isinstance(other, Measured | Items | Matrix) else PASS
 
 
 def _set_of_numbers(gold: Shape, answer: Shape) -> bool | Pass | None:
@@ -144,16 +144,16 @@ def _set_of_numbers(gold: Shape, answer: Shape) -> bool | Pass | None:
         return same_region(one, other)
     described = one or other
     shape = answer if one is not None else gold
-    if described is not None and (is_expression(shape) or isinstance(shape, Measured | Matrix | Group)):
+    if described is not None and (is_expression(shape) or isinstance(shape, Measured | Matrix | Items)):
         return False
     return PASS
 
 
 def _several(gold: Shape, answer: Shape) -> bool | Pass | None:
     """Lists and sets in any order, tuples in theirs; brackets must match, but a bare list may be either."""
-    if not isinstance(gold, Group) or not isinstance(answer, Group):
-        single = answer if isinstance(gold, Group) else gold
-        if isinstance(gold, Group) or isinstance(answer, Group):
+    if not isinstance(gold, Items) or not isinstance(answer, Items):
+        single = answer if isinstance(gold, Items) else gold
+        if isinstance(gold, Items) or isinstance(answer, Items):
             return False if is_expression(single) or isinstance(single, Measured | Matrix) else PASS
         return PASS
     if len(gold.items) != len(answer.items):
@@ -188,19 +188,19 @@ def _matrices(gold: Shape, answer: Shape) -> bool | Pass | None:
             return _matrices(rows, answer) if isinstance(answer, Matrix) else _matrices(gold, rows)
         matrix, other = (gold, answer) if isinstance(gold, Matrix) else (answer, gold)
         assert isinstance(matrix, Matrix)
-        if isinstance(other, Group) and other.left == "(":
+        if isinstance(other, Items) and other.left == "(":
             flat = tuple(entry for row in matrix.rows for entry in row)
             vector = 1 in (len(matrix.rows), len(matrix.rows[0]))
-            return _several(Group(flat, "(", ")"), other) if vector else False
-        return False if is_expression(other) or isinstance(other, Measured | Group) else PASS
+            return _several(Items(flat, "(", ")"), other) if vector else False
+        return False if is_expression(other) or isinstance(other, Measured | Items) else PASS
     return PASS
 
 
 def _rows(shape: Shape) -> Matrix | None:
     """`[[1, 2], [3, 4]]` as the matrix that programs print so."""
-    if not isinstance(shape, Group) or shape.left != "[":
+    if not isinstance(shape, Items) or shape.left != "[":
         return None
-    rows = tuple(item.items for item in shape.items if isinstance(item, Group) and item.left == "[")
+    rows = tuple(item.items for item in shape.items if isinstance(item, Items) and item.left == "[")
     return Matrix(rows) if len(rows) == len(shape.items) and len(set(map(len, rows))) == 1 else None
 
 
@@ -247,7 +247,7 @@ def _expressions(gold: Shape, answer: Shape) -> bool | Pass | None:
 def _kinds(gold: Shape, answer: Shape) -> bool | Pass:
     """A number is no relation, no set, no clock time and no matrix; an equation is no inequality."""
     for one, other in ((gold, answer), (answer, gold)):
-        if _is_number(one) and (isinstance(other, Group | Matrix | Union | Without) or _is_ordered(other)):
+        if _is_number(one) and (isinstance(other, Items | Matrix | UnionOf | Difference) or _is_ordered(other)):
             return False
         if _is_ordered(one) and (is_expression(other) or _is_equation(other)):
             return False
@@ -278,12 +278,12 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 def _is_region(shape: Shape) -> bool:
     """Whether it may be a set of numbers and is no plain pair; a list of inequalities is one."""
-    if isinstance(shape, Union | Without | Chain) or shape == REALS:
+    if isinstance(shape, UnionOf | Difference | Chain) or shape == REALS:
         return True
-    return isinstance(shape, Group) and shape.left == "" and region(shape) is not None
+    return isinstance(shape, Items) and shape.left == "" and region(shape) is not None
 
 
-def _named_in_order(gold: Group, answer: Group) -> bool:
+def _named_in_order(gold: Items, answer: Items) -> bool:
     """Whether one side names its items by different letters and the other names none: then the order counts."""
     for one, other in ((gold, answer), (answer, gold)):
         heads = [found[0] if (found := stated(item)) else None for item in one.items]
@@ -293,7 +293,7 @@ def _named_in_order(gold: Group, answer: Group) -> bool:
     return False
 
 
-def _out_of_order(gold: Group, answer: Group) -> bool:
+def _out_of_order(gold: Items, answer: Items) -> bool:
     """Whether one side names its items by letters in another order than the alphabet's, and the other names none."""
     for one, other in ((gold, answer), (answer, gold)):
         order = natural_order([found[0] if (found := stated(item)) else None for item in one.items])

@@ -57,7 +57,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Items:
     """Several answers or coordinates: `left` and `right` are their brackets, `""` for a bare list, `{` for a set."""
 
     items: tuple[Shape, ...]
@@ -74,14 +74,14 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Union:
+class UnionOf:
     """Sets joined by `\\cup`."""
 
     parts: tuple[Shape, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Without:
+class Difference:
     """A set less another: `\\mathbb{R} \\setminus \\{0\\}`."""
 
     whole: Shape
@@ -102,7 +102,7 @@ class Opaque:
     text: str
 
 
-Shape = Num | Sym | Op | Words | Measured | Group | Chain | Union | Without | Matrix | Opaque
+Shape = Num | Sym | Op | Words | Measured | Items | Chain | UnionOf | Difference | Matrix | Opaque
 
 BOUND = "#"
 """What the name of a sum's index begins with: no answer can spell it, and it needs no value from outside."""

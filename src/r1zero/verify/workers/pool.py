@@ -29,7 +29,7 @@ from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify.extraction.extract import extract
 from r1zero.verify.grade import grade_exact
 from r1zero.verify.workers.custom_reward import MAX_RESPONSE_CHARS, check_reward
-from r1zero.verify.workers.process import Failure, Reply, WorkerProcess
+from r1zero.verify.workers.process import Failure, WorkerProcess, WorkerReply
 
 MAX_ANSWER_CHARS = 2000
 """How much of an answer a verdict shows."""
@@ -91,7 +91,7 @@ class Verifier:
         self._queue: deque[_Task] = deque()
         self._at: dict[WorkerProcess, _Task | None] = {}
         self._done: deque[tuple[object, Verdict]] = deque()
-        self._known: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], WorkerReply] = OrderedDict()
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
         self._failure = ""
@@ -242,12 +242,12 @@ class Verifier:
         while starting < len(self._queue) and len(self._at) < self._size and self._start():
             starting += 1
 
-    def _recall(self, task: _Task) -> Reply | None:
+    def _recall(self, task: _Task) -> WorkerReply | None:
         """What was found before about the same gold and answer: a group's samples repeat each other."""
         gold = task.golds[0]
         return self._known.get((gold, task.answer)) if isinstance(gold, str) else None
 
-    def _remember(self, task: _Task, reply: Reply) -> None:
+    def _remember(self, task: _Task, reply: WorkerReply) -> None:
         gold = task.golds[0]
         if isinstance(gold, str) and reply.rule != "worker died":
             self._known[gold, task.answer] = reply
@@ -275,7 +275,7 @@ class Verifier:
             why = f": {self._failure}" if self._failure else ""
             self._conclude(task, task.doubt or Verdict(Outcome.UNGRADED, rule=f"no worker could be started{why}"))
 
-    def _take(self, worker: WorkerProcess, event: Reply | Failure) -> None:
+    def _take(self, worker: WorkerProcess, event: WorkerReply | Failure) -> None:
         """Book one event of a worker: ready, a reply to its task, or its end."""
         task = self._at[worker]
         if isinstance(event, Failure):
@@ -295,7 +295,7 @@ class Verifier:
             self._remember(task, reply)
             self._compared(task, reply)
 
-    def _compared(self, task: _Task, reply: Reply) -> None:
+    def _compared(self, task: _Task, reply: WorkerReply) -> None:
         """One alternative is decided: conclude the task, or put it back for its next alternative."""
         task.golds.popleft()
         if reply.outcome is Outcome.RIGHT:
@@ -355,7 +355,7 @@ def _decide(
 
 
 @contextmanager
-def open_verifier(settings: config.Verifier) -> Iterator[Verifier]:
+def open_verifier(settings: config.VerifierSettings) -> Iterator[Verifier]:
     """The grading processes; a user's own reward function is tried at once."""
     with Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward) as verifier:
         if settings.reward is not None:

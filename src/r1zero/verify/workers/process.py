@@ -23,7 +23,7 @@ _PATIENCE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class WorkerReply:
     """What a worker said about one gold alternative (or, before its first task, that it is ready)."""
 
     outcome: Outcome
@@ -99,7 +99,7 @@ class WorkerProcess:
             return False
         return True
 
-    def read(self) -> Reply | Failure | None:
+    def read(self) -> WorkerReply | Failure | None:
         """The event that its output holds: a reply, its end, or None when the line is not whole yet."""
         chunk = self.output.read()
         if chunk is None:
@@ -113,12 +113,12 @@ class WorkerProcess:
         if not self.started:
             self.started = line == b"ready\n"
             self.failed_because = "" if self.started else line.decode("ascii", "replace").strip()
-            return Reply(Outcome.UNGRADED, "ready") if self.started else Failure.DIED
+            return WorkerReply(Outcome.UNGRADED, "ready") if self.started else Failure.DIED
         try:
             reply = json.loads(line)
             if reply["id"] != self._sent:
                 return Failure.DIED
-            return Reply(Outcome(reply["outcome"]), reply["rule"], reply["score"])
+            return WorkerReply(Outcome(reply["outcome"]), reply["rule"], reply["score"])
         except (ValueError, KeyError, TypeError):  # not our protocol: it cannot be trusted any more
             return Failure.DIED
 
@@ -141,11 +141,11 @@ class WorkerProcess:
             if pipe is not None:
                 pipe.close()
 
-    def end(self, failure: Failure) -> Reply:
+    def end(self, failure: Failure) -> WorkerReply:
         """Kill it if it still runs; what its end says about the task it had."""
         self.busy_s = time.monotonic() - self._begun
         by_its_own_alarm = failure is Failure.DIED and self.kill() == -signal.SIGALRM
         if failure is Failure.OVERDUE or by_its_own_alarm:
             self.kill()
-            return Reply(Outcome.TIMEOUT, f"killed after {self._timeout_s:g} s")
-        return Reply(Outcome.UNGRADED, "worker died")
+            return WorkerReply(Outcome.TIMEOUT, f"killed after {self._timeout_s:g} s")
+        return WorkerReply(Outcome.UNGRADED, "worker died")
