@@ -30,7 +30,7 @@ def held():  # all that is to be answered is, and somebody waits for more: nothi
 def real(path):
     import torch
     from r1zero.policy.load import load_policy
-    from r1zero.sampling import Request, SamplingParams
+    from r1zero.sampling.protocol import Request, SamplingParams
     from r1zero.sampling.embedded.sampler import TorchSampler
     torch.set_num_threads(1)
     policy, turn = load_policy(path, device="cpu"), threading.Lock()

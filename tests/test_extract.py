@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from r1zero.types import AnswerFormat
 from r1zero.verify import grade_exact
 from r1zero.verify.answers.numbers import number
-from r1zero.verify.extraction import extract
+from r1zero.verify.extraction.extract import extract
 from r1zero.verify.extraction.boxes import balanced
 
 BOXED, TAGS, LAST_NUMBER = AnswerFormat.BOXED, AnswerFormat.ANSWER_TAGS, AnswerFormat.LAST_NUMBER

@@ -403,7 +403,7 @@ def test_heads_that_vllm_cannot_do_are_one_sentence_before_anything_is_made(tmp_
 
 PARENT = """
 import multiprocessing, sys, time
-from r1zero.sampling import vllm_weights
+from r1zero.sampling.vllm import weights as vllm_weights
 
 def child():
     vllm_weights.register()

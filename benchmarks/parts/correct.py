@@ -25,7 +25,7 @@ from transformers import GenerationConfig
 
 from parts.bench import Bench
 from r1zero import demo
-from r1zero.config import Learner as Settings
+from r1zero.config import LearnerSettings
 from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
@@ -85,7 +85,7 @@ def sampled(policy: Policy, requests: Sequence[Request], samples: int, params: S
 
 def learner_of(policy: Policy, layout: str, micro_tokens: int) -> Learner:
     """A learner that only looks."""
-    settings = Settings(layout=layout, micro_tokens=micro_tokens)  # type: ignore[arg-type]
+    settings = LearnerSettings(layout=layout, micro_tokens=micro_tokens)  # type: ignore[arg-type]
     return Learner(policy, make_objective("dr_grpo", constant=64), settings, temperature=1.0, seed=0, total_updates=1,
                    max_logprob_gap=1e9)  # fmt: skip
 
