@@ -20,7 +20,7 @@ from r1zero.errors import UserError
 from r1zero.policy.device import pick_autocast
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.sampling.embedded import sampler as embedded
-from r1zero.sampling.embedded.kv_cache import SlabCache, SlabLayer
+from r1zero.sampling.embedded.kv_cache import KvCache, KvLayer
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.noise import row_key, uniforms
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
@@ -204,8 +204,8 @@ def test_equal_keys_draw_equal_responses() -> None:
         assert done.completion.token_ids == found["same", done.sample].token_ids
 
 
-class WatchedSlab(SlabCache):
-    """A slab that remembers what `make_room` had to do."""
+class WatchedCache(KvCache):
+    """A cache that remembers what `make_room` had to do."""
 
     shifts: list[int]
     growths: list[int]
@@ -221,15 +221,15 @@ class WatchedSlab(SlabCache):
 
 
 @pytest.fixture
-def slab(monkeypatch: pytest.MonkeyPatch) -> type[WatchedSlab]:
-    WatchedSlab.shifts, WatchedSlab.growths = [], []
-    monkeypatch.setattr(embedded, "SlabCache", WatchedSlab)
-    return WatchedSlab
+def cache(monkeypatch: pytest.MonkeyPatch) -> type[WatchedCache]:
+    WatchedCache.shifts, WatchedCache.growths = [], []
+    monkeypatch.setattr(embedded, "KvCache", WatchedCache)
+    return WatchedCache
 
 
 @pytest.mark.parametrize("name", ["qwen", "mistral"])
-def test_responses_survive_the_slabs_shifts(name: str, slab: type[WatchedSlab]) -> None:
-    """Rows come and go for so long that the slab runs out of columns, and everything moves left, several times."""
+def test_responses_survive_the_caches_shifts(name: str, cache: type[WatchedCache]) -> None:
+    """Rows come and go for so long that the cache runs out of columns, and everything moves left, several times."""
     model = MODELS[name]()
     dealer = random.Random(1)
     requests = [
@@ -237,10 +237,10 @@ def test_responses_survive_the_slabs_shifts(name: str, slab: type[WatchedSlab]) 
         for i in range(140)
     ]
     found = run(model, requests, 2, rows=6, max_new_tokens=16, eos=range(20, 28))
-    assert len(slab.shifts) >= 2
-    shifts = len(slab.shifts)
+    assert len(cache.shifts) >= 2
+    shifts = len(cache.shifts)
     assert ids(found) == ids(run(model, requests, 2, rows=280, max_new_tokens=16, eos=range(20, 28)))
-    assert len(slab.shifts) == shifts  # all rows at once: nothing to shift, so this is another path
+    assert len(cache.shifts) == shifts  # all rows at once: nothing to shift, so this is another path
     for request in requests[::5]:
         completion = found[request.key, 1]
         with torch.no_grad():
@@ -248,10 +248,10 @@ def test_responses_survive_the_slabs_shifts(name: str, slab: type[WatchedSlab]) 
         torch.testing.assert_close(torch.tensor(completion.logprobs), plain, rtol=0, atol=1e-5)
 
 
-def test_responses_survive_the_slabs_growth(slab: type[WatchedSlab]) -> None:
+def test_responses_survive_the_caches_growth(cache: type[WatchedCache]) -> None:
     model, requests = qwen(), requests_of(PROMPTS)
     found = run(model, requests, 8, eos=(EOS,), max_new_tokens=150)  # of 48, one in three is longer than 120
-    assert len(slab.growths) >= 1
+    assert len(cache.growths) >= 1
     longest = max(found.values(), key=lambda c: c.length)
     assert longest.length > 120
     for request in requests:
@@ -282,11 +282,11 @@ def test_storage_kept_from_earlier_calls_changes_no_bit(rows: int) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_under_autocast_the_slab_holds_what_attention_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_autocast_the_cache_holds_what_attention_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the bytes of float32, and the same bits: attention would cast each number at every step."""
     bfloat16 = pick_autocast("bfloat16", torch.device("cpu"))
     requests = requests_of(["2+2=", "17+25=", "9"])
-    made: list[SlabCache] = []
+    made: list[KvCache] = []
 
     def drawn() -> list[tuple[int, int, Completion]]:
         sampler = TorchSampler(MODELS[name](), TOKENIZER, SOME_EOS, rows=6, autocast=bfloat16)
@@ -296,15 +296,15 @@ def test_under_autocast_the_slab_holds_what_attention_reads(name: str, monkeypat
         made.append(sampler._kept)
         return listed
 
-    halved, allocate = drawn(), SlabLayer.lazy_initialization
+    halved, allocate = drawn(), KvLayer.lazy_initialization
 
-    def in_float32(layer: SlabLayer, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def in_float32(layer: KvLayer, keys: torch.Tensor, values: torch.Tensor) -> None:
         with torch.autocast("cpu", enabled=False):
             allocate(layer, keys, values)
 
-    monkeypatch.setattr(SlabLayer, "lazy_initialization", in_float32)
+    monkeypatch.setattr(KvLayer, "lazy_initialization", in_float32)
     assert drawn() == halved
-    assert [{t.dtype for layer in slab.slabs for t in (layer.keys, layer.values)} for slab in made] == [
+    assert [{t.dtype for layer in cache.kv_layers for t in (layer.keys, layer.values)} for cache in made] == [
         {torch.bfloat16},
         {torch.float32},
     ]
@@ -312,11 +312,11 @@ def test_under_autocast_the_slab_holds_what_attention_reads(name: str, monkeypat
 
 
 def prefilled(model: PreTrainedModel) -> list[tuple[int, ...]]:
-    """A list that grows by the ids of every row that is computed without the slab (pads removed)."""
+    """A list that grows by the ids of every row that is computed without the cache (pads removed)."""
     seen: list[tuple[int, ...]] = []
 
     def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not isinstance(cache_of(kwargs), SlabCache):
+        if not isinstance(cache_of(kwargs), KvCache):
             rows, masks = kwargs["input_ids"].tolist(), kwargs["attention_mask"].tolist()
             for row, mask in zip(rows, masks, strict=True):
                 seen.append(tuple(token for token, real in zip(row, mask, strict=True) if real))
@@ -339,7 +339,7 @@ def test_prefill_passes_stay_under_their_token_bound(monkeypatch: pytest.MonkeyP
     seen: list[tuple[int, int]] = []
 
     def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not isinstance(cache_of(kwargs), SlabCache):
+        if not isinstance(cache_of(kwargs), KvCache):
             seen.append(tuple(kwargs["input_ids"].shape))
 
     model.base_model.register_forward_pre_hook(look, with_kwargs=True)

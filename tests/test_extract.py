@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from r1zero.types import AnswerFormat
 from r1zero.verify import grade_exact
 from r1zero.verify.answers.numbers import number
-from r1zero.verify.extraction.extract import extract
 from r1zero.verify.extraction.boxes import balanced
+from r1zero.verify.extraction.extract import extract
 
 BOXED, TAGS, LAST_NUMBER = AnswerFormat.BOXED, AnswerFormat.ANSWER_TAGS, AnswerFormat.LAST_NUMBER
 AUTO, BARE = AnswerFormat.AUTO, AnswerFormat.BARE

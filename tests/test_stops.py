@@ -49,7 +49,7 @@ def rules_of(tokenizer: PreTrainedTokenizerFast, stop: list[str], eos: tuple[int
 def walk(rules: StopRules, ids: list[int]) -> tuple[int, Stop, str] | None:
     """(length, stop, text) where a response with these ids ends, looked at as the sampler does; None if nowhere."""
     for n in range(1, len(ids) + 1):
-        if rules.suspects(torch.tensor([ids[n - 1]])).item():
+        if rules.may_end(torch.tensor([ids[n - 1]])).item():
             how = rules.ended(ids[:n])
             if how is not None:
                 return n, how, rules.text(ids[:n], how)
@@ -155,12 +155,12 @@ def test_equals_decoding_everything_with_byte_tokens(data: str, stop: str) -> No
 def test_few_tokens_are_suspects() -> None:
     """That is the point of the table: only what can complete a stop string is looked at."""
     rules = rules_of(TOKENIZER, ["</answer>"])
-    suspects = rules.suspects(torch.arange(len(TOKENIZER))).nonzero()[:, 0].tolist()
+    suspects = rules.may_end(torch.arange(len(TOKENIZER))).nonzero()[:, 0].tolist()
     assert suspects == [0, EOS, 2, *encode(">")]  # `<pad>` and `<unk>` are spelt with one
 
 
 def test_a_vocabulary_wider_than_the_tokenizer() -> None:
     # models pad their embeddings: ids that no text has, and EOS ids that the model cannot say
     rules = StopRules(TOKENIZER, (EOS, 10_000), ["ab"], len(TOKENIZER) + 29, CPU)
-    assert not rules.suspects(torch.tensor([len(TOKENIZER) + 28])).item()
+    assert not rules.may_end(torch.tensor([len(TOKENIZER) + 28])).item()
     assert walk(rules, list(encode("xab"))) == (3, Stop.STOP_STRING, "xab")

@@ -1,4 +1,4 @@
-"""The sampler's key–value cache: one slab of rows and columns, written in place.
+"""The sampler's key–value cache: one block of rows and columns, written in place.
 
 All rows share a write column `t`; a row that entered late simply starts further right, as if padded on the left. So
 one forward pass serves rows of any age, a finished row's place is taken by copying the last row over it, and a model
@@ -15,20 +15,20 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
 
-class SlabLayer(CacheLayerMixin):
-    """One attention layer's keys and values, [rows, heads, columns, head size]; the slab's window is what it shows."""
+class KvLayer(CacheLayerMixin):
+    """One attention layer's keys and values, [rows, heads, columns, head size]; it shows the window of the cache."""
 
     is_sliding = False
     keys: Tensor
     values: Tensor
 
-    def __init__(self, slab: SlabCache):
+    def __init__(self, cache: KvCache):
         super().__init__()
-        self.slab = slab
+        self.cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocate storage shaped like the first keys and values seen, in the precision that attention reads."""
-        rows, columns = self.slab.rows, self.slab.capacity
+        rows, columns = self.cache.rows, self.cache.capacity
         shape = (rows, key_states.shape[1], columns, key_states.shape[3])
         # Under autocast they come in float32 (positions are applied in it), and attention casts what it reads: kept in
         # its precision, they are the same numbers in half the memory.
@@ -44,11 +44,11 @@ class SlabLayer(CacheLayerMixin):
         """Write one new column at t for the active rows; return the visible window, new column included."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        slab = self.slab
-        self.keys[: slab.active, :, slab.t : slab.t + 1] = key_states
-        self.values[: slab.active, :, slab.t : slab.t + 1] = value_states
-        window = slice(slab.first, slab.t + 1)
-        return self.keys[: slab.active, :, window], self.values[: slab.active, :, window]
+        cache = self.cache
+        self.keys[: cache.active, :, cache.t : cache.t + 1] = key_states
+        self.values[: cache.active, :, cache.t : cache.t + 1] = value_states
+        window = slice(cache.first, cache.t + 1)
+        return self.keys[: cache.active, :, window], self.values[: cache.active, :, window]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """(columns visible to the query, offset)."""
@@ -56,20 +56,20 @@ class SlabLayer(CacheLayerMixin):
 
     def get_seq_length(self) -> int:
         """Columns before the write column, within the window."""
-        return self.slab.t - self.slab.first
+        return self.cache.t - self.cache.first
 
     def get_max_length(self) -> int:
-        """The slab grows as needed."""
+        """The cache grows as needed."""
         return -1
 
 
-class SlabCache(Cache):
-    """The slab of all layers. `first` is the leftmost column any active row uses, `t` the column written next."""
+class KvCache(Cache):
+    """Keys and values of all layers. `first` is the leftmost column an active row uses, `t` the one written next."""
 
     def __init__(self, layers: int, rows: int, t: int, limit: int):
         self.rows, self.capacity = rows, min(limit, t + 64)
-        self.slabs = [SlabLayer(self) for _ in range(layers)]
-        super().__init__(layers=[*self.slabs])
+        self.kv_layers = [KvLayer(self) for _ in range(layers)]
+        super().__init__(layers=[*self.kv_layers])
         self.restart(t, limit)
 
     def restart(self, t: int, limit: int) -> None:
@@ -84,15 +84,15 @@ class SlabCache(Cache):
     @property
     def size(self) -> int:
         """Bytes allocated."""
-        return sum(slab.keys.nbytes + slab.values.nbytes for slab in self.slabs if slab.is_initialized)
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.kv_layers if layer.is_initialized)
 
     def holds(self, rows: int, t: int) -> bool:
         """Whether the storage serves `rows` rows whose prompts end at column t."""
         return self.rows == rows and t < self.capacity
 
-    def enter(self, prefill: DynamicCache, copies: int, first_row: int) -> None:
+    def insert(self, prefill: DynamicCache, copies: int, first_row: int) -> None:
         """Copy every prefilled prompt `copies` times into consecutive rows from `first_row`, ending at column t."""
-        for layer, source in zip(self.slabs, prefill.layers, strict=True):
+        for layer, source in zip(self.kv_layers, prefill.layers, strict=True):
             assert isinstance(source, DynamicLayer)
             assert source.keys is not None
             assert source.values is not None
@@ -106,20 +106,20 @@ class SlabCache(Cache):
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copy rows `source` over rows `target` (a finished row's place)."""
         columns = slice(self.first, self.t)
-        for layer in self.slabs:
+        for layer in self.kv_layers:
             layer.keys[target, :, columns] = layer.keys[source, :, columns]
             layer.values[target, :, columns] = layer.values[source, :, columns]
 
     def make_room(self, leftmost: int) -> int:
-        """Make column t writable. Returns by how many columns everything moved left: 0 while the slab can grow."""
+        """Make column t writable. Returns by how many columns everything moved left: 0 while the cache can grow."""
         if self.t < self.capacity:
             return 0
         if self.capacity < self.limit:
             self.capacity = min(self.limit, self.capacity + max(64, self.capacity // 2))
-            for layer in self.slabs:
+            for layer in self.kv_layers:
                 layer.keys, layer.values = self._widened(layer.keys), self._widened(layer.values)
             return 0
-        for layer in self.slabs:
+        for layer in self.kv_layers:
             for tensor in (layer.keys, layer.values):
                 tensor[: self.active, :, : self.t - leftmost] = tensor[: self.active, :, leftmost : self.t].clone()
         self.t -= leftmost

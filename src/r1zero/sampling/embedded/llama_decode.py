@@ -25,7 +25,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 from transformers.cache_utils import DynamicCache
 
 from r1zero.policy.forward import forward
-from r1zero.sampling.embedded.kv_cache import SlabCache
+from r1zero.sampling.embedded.kv_cache import KvCache
 
 _CLASSES: dict[str, type[PreTrainedModel]] = {kind.__name__: kind for kind in (LlamaForCausalLM, Qwen2ForCausalLM)}
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})  # angles that depend on the position alone
@@ -116,18 +116,18 @@ class LlamaStep:
             and not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
         )
 
-    def __call__(self, last_n: Tensor, positions_n: Tensor, mask_nW: Tensor, cache: SlabCache) -> Tensor:
+    def __call__(self, last_n: Tensor, positions_n: Tensor, mask_nW: Tensor, cache: KvCache) -> Tensor:
         """Logits [n, V] after the tokens `last_n`, which stand at `positions_n`; writes the cache's column t."""
         n, half = len(last_n), self.size // 2
         cos, sin = self.cos_Cd[positions_n][:, None], self.sin_Cd[positions_n][:, None]
         bias = None if mask_nW.all() else _bias(mask_nW)
         x_nH = functional.embedding(last_n, self.embedding)
-        for layer, slab in zip(self.layers, cache.slabs, strict=True):
+        for layer, kept in zip(self.layers, cache.kv_layers, strict=True):
             y = self._normed(x_nH, layer.norm)
             q, k, v = (part(y).view(n, -1, self.size) for part in (layer.q, layer.k, layer.v))
             q = q * cos + q.roll(half, -1) * sin
             k = k * cos + k.roll(half, -1) * sin
-            keys, values = slab.update(k[:, :, None], v[:, :, None])
+            keys, values = kept.update(k[:, :, None], v[:, :, None])
             x_nH = x_nH + layer.o(self.attention(q[:, :, None], keys, values, bias))
             y = self._normed(x_nH, layer.mlp_norm)
             x_nH = x_nH + layer.down(self.act(layer.gate(y)) * layer.up(y))
@@ -190,10 +190,10 @@ def _agrees(model: PreTrainedModel, attention: Attention, prompts_nT: Tensor) ->
     columns = torch.arange(width + steps, device=prompts_nT.device)
     mask_nW = columns >= starts_n[:, None]
     positions_nT = (columns - starts_n[:, None]).clamp(min=0)
-    prefill, caches = DynamicCache(), [SlabCache(1, n, width, width + steps) for _ in range(2)]
+    prefill, caches = DynamicCache(), [KvCache(1, n, width, width + steps) for _ in range(2)]
     logits_nV = forward(model, prompts_nT, mask_nW[:, :width].long(), positions_nT[:, :width], prefill)
     for cache in caches:
-        cache.enter(prefill, 1, 0)
+        cache.insert(prefill, 1, 0)
         cache.active, cache.first = n, 0
     step = LlamaStep(model, width + steps, attention)
     for t in range(width, width + steps):

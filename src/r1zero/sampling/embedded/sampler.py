@@ -3,7 +3,7 @@
 Each question is prefilled once and its cache copied to its G rows; finished rows leave the batch at once and waiting
 questions enter in their place; there is Python work per decoding step, none per row.
 
-Legend: G samples per question, S rows of the slab, n active rows.
+Legend: G samples per question, S rows of the cache, n active rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from r1zero.errors import UserError
 from r1zero.policy.forward import forward
 from r1zero.policy.load import Policy
 from r1zero.sampling.embedded.draw import draw
-from r1zero.sampling.embedded.kv_cache import SlabCache
+from r1zero.sampling.embedded.kv_cache import KvCache
 from r1zero.sampling.embedded.llama_decode import make_step
 from r1zero.sampling.embedded.stops import StopRules
 from r1zero.sampling.noise import row_key, uniforms
@@ -30,7 +30,7 @@ from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 from r1zero.types import Completion, Stop
 
 _PREFILL_TOKENS = 8192  # padded prompt tokens per prefill pass
-_KEPT_BYTES = 1 << 28  # the largest slab kept from call to call
+_KEPT_BYTES = 1 << 28  # the largest cache kept from call to call
 _ATTENTION_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
@@ -61,13 +61,13 @@ class TorchSampler:
         self.rows, self.autocast = rows, autocast
         self.rules: dict[tuple[str, ...], StopRules] = {}  # by stop strings; a table over the vocabulary each
         self.layers: int = config.num_hidden_layers
-        self._kept: SlabCache | None = None
+        self._kept: KvCache | None = None
 
-    def slab(self, rows: int, t: int, limit: int) -> SlabCache:
-        """An empty slab: the last one's storage where it is small and fits, since fresh memory is slow to touch."""
+    def kv_cache(self, rows: int, t: int, limit: int) -> KvCache:
+        """An empty cache: the last one's storage where it is small and fits, since fresh memory is slow to touch."""
         kept, self._kept = self._kept, None
         if kept is None or not kept.holds(rows, t) or kept.size > _KEPT_BYTES:
-            return SlabCache(self.layers, rows, t, limit)
+            return KvCache(self.layers, rows, t, limit)
         kept.restart(t, limit)
         return kept
 
@@ -80,17 +80,17 @@ class TorchSampler:
         self.model.eval()
         decoder = _Decoder(self, requests, samples, params, (seed, step))
         while decoder.waiting or decoder.active:
-            decoder.admit()
-            yield from decoder.collect()  # a first token can be the last
-            while decoder.active and not decoder.wants_more():
+            decoder.prefill_waiting()
+            yield from decoder.take_finished()  # a first token can be the last
+            while decoder.active and not decoder.has_room():
                 decoder.step()
-                yield from decoder.collect()
+                yield from decoder.take_finished()
         if self.model.device.type == "cpu":  # a GPU's allocator keeps memory by itself
             self._kept = decoder.cache
 
 
 class _Decoder:
-    """The state of one sampling call: the slab, and per row what was drawn so far."""
+    """The state of one sampling call: the cache, and per row what was drawn so far."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class _Decoder:
         refills = self.rows < samples * len(requests)
         budget = params.max_new_tokens
         limit = self.longest + budget + (max(budget, 64) if refills else 0)
-        self.cache = sampler.slab(self.rows, self.longest, limit)
+        self.cache = sampler.kv_cache(self.rows, self.longest, limit)
         exact = sampler.autocast is nullcontext
         self.fast = make_step(model, self.longest + budget) if exact else None
         self.mask = torch.zeros(self.rows, self.cache.limit + 1, dtype=torch.bool, device=self.device)
@@ -133,12 +133,12 @@ class _Decoder:
             self.mask, self.keys_S, self.start_S, self.count_S, self.last_S, self.tokens_SL, self.logprobs_SL
         )  # fmt: skip
 
-    def wants_more(self) -> bool:
-        """Whether enough rows are free for waiting questions to enter (a quarter of the slab, to prefill in bulk)."""
+    def has_room(self) -> bool:
+        """Whether enough rows are free for waiting questions to enter (a quarter of the cache, to prefill in bulk)."""
         free = self.rows - self.active
         return bool(self.waiting) and free >= max(self.samples, self.rows // 4)
 
-    def admit(self) -> None:
+    def prefill_waiting(self) -> None:
         """Prefill as many waiting questions as there are free rows, each once, and draw their first tokens."""
         if not self.active:
             self.cache.t = self.cache.first = self.longest
@@ -147,17 +147,17 @@ class _Decoder:
             fits = (self.rows - self.active) // self.samples
             width = len(self.requests[self.waiting[0]].prompt_ids)
             count = min(fits, len(self.waiting), max(1, _PREFILL_TOKENS // width))
-            self._enter([self.waiting.popleft() for _ in range(count)])
+            self._prefill_group([self.waiting.popleft() for _ in range(count)])
         self.cache.first = min(self.starts, default=self.cache.t)
         self.cache.active = self.active
 
     @torch.no_grad()
-    def _enter(self, group: list[int]) -> None:
+    def _prefill_group(self, group: list[int]) -> None:
         prompts = [self.requests[i].prompt_ids for i in group]
         logits_pV, prefill = self._prefill(prompts)
         n, new, t = self.active, len(group) * self.samples, self.cache.t
         with self.sampler.autocast():
-            self.cache.enter(prefill, self.samples, n)
+            self.cache.insert(prefill, self.samples, n)
         rows = slice(n, n + new)
         for i, prompt in zip(group, prompts, strict=True):
             for sample in range(self.samples):
@@ -195,9 +195,11 @@ class _Decoder:
         moved = cache.make_room(min(cache.first, cache.t - self.longest))
         if moved:
             self.mask[:, : self.mask.shape[1] - moved] = self.mask[:, moved:].clone()
-            self.mask[:n, self.mask.shape[1] - moved :] = True  # what rows will write is theirs to see
+            self.mask[:n, self.mask.shape[1] - moved :] = True  # what active rows will write there is theirs to see
             self.starts = [start - moved for start in self.starts]
             self.start_S -= moved
+        # Columns left of the window belong to no active row. Without them a late phase, in which few long responses go
+        # on, would still pay for every column of the finished ones.
         mask_nW = self.mask[:n, cache.first : cache.t + 1]
         positions_n = cache.t - self.start_S[:n]
         if self.fast is not None:
@@ -216,11 +218,11 @@ class _Decoder:
         self.last_S[rows] = tokens
         self.count_S[rows] = count + 1
 
-    def collect(self) -> list[Sampled]:
+    def take_finished(self) -> list[Sampled]:
         """Take finished rows out of the batch and return what they drew."""
         n = self.active
         full_n = self.count_S[:n] >= self.params.max_new_tokens
-        suspects = (self.rules.suspects(self.last_S[:n]) | full_n).nonzero()[:, 0].tolist()
+        suspects = (self.rules.may_end(self.last_S[:n]) | full_n).nonzero()[:, 0].tolist()
         if not suspects:
             return []
         counts = self.count_S[suspects].tolist()
@@ -234,7 +236,7 @@ class _Decoder:
                 request, sample = self.ids[row]
                 sampled.append(Sampled(request, sample, self._completion(row, tokens, how)))
         if finished:
-            self._leave(finished)
+            self._release(finished)
         return sampled
 
     def _completion(self, row: int, tokens: list[int], how: Stop) -> Completion:
@@ -247,7 +249,7 @@ class _Decoder:
         return Completion(tuple(tokens), logprobs, self.rules.text(tokens, how), how)
 
     @torch.no_grad()
-    def _leave(self, finished: list[int]) -> None:
+    def _release(self, finished: list[int]) -> None:
         """Close the gaps that finished rows leave with the last rows that go on."""
         keep = self.active - len(finished)
         gone = set(finished)

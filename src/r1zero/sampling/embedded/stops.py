@@ -36,7 +36,7 @@ class StopRules:
             self.may_complete_V |= _can_complete(tokenizer, self.stop, vocabulary)
         self.is_eos_V, self.may_complete_V = self.is_eos_V.to(device), self.may_complete_V.to(device)
 
-    def suspects(self, tokens_N: Tensor) -> Tensor:
+    def may_end(self, tokens_N: Tensor) -> Tensor:
         """Which rows' newest token could have ended them (bool)."""
         return self.may_complete_V[tokens_N]
 
