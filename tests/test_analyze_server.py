@@ -11,7 +11,7 @@ import pytest
 
 from r1zero.endpoint import Client, Endpoint, Store, UnusableError
 from r1zero.errors import UserError
-from r1zero.evaluate.models import served
+from r1zero.evaluation.models import served
 from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed, slim
 from r1zero.types import Completion, Stop

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+import r1zero
+
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "r1zero"
 
 # A module imports only modules above it. The root `__init__` belongs to none.
@@ -39,7 +41,7 @@ LAYERS = (
     "sampling",
     "learner",
     "rollouts",
-    "evaluate",
+    "evaluation",
     "training",
     "cluster",
     "pretrain",
@@ -185,6 +187,17 @@ def test_the_meaning_of_answers_imports_nothing_from_outside_itself(module: str)
     """Answers read without the project, and the project's records, settings and errors without answers."""
     faults = [f"{where(MODULES[module], line)} imports {name}" for name, line in edges(module)
               if not f"{name}.".startswith("r1zero.verify.answers.")]  # fmt: skip
+    assert not faults, "\n".join(faults)
+
+
+def test_the_package_itself_imports_no_public_name() -> None:
+    """Names of the root are for programs outside: they would hide which room stands on which."""
+    faults = [
+        f"{where(path, node.lineno)} imports {alias.name} from r1zero"
+        for path, node in nodes(ast.ImportFrom)
+        for alias in getattr(node, "names", ())
+        if getattr(node, "module", None) == "r1zero" and alias.name in r1zero.__all__
+    ]
     assert not faults, "\n".join(faults)
 
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1zero.evaluate import EvalProtocol, SetResult, average, evaluate, summarise, wilson
-from r1zero.evaluate.compare import compare
-from r1zero.evaluate.contamination import overlaps
-from r1zero.evaluate.journal import Journal
-from r1zero.evaluate.saved import Saved, open_saved, regrade
-from r1zero.evaluate.tables import details, tails
+from r1zero.evaluation import EvalProtocol, SetResult, average, evaluate_sets, summarise, wilson
+from r1zero.evaluation.compare import compare
+from r1zero.evaluation.contamination import overlaps
+from r1zero.evaluation.journal import Journal
+from r1zero.evaluation.saved import Saved, open_saved, regrade
+from r1zero.evaluation.tables import details, tails
 from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
 from r1zero.published import BENCHMARKS, published_benchmarks
@@ -296,7 +296,7 @@ SET = load_questions("arithmetic", limit=12, options={"level": 1, "style": "bare
 
 def run(policy: Policy, protocol: EvalProtocol, folder: Path | None = None, rows: int = 64) -> SetResult:
     with Verifier(workers=1, timeout_s=60) as verifier:
-        (result,) = evaluate([SET], make_sampler(policy, rows), verifier, policy.encode, protocol, folder=folder)
+        (result,) = evaluate_sets([SET], make_sampler(policy, rows), verifier, policy.encode, protocol, folder=folder)
     return result
 
 
@@ -399,7 +399,7 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     words += ["--batch-rows", "12", "--seed", str(seeded()), *WORDS]
     whole = start(*words, "--out", tmp_path / "whole")
     journal = tmp_path / "cut" / "arithmetic.jsonl"
-    cut = start(*words, "--out", tmp_path / "cut", hold=Hold("r1zero.evaluate.journal:Journal.add", 100, after=True))
+    cut = start(*words, "--out", tmp_path / "cut", hold=Hold("r1zero.evaluation.journal:Journal.add", 100, after=True))
     cut.held()
     assert cut.kill() == -signal.SIGKILL
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -409,7 +409,7 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert 50 <= missing < 150
     with journal.open("a") as file:
         file.write('{"question": 0, "sample": 0, "ids": [1')  # torn
-    hold = Hold("r1zero.evaluate.journal:Journal.add", missing, after=True)
+    hold = Hold("r1zero.evaluation.journal:Journal.add", missing, after=True)
     again = start(*words, "--out", tmp_path / "cut", hold=hold)
     again.held()
     lines = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from r1zero.cli.console import plain_table, response_counter
-from r1zero.evaluate import SetResult
-from r1zero.evaluate.tables import details
+from r1zero.evaluation import SetResult
+from r1zero.evaluation.tables import details
 from r1zero.training.progress import RichView, step_line
 from r1zero.training.setup import set_up
 from r1zero.types import Completion, Stop

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from r1zero.config import Recipe
 from r1zero.errors import UserError
-from r1zero.evaluate import SetResult
+from r1zero.evaluation import SetResult
 from r1zero.metrics import EVALUATION_METRICS, METRICS
 from r1zero.objectives.table import PRESETS
 from r1zero.runs import checkpoints

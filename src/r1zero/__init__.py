@@ -1,7 +1,67 @@
-"""r1zero: reinforcement learning with verified rewards straight from a base language model.
+r"""r1zero: reinforcement learning with verified rewards straight from a base language model.
 
-The command line is `r1zero --help`; the loop is `r1zero.training.train.train`. Importing this package loads neither
-torch nor transformers: import the module you need.
+These names are for programs of your own; everything else may move from one version to the next:
+
+    train(recipe, out)           run a recipe in a directory, from its start or, with `resume=True`, its last checkpoint
+    load_recipe(path, changes)   read a recipe, with settings changed
+    Run                          read a run directory: recipe, metrics, responses
+    evaluate(model, benchmarks)  ask a model, grade its answers, count
+    Verifier                     grade responses; `Question` and `AnswerFormat` say what is right, and where it stands
+
+After `make demo`, which makes the base model, this trains it for twenty steps and asks it some sums:
+
+    from pathlib import Path
+    from r1zero import AnswerFormat, Question, Verifier, evaluate, load_recipe, train
+
+    recipe = load_recipe(Path("recipes/demo.toml"), {"train.steps": 20})
+    run = train(recipe, Path("runs/twenty"))
+    print([row["rollout/reward"] for row in run.read("metrics")])
+
+    sums = {"name": "arithmetic", "limit": 100, "options": {"level": 3, "style": "bare"}}
+    (result,) = evaluate("runs/twenty/checkpoints/step-000020", [sums], "no", max_new_tokens=64)
+    print(result.accuracy, result.accuracy_low, result.accuracy_high)
+
+    question = Question("mine/1", "What is a quarter and a quarter?", gold=("1/2",))
+    with Verifier() as verifier:
+        (verdict,) = verifier.verify([(r"It is \boxed{0.5}.", question.gold, AnswerFormat.BOXED)])
+    print(verdict.outcome, verdict.rule)
+
+`import r1zero` loads nothing else; a name loads its module, and with it what that needs, when it is first asked for.
+The command line is `r1zero --help`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from r1zero.config import load_recipe
+    from r1zero.evaluation.matrix import evaluate
+    from r1zero.runs.run import Run
+    from r1zero.training.train import train
+    from r1zero.types import AnswerFormat, Question
+    from r1zero.verify import Verifier
+
 __version__ = "0.1.0"
+
+__all__ = ["AnswerFormat", "Question", "Run", "Verifier", "evaluate", "load_recipe", "train"]
+
+_HOMES = {
+    "AnswerFormat": "r1zero.types",
+    "Question": "r1zero.types",
+    "Run": "r1zero.runs.run",
+    "Verifier": "r1zero.verify",
+    "evaluate": "r1zero.evaluation.matrix",
+    "load_recipe": "r1zero.config",
+    "train": "r1zero.training.train",
+}
+
+if not TYPE_CHECKING:  # which knows the names from above, and would take any other for one of them
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

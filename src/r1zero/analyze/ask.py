@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from r1zero import config, evaluate
+from r1zero import config, evaluation
 from r1zero.analyze.responses import ModelResponses, read_groups
 from r1zero.config import BenchmarkSettings, EvaluationSettings, checked
-from r1zero.evaluate.cell import Conditions, claim, identity, slug
-from r1zero.evaluate.models import EvaluatedModel
-from r1zero.evaluate.run import file_name, make_protocol
+from r1zero.evaluation.cell import Conditions, claim, identity, slug
+from r1zero.evaluation.models import EvaluatedModel
+from r1zero.evaluation.run import file_name, make_protocol
 from r1zero.questions import QuestionSet
 from r1zero.templates.table import make_template
 from r1zero.types import Completion
@@ -55,7 +55,7 @@ def ask(
     folder = asking.out / "responses" / f"{slug(template.name)}-t{temperature:g}-n{samples}"
     conditions = Conditions(seed=asking.seed)
     claim(folder, identity(evaluated.name, evaluated.parameters, template, [questions], settings, conditions))
-    evaluate.evaluate(
+    evaluation.evaluate_sets(
         [questions], evaluated.sampler, verifier, evaluated.encode, protocol, folder=folder, resumable=True,
         progress=progress,
     )  # fmt: skip

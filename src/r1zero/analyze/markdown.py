@@ -13,7 +13,7 @@ from r1zero.analyze.over_training import Source, StepNumbers
 from r1zero.analyze.readiness_card import Card
 from r1zero.analyze.reflection_effect import Helping
 from r1zero.errors import plural
-from r1zero.evaluate.tables import markdown_table
+from r1zero.evaluation.tables import markdown_table
 from r1zero.published import QUESTIONS, TEMPERATURES, BaseModelRow
 from r1zero.statistics import Estimate
 

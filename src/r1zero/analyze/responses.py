@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero.errors import UserError
-from r1zero.evaluate.saved import IDENTITY, open_saved
+from r1zero.evaluation.saved import IDENTITY, open_saved
 from r1zero.runs.run import Run
 from r1zero.templates import get_template, template_names
 from r1zero.templates.template import Surround

@@ -23,7 +23,7 @@ from r1zero.analyze.keywords import Detector
 from r1zero.analyze.readiness_card import Card, make_card, training_temperature
 from r1zero.analyze.responses import ROLLOUTS, ModelResponses, run_steps
 from r1zero.errors import UserError
-from r1zero.evaluate.models import EvaluatedModel
+from r1zero.evaluation.models import EvaluatedModel
 from r1zero.published import published_base_model
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.run import Run

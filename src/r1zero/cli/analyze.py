@@ -15,7 +15,7 @@ from r1zero.errors import UserError
 if TYPE_CHECKING:
     from r1zero.analyze.readiness_card import Card
     from r1zero.analyze.run import AnalysisPlan, Judges
-    from r1zero.evaluate.models import EvaluatedModel
+    from r1zero.evaluation.models import EvaluatedModel
 
 JUDGE_KEY = "R1ZERO_JUDGE_KEY"
 
@@ -140,7 +140,7 @@ def analyze(
     if saved:
         _saved(saved, plan, judging, out or saved[0] / "analysis")
     elif model:
-        from r1zero.evaluate.cell import slug
+        from r1zero.evaluation.cell import slug
 
         _model(model, plan, asked, engine, judging, out or Path("analysis") / slug(model))
 
@@ -218,7 +218,7 @@ def _judges(judging: Judging, out: Path) -> Judges:
 
 
 def _evaluated_model(model: str, engine: ModelOptions, patience: float, out: Path) -> EvaluatedModel:
-    from r1zero.evaluate.models import connect, local, served
+    from r1zero.evaluation.models import connect, local, served
 
     if engine.server is None:
         return local(model, device=engine.device, rows=engine.batch_rows)

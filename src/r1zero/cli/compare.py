@@ -26,9 +26,9 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
         Seed of the permutation test where it is not exact.
     """
     from r1zero.cli.console import make_console, plain_table
-    from r1zero.evaluate.compare import compare as compare_saved
-    from r1zero.evaluate.run import file_name
-    from r1zero.evaluate.saved import open_saved
+    from r1zero.evaluation.compare import compare as compare_saved
+    from r1zero.evaluation.run import file_name
+    from r1zero.evaluation.saved import open_saved
 
     one, two, console = open_saved(first), open_saved(second), make_console()
     found = compare_saved(one, two, seed=seed)
@@ -79,9 +79,9 @@ def contamination(
         A folder to look for question sets in.
     """
     from r1zero.cli.console import make_console, plain_table
-    from r1zero.evaluate.contamination import overlaps
-    from r1zero.evaluate.saved import open_saved
-    from r1zero.evaluate.summary import summarise
+    from r1zero.evaluation.contamination import overlaps
+    from r1zero.evaluation.saved import open_saved
+    from r1zero.evaluation.summary import summarise
     from r1zero.questions import load_questions
 
     trained = load_questions(training, data_dir=data_dir)

@@ -125,9 +125,9 @@ def _ask(
 ) -> None:
     from r1zero.cli.console import make_console, plain_table, response_counter
     from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
-    from r1zero.evaluate.cell import Conditions
-    from r1zero.evaluate.matrix import evaluate_matrix
-    from r1zero.evaluate.tables import details, headings_and_rows, notes
+    from r1zero.evaluation.cell import Conditions
+    from r1zero.evaluation.matrix import evaluate_matrix
+    from r1zero.evaluation.tables import details, headings_and_rows, notes
 
     engine.check()
     if drawing.seed < 0:
@@ -165,8 +165,8 @@ def _regrade(folder: Path, reward: str | None) -> None:
 
     from r1zero.cli.console import make_console, plain_table
     from r1zero.errors import plural
-    from r1zero.evaluate.saved import open_saved, regrade
-    from r1zero.evaluate.tables import details
+    from r1zero.evaluation.saved import open_saved, regrade
+    from r1zero.evaluation.tables import details
     from r1zero.runs.files import write_text, writing
     from r1zero.verify import Verifier
 

@@ -32,9 +32,9 @@ from r1zero.config import Recipe, Section, TemplateSettings, checked, difference
 from r1zero.config.load import SectionT
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
-from r1zero.evaluate.cell import Conditions
-from r1zero.evaluate.matrix import evaluate_matrix
-from r1zero.evaluate.saved import IDENTITY
+from r1zero.evaluation.cell import Conditions
+from r1zero.evaluation.matrix import evaluate_matrix
+from r1zero.evaluation.saved import IDENTITY
 from r1zero.pretrain.run import pretrain_run
 from r1zero.runs.run import Run
 from r1zero.training.train import train

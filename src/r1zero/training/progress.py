@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from r1zero.config import Recipe
 from r1zero.errors import plural
-from r1zero.evaluate import SetResult, average
+from r1zero.evaluation import SetResult, average
 from r1zero.training.setup import RunSetup
 from r1zero.types import Completion
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from r1zero import evaluate
+from r1zero import evaluation
 from r1zero.config import Recipe
-from r1zero.evaluate.run import make_protocol
+from r1zero.evaluation.run import make_protocol
 from r1zero.metrics import Tally
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
@@ -66,7 +66,7 @@ class RunSetup:
     learner: LearnerProtocol
     collector: Collector
     benchmarks: tuple[QuestionSet, ...]
-    protocol: evaluate.EvalProtocol
+    protocol: evaluation.EvalProtocol
     sinks: tuple[Sink, ...]
     notes: tuple[str, ...]
     step: int

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from r1zero.config import Recipe
-from r1zero.evaluate import average, evaluate
+from r1zero.evaluation import average, evaluate_sets
 from r1zero.metrics import Tally
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
@@ -72,7 +72,7 @@ def _evaluate(parts: RunSetup, step: int, view: View) -> float | None:
     if not parts.benchmarks:
         return None
     folder = parts.run.path / "evaluations" / f"step-{step:06d}"
-    results = evaluate(
+    results = evaluate_sets(
         parts.benchmarks,
         parts.sampler,
         parts.verifier,

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from r1zero.evaluate import SetResult
+from r1zero.evaluation import SetResult
 
 
 def accuracies(cells: Mapping[str, Sequence[SetResult]], out: Path) -> Path:

@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from r1zero import config, evaluate
-from r1zero.config import EvaluationSettings
+from r1zero import config, evaluation
+from r1zero.config import EvaluationSettings, checked
 from r1zero.errors import UserError
-from r1zero.evaluate.cell import Conditions, EvalCell, claim, identity, slug
-from r1zero.evaluate.run import make_protocol
-from r1zero.evaluate.summary import average, average_error
-from r1zero.evaluate.tables import markdown
+from r1zero.evaluation.cell import Conditions, EvalCell, claim, identity, slug
+from r1zero.evaluation.run import make_protocol
+from r1zero.evaluation.summary import SetResult, average, average_error
+from r1zero.evaluation.tables import markdown
 from r1zero.published import BenchmarkRow, published_benchmarks
 from r1zero.rollouts.question_sets import flag, load_benchmarks
 from r1zero.runs.files import write_text, writing
 from r1zero.templates.table import make_template
 from r1zero.types import Completion
 from r1zero.verify import Verifier
+
+
+def evaluate(
+    model: str,
+    benchmarks: Sequence[str | Mapping[str, Any]],
+    template: str = "qwen_math",
+    *,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    **settings: Any,
+) -> list[SetResult]:
+    """Evaluate a model folder, a checkpoint or a Hub model on question sets, as `r1zero evaluate` does.
+
+    `benchmarks` and `settings` are a recipe's section `[evaluation]`: names of sets, or mappings with a `name` and
+    `limit`, `split`, `options`, …; `samples`, `temperature` (0 by default), `max_new_tokens` (3000), …
+
+    Raises:
+        UserError: anything that the user has to mend.
+    """
+    sets = [{"name": each} if isinstance(each, str) else dict(each) for each in benchmarks]
+    section = checked(EvaluationSettings, {"benchmarks": sets} | settings)
+    shape = checked(config.TemplateSettings, {"name": template})
+    (cell,) = evaluate_matrix([model], [shape], section, Conditions(seed=seed, data_dir=data_dir, out=out))
+    return cell.results
 
 
 def evaluate_matrix(
@@ -57,7 +83,7 @@ def evaluate_matrix(
                     folder = folder / f"{slug(model)}--{slug(template.name)}"
                 if folder is not None:
                     claim(folder, identity(model, evaluated.parameters, template, sets, settings, conditions))
-                results = evaluate.evaluate(
+                results = evaluation.evaluate_sets(
                     sets,
                     evaluated.sampler,
                     verifier,

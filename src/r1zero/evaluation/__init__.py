@@ -3,8 +3,8 @@
 `run` asks and keeps, `summary` counts, `statistics` holds the estimators, `saved` reads an evaluation back.
 """
 
-from r1zero.evaluate.run import EvalProtocol, evaluate
-from r1zero.evaluate.summary import SetResult, average, summarise
+from r1zero.evaluation.run import EvalProtocol, evaluate_sets
+from r1zero.evaluation.summary import SetResult, average, summarise
 from r1zero.statistics import wilson
 
-__all__ = ["EvalProtocol", "SetResult", "average", "evaluate", "summarise", "wilson"]
+__all__ = ["EvalProtocol", "SetResult", "average", "evaluate_sets", "summarise", "wilson"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from r1zero.errors import UserError
-from r1zero.evaluate.saved import Saved
+from r1zero.evaluation.saved import Saved
 from r1zero.statistics import Paired, clustered, paired, pass_at_k
 from r1zero.types import Rollout
 

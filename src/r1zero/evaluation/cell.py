@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1zero import evaluate
+from r1zero import evaluation
 from r1zero.config import EvaluationSettings
 from r1zero.errors import UserError
-from r1zero.evaluate.models import EvaluatedModel, connect, local, served
-from r1zero.evaluate.run import file_name
-from r1zero.evaluate.saved import IDENTITY
+from r1zero.evaluation.models import EvaluatedModel, connect, local, served
+from r1zero.evaluation.run import file_name
+from r1zero.evaluation.saved import IDENTITY
 from r1zero.published import BenchmarkRow
 from r1zero.questions import QuestionSet
 from r1zero.runs.files import write_text, writing
@@ -53,7 +53,7 @@ class EvalCell:
 
     model: str
     template: str
-    results: list[evaluate.SetResult]
+    results: list[evaluation.SetResult]
     paper: BenchmarkRow | None
 
 

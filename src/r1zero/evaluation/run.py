@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1zero.config import EvaluationSettings
-from r1zero.evaluate.journal import Graded, Journal
-from r1zero.evaluate.summary import SetResult, summarise
+from r1zero.evaluation.journal import Graded, Journal
+from r1zero.evaluation.summary import SetResult, summarise
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, Prompt, make_prompt
 from r1zero.runs.files import write_parquet
@@ -44,7 +44,7 @@ class Judge:
     encode: Encode
 
 
-def evaluate(
+def evaluate_sets(
     sets: Sequence[QuestionSet],
     sampler: Sampler,
     verifier: VerifierProtocol,

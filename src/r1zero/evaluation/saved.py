@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.errors import UserError
-from r1zero.evaluate.summary import SetResult, summarise
+from r1zero.evaluation.summary import SetResult, summarise
 from r1zero.runs.rollout_rows import read_rollouts
 from r1zero.types import AnswerFormat, Rollout, Verdict
 from r1zero.verify import Verifier
