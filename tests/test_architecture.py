@@ -6,6 +6,7 @@ LAYERS is the architecture. A new top-level module goes into it at its place, or
 import ast
 import importlib
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -19,7 +20,9 @@ import pytest
 
 import r1zero
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "r1zero"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "r1zero"
+PAGE = ROOT / "docs" / "architecture.md"
 
 # A module imports only modules above it. The root `__init__` belongs to none.
 LAYERS = (
@@ -252,7 +255,7 @@ def outside_type_checking(node: ast.AST) -> Iterator[ast.AST]:
 
 def test_everything_imported_is_declared_in_pyproject() -> None:
     """What only comes along with another package, or only with the development tools, fails in a plain install."""
-    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines]
     declared = {re.match(r"[\w.-]+", line)[0].lower() for line in [*project["dependencies"], *extras]}  # type: ignore[index]
     faults = []
@@ -347,3 +350,36 @@ def test_the_package_names_no_folder_of_any_one_machine() -> None:
         if foreign.search(line)
     ]
     assert not faults, "\n".join(faults)
+
+
+def test_the_picture_shows_the_imports() -> None:
+    draw = runpy.run_path(str(ROOT / "scripts" / "draw_architecture.py"))["draw"]
+    picture = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert picture == draw(rooms()), "run: python scripts/draw_architecture.py"
+
+
+def coded(line: str) -> tuple[list[Path], list[str]]:
+    """What a line of the page sets in backticks: paths, of the package or beside it, and names of code."""
+    spans = re.findall(r"`([^`]+)`", line)
+    paths = [span for span in spans if re.fullmatch(r"[\w./-]+(/|\.py)", span)]
+    names = [span for span in spans if span not in paths and re.fullmatch(r"[A-Za-z_][\w.]*", span)]
+    return [SOURCE / path if (SOURCE / path).exists() else ROOT / path for path in paths], names
+
+
+def test_the_page_names_files_that_exist_and_what_is_in_them() -> None:
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if re.match(r"\||\d\.", line)]
+    assert len(lines) > 80
+    faults = []
+    for line in lines:
+        paths, names = coded(line)
+        faults += [f"there is no {path.relative_to(ROOT)}: {line}" for path in paths if not path.exists()]
+        text = "\n".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
+        absent = [name for name in names if paths and not re.search(rf"\b{re.escape(name)}\b", text)]
+        faults += [f"no {name} there: {line}" for name in absent]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("page", [PAGE, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_paths_in_the_prose_exist(page: Path) -> None:
+    missing = [path.relative_to(ROOT) for path in coded(page.read_text(encoding="utf-8"))[0] if not path.exists()]
+    assert not missing
