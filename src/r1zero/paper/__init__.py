@@ -1,4 +1,4 @@
 """The paper's tables and figures: grids of runs, claims with their statistics, pictures.
 
-Each module beside `world`, `grid`, `findings` and `page` is one study; `studies` lists them.
+`jobs` runs a study's grid, `claims` says what came of it, `page` shows it; `studies` holds one module a study.
 """

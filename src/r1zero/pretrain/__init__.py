@@ -1,6 +1,6 @@
 """Pretraining a causal language model: where base models come from, and what a domain adds to one.
 
-`run` is the command `r1zero pretrain` (recipe, corpus, packing, run directory, resume); `teach` the plain loop of the
+`run` is the command `r1zero pretrain` (recipe, corpus, packing, run directory, resume); `tiny` the plain loop of the
 demo's tiny base model.
 """
 
