@@ -6,10 +6,9 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from r1zero.rollouts.collector import Graded
 from r1zero.runs.files import writing
 from r1zero.types import Completion, Outcome, Stop, Verdict
-
-Graded = tuple[Completion, Verdict]
 
 
 class Journal:

@@ -6,8 +6,9 @@ Legend: P questions, G samples per question.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -215,6 +216,11 @@ class Collected(NamedTuple):
     grade_seconds: float
 
 
+Graded = tuple[Completion, Verdict]
+"""A response and what the verifier found."""
+_NOTHING: Mapping[int, Mapping[int, Graded]] = MappingProxyType({})
+
+
 def collect(
     prompts: Sequence[Prompt],
     sampler: Sampler,
@@ -226,27 +232,38 @@ def collect(
     seed: int,
     step: int,
     progress: Callable[[Completion], None] | None = None,
+    known: Mapping[int, Mapping[int, Graded]] = _NOTHING,
+    keep: Callable[[int, int, Completion, Verdict], None] | None = None,
 ) -> Collected:
-    """Draw `samples` responses to every prompt and grade them all. Groups come back whole, in order."""
+    """Draw `samples` responses to every prompt and grade them all. Groups come back whole, in order.
+
+    A response's place is its prompt and its sample. `known` holds whole groups, whose prompts are not asked again;
+    `keep` is given the place of every other response, and the response, as soon as it is graded.
+    """
     begin = time.perf_counter()
-    requests = [Request(prompt.key, prompt.ids) for prompt in prompts]
+    graded = {(p, g): found for p, group in known.items() for g, found in group.items()}
+    asked = [p for p in range(len(prompts)) if p not in known]
     completions: dict[tuple[int, int], Completion] = {}
+
+    def settle(verdicts: Iterable[tuple[Any, Verdict]]) -> None:
+        for place, verdict in verdicts:
+            graded[place] = completions[place], verdict
+            if keep is not None:
+                keep(*place, *graded[place])
+
+    requests = [Request(prompts[p].key, prompts[p].ids) for p in asked]
     for done in sampler.sample(requests, samples, params, seed=seed, step=step):
-        completions[done.request, done.sample] = done.completion
-        question = prompts[done.request].question
-        verifier.submit((done.request, done.sample), done.completion.text, question.gold, template.answer_format)
+        place = asked[done.request], done.sample
+        completions[place] = done.completion
+        verifier.submit(place, done.completion.text, prompts[place[0]].question.gold, template.answer_format)
+        if keep is not None:  # where nothing is kept, verdicts can wait until all is sampled
+            settle(verifier.ready())
         if progress is not None:
             progress(done.completion)
     sampled = time.perf_counter()
-    verdicts: dict[object, Verdict] = dict(verifier.drain())
-    rollouts = [
-        Rollout(
-            question=prompt.question,
-            prompt=prompt.text,
-            prompt_ids=prompt.ids,
-            completions=tuple(completions[p, g] for g in range(samples)),
-            verdicts=tuple(verdicts[p, g] for g in range(samples)),
-        )
-        for p, prompt in enumerate(prompts)
-    ]
+    settle(verifier.drain())
+    rollouts = []
+    for p, prompt in enumerate(prompts):
+        responses, verdicts = zip(*(graded[p, g] for g in range(samples)), strict=True)
+        rollouts.append(Rollout(prompt.question, prompt.text, prompt.ids, responses, verdicts))
     return Collected(rollouts, sampled - begin, time.perf_counter() - sampled)

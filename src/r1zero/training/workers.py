@@ -124,7 +124,8 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
     """
     recipe = spec.recipe
     if recipe.cluster is not None:
-        with _module("ray", "ray", "The section [cluster] needs", "r1zero.cluster.launch").open_crew(spec) as workers:
+        launch = _module("ray", "ray", "The section [cluster] needs", "r1zero.cluster.launch")
+        with launch.open_workers(spec) as workers:
             yield workers
         return
     learner = make_learner(recipe, spec.policy, spec.objective, load_reference(recipe, spec.objective))
