@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from r1zero.cli.app import app
-from r1zero.cli.model_options import ENGINE, ModelOptions
+from r1zero.cli.model_options import ENGINE, PATIENCE_S, ModelOptions
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from r1zero.analyze.readiness_card import Card
     from r1zero.analyze.run import AnalysisPlan, Judges
-    from r1zero.evaluation.models import EvaluatedModel
 
 JUDGE_KEY = "R1ZERO_JUDGE_KEY"
 
@@ -54,9 +53,6 @@ class Asked:
     """The token budget of a response."""
     seed: int = 0
     """Seed of the draws, and of the choice of questions."""
-
-
-PATIENCE_S = 120.0
 
 
 @Parameter(name="*")
@@ -217,15 +213,6 @@ def _judges(judging: Judging, out: Path) -> Judges:
     return Judges(both[0], both[1], detector)
 
 
-def _evaluated_model(model: str, engine: ModelOptions, patience: float, out: Path) -> EvaluatedModel:
-    from r1zero.evaluation.models import connect, local, served
-
-    if engine.server is None:
-        return local(model, device=engine.device, rows=engine.batch_rows)
-    client = connect(engine.server, requests=out / "requests.sqlite", patience_s=patience)
-    return served(model, client, workers=engine.server_workers, tokenizer=engine.tokenizer)
-
-
 def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, judging: Judging, out: Path) -> None:
     from r1zero.analyze.ask import Asking
     from r1zero.analyze.run import analyse_model
@@ -244,7 +231,7 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
     except UserError as error:
         raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
     asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
-    evaluated = _evaluated_model(model, engine, judging.patience, out)
+    evaluated = engine.open(model, out, judging.patience)
     console = make_console()
     with Verifier() as verifier, response_counter(console) as count:
         card = analyse_model(evaluated, plan, asking, judges, verifier, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -138,11 +139,10 @@ def _ask(
     protocol = checked(EvaluationSettings, {"benchmarks": benchmarks} | draws)
     shape = {"answer_format": asking.answer_format, "instruction": asking.instruction}
     shapes = [checked(TemplateSettings, {"name": name} | shape) for name in asking.template]
-    held = {"server": engine.server, "server_workers": engine.server_workers, "tokenizer": engine.tokenizer}
-    conditions = Conditions(drawing.seed, engine.batch_rows, engine.device, sets.data_dir, out, reward, **held)
+    conditions = Conditions(drawing.seed, sets.data_dir, out, reward)
     console = make_console()
     with response_counter(console) as count:
-        cells = evaluate_matrix(models, shapes, protocol, conditions, count)
+        cells = evaluate_matrix(models, partial(engine.open, out=out), shapes, protocol, conditions, count)
     for cell in cells:
         title = f"{cell.model}, template {cell.template}, temperature {drawing.temperature:g}"
         console.print(plain_table(title, *details(cell.results)))

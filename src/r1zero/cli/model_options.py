@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
 from r1zero.errors import UserError
+
+if TYPE_CHECKING:
+    from r1zero.evaluation.models import EvaluatedModel
+
+PATIENCE_S = 120.0
 
 
 @Parameter(name="*")
@@ -31,6 +38,15 @@ class ModelOptions:
             raise UserError(f"--batch-rows {self.batch_rows} decodes nothing; give 1 or more.")
         if self.server_workers < 1:
             raise UserError(f"--server-workers {self.server_workers} asks nothing; give 1 or more.")
+
+    def open(self, model: str, out: Path | None, patience_s: float = PATIENCE_S) -> EvaluatedModel:
+        """The model, ready to be asked; what a server answers is kept in the folder `out`. Raises UserError."""
+        from r1zero.evaluation.models import connect, local, served
+
+        if self.server is None:
+            return local(model, device=self.device, rows=self.batch_rows)
+        client = connect(self.server, requests=out and out / "requests.sqlite", patience_s=patience_s)
+        return served(model, client, workers=self.server_workers, tokenizer=self.tokenizer)
 
 
 ENGINE = ModelOptions()

@@ -12,7 +12,6 @@ from typing import Any
 from r1zero import evaluation
 from r1zero.config import EvaluationSettings
 from r1zero.errors import UserError
-from r1zero.evaluation.models import EvaluatedModel, connect, local, served
 from r1zero.evaluation.run import file_name
 from r1zero.evaluation.saved import IDENTITY
 from r1zero.published import BenchmarkRow
@@ -27,24 +26,10 @@ class Conditions:
     """What all cells have in common, besides the questions and how responses are drawn."""
 
     seed: int = 0
-    rows: int = 64
-    device: str = "auto"
     data_dir: Path | None = None
     out: Path | None = None
     reward: str | None = None
     """A user's own grader (`verifier.reward`)."""
-    server: str | None = None
-    """Ask the OpenAI-compatible server at this address, which holds the models, in place of loading them here."""
-    server_workers: int = 64
-    tokenizer: str | None = None
-    """The tokenizer of a server without one of its own."""
-
-    def evaluated_model(self, model: str) -> EvaluatedModel:
-        """Whom to ask. Raises UserError when the model cannot be loaded, or the server's address is none."""
-        if self.server is None:
-            return local(model, device=self.device, rows=self.rows)
-        client = connect(self.server, requests=self.out and self.out / "requests.sqlite")
-        return served(model, client, workers=self.server_workers, tokenizer=self.tokenizer)
 
 
 @dataclass(frozen=True, slots=True)

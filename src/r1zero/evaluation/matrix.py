@@ -12,6 +12,7 @@ from r1zero import config, evaluation
 from r1zero.config import EvaluationSettings, checked
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions, EvalCell, claim, identity, slug
+from r1zero.evaluation.models import EvaluatedModel
 from r1zero.evaluation.run import make_protocol
 from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.evaluation.tables import markdown
@@ -50,12 +51,13 @@ def evaluate(
 
 def evaluate_matrix(
     models: Sequence[str],
+    open_model: Callable[[str], EvaluatedModel],
     shapes: Sequence[config.TemplateSettings],
     settings: EvaluationSettings,
     conditions: Conditions,
     progress: Callable[[Completion], None] | None = None,
 ) -> list[EvalCell]:
-    """Evaluate every model under every template on `settings.benchmarks`.
+    """Evaluate every model, opened as its turn comes, under every template on `settings.benchmarks`.
 
     With `conditions.out`, every response is kept there, an interrupted call goes on where it stopped, and results.json
     and results.md are written in the end. Settings are named as on the command line of `r1zero evaluate`.
@@ -72,7 +74,7 @@ def evaluate_matrix(
         if conditions.reward:
             verifier.check()
         for model in models:
-            evaluated = conditions.evaluated_model(model)
+            evaluated = open_model(model)
             for shape in shapes:
                 template = make_template(shape, evaluated.tokenizer)
                 protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, conditions.seed)

@@ -39,7 +39,7 @@ class EvaluatedModel:
     notes: Callable[[], list[str]]
 
 
-def local(model: str, *, device: str, rows: int) -> EvaluatedModel:
+def local(model: str, *, rows: int, device: str = "auto") -> EvaluatedModel:
     """A model folder or Hub name in this process."""
     set_threads(None)
     policy = load_policy(model, device=device)
@@ -75,7 +75,7 @@ def _tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise UserError(f"--tokenizer {name} cannot be loaded ({reason}); give a folder or a Hub name.") from None
 
 
-def connect(address: str, *, requests: Path | None, patience_s: float = 120.0) -> Client:
+def connect(address: str, *, requests: Path | None, patience_s: float) -> Client:
     """A client of the server that the user gave as --server; what it answers is kept in the file `requests`.
 
     Raises:

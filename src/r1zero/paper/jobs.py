@@ -21,6 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import TopologicalSorter
 from importlib import resources
 from multiprocessing import resource_tracker
@@ -34,6 +35,7 @@ from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
 from r1zero.evaluation.matrix import evaluate_matrix
+from r1zero.evaluation.models import local
 from r1zero.evaluation.saved import IDENTITY
 from r1zero.pretrain.run import pretrain_run
 from r1zero.runs.run import Run
@@ -139,8 +141,8 @@ class EvaluationJob:
         """See `Job`."""
         shape = checked(TemplateSettings, {"name": self.template, "answer_format": self.answer_format})
         model = str(last_checkpoint(out / self.start)) if self.start else self.model
-        conditions = Conditions(0, 256, "auto", self.data_dir, out / self.name)
-        evaluate_matrix([model], [shape], self._settings(), conditions)
+        conditions = Conditions(0, self.data_dir, out / self.name)
+        evaluate_matrix([model], partial(local, rows=256), [shape], self._settings(), conditions)
 
     def _settings(self) -> config.EvaluationSettings:
         return checked(

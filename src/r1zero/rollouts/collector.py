@@ -246,10 +246,10 @@ def collect(
     completions: dict[tuple[int, int], Completion] = {}
 
     def settle(verdicts: Iterable[tuple[Any, Verdict]]) -> None:
-        for place, verdict in verdicts:
-            graded[place] = completions[place], verdict
+        for (p, g), verdict in verdicts:
+            graded[p, g] = completions[p, g], verdict
             if keep is not None:
-                keep(*place, *graded[place])
+                keep(p, g, completions[p, g], verdict)
 
     requests = [Request(prompts[p].key, prompts[p].ids) for p in asked]
     for done in sampler.sample(requests, samples, params, seed=seed, step=step):
