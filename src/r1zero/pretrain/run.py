@@ -30,7 +30,7 @@ from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import add_lora
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.runs import checkpoints
-from r1zero.runs.provenance import provenance
+from r1zero.runs.begin import Beginning
 from r1zero.runs.run import Run
 from r1zero.trackers import check_sinks, opened
 
@@ -114,14 +114,13 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
     Raises:
         UserError: anything the user has to mend, in one sentence.
     """
-    existing = Run.find(out, resume=resume)
+    beginning = Beginning.find(out, resume=resume)
     check_sinks(recipe.log.sinks)
-    if existing:
+    if existing := beginning.existing:
         settings = differences(existing.read_recipe(PretrainRecipe), recipe)
         existing.refuse_changes([key for key in settings if not key.startswith(_MAY_CHANGE)])
-    checkpoint, skipped = checkpoints.newest(out / "checkpoints") if existing else (None, [])
-    done = checkpoint.step if checkpoint else 0
-    threads = set_threads(recipe.train.threads or (existing.facts["threads"] if existing else None))
+    checkpoint = beginning.checkpoint
+    threads = set_threads(beginning.threads(recipe.train.threads))
     trainer = make_pretrainer(recipe, checkpoint)
     facts = {
         "parameters": sum(p.numel() for p in trainer.parameters),
@@ -129,16 +128,10 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
         **processor(threads),
         "device": str(trainer.policy.device),
     }
-    if existing:
-        skipped += existing.device_notes(provenance() | facts)
-    run = existing or Run.create(out, recipe, facts)
-    with run.locked(), opened(recipe.log, run, recipe) as sinks:
-        if existing:
-            run.rewind(done if checkpoint else -1)
-            run.save_recipe(recipe)
-            run.note(done, skipped)
-            checkpoints.mark_damaged(out / "checkpoints", done)
-        for step in range(done + 1, trainer.total + 1):
+    notes = beginning.notes(facts)
+    with beginning.locked(recipe, facts) as run, opened(recipe.log, run, recipe) as sinks:
+        beginning.go_on(recipe, notes)
+        for step in range(beginning.done + 1, trainer.total + 1):
             started, last = time.perf_counter(), step == trainer.total
             numbers = trainer.step()
             if trainer.unseen and (last or step % recipe.evaluation.every == 0):

@@ -24,7 +24,7 @@ from r1zero.rollouts.prompts import PromptStream, longest_prompt
 from r1zero.rollouts.question_sets import load_sets, longest_that_fits, notes
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs import checkpoints
-from r1zero.runs.provenance import provenance
+from r1zero.runs.begin import Beginning
 from r1zero.runs.run import Run
 from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.templates import Template
@@ -81,12 +81,10 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     Raises:
         UserError: anything that the user has to mend.
     """
-    existing = Run.find(out, resume=resume)
+    beginning = Beginning.find(out, resume=resume)
     check_sinks(recipe.log.sinks)
-    checkpoint, skipped = checkpoints.newest(out / "checkpoints") if existing else (None, [])
-    done = checkpoint.step if checkpoint else 0
-    threads = recipe.train.threads or (existing.facts.get("threads") if existing else None)
-    threads = set_threads(threads or (1 if recipe.cluster else None))
+    checkpoint = beginning.checkpoint
+    threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
     objective = recipe_objective(recipe)
     questions, benchmarks = load_sets(recipe)
     check_apart(recipe)
@@ -96,9 +94,9 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
     stream.check(recipe.rollout.prompts)
     facts = describe(objective, questions, benchmarks, template, policy, threads) | {"device": _device(recipe, policy)}
-    if existing:
-        existing.check_same(recipe, facts, done)
-        skipped += existing.device_notes(provenance() | facts)
+    if beginning.existing:
+        beginning.existing.check_same(recipe, facts, beginning.done)
+    going_on = beginning.notes(facts)
     spec = WorkerSpec(recipe, policy, objective, checkpoint, _context(recipe, policy, template, longest, benchmarks),
               _probe(stream, recipe))  # fmt: skip
     with ExitStack() as stack:
@@ -112,14 +110,9 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
             collector = ColocatedCollector(collector, workers.engine)
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
-        run = existing or Run.create(out, recipe, facts)
-        stack.enter_context(run.locked())
+        run = stack.enter_context(beginning.locked(recipe, facts))
         sinks = stack.enter_context(opened(recipe.log, run, recipe))
-        if existing:
-            run.rewind(done if checkpoint else -1)
-            run.save_recipe(recipe)
-            run.note(done, skipped)
-            checkpoints.mark_damaged(out / "checkpoints", done)
+        beginning.go_on(recipe, going_on)
         yield RunSetup(
             run=run,
             policy=policy,
@@ -132,8 +125,8 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
             benchmarks=benchmarks,
             protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
             sinks=sinks,
-            notes=(*skipped, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
-            step=done,
+            notes=(*going_on, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
+            step=beginning.done,
         )
 
 
