@@ -23,6 +23,7 @@ from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
 from r1zero.published import BENCHMARKS, published_benchmarks
 from r1zero.questions import load_questions
+from r1zero.rollouts.prompts import PreparedSet
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import SamplingParams
 from r1zero.statistics import clustered, majority, paired, pass_at_k, standard_error
@@ -289,14 +290,15 @@ def policy() -> Policy:
 
 
 TEMPLATE = get_template("no", answer_format=AnswerFormat.LAST_NUMBER)
-GREEDY = EvalProtocol(TEMPLATE, SamplingParams(16, temperature=0.0), samples=1, seed=0)
-SAMPLED = EvalProtocol(TEMPLATE, SamplingParams(16, temperature=1.0), samples=3, seed=seeded())
+GREEDY = EvalProtocol(SamplingParams(16, temperature=0.0), samples=1, seed=0)
+SAMPLED = EvalProtocol(SamplingParams(16, temperature=1.0), samples=3, seed=seeded())
 SET = load_questions("arithmetic", limit=12, options={"level": 1, "style": "bare"})
 
 
 def run(policy: Policy, protocol: EvalProtocol, folder: Path | None = None, rows: int = 64) -> SetResult:
     with Verifier(workers=1, timeout_s=60) as verifier:
-        (result,) = evaluate_sets([SET], make_sampler(policy, rows), verifier, policy.encode, protocol, folder=folder)
+        prepared = PreparedSet(SET, TEMPLATE, policy.encode)
+        (result,) = evaluate_sets([prepared], make_sampler(policy, rows), verifier, protocol, folder=folder)
     return result
 
 
@@ -319,7 +321,7 @@ def test_evaluating_twice_gives_the_same(tmp_path: Path, policy: Policy, protoco
 
 
 def test_samples_of_one_question_differ_and_another_seed_draws_others(tmp_path: Path, policy: Policy) -> None:
-    other = EvalProtocol(TEMPLATE, SAMPLED.params, samples=3, seed=seeded(1))
+    other = EvalProtocol(SAMPLED.params, samples=3, seed=seeded(1))
     for protocol, name in ((SAMPLED, "one"), (other, "two")):
         run(policy, protocol, tmp_path / name)
     drawn = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.collector import collect
-from r1zero.rollouts.prompts import Prompt, PromptStream, longest_prompt, make_prompt
+from r1zero.rollouts.prompts import PreparedSet, Prompt, PromptStream, longest_prompt, make_prompt
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.templates import Template, get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Stop
@@ -126,7 +126,7 @@ def test_a_template_that_fails_names_the_question() -> None:
 
 def test_the_longest_prompt() -> None:
     questions = numbered(12, long=(3,))
-    assert longest_prompt(questions, TEMPLATE, encode) == 100
+    assert PreparedSet(questions, TEMPLATE, encode).longest == 100
     assert longest_prompt(questions, TEMPLATE, encode, 100) == 100
     assert longest_prompt(questions, TEMPLATE, encode, 99) == 2
     assert longest_prompt(questions, TEMPLATE, encode, 0) == 0

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from r1zero import config, evaluation
+from r1zero import evaluation
 from r1zero.analyze.responses import ModelResponses, read_groups
 from r1zero.config import BenchmarkSettings, EvaluationSettings, checked
 from r1zero.evaluation.cell import Conditions, claim, identity, slug
 from r1zero.evaluation.models import EvaluatedModel
 from r1zero.evaluation.run import file_name, make_protocol
 from r1zero.questions import QuestionSet
-from r1zero.templates.table import make_template
+from r1zero.rollouts.prompts import PreparedSet
 from r1zero.types import Completion
 from r1zero.verify import Verifier
 
@@ -30,7 +30,7 @@ class Asking:
 
 def ask(
     evaluated: EvaluatedModel,
-    shape: config.TemplateSettings,
+    prepared: PreparedSet,
     asking: Asking,
     verifier: Verifier,
     *,
@@ -39,8 +39,7 @@ def ask(
     progress: Callable[[Completion], None] | None = None,
 ) -> ModelResponses:
     """One cell, by the very evaluation of `r1zero evaluate`; what is in its folder already is not asked again."""
-    template = make_template(shape, evaluated.tokenizer)
-    questions = asking.questions
+    questions, template = prepared.questions, prepared.template
     settings = checked(
         EvaluationSettings,
         {
@@ -51,13 +50,11 @@ def ask(
         },
     )
     protocol = make_protocol(settings, template, asking.max_new_tokens, asking.seed)
-    evaluated.check(template, questions, asking.max_new_tokens)
     folder = asking.out / "responses" / f"{slug(template.name)}-t{temperature:g}-n{samples}"
     conditions = Conditions(seed=asking.seed)
     claim(folder, identity(evaluated.name, evaluated.parameters, template, [questions], settings, conditions))
     evaluation.evaluate_sets(
-        [questions], evaluated.sampler, verifier, evaluated.encode, protocol, folder=folder, resumable=True,
-        progress=progress,
-    )  # fmt: skip
+        [prepared], evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
+    )
     groups = read_groups(folder / f"{file_name(questions.name)}.parquet", template.name)
     return ModelResponses(evaluated.name, template.name, temperature, tuple(groups), template.answer_format)

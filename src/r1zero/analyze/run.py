@@ -27,6 +27,7 @@ from r1zero.evaluation.models import EvaluatedModel
 from r1zero.published import published_base_model
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.run import Run
+from r1zero.templates.table import make_template
 from r1zero.types import Completion
 from r1zero.verify import Verifier
 
@@ -67,18 +68,19 @@ def analyse_model(
     progress: Progress | None = None,
 ) -> Card | None:
     """Ask a model what the plan's analyses need, make them, and write them to `asking.out`."""
+    templates = [make_template(shape, evaluated.tokenizer) for shape in plan.templates]
+    sets = [evaluated.prepare([asking.questions], each, asking.max_new_tokens)[0] for each in templates]
     cells = [
-        ask(evaluated, shape, asking, verifier, temperature=0.0, samples=1, progress=progress)
-        for shape in plan.templates
+        ask(evaluated, prepared, asking, verifier, temperature=0.0, samples=1, progress=progress)
+        for prepared in sets
         if "answering" in plan.analyses or len(plan.templates) > 1
     ]
     chosen = analyse_answering(cells, judges, asking.out, evaluated.name) if cells else None
     index = [cell.template for cell in cells].index(chosen.template) if chosen else 0
-    shape = plan.templates[index]
     if plan.analyses == ("answering",):
         return None
     sampled = [
-        ask(evaluated, shape, asking, verifier, temperature=t, samples=plan.samples, progress=progress)
+        ask(evaluated, sets[index], asking, verifier, temperature=t, samples=plan.samples, progress=progress)
         for t in plan.temperatures
     ]
     return analyse_sampled(sampled, chosen, plan, judges, asking.out, evaluated.parameters)

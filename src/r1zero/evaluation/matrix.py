@@ -78,22 +78,14 @@ def evaluate_matrix(
             for shape in shapes:
                 template = make_template(shape, evaluated.tokenizer)
                 protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, conditions.seed)
-                for each in sets:
-                    evaluated.check(template, each, protocol.params.max_new_tokens)
+                prepared = evaluated.prepare(sets, template, protocol.params.max_new_tokens)
                 folder = conditions.out
                 if folder is not None and not single:
                     folder = folder / f"{slug(model)}--{slug(template.name)}"
                 if folder is not None:
                     claim(folder, identity(model, evaluated.parameters, template, sets, settings, conditions))
                 results = evaluation.evaluate_sets(
-                    sets,
-                    evaluated.sampler,
-                    verifier,
-                    evaluated.encode,
-                    protocol,
-                    folder=folder,
-                    resumable=True,
-                    progress=progress,
+                    prepared, evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
                 )
                 cells.append(EvalCell(model, template.name, results, _paper(model, template.name, settings)))
     if conditions.out is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from r1zero.hub import reached_or_offline
 from r1zero.policy.device import set_threads
 from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
 from r1zero.questions import QuestionSet
-from r1zero.rollouts.prompts import Encode
+from r1zero.rollouts.prompts import Encode, PreparedSet
 from r1zero.rollouts.question_sets import check_room
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Sampler
@@ -28,26 +28,29 @@ SERVER_KEY = "R1ZERO_SERVER_KEY"
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """A model that can be asked. `check` raises a UserError where prompts and responses do not fit into it."""
+    """A model that can be asked; `positions` is the most tokens of prompt and response, where that is known."""
 
     name: str
     sampler: Sampler
     encode: Encode
     tokenizer: PreTrainedTokenizerBase | None
     parameters: int | None
-    check: Callable[[Template, QuestionSet, int], None]
+    positions: int | None
     notes: Callable[[], list[str]]
+
+    def prepare(self, sets: Sequence[QuestionSet], template: Template, budget: int) -> tuple[PreparedSet, ...]:
+        """The sets as it is asked them. Raises UserError where `budget` tokens do not fit after a prompt."""
+        prepared = tuple(PreparedSet(each, template, self.encode) for each in sets)
+        check_room(prepared, self.positions, budget, "--max-new-tokens")
+        return prepared
 
 
 def local(model: str, *, rows: int, device: str = "auto") -> EvaluatedModel:
     """A model folder or Hub name in this process."""
     set_threads(None)
     policy = load_policy(model, device=device)
-
-    def check(template: Template, questions: QuestionSet, budget: int) -> None:
-        check_room(policy, template, [questions], budget, "--max-new-tokens")
-
-    return EvaluatedModel(model, make_sampler(policy, rows), policy.encode, policy.tokenizer, policy.size, check, list)
+    sampler = make_sampler(policy, rows)
+    return EvaluatedModel(model, sampler, policy.encode, policy.tokenizer, policy.size, policy.positions, list)
 
 
 def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> EvaluatedModel:
@@ -63,7 +66,7 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
         asked = f"{sent} sent, {rest}, {counts['retried']:,} retried"
         return [asked + "".join(f", {text}" for text in missing)]
 
-    return EvaluatedModel(model, sampler, encode, loaded, None, lambda *_: None, notes)
+    return EvaluatedModel(model, sampler, encode, loaded, None, None, notes)
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -12,9 +12,8 @@ from pathlib import Path
 from r1zero.config import EvaluationSettings
 from r1zero.evaluation.journal import Journal
 from r1zero.evaluation.summary import SetResult, summarise
-from r1zero.questions import QuestionSet
 from r1zero.rollouts.collector import collect
-from r1zero.rollouts.prompts import Encode, make_prompt
+from r1zero.rollouts.prompts import PreparedSet
 from r1zero.runs.files import write_parquet
 from r1zero.runs.rollout_rows import read_rollouts, rollout_table
 from r1zero.sampling.protocol import Sampler, SamplingParams
@@ -27,19 +26,17 @@ _NOISE_STEP = -1  # every evaluation of a run draws with the same noise, apart f
 
 @dataclass(frozen=True, slots=True)
 class EvalProtocol:
-    """Everything an evaluation's outcome depends on, besides the policy."""
+    """Everything an evaluation's outcome depends on, besides the policy and the prepared sets."""
 
-    template: Template
     params: SamplingParams
     samples: int
     seed: int
 
 
 def evaluate_sets(
-    sets: Sequence[QuestionSet],
+    sets: Sequence[PreparedSet],
     sampler: Sampler,
     verifier: VerifierProtocol,
-    encode: Encode,
     protocol: EvalProtocol,
     *,
     folder: Path | None = None,
@@ -52,18 +49,18 @@ def evaluate_sets(
     what an interrupted one has already asked.
     """
     results = []
-    for questions in sets:
-        kept = folder and folder / f"{file_name(questions.name)}.parquet"
+    for prepared in sets:
+        name = prepared.questions.name
+        kept = folder and folder / f"{file_name(name)}.parquet"
         if kept and resumable and kept.exists():
-            results.append(summarise(questions.name, read_rollouts(kept)))
+            results.append(summarise(name, read_rollouts(kept)))
             continue
         journal = Journal(kept.with_suffix(".jsonl")) if kept and resumable else None
-        prompts = [make_prompt(question, protocol.template, encode, question.id) for question in questions]
         rollouts, seconds, _ = collect(
-            prompts,
+            prepared.prompts,
             sampler,
             verifier,
-            protocol.template,
+            prepared.template,
             protocol.params,
             samples=protocol.samples,
             seed=protocol.seed,
@@ -76,7 +73,7 @@ def evaluate_sets(
             write_parquet(kept, rollout_table(rollouts, {}, timed=False), resumes=not resumable)
         if journal:
             journal.path.unlink()
-        results.append(summarise(questions.name, rollouts, seconds))
+        results.append(summarise(name, rollouts, seconds))
     return results
 
 
@@ -88,4 +85,4 @@ def file_name(name: str) -> str:
 def make_protocol(settings: EvaluationSettings, template: Template, max_new_tokens: int, seed: int) -> EvalProtocol:
     """How to evaluate."""
     params = SamplingParams(max_new_tokens, settings.temperature, settings.top_p, settings.top_k, template.stop)
-    return EvalProtocol(template, params, settings.samples, seed)
+    return EvalProtocol(params, settings.samples, seed)

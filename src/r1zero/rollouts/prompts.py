@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -48,11 +49,30 @@ def make_prompt(question: Question, template: Template, encode: Encode, key: str
     return Prompt(question, text, ids, key)
 
 
-def longest_prompt(questions: QuestionSet, template: Template, encode: Encode, at_most: int | None = None) -> int:
-    """Tokens of the set's longest prompt (among those of `at_most` tokens). Of an endless set, its beginning counts."""
+def longest_prompt(questions: QuestionSet, template: Template, encode: Encode, at_most: int) -> int:
+    """Tokens of the set's longest prompt among those of `at_most` tokens. Of an endless set, its beginning counts."""
     first = itertools.islice(questions, _ALL_BUT_ENDLESS)
     lengths = (len(make_prompt(question, template, encode, question.id).ids) for question in first)
-    return max((length for length in lengths if at_most is None or length <= at_most), default=0)
+    return max((length for length in lengths if length <= at_most), default=0)
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """A finite question set under a template; rendered and encoded once, when first looked at."""
+
+    questions: QuestionSet
+    template: Template
+    encode: Encode
+
+    @cached_property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """All questions, in order. Raises UserError like `make_prompt`."""
+        return tuple(make_prompt(each, self.template, self.encode, each.id) for each in self.questions)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return max((len(prompt.ids) for prompt in self.prompts), default=0)
 
 
 class PromptStream:
@@ -72,18 +92,23 @@ class PromptStream:
         """Passes over the set so far."""
         return self.position / len(self.questions)
 
-    def check(self, count: int) -> None:
-        """Deal `count` prompts and take them back. Raises UserError like `next`: before a run is the time to say so."""
-        beginning = self.state()
-        self.next(count)
-        self.restore(beginning)
-
     def next(self, count: int) -> list[Prompt]:
-        """The next `count` prompts.
+        """Deal the next `count` prompts. Raises UserError like `peek`."""
+        prompts, position = self._deal(count)
+        self.dropped += position - self.position - len(prompts)
+        self.position = position
+        return prompts
+
+    def peek(self, count: int) -> list[Prompt]:
+        """The prompts that `next` would deal.
 
         Raises:
             UserError: the set has fewer questions than that, or a whole epoch holds too few short enough.
         """
+        return self._deal(count)[0]
+
+    def _deal(self, count: int) -> tuple[list[Prompt], int]:
+        """The next `count` prompts, and the position after them."""
         size = len(self.questions)
         if size < count:
             raise UserError(
@@ -91,22 +116,19 @@ class PromptStream:
                 f"set rollout.prompts to {size} or less."
             )
         prompts: list[Prompt] = []
-        seen = 0
+        position = self.position
         while len(prompts) < count:
-            if seen >= 2 * size:
+            if position - self.position >= 2 * size:
                 raise UserError(
                     f"Fewer than rollout.prompts = {count} of {self.questions.name}'s prompts fit into "
                     f"questions.max_prompt_tokens = {self.max_tokens}; raise the one or lower the other."
                 )
-            epoch, index = divmod(self.position, size)
+            epoch, index = divmod(position, size)
             prompt = self._prompt(epoch, int(self._permutation(epoch)[index]))
-            self.position += 1
-            seen += 1
-            if len(prompt.ids) > self.max_tokens:
-                self.dropped += 1
-            else:
+            position += 1
+            if len(prompt.ids) <= self.max_tokens:
                 prompts.append(prompt)
-        return prompts
+        return prompts, position
 
     def state(self) -> dict[str, int]:
         """Where the stream stands."""

@@ -9,7 +9,7 @@ from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettin
 from r1zero.errors import UserError, plural
 from r1zero.policy.load import Policy
 from r1zero.questions import QuestionSet, load_questions, renamed
-from r1zero.rollouts.prompts import longest_prompt
+from r1zero.rollouts.prompts import PreparedSet, longest_prompt
 from r1zero.templates import Template
 from r1zero.verify.golds import gold_note
 
@@ -76,7 +76,7 @@ def load_benchmarks(
 
 
 def longest_that_fits(
-    recipe: Recipe, policy: Policy, template: Template, questions: QuestionSet, benchmarks: Sequence[QuestionSet]
+    recipe: Recipe, policy: Policy, template: Template, questions: QuestionSet, benchmarks: Sequence[PreparedSet]
 ) -> int:
     """The longest prompt to train on, in tokens.
 
@@ -91,17 +91,23 @@ def longest_that_fits(
             raise _no_room("sampling.max_new_tokens", budget, prompt, policy.positions, remedy)
         longest = policy.positions - budget
     source = "sampling" if recipe.evaluation.max_new_tokens is None else "evaluation"
-    check_room(policy, template, benchmarks, recipe.eval_max_new_tokens, f"{source}.max_new_tokens")
+    check_room(benchmarks, policy.positions, recipe.eval_max_new_tokens, f"{source}.max_new_tokens")
     return longest
 
 
-def check_room(policy: Policy, template: Template, sets: Sequence[QuestionSet], budget: int, setting: str) -> None:
-    """Make sure that every set's prompts, and `budget` tokens after them, fit into the model. Raises UserError."""
-    for questions in sets if policy.positions is not None else ():
-        prompt = longest_prompt(questions, template, policy.encode)
-        if policy.positions is not None and prompt + budget > policy.positions:
-            remedy = f"lower it, for {questions.name} has such prompts"
-            raise _no_room(setting, budget, prompt, policy.positions, remedy)
+def check_room(sets: Sequence[PreparedSet], positions: int | None, budget: int, setting: str) -> None:
+    """Make sure that every set's prompts, and `budget` tokens after them, fit into `positions`. Raises UserError."""
+    for each in sets:
+        if positions is not None and each.longest + budget > positions:
+            remedy = f"lower it, for {each.questions.name} has such prompts"
+            raise _no_room(setting, budget, each.longest, positions, remedy)
+
+
+def context_length(recipe: Recipe, positions: int | None, longest: int, benchmarks: Sequence[PreparedSet]) -> int:
+    """Tokens of the longest prompt and response together, of training and evaluation, in a model of `positions`."""
+    evaluated = max((each.longest for each in benchmarks), default=0)
+    needed = max(longest + recipe.sampling.max_new_tokens, evaluated + recipe.eval_max_new_tokens)
+    return needed if positions is None else min(needed, positions)
 
 
 def _no_room(setting: str, budget: int, prompt: int, positions: int, remedy: str) -> UserError:

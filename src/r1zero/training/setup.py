@@ -20,8 +20,8 @@ from r1zero.policy.lora import add_lora
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import Batch, ColocatedCollector, Penalty, ReferencePenalty, RolloutCollector, no_penalty
-from r1zero.rollouts.prompts import PromptStream, longest_prompt
-from r1zero.rollouts.question_sets import load_sets, longest_that_fits, notes
+from r1zero.rollouts.prompts import PreparedSet, PromptStream
+from r1zero.rollouts.question_sets import context_length, load_sets, longest_that_fits, notes
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
@@ -65,7 +65,7 @@ class RunSetup:
     verifier: VerifierProtocol
     learner: LearnerProtocol
     collector: Collector
-    benchmarks: tuple[QuestionSet, ...]
+    benchmarks: tuple[PreparedSet, ...]
     protocol: evaluation.EvalProtocol
     sinks: tuple[Sink, ...]
     notes: tuple[str, ...]
@@ -90,15 +90,16 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     check_apart(recipe)
     policy = _policy(recipe, checkpoint)
     template = make_template(recipe.template, policy.tokenizer)
-    longest = longest_that_fits(recipe, policy, template, questions, benchmarks)
+    prepared = tuple(PreparedSet(each, template, policy.encode) for each in benchmarks)
+    longest = longest_that_fits(recipe, policy, template, questions, prepared)
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
-    stream.check(recipe.rollout.prompts)
+    probe = _probe(stream, recipe)
     facts = describe(objective, questions, benchmarks, template, policy, threads) | {"device": _device(recipe, policy)}
     if beginning.existing:
         beginning.existing.check_same(recipe, facts, beginning.done)
     going_on = beginning.notes(facts)
-    spec = WorkerSpec(recipe, policy, objective, checkpoint, _context(recipe, policy, template, longest, benchmarks),
-              _probe(stream, recipe))  # fmt: skip
+    context = context_length(recipe, policy.positions, longest, prepared)
+    spec = WorkerSpec(recipe, policy, objective, checkpoint, context, probe)
     with ExitStack() as stack:
         workers = stack.enter_context(open_workers(spec))
         collector = make_collector(recipe, stream, workers, template, objective)
@@ -122,7 +123,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
             verifier=workers.verifier,
             learner=workers.learner,
             collector=collector,
-            benchmarks=benchmarks,
+            benchmarks=prepared,
             protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
             sinks=sinks,
             notes=(*going_on, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
@@ -147,20 +148,13 @@ def _device(recipe: Recipe, policy: Policy) -> str:
     return f"{cluster.learners} learners and {cluster.samplers} samplers on {cluster.address}"
 
 
-def _context(
-    recipe: Recipe, policy: Policy, template: Template, longest: int, benchmarks: Sequence[QuestionSet]
-) -> int:
-    """Tokens of the longest prompt and response together, of training and evaluation."""
-    prompts = (longest_prompt(each, template, policy.encode) for each in benchmarks)
-    needed = max(longest + recipe.sampling.max_new_tokens, max(prompts, default=0) + recipe.eval_max_new_tokens)
-    return needed if policy.positions is None else min(needed, policy.positions)
-
-
 def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
-    beginning = stream.state()
-    prompts = stream.next(max(_PROBES, recipe.cluster.samplers if recipe.cluster else 1))
-    stream.restore(beginning)
-    return tuple(Request(prompt.key, prompt.ids) for prompt in prompts)
+    """Prompts to hold an engine against the learner on, from the first batch. Raises UserError where that has none."""
+    prompts = stream.peek(recipe.rollout.prompts)
+    count = max(_PROBES, recipe.cluster.samplers if recipe.cluster else 1)
+    if len(prompts) < count:
+        prompts = stream.peek(min(count, len(stream.questions)))
+    return tuple(Request(prompt.key, prompt.ids) for prompt in prompts[:count])
 
 
 def make_penalty(learner: LearnerProtocol, objective: Objective) -> Penalty:

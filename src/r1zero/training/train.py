@@ -73,13 +73,7 @@ def _evaluate(parts: RunSetup, step: int, view: View) -> float | None:
         return None
     folder = parts.run.path / "evaluations" / f"step-{step:06d}"
     results = evaluate_sets(
-        parts.benchmarks,
-        parts.sampler,
-        parts.verifier,
-        parts.policy.encode,
-        parts.protocol,
-        folder=folder,
-        progress=view.sampled,
+        parts.benchmarks, parts.sampler, parts.verifier, parts.protocol, folder=folder, progress=view.sampled
     )
     score = average(results)
     numbers = {key: value for result in results for key, value in result.numbers().items()}
