@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,6 +86,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     checkpoint = beginning.checkpoint
     threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
     objective = recipe_objective(recipe)
+
     questions, benchmarks = load_sets(recipe)
     check_apart(recipe)
     policy = _policy(recipe, checkpoint)
@@ -94,41 +95,33 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     longest = longest_that_fits(recipe, policy, template, questions, prepared)
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
     probe = _probe(stream, recipe)
+
     facts = describe(objective, questions, benchmarks, template, policy, threads) | {"device": _device(recipe, policy)}
     if beginning.existing:
         beginning.existing.check_same(recipe, facts, beginning.done)
     going_on = beginning.notes(facts)
     context = context_length(recipe, policy.positions, longest, prepared)
     spec = WorkerSpec(recipe, policy, objective, checkpoint, context, probe)
-    with ExitStack() as stack:
-        workers = stack.enter_context(open_workers(spec))
-        collector = make_collector(recipe, stream, workers, template, objective)
-        sampler = workers.sampler
-        if workers.engine is not None and recipe.rollout.max_staleness:
-            ahead = AsyncCollector(collector, workers.engine, recipe.train.steps)
-            sampler = collector = stack.enter_context(closing(ahead))
-        elif workers.engine is not None:
-            collector = ColocatedCollector(collector, workers.engine)
+    with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
-        run = stack.enter_context(beginning.locked(recipe, facts))
-        sinks = stack.enter_context(opened(recipe.log, run, recipe))
-        beginning.go_on(recipe, going_on)
-        yield RunSetup(
-            run=run,
-            policy=policy,
-            template=template,
-            objective=objective,
-            sampler=sampler,
-            verifier=workers.verifier,
-            learner=workers.learner,
-            collector=collector,
-            benchmarks=prepared,
-            protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
-            sinks=sinks,
-            notes=(*going_on, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
-            step=beginning.done,
-        )
+        with beginning.locked(recipe, facts) as run, opened(recipe.log, run, recipe) as sinks:
+            beginning.go_on(recipe, going_on)
+            yield RunSetup(
+                run=run,
+                policy=policy,
+                template=template,
+                objective=objective,
+                sampler=sampler,
+                verifier=workers.verifier,
+                learner=workers.learner,
+                collector=collector,
+                benchmarks=prepared,
+                protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
+                sinks=sinks,
+                notes=(*going_on, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
+                step=beginning.done,
+            )
 
 
 def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
@@ -157,31 +150,45 @@ def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
     return tuple(Request(prompt.key, prompt.ids) for prompt in prompts[:count])
 
 
-def make_penalty(learner: LearnerProtocol, objective: Objective) -> Penalty:
-    """What is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
-    if objective.kl != "k1_reward" or objective.critic:
-        return no_penalty
-    return ReferencePenalty(lambda found: learner.logprobs(found, reference=True), objective.kl_coefficient)
+@contextmanager
+def _open_collector(
+    spec: WorkerSpec, stream: PromptStream, template: Template, workers: Workers
+) -> Iterator[tuple[Collector, Sampler]]:
+    """What makes the run's rollout batches, and the sampler of its evaluations."""
+    collector = _collector(spec, stream, template, workers)
+    if workers.engine is None:
+        yield collector, workers.sampler
+    elif spec.recipe.rollout.max_staleness:
+        with closing(AsyncCollector(collector, workers.engine, spec.recipe.train.steps)) as ahead:
+            yield ahead, ahead
+    else:
+        yield ColocatedCollector(collector, workers.engine), workers.sampler
 
 
-def make_collector(
-    recipe: Recipe, stream: PromptStream, workers: Workers, template: Template, objective: Objective
-) -> RolloutCollector:
-    """What makes a recipe's rollout batches. One that is ahead brings the engine up to date by itself."""
+def _collector(spec: WorkerSpec, stream: PromptStream, template: Template, workers: Workers) -> RolloutCollector:
+    """One that is ahead brings the engine up to date by itself."""
+    recipe, engine = spec.recipe, workers.engine
     return RolloutCollector(
         stream,
-        workers.engine.engine if workers.engine is not None and recipe.rollout.max_staleness else workers.sampler,
+        engine.engine if engine is not None and recipe.rollout.max_staleness else workers.sampler,
         workers.verifier,
         template,
         SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
-        objective,
+        spec.objective,
         Truncation(recipe.objective.truncation, recipe.objective.truncation_penalty or 0.0),
-        make_penalty(workers.learner, objective),
+        _penalty(workers.learner, spec.objective),
         recipe.rollout.prompts,
         recipe.rollout.samples,
         recipe.train.seed,
         recipe.rollout.rounds if recipe.rollout.dynamic else 1,
     )
+
+
+def _penalty(learner: LearnerProtocol, objective: Objective) -> Penalty:
+    """What is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
+    if objective.kl != "k1_reward" or objective.critic:
+        return no_penalty
+    return ReferencePenalty(lambda found: learner.logprobs(found, reference=True), objective.kl_coefficient)
 
 
 def describe(
