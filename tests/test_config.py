@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from r1zero.config import EvaluationSettings, Recipe, checked, differences, load_recipe, make_recipe, parse_overrides
+from r1zero.config import (
+    EvaluationSettings,
+    Keeps,
+    Recipe,
+    Section,
+    checked,
+    differences,
+    load_recipe,
+    make_recipe,
+    parse_overrides,
+)
+from r1zero.config.overrides import flattened, without
+from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 
 SMALL = """
@@ -301,3 +313,36 @@ def test_differences_name_the_settings() -> None:
         "train.seed",
     ]
     assert differences(small(other), small(other)) == []
+
+
+_CLUSTER = ("address", "learners", "samplers", "share_gpus", "verifiers")
+_BOTH = [
+    "checkpoint.every", "checkpoint.keep_best", "checkpoint.keep_last", "cluster",
+    *(f"cluster.{name}" for name in _CLUSTER), "log.project", "log.rollouts_every", "log.sinks", "questions.data_dir",
+    "sampling.check_every", "sampling.memory", "sampling.tensor_parallel", "verifier.workers",
+]  # fmt: skip
+_PRETRAIN_BOTH = ["checkpoint.every", "checkpoint.keep_last", "log.project", "log.sinks"]
+MARKED = [
+    (Recipe, Keeps.RUN, [*_BOTH, "evaluation.every", "model.device", "train.steps"]),
+    (Recipe, Keeps.EXPERIMENT, [*_BOTH, "train.seed", "train.threads"]),
+    (PretrainRecipe, Keeps.RUN, [*_PRETRAIN_BOTH, "model.device"]),
+    (PretrainRecipe, Keeps.EXPERIMENT, [*_PRETRAIN_BOTH, "train.seed", "train.threads"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "mark", "names"), MARKED)
+def test_the_marked_settings_are_these(kind: type[Section], mark: Keeps, names: list[str]) -> None:
+    corpus = {"name": "texts", "text_column": "text"}
+    pretraining = {"model": {"path": "tiny"}, "corpus": corpus, "train": {"steps": 1}}
+    recipes = (
+        (small(), small({"cluster.learners": 2})) if kind is Recipe else (PretrainRecipe.model_validate(pretraining),)
+    )
+    flat = {key: value for recipe in recipes for key, value in flattened(recipe.model_dump(mode="json")).items()}
+    assert sorted(flat.keys() - without(flat, kind, mark).keys()) == sorted(names)
+
+
+def test_differences_but_for_a_mark() -> None:
+    other = small({"train.seed": 1, "train.steps": 9, "cluster.learners": 1, "log.sinks": ["wandb"]})
+    assert differences(small(), other, but=Keeps.RUN) == ["train.seed"]
+    assert differences(small(), other, but=Keeps.EXPERIMENT) == ["train.steps"]
+    assert differences(small(), other, but=Keeps.BOTH) == []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
-from r1zero.config.sections import Section
+from r1zero.config.sections import Keeps, Section
 from r1zero.errors import UserError
 
 
@@ -30,10 +30,28 @@ def parse_overrides(tokens: list[str]) -> dict[str, object]:
     return overrides
 
 
-def differences(old: Section, new: Section) -> list[str]:
-    """Dotted names of the settings that differ between two recipes of one kind."""
+def differences(old: Section, new: Section, but: Keeps = Keeps.NOTHING) -> list[str]:
+    """Dotted names of the settings that differ between two recipes of one kind, but for those of a mark."""
     flat_old, flat_new = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
-    return sorted(key for key in flat_old | flat_new if flat_old.get(key) != flat_new.get(key))
+    unmarked = without(flat_old | flat_new, type(new), but)
+    return sorted(key for key in unmarked if flat_old.get(key) != flat_new.get(key))
+
+
+def marked(kind: type[Section], mark: Keeps) -> Iterator[str]:
+    """List the dotted names of a recipe's settings, or whole sections, that bear a mark."""
+    for name, field in kind.model_fields.items():
+        if any(mark & each for each in field.metadata if isinstance(each, Keeps)):
+            yield name
+            continue
+        for inner in get_args(field.annotation) or (field.annotation,):
+            if isinstance(inner, type) and issubclass(inner, Section):
+                yield from (f"{name}.{key}" for key in marked(inner, mark))
+
+
+def without(flat: Mapping[str, Any], kind: type[Section], mark: Keeps) -> dict[str, Any]:
+    """Leave out of a flattened recipe the settings that bear a mark, or stand in a section that does."""
+    left_out = tuple(f"{name}." for name in marked(kind, mark))
+    return {key: value for key, value in flat.items() if not f"{key}.".startswith(left_out)}
 
 
 def _value(text: str) -> object:

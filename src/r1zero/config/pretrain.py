@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from r1zero import config
-from r1zero.config import OptimiserSettings, Section, TrackersSettings
+from r1zero.config import Keeps, OptimiserSettings, Section, TrackersSettings
 
 
 class PretrainModelSettings(config.ModelSettings):
@@ -79,8 +79,8 @@ class PretrainTrainSettings(Section):
 
     steps: int | None = Field(default=None, ge=1)
     epochs: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    threads: int | None = Field(default=None, ge=1)
+    seed: Annotated[int, Keeps.EXPERIMENT] = Field(default=0, ge=0, lt=2**32)
+    threads: Annotated[int | None, Keeps.EXPERIMENT] = Field(default=None, ge=1)
 
 
 class PretrainRecipe(Section):
@@ -91,8 +91,8 @@ class PretrainRecipe(Section):
     train: PretrainTrainSettings
     learner: PretrainLearnerSettings = PretrainLearnerSettings()
     evaluation: PretrainEvaluationSettings = PretrainEvaluationSettings()
-    checkpoint: PretrainCheckpointSettings = PretrainCheckpointSettings()
-    log: TrackersSettings = TrackersSettings()
+    checkpoint: Annotated[PretrainCheckpointSettings, Keeps.BOTH] = PretrainCheckpointSettings()
+    log: Annotated[TrackersSettings, Keeps.BOTH] = TrackersSettings()
 
     @model_validator(mode="after")
     def _an_end(self) -> PretrainRecipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 from pydantic import model_validator
 
@@ -11,6 +12,7 @@ from r1zero.config.sections import (
     ClusterSettings,
     CriticSettings,
     EvaluationSettings,
+    Keeps,
     LearnerSettings,
     LogSettings,
     LoraSettings,
@@ -39,11 +41,11 @@ class Recipe(Section):
     learner: LearnerSettings = LearnerSettings()
     critic: CriticSettings = CriticSettings()
     lora: LoraSettings | None = None
-    cluster: ClusterSettings | None = None
+    cluster: Annotated[ClusterSettings | None, Keeps.BOTH] = None
     verifier: VerifierSettings = VerifierSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-    checkpoint: CheckpointSettings = CheckpointSettings()
-    log: LogSettings = LogSettings()
+    checkpoint: Annotated[CheckpointSettings, Keeps.BOTH] = CheckpointSettings()
+    log: Annotated[LogSettings, Keeps.BOTH] = LogSettings()
 
     @property
     def responses(self) -> int:

@@ -7,11 +7,23 @@ optimiser steps, tokens. Nothing is derived twice: what follows from other setti
 from __future__ import annotations
 
 import re
+from enum import Flag, auto
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1zero.types import AnswerFormat
+
+
+class Keeps(Flag):
+    """Mark a setting with what it leaves as it was when it changes: `Annotated[int, Keeps.RUN]`."""
+
+    NOTHING = 0
+    RUN = auto()
+    """A resumed run may change it; of evaluation, nothing that the best score depends on."""
+    EXPERIMENT = auto()
+    """Runs that differ in it are one experiment, as with another seed."""
+    BOTH = RUN | EXPERIMENT
 
 
 class Section(BaseModel):
@@ -30,7 +42,7 @@ class ModelSettings(Section):
     """A local folder or a Hub name."""
     revision: str | None = None
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    device: str = "auto"
+    device: Annotated[str, Keeps.RUN] = "auto"
     """`auto` takes a GPU when there is one."""
 
 
@@ -52,7 +64,7 @@ class QuestionsSettings(Section):
     answer_column: str | None = None
     split: str | None = None
     limit: int | None = Field(default=None, ge=1)
-    data_dir: str | None = None
+    data_dir: Annotated[str | None, Keeps.BOTH] = None
     """A folder to look for question sets in, benchmarks too (`--data-dir`); then comes $R1ZERO_DATA, then the Hub."""
     max_prompt_tokens: int = Field(default=1024, ge=1)
     """Longer prompts are left out, counted and logged; never cut."""
@@ -81,12 +93,12 @@ class SamplingSettings(Section):
     engine: Literal["torch", "vllm"] = "torch"
     """`torch` is the embedded sampler; `vllm` an engine with weights of its own, brought up to date before it samples
     (`pip install "r1zero[vllm]"`, docs/scaling.md)."""
-    check_every: int = Field(default=16, ge=1)
+    check_every: Annotated[int, Keeps.BOTH] = Field(default=16, ge=1)
     """After the first sync of an engine's weights, and after every Nth, its log-probs are held against the learner's
     on the same tokens; `train.max_logprob_gap` is the tolerance."""
-    memory: float = Field(default=0.5, gt=0, lt=1)
+    memory: Annotated[float, Keeps.BOTH] = Field(default=0.5, gt=0, lt=1)
     """The share of a device's memory that vLLM takes for its weights and its cache."""
-    tensor_parallel: int = Field(default=1, ge=1)
+    tensor_parallel: Annotated[int, Keeps.BOTH] = Field(default=1, ge=1)
     """GPUs that one vLLM engine is spread over."""
 
 
@@ -209,7 +221,7 @@ class VerifierSettings(Section):
     """The pool of grading processes; `reward` names a user's own function or command (docs/verification.md)."""
 
     reward: str | None = None
-    workers: int = Field(default=2, ge=1)
+    workers: Annotated[int, Keeps.BOTH] = Field(default=2, ge=1)
     timeout_s: float = Field(default=2.0, gt=0)
     memory_mb: int = Field(default=2048, ge=256)
 
@@ -229,7 +241,7 @@ class EvaluationSettings(Section):
     """What is evaluated, when, and how. Always at step 0 and at the end."""
 
     benchmarks: tuple[BenchmarkSettings, ...] = ()
-    every: int = Field(default=16, ge=1)
+    every: Annotated[int, Keeps.RUN] = Field(default=16, ge=1)
     """Rollout batches between evaluations."""
     samples: int = Field(default=1, ge=1)
     temperature: float = Field(default=0.0, ge=0)
@@ -276,10 +288,10 @@ class LogSettings(TrackersSettings):
 class TrainSettings(Section):
     """The length and the seed of the run."""
 
-    steps: int = Field(ge=0)
+    steps: Annotated[int, Keeps.RUN] = Field(ge=0)
     """Rollout batches (the paper's policy iterations)."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    threads: int | None = Field(default=None, ge=1)
+    seed: Annotated[int, Keeps.EXPERIMENT] = Field(default=0, ge=0, lt=2**32)
+    threads: Annotated[int | None, Keeps.EXPERIMENT] = Field(default=None, ge=1)
     """CPU threads of torch, on a cluster of each actor; None takes what is free, and on a cluster 1. Recorded, for bits
     depend on it."""
     max_logprob_gap: float | None = Field(default=None, gt=0)

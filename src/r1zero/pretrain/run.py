@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from r1zero.config import differences
+from r1zero.config import Keeps, differences
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.learner.optimiser import Optimiser
@@ -44,8 +44,6 @@ METRICS = {
     "time/step": "Seconds of the step.",
     "speed/tokens_per_second": "Tokens a second.",
 }
-_MAY_CHANGE = ("checkpoint.", "log.", "model.device")
-"""What a resumed run may change without becoming another run."""
 Watch = Callable[[int, int, dict[str, float]], None]
 """Called with (step, all steps, the step's numbers)."""
 
@@ -117,8 +115,7 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
     beginning = Beginning.find(out, resume=resume)
     check_sinks(recipe.log.sinks)
     if existing := beginning.existing:
-        settings = differences(existing.read_recipe(PretrainRecipe), recipe)
-        existing.refuse_changes([key for key in settings if not key.startswith(_MAY_CHANGE)])
+        existing.refuse_changes(differences(existing.read_recipe(PretrainRecipe), recipe, but=Keeps.RUN))
     checkpoint = beginning.checkpoint
     threads = set_threads(beginning.threads(recipe.train.threads))
     trainer = make_pretrainer(recipe, checkpoint)

@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r1zero.config import Recipe, Section, differences, validated
+from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.errors import UserError
 from r1zero.runs.files import write_parquet, write_text, writing
@@ -32,11 +32,6 @@ from r1zero.runs.provenance import now, provenance
 from r1zero.runs.rollout_rows import rollout_table
 from r1zero.types import Rollout
 
-_MAY_CHANGE = (
-    "train.steps", "checkpoint.", "log.", "evaluation.every", "verifier.workers", "questions.data_dir", "model.device",
-    "cluster", "sampling.check_every", "sampling.memory", "sampling.tensor_parallel",
-)  # fmt: skip
-"""What a resumed run may change without becoming another run; of evaluation, nothing that its best score depends on."""
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
 """Facts that must be what they were."""
 _FACTS = ("versions", "device", "threads", "parameters")
@@ -138,7 +133,7 @@ class Run:
                 f"train.steps = {recipe.train.steps} is less than the {done} steps that {self.path} has done; set "
                 f"train.steps to {done} or more, or start another run with another --out."
             )
-        changed = [key for key in differences(self.recipe, recipe) if not key.startswith(_MAY_CHANGE)]
+        changed = differences(self.recipe, recipe, but=Keeps.RUN)
         if "train.steps" in differences(self.recipe, recipe) and recipe.learner.schedule != "constant":
             changed.append("train.steps (which sets the decay of learner.schedule)")
         scored = any(key.startswith("evaluation.") for key in changed)

@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from r1zero.config import Keeps, Recipe
+from r1zero.config.overrides import without
+from r1zero.config.pretrain import PretrainRecipe
 from r1zero.report.charts.model import Series
 from r1zero.report.data.lengths import ClassSums, pooled
 from r1zero.report.data.run_data import RunData
 
-_NO_OTHER_RUN = (
-    "train.seed", "train.threads", "log.", "checkpoint.", "verifier.workers", "questions.data_dir", "cluster",
-    "sampling.check_every", "sampling.memory", "sampling.tensor_parallel",
-)  # fmt: skip
-"""Settings that make no other experiment of a run."""
 _SAME_FACTS = ("objective_hash", "questions_fingerprint", "template_hash", "parameters")
 _MOST_POINTS = 400
 """Points of a drawn curve; of longer ones every kth is drawn."""
@@ -139,7 +137,8 @@ def _experiment(run: RunData) -> str:
 
 def _settings(run: RunData) -> dict[str, object]:
     """What makes the experiment. A setting of None is one that an older recipe does not know."""
-    return {k: v for k, v in run.recipe.items() if v is not None and not k.startswith(_NO_OTHER_RUN)}
+    kind = PretrainRecipe if run.command == "pretrain" else Recipe
+    return {k: v for k, v in without(run.recipe, kind, Keeps.EXPERIMENT).items() if v is not None}
 
 
 def _labels(firsts: Sequence[RunData]) -> list[str]:
