@@ -2,6 +2,7 @@
 
 import math
 import re
+from string import Formatter
 
 import pytest
 import torch
@@ -173,6 +174,11 @@ def test_weights_by_hand(function, expected: list[float]) -> None:
 def test_every_weight_is_tested_by_hand() -> None:
     tested = {case[0] for mark in test_weights_by_hand.pytestmark for case in mark.args[1]}
     assert tested == {part.function for part in WEIGHTS.values()}
+
+
+def test_a_part_uses_what_its_formula_shows() -> None:
+    for part in WEIGHTS.values():
+        assert part.uses == {name for _, name, _, _ in Formatter().parse(part.formula) if name}
 
 
 def test_weights_of_no_responses_and_of_an_empty_one() -> None:

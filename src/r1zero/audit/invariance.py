@@ -23,7 +23,6 @@ from r1zero.config import Recipe
 from r1zero.learner.build import make_learner
 from r1zero.metrics import Tally
 from r1zero.objectives.from_recipe import recipe_objective
-from r1zero.objectives.objective import WEIGHTS
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, recipe_policy
@@ -93,7 +92,7 @@ def _variations(
             continue
         other = _with(recipe, layout=layout)
         yield Variation(f"layout {layout}", difference(gradient(other, policy, objective, trajectories), base))
-    if "{chunks}" in WEIGHTS[objective.weights].formula and objective.chunking == "equal":
+    if objective.cut_equally:
         cut = replace(objective, chunks=len(trajectories))
         name = f"the micro-batches of its own formula: {len(trajectories)} instead of {objective.chunks}"
         yield Variation(name, difference(gradient(recipe, policy, cut, trajectories), base))

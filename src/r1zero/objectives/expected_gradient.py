@@ -242,7 +242,7 @@ def _chunks(objective: Objective, lengths_BN: Tensor) -> Tensor:
 
 def _cuts_groups(objective: Objective, questions: int, group_size: int) -> bool:
     """Whether a micro-batch of the peer may hold a part of a group, chosen by position."""
-    if objective.chunking != "equal" or "{chunks}" not in WEIGHTS[objective.weights].formula:
+    if not objective.cut_equally:
         return False
     count = questions * group_size
     size = -(-count // max(1, min(objective.chunks, count)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from r1zero import config
 from r1zero.config import Recipe
 from r1zero.errors import UserError
-from r1zero.objectives.objective import WEIGHTS
 from r1zero.objectives.table import TABLE, Objective, make_objective
 
 
@@ -16,7 +15,7 @@ def recipe_objective(recipe: Recipe) -> Objective:
         UserError: the settings do not go with this objective.
     """
     row = TABLE.get(recipe.objective.name)
-    if recipe.objective.constant is not None and row is not None and "{constant" not in WEIGHTS[row.weights].formula:
+    if recipe.objective.constant is not None and row is not None and "constant" not in row.uses:
         raise UserError(
             f"objective.constant = {recipe.objective.constant:g} has no place in {row.name}, whose weights are "
             f"{row.weights}; leave it out."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -27,6 +27,8 @@ class Part:
 
     formula: str
     function: Callable[..., Tensor]
+    uses: frozenset[str] = field(default=frozenset(), kw_only=True)
+    """Fields of the objective that it depends on and others of its kind do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,15 @@ RATIOS = {
     "token": "",
     "sequence": ", ρ_it = (π_θ(o_i) / π_old(o_i))^(1/|o_i|)",
 }
+_C, _CHUNKS = frozenset({"constant"}), frozenset({"chunks"})
 WEIGHTS = {
-    "constant": Part("w_i = 1 / (N·C), C = {constant:.15g}", weights.constant),
-    "constant_total": Part("w_i = 1 / C, C = {constant:.15g}", weights.constant_total),
+    "constant": Part("w_i = 1 / (N·C), C = {constant:.15g}", weights.constant, uses=_C),
+    "constant_total": Part("w_i = 1 / C, C = {constant:.15g}", weights.constant_total, uses=_C),
     "per_response": Part("w_i = 1 / (N·|o_i|)", weights.per_response),
     "token_mean": Part("w_i = 1 / Σ|o|", weights.token_mean),
     "live_token_mean": Part("w_i = 1 / Σ|o| of responses with Â ≠ 0", weights.live_token_mean),
-    "chunk_token_mean": Part("w_i = 1 / (K·Σ|o| of its micro-batch), {chunks}", weights.chunk_token_mean),
-    "chunk_width": Part("w_i = n_k / (N·max|o|), {chunks}", weights.chunk_width),
+    "chunk_token_mean": Part("w_i = 1 / (K·Σ|o| of its micro-batch), {chunks}", weights.chunk_token_mean, uses=_CHUNKS),
+    "chunk_width": Part("w_i = n_k / (N·max|o|), {chunks}", weights.chunk_width, uses=_CHUNKS),
     "width": Part("w_i = 1 / max|o|", weights.width),
     "question_token_mean": Part("w_i = 1 / (P·Σ|o| of its question)", weights.question_token_mean),
     "response_sum": Part("w_i = 1 / N", weights.response_sum),
@@ -181,6 +184,16 @@ class Objective:
     def in_loss(self) -> bool:
         """Whether a KL term stands in the loss."""
         return self.kl in ("k2", "k3", "k3_corrected")
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """The constants that its weights depend on."""
+        return WEIGHTS[self.weights].uses
+
+    @property
+    def cut_equally(self) -> bool:
+        """Whether its weights depend on the number of its equal micro-batches."""
+        return "chunks" in self.uses and self.chunking == "equal"
 
     @property
     def critic(self) -> bool:

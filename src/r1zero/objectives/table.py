@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from r1zero.errors import UserError
-from r1zero.objectives.objective import WEIGHTS, Objective
+from r1zero.objectives.objective import Objective
 from r1zero.objectives.peers import PEERS
 from r1zero.objectives.presets import PRESETS
 
@@ -85,7 +85,7 @@ _FAULTS = (
         'objective "ppo".',
     ),
     (
-        lambda o, given: "chunks" in given and "{chunks}" not in _weights_formula(o),
+        lambda o, given: "chunks" in given and "chunks" not in o.uses,
         "objective.chunks belongs to losses that depend on micro-batches, and {o.name} does not; leave it out.",
     ),
     (
@@ -94,7 +94,3 @@ _FAULTS = (
         "'per_response', or leave the ratio at 'token'.",
     ),
 )
-
-
-def _weights_formula(objective: Objective) -> str:
-    return WEIGHTS[objective.weights].formula
