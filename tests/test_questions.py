@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1zero.errors import UserError
+from r1zero.errors import SettingName, UserError
 from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions, renamed
 from r1zero.questions.rows import Columns, format_number, gold_answers
 from r1zero.types import Question
@@ -308,8 +308,9 @@ def test_sets_that_are_named_elsewhere_are_named_so(tmp_path: Path):
         said = str(renamed(caught.value, lambda key: f"<{key}>"))
         assert said.replace(str(path), "").count("questions.") == 0
         assert str(path) in said or "limit" in arguments or "options" in arguments
-    assert str(renamed(UserError("set questions.question_column and"), str.upper)) == "set QUESTION_COLUMN and"
-    assert str(renamed(UserError("questions.options.level is"), str.upper)) == "OPTIONS.LEVEL is"
+    column, level = SettingName("questions.question_column"), SettingName("questions.options.level")
+    assert str(renamed(UserError("set ", column, " and"), str.upper)) == "set QUESTION_COLUMN and"
+    assert str(renamed(UserError(level, " is"), str.upper)) == "OPTIONS.LEVEL is"
     for path in ("my-questions.name", "questions.names", "a/questions.name"):
         assert str(renamed(UserError(path), str.upper)) == path
 

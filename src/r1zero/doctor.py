@@ -24,7 +24,7 @@ from packaging.specifiers import SpecifierSet
 from rich.table import Table
 from rich.text import Text
 
-from r1zero.errors import plural
+from r1zero.errors import first_line, plural
 from r1zero.questions import CATALOGUE, DATA_VARIABLE
 from r1zero.questions.files import find_file
 
@@ -166,7 +166,7 @@ def _torch() -> list[Check]:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library of CUDA is missing
-        detail = f"{required.detail} cannot be loaded: {str(error).splitlines()[0]}"
+        detail = f"{required.detail} cannot be loaded: {first_line(error)}"
         return [Check("torch", Status.MISSING, detail, "pip install --force-reinstall torch")]
     build = f"CUDA {torch.version.cuda} build" if torch.version.cuda else "CPU build"
     has_gpu = shutil.which("nvidia-smi") is not None

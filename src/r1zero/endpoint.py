@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -199,7 +199,7 @@ class Client:
     def _patiently(
         self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], R], slim: Slim
     ) -> tuple[dict[str, Any], R]:
-        reason, over, unusable = "", self._over, 0
+        why, over, unusable = "", self._over, 0
         for wait in (0.0, *self.endpoint.waits):
             if wait:
                 self.count("retried")
@@ -209,19 +209,19 @@ class Client:
                 answer = slim(self.endpoint.post(path, body))
                 return answer, read(answer)
             except urllib.error.HTTPError as error:
-                reason = self._judge(error, path)
+                why = self._judge(error, path)
             except (UnusableError, json.JSONDecodeError) as error:
-                reason, unusable = str(error), unusable + 1
+                why, unusable = str(error), unusable + 1
                 if unusable == _UNUSABLE_TRIES:
                     raise UserError(
                         f"{self.endpoint.setting} {self.endpoint.url} answers at {path}, but not with what was asked "
-                        f"for ({reason}); check the address, which usually ends in /v1, and the model's name, and give "
+                        f"for ({why}); check the address, which usually ends in /v1, and the model's name, and give "
                         "the same command again: nothing of it was kept."
                     ) from None
             except _FAILURES as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
+                why = reason(error, None)
         raise UserError(
-            f"{self.endpoint.setting} {self.endpoint.url} does not answer ({reason or 'another request gave up'}; "
+            f"{self.endpoint.setting} {self.endpoint.url} does not answer ({why or 'another request gave up'}; "
             f"tried {_times(len(self.endpoint.waits) + 1)}); start the server again and give the same command: nothing "
             "that it has answered is asked twice."
         )

@@ -3,9 +3,48 @@
 The command line prints the sentence and exits non-zero.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+
+
+class SettingName(str):
+    """The name of a setting, as a part of a sentence that others may have to tell of a setting called otherwise."""
+
+    __slots__ = ()
+
 
 class UserError(Exception):
-    """Something the user can mend. The message is one sentence that names the setting (or file) and the remedy."""
+    """Something the user can mend. The message is one sentence that names the setting (or file) and the remedy.
+
+    Given in parts, it remembers which of them name a setting: `UserError(SettingName("questions.split"), " is …")`.
+    """
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
+
+    def renamed(self, name: Callable[[str], str]) -> UserError:
+        """The same error, every setting called `name(setting)`: for what the user wrote under another name."""
+        return type(self)(*(name(part) if isinstance(part, SettingName) else part for part in self.args))
+
+
+def reason(error: BaseException, most: int | None = 200) -> str:
+    """Tell on one line, of at most `most` characters, what another program's error says."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """Tell the first line alone, where what follows is for developers."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def did_you_mean(
+    name: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6, show: Callable[[str], str] = str
+) -> str:
+    """Ask for the known names that are nearest, with a blank behind; say nothing where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(map(show, close))}? " if close else ""
 
 
 def plural(count: int, noun: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from r1zero.errors import reason
+
 _SECONDS = 5.0  # a Hub that needs longer for an empty answer would need hours for a model
 
 
@@ -18,13 +20,13 @@ def reached_or_offline() -> Iterator[str]:
     """Whatever loads from the Hub goes in here. Gives the reason why the Hub cannot be reached, "" when it can."""
     from huggingface_hub import constants
 
-    reason = "" if constants.is_offline_mode() else _unreachable()
-    if not reason:
+    why = "" if constants.is_offline_mode() else _unreachable()
+    if not why:
         yield ""
         return
     constants.HF_HUB_OFFLINE = True
     try:
-        yield f"{constants.ENDPOINT} does not answer: {reason}"
+        yield f"{constants.ENDPOINT} does not answer: {why}"
     finally:
         constants.HF_HUB_OFFLINE = False
 
@@ -37,5 +39,5 @@ def _unreachable() -> str:
     try:
         get_session().head(constants.ENDPOINT, timeout=_SECONDS)
     except (OSError, HTTPError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return reason(error, None)
     return ""

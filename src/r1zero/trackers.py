@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from r1zero.config import Section, TrackersSettings
-from r1zero.errors import UserError
+from r1zero.errors import UserError, first_line
 from r1zero.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class WandbSink:
             self._run.define_metric("*", step_metric="step")
         except self.failures as error:
             raise UserError(
-                f"log.sinks names 'wandb', which could not start ({_first_line(error)}): run `wandb login`, "
+                f"log.sinks names 'wandb', which could not start ({first_line(error)}): run `wandb login`, "
                 "set WANDB_MODE=offline, or take it out."
             ) from error
 
@@ -198,7 +198,7 @@ class TrackioSink:
             self._run = trackio.init(project=project, name=name, config=dict(config), resume="allow", embed=False)
         except (*self.failures, ValueError) as error:  # ValueError: it refuses the project's name
             raise UserError(
-                f"log.sinks names 'trackio', which could not start ({_first_line(error)}): change log.project or "
+                f"log.sinks names 'trackio', which could not start ({first_line(error)}): change log.project or "
                 "trackio's environment variables, or take it out."
             ) from error
 
@@ -229,7 +229,7 @@ def open_sinks(
         try:
             sinks.append(GuardedSink(_OPENERS[name](project, run_name, config, run_dir)))
         except ImportError as error:
-            raise _unloadable(name, _first_line(error)) from error
+            raise _unloadable(name, first_line(error)) from error
     return sinks
 
 
@@ -273,7 +273,3 @@ def _remembered(path: Path, make: Callable[[], str]) -> str:
     value = make()
     path.write_text(value + "\n", encoding="utf-8")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

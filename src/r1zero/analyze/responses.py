@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, first_line
 from r1zero.evaluation.saved import IDENTITY, open_saved
 from r1zero.runs.run import Run
 from r1zero.templates import get_template, template_names
@@ -102,8 +102,7 @@ def read_groups(path: Path, template: str = "") -> list[QuestionResponses]:
         rows = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
         return [_group(group, template) for group in _grouped(rows)]
     except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} holds no saved responses ({reason}); restore it, or remove it.") from None
+        raise UserError(f"{path} holds no saved responses ({first_line(error)}); restore it, or remove it.") from None
 
 
 def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -33,7 +33,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from r1zero import config
 from r1zero.cluster import watchdog
 from r1zero.config import Recipe
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 
 _PLACING_S = 120.0
 
@@ -111,10 +111,9 @@ def _connect(settings: config.ClusterSettings, needs: Needs) -> None:
             **options,
         )
     except (ConnectionError, RayError, RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f'cluster.address = "{settings.address}" leads to no Ray cluster ({reason}); write "local", or start one '
-            "with `ray start --head` and `ray start --address HEAD:6379` on the other nodes."
+            f'cluster.address = "{settings.address}" leads to no Ray cluster ({reason(error)}); write "local", or '
+            "start one with `ray start --head` and `ray start --address HEAD:6379` on the other nodes."
         ) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, get_args
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from r1zero.config.recipe import Recipe
 from r1zero.config.sections import BenchmarkSettings
+from r1zero.errors import did_you_mean
 
 
 def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe) -> str:
@@ -19,9 +19,9 @@ def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe)
     key = ".".join(loc)
     if first["type"] == "extra_forbidden":
         known = _known_keys(loc[:-1], root)
-        close = difflib.get_close_matches(loc[-1], known, n=1)
-        hint = f"did you mean {'.'.join([*loc[:-1], close[0]])!r}?" if close else f"known here: {', '.join(known)}."
-        return f"{where} has an unknown setting {key!r}; {hint}"
+        listed = ", ".join(known)
+        hint = did_you_mean(loc[-1], known, show=lambda close: repr(".".join([*loc[:-1], close])))
+        return f"{where} has an unknown setting {key!r}; {hint.rstrip() or f'known here: {listed}.'}"
     if wanted := _items_wanted(error):
         key = ".".join(loc[:-1]) if first["type"] == "missing" else key
         return f"{where}: {key} = {_shown(first['input'])} cannot be used; write a list of {wanted} values."

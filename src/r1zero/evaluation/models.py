@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from r1zero.endpoint import Client, Endpoint, Store
-from r1zero.errors import UserError, plural
+from r1zero.errors import UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import set_threads
 from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
@@ -74,8 +74,9 @@ def _tokenizer(name: str) -> PreTrainedTokenizerBase:
         with reached_or_offline():
             return load_tokenizer(name)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--tokenizer {name} cannot be loaded ({reason}); give a folder or a Hub name.") from None
+        raise UserError(
+            f"--tokenizer {name} cannot be loaded ({reason(error)}); give a folder or a Hub name."
+        ) from None
 
 
 def connect(address: str, *, requests: Path | None, patience_s: float) -> Client:

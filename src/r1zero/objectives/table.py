@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, did_you_mean
 from r1zero.objectives.objective import Objective
 from r1zero.objectives.peers import PEERS
 from r1zero.objectives.presets import PRESETS
@@ -25,8 +24,7 @@ def make_objective(name: str, **settings: Any) -> Objective:
     """
     row = TABLE.get(name)
     if row is None:
-        close = difflib.get_close_matches(name, TABLE, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(name, TABLE, show=repr)
         raise UserError(
             f"objective.name = {name!r} is not in the table; {hint}it has: {', '.join(PRESETS)}, and the rows that "
             "`r1zero objectives` lists."
@@ -44,8 +42,7 @@ def pick_rows(names: Iterable[str], default: Mapping[str, Objective] = TABLE) ->
     wanted = list(dict.fromkeys(names))
     for name in wanted:
         if name not in TABLE:
-            close = difflib.get_close_matches(name, TABLE, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = did_you_mean(name, TABLE, show=repr)
             raise UserError(f"No objective is called {name!r}; {hint}`r1zero objectives` lists them all.")
     return [TABLE[name] for name in wanted] if wanted else list(default.values())
 

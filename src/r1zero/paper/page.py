@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Study
 from r1zero.paper.jobs import Job
 from r1zero.report.data.lengths import UNREADABLE
@@ -50,10 +50,9 @@ def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> StudyPart:
     except UserError as error:
         return StudyPart(study, problems=[str(error)])
     except (*UNREADABLE, ArithmeticError, LookupError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         told = (
-            f"Its runs cannot be read ({reason}), most likely since files are damaged: remove those runs, and give "
-            f"`r1zero paper run {study.name}` again."
+            f"Its runs cannot be read ({reason(error)}), most likely since files are damaged: remove those runs, and "
+            f"give `r1zero paper run {study.name}` again."
         )
         return StudyPart(study, problems=[told])
     runs = " ".join(str(path) for path in found.runs)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.paper.claims import Study
 from r1zero.paper.jobs import Job, Progress, carry_out
 from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
@@ -92,8 +92,9 @@ def _plan(out: Path) -> dict[str, Any] | None:
     try:
         return _Plan.model_validate_json(path.read_bytes(), strict=True).model_dump()
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read ({reason}); remove it, and give `r1zero paper run` again.") from None
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}); remove it, and give `r1zero paper run` again."
+        ) from None
 
 
 def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None) -> dict[str, Any]:

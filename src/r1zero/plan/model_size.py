@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from r1zero.config import LoraSettings
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.policy.load import check_place, checkpoint_layers
 
 _SHORT = 63  # tokens of the shorter of the two passes that are counted; odd, which no width of a model is
@@ -73,10 +73,9 @@ def shape_of(
     try:
         config = AutoConfig.from_pretrained(path, revision=revision)
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
-            f"can reach. The loader said: {reason}"
+            f"can reach. The loader said: {reason(error, 300)}"
         ) from None
     counted = nullcontext if _is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
@@ -85,10 +84,9 @@ def shape_of(
             model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
             return _counted(model, counted, max(tokens, 2 * _SHORT) | 1, lora)
     except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"What the model at model.path = {path!r} keeps cannot be counted without running it ({reason}); try it "
-            "with few questions and train.steps = 1."
+            f"What the model at model.path = {path!r} keeps cannot be counted without running it ({reason(error)}); "
+            "try it with few questions and train.steps = 1."
         ) from None
 
 

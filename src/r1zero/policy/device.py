@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, first_line
 
 
 def set_threads(threads: int | None) -> int:
@@ -47,8 +47,9 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()  # "meta" can be written to and never read
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f'model.device = {name!r} is not usable here ({reason}); write "auto" or "cpu".') from None
+        raise UserError(
+            f'model.device = {name!r} is not usable here ({first_line(error)}); write "auto" or "cpu".'
+        ) from None
     return device
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.policy.load import load_policy
 from r1zero.policy.sharded import has_shards
 from r1zero.runs.checkpoints import Checkpoint
@@ -42,5 +42,4 @@ def export(checkpoint: Path, out: Path) -> None:
         aside.rename(out)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{out} cannot be written ({reason}): {remedy(error)}.") from None
+        raise UserError(f"{out} cannot be written ({reason(error)}): {remedy(error)}.") from None

@@ -30,12 +30,13 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 
 from r1zero import config
-from r1zero.errors import UserError
+from r1zero.errors import SettingName, UserError, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
 from r1zero.policy.sharded import has_shards, load_shards
 from r1zero.runs import checkpoints
 
+_PATH = SettingName("model.path")
 ADAPTER = "adapter_config.json"
 """The file that makes a folder one of adapters: it names the model that they belong to."""
 
@@ -129,11 +130,12 @@ def load_policy(
     made_up = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
     if made_up:
         raise UserError(
-            f"model.path = {path!r} lacks weights that its config.json asks for ({', '.join(made_up[:3])}, …), which "
-            "would be made up at random; give a whole model folder."
+            _PATH,
+            f" = {path!r} lacks weights that its config.json asks for ({', '.join(made_up[:3])}, …), which "
+            "would be made up at random; give a whole model folder.",
         )
     if not tokenizer.encode("1 + 1", add_special_tokens=False):
-        raise UserError(f"The tokenizer at model.path = {path!r} knows no text; add its tokenizer.json to the folder.")
+        raise UserError("The tokenizer at ", _PATH, f" = {path!r} knows no text; add its tokenizer.json to the folder.")
     nn.Module.to(model, where)
     silence_dropout(model)
     check_head(model)
@@ -218,16 +220,18 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
 
 def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> UserError:
     """What is wrong with a model that the loader refused; `unreached` says why the Hub did not answer, if so."""
-    reason = " ".join(str(error).split())[:300]
-    if "scaled_dot_product_attention" in reason or "attn_implementation" in reason:
+    said = reason(error, 300)
+    if "scaled_dot_product_attention" in said or "attn_implementation" in said:
         return UserError(
-            f'model.attention = {attention!r} does not fit the model at model.path = {path!r}; write "eager" or '
-            f'"sdpa". The loader said: {reason}'
+            f"model.attention = {attention!r} does not fit the model at ",
+            _PATH,
+            f' = {path!r}; write "eager" or "sdpa". The loader said: {said}',
         )
     hint = "" if Path(path).exists() else " (no such local folder either)"
     return UserError(
-        f"model.path = {path!r} cannot be loaded{hint}; give a folder with config.json, model.safetensors and a "
-        f"tokenizer, or a Hub name that this machine can reach. The loader said: {unreached or reason}"
+        _PATH,
+        f" = {path!r} cannot be loaded{hint}; give a folder with config.json, model.safetensors and a "
+        f"tokenizer, or a Hub name that this machine can reach. The loader said: {unreached or said}",
     )
 
 
@@ -236,15 +240,16 @@ def check_place(path: str, revision: str | None = None) -> None:
     folder = Path(path).expanduser()
     if revision is not None and folder.exists():
         raise UserError(
-            f"model.revision = {revision!r} is for Hub names, and model.path = {path!r} is a local folder; remove the "
-            "revision, or give the Hub name."
+            f"model.revision = {revision!r} is for Hub names, and ",
+            _PATH,
+            f" = {path!r} is a local folder; remove the revision, or give the Hub name.",
         )
     if not folder.exists() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
-        raise UserError(f"model.path = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
+        raise UserError(_PATH, f" = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
     if folder.is_dir() and not (folder / "config.json").exists() and not (folder / ADAPTER).exists():
         found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
         hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."
-        raise UserError(f"model.path = {path!r} is not a model folder (it has no config.json); {hint}")
+        raise UserError(_PATH, f" = {path!r} is not a model folder (it has no config.json); {hint}")
 
 
 def find_eos_ids(
@@ -314,8 +319,9 @@ def check_head(model: PreTrainedModel) -> None:
     ours = head_logits(model, model.base_model(input_ids=ids).last_hidden_state)
     if own.shape != ours.shape or not torch.allclose(own.float(), ours.float(), rtol=1e-3, atol=1e-3):
         raise UserError(
-            f"model.path names a {model.config.model_type} model whose output head this version cannot compute in "
-            "chunks (its logits differ from hidden states times lm_head); choose another architecture."
+            _PATH,
+            f" names a {model.config.model_type} model whose output head this version cannot compute in "
+            "chunks (its logits differ from hidden states times lm_head); choose another architecture.",
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from r1zero import config
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.policy.load import Policy, check_peft
 
 
@@ -67,8 +67,7 @@ def _add(model: Any, settings: config.LoraSettings, seed: int) -> None:
         try:
             model.add_adapter(chosen)
         except ValueError as error:
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"lora.targets = {list(settings.targets)} does not fit the model; name linear layers of it, such as "
-                f'"q_proj", or leave it out for all. peft said: {reason}'
+                f'"q_proj", or leave it out for all. peft said: {reason(error)}'
             ) from None

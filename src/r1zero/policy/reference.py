@@ -35,8 +35,9 @@ def blamed_on_the_reference(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        named = str(error).replace("model.path", "objective.reference") if recipe.objective.reference else str(error)
-        raise UserError(named) from None
+        if not recipe.objective.reference:
+            raise
+        raise error.renamed(lambda setting: "objective.reference" if setting == "model.path" else setting) from None
 
 
 def frozen(policy: Policy) -> Policy:

@@ -31,7 +31,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 
 SHARDS = "shards"
 _UNREADABLE = (KeyError, ValueError, RuntimeError, pickle.UnpicklingError)
@@ -57,7 +57,7 @@ def save_shards(folder: Path, model: nn.Module, optimiser: Optimizer) -> None:
             save(_state(model, optimiser), checkpoint_id=folder / SHARDS, no_dist=alone)
         except CheckpointException as error:
             cause = _cause(error)
-            raise (cause if isinstance(cause, OSError) else OSError(_reason(cause))) from None
+            raise (cause if isinstance(cause, OSError) else OSError(reason(cause, 160))) from None
 
 
 def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = None) -> None:
@@ -72,8 +72,8 @@ def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = No
             load(state, checkpoint_id=folder / SHARDS, no_dist=alone)
         except (CheckpointException, OSError, EOFError, AssertionError, *_UNREADABLE) as error:
             raise UserError(
-                f"The shards in {folder} cannot be read ({_reason(_cause(error))}); delete this checkpoint's folder "
-                "and take the one before it."
+                f"The shards in {folder} cannot be read ({reason(_cause(error), 160)}); delete this checkpoint's "
+                "folder and take the one before it."
             ) from None
     set_model_state_dict(model, state["model"], options=StateDictOptions(strict=False))
     if optimiser is not None:
@@ -116,10 +116,6 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(cause, KeyboardInterrupt):
             raise cause from None
     return causes[0] if causes else error
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _state(model: nn.Module, optimiser: Optimizer | None) -> dict[str, Any]:

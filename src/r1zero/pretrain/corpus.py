@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from r1zero.config.pretrain import CorpusSettings
-from r1zero.errors import UserError, plural
+from r1zero.errors import UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.batch import MicroBatch
 
@@ -46,9 +46,9 @@ def open_corpus(settings: CorpusSettings) -> Any:
                     settings.name, settings.config, split=settings.split, streaming=settings.streaming
                 )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = unreached or " ".join(str(error).split())[:200]
         raise UserError(
-            f"corpus.name = {settings.name!r} cannot be read ({reason}); give a file, folder or Hub name."
+            f"corpus.name = {settings.name!r} cannot be read ({unreached or reason(error)}); give a file, "
+            "folder or Hub name."
         ) from None
     wanted = [c for c in (settings.text_column, settings.question_column, settings.answer_column) if c is not None]
     columns = rows.column_names or []

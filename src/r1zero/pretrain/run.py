@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from r1zero.config import Keeps, differences
 from r1zero.config.pretrain import PretrainRecipe
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.learner.optimiser import Optimiser
 from r1zero.policy.device import pick_autocast, pick_device, processor, set_threads
 from r1zero.policy.load import (
@@ -174,9 +174,8 @@ def begin(recipe: PretrainRecipe) -> Policy:
         config = AutoConfig.from_pretrained(settings.path, revision=settings.revision)
         tokenizer = load_tokenizer(settings.path, settings.revision)
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"model.path = {settings.path!r} holds no config and tokenizer to start from ({reason})."
+            f"model.path = {settings.path!r} holds no config and tokenizer to start from ({reason(error)})."
         ) from None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)

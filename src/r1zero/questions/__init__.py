@@ -10,7 +10,6 @@ Imports neither torch nor `datasets`.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -20,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from r1zero.errors import UserError, plural
+from r1zero.errors import SettingName, UserError, did_you_mean, plural
 from r1zero.questions import arithmetic
 from r1zero.questions.catalogue import BENCHMARKS, CATALOGUE, Entry
 from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_path
@@ -34,8 +33,6 @@ DATA_VARIABLE = "R1ZERO_DATA"
 
 _ARITHMETIC = "arithmetic"
 _HUB_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-# A setting as the sentences of this package name it; not a part of somebody's path.
-_SETTING = re.compile(r"(?<![\w./-])questions\.(name|limit|split|question_column|answer_column|options(?:\.\w+)?)\b")
 _NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 _SIZE_TOLERANCE = 0.05  # published sizes are rounded ("57k"); a copy further off than this is worth a note
 
@@ -73,7 +70,7 @@ class _HubPlace:
 
     name: str
     config: str | None = None
-    remedy: str = ""
+    remedy: tuple[str, ...] = ()
 
 
 def load_questions(
@@ -99,10 +96,13 @@ def load_questions(
         UserError: nothing goes by that name, or what does cannot be read as asked; the sentence says what to do.
     """
     if limit is not None and limit < 1:
-        raise UserError(f"questions.limit is {limit}: set it to 1 or more, or remove it to keep every question")
+        raise UserError(
+            SettingName("questions.limit"), f" is {limit}: set it to 1 or more, or remove it to keep every question"
+        )
     if name == _ARITHMETIC:
         if question_column is not None or answer_column is not None:
-            raise UserError("questions.question_column and answer_column do not apply to arithmetic: remove them")
+            column = SettingName("questions.question_column")
+            raise UserError(column, " and answer_column do not apply to arithmetic: remove them")
         return _generated(split, limit, options)
     entry, columns = CATALOGUE.get(name), Columns(question_column, answer_column)
     if entry is not None:
@@ -119,7 +119,7 @@ def load_questions(
 
 def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
     """The error with every setting `questions.KEY` called `name(KEY)`, for sets that are named somewhere else."""
-    return UserError(_SETTING.sub(lambda found: name(found[1]), str(error)))
+    return error.renamed(lambda setting: name(setting.removeprefix("questions.")))
 
 
 def _read(place: Path | _HubPlace, columns: Columns, split: Split, options: Mapping[str, object]) -> RawTable:
@@ -148,8 +148,8 @@ def _find(name: str, folders: Sequence[Path]) -> Path | _HubPlace:
         if candidate.exists():
             return candidate
     if _HUB_NAME.fullmatch(name) and not name.endswith(SUFFIXES):
-        remedy = f"pass --data-dir or set {DATA_VARIABLE} to a folder that holds it, or set questions.name to a file"
-        return _HubPlace(name, remedy=remedy)
+        remedy = f"pass --data-dir or set {DATA_VARIABLE} to a folder that holds it, or set "
+        return _HubPlace(name, remedy=(remedy, SettingName("questions.name"), " to a file"))
     raise _unknown(name, folders)
 
 
@@ -161,7 +161,7 @@ def _hub_place(entry: Entry, folders: Sequence[Path]) -> _HubPlace:
     )
     if entry.hub is None:
         raise UserError(f"the question set {entry.name!r} has no known place on the Hub: {remedy}")
-    return _HubPlace(entry.hub, entry.config, remedy)
+    return _HubPlace(entry.hub, entry.config, (remedy,))
 
 
 def _data_folders(data_dir: Path | None) -> tuple[Path, ...]:
@@ -188,26 +188,26 @@ def _check_options(options: Mapping[str, object], known: Sequence[str]) -> None:
     for name in options:
         if name not in known:
             choice = f"use one of {', '.join(known)}" if known else "remove it, as this set has no options"
-            raise UserError(f"questions.options.{name} is unknown: {choice}")
+            raise UserError(SettingName(f"questions.options.{name}"), f" is unknown: {choice}")
 
 
 def _hub_options(options: Mapping[str, object]) -> dict[str, str]:
     _check_options(options, ("config", "revision"))
     for name, value in options.items():
         if not isinstance(value, str):
-            raise UserError(f"questions.options.{name} is {value!r}: set it to a string")
+            raise UserError(SettingName(f"questions.options.{name}"), f" is {value!r}: set it to a string")
     return {name: str(value) for name, value in options.items()}
 
 
 def _unknown(name: str, folders: Sequence[Path]) -> UserError:
     known = [_ARITHMETIC, *CATALOGUE]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     where = ", ".join(map(str, [Path.cwd(), *folders]))
     where += "" if folders else f"; neither --data-dir nor {DATA_VARIABLE} is set"
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    meant = did_you_mean(name, known, most=3, cutoff=0.5)
     return UserError(
-        f"questions.name is {name!r}, which is neither a known set nor a path (searched: {where}): {meant}set it to a "
-        f"file, a saved folder, a Hub name such as owner/name, or one of {', '.join(known)}"
+        SettingName("questions.name"),
+        f" is {name!r}, which is neither a known set nor a path (searched: {where}): {meant}set it to a "
+        f"file, a saved folder, a Hub name such as owner/name, or one of {', '.join(known)}",
     )
 
 

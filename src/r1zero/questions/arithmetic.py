@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, overload
 
-from r1zero.errors import UserError
+from r1zero.errors import SettingName, UserError
 from r1zero.types import Question
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -335,13 +335,17 @@ def arithmetic(
     given = tuple(level) if isinstance(level, list | tuple) else (level,)
     levels = tuple(each for each in given if isinstance(each, int) and not isinstance(each, bool) and each in LEVELS)
     if not given or len(levels) < len(given):
-        raise UserError(f"questions.options.level is {level!r}: set it to a level from 1 to 5 or to a list of them")
+        raise UserError(
+            SettingName("questions.options.level"), f" is {level!r}: set it to a level from 1 to 5 or to a list of them"
+        )
     if style not in STYLES:
-        raise UserError(f"questions.options.style is {style!r}: set it to one of {', '.join(STYLES)}")
+        raise UserError(SettingName("questions.options.style"), f" is {style!r}: set it to one of {', '.join(STYLES)}")
     if split not in SPLITS:
-        raise UserError(f"questions.split is {split!r}: for arithmetic set it to one of {', '.join(SPLITS)}")
+        raise UserError(
+            SettingName("questions.split"), f" is {split!r}: for arithmetic set it to one of {', '.join(SPLITS)}"
+        )
     if not _is_whole(count) or count < 1:
-        raise UserError(f"questions.options.count is {count!r}: set it to a whole number from 1 up")
+        raise UserError(SettingName("questions.options.count"), f" is {count!r}: set it to a whole number from 1 up")
     if not _is_whole(seed) or seed < 0:
-        raise UserError(f"questions.options.seed is {seed!r}: set it to a whole number from 0 up")
+        raise UserError(SettingName("questions.options.seed"), f" is {seed!r}: set it to a whole number from 0 up")
     return ArithmeticQuestions(levels, style, split, count, seed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1zero.errors import UserError
+from r1zero.errors import SettingName, UserError, first_line
 from r1zero.hub import reached_or_offline
 from r1zero.questions.catalogue import Entry
 from r1zero.questions.rows import LEVEL_COLUMNS, Columns, RawTable, Row, column_names
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jsonl", ".parquet")
 
+_SPLIT = SettingName("questions.split")
 _SAVED_MARKS = ("dataset_info.json", "dataset_dict.json")
 
 
@@ -41,12 +42,11 @@ class Split:
             UserError: the stated split does not exist, or several exist and none is stated or preferred.
         """
         if self.stated is not None and self.stated not in available:
-            raise UserError(
-                f"questions.split is {self.stated!r}, but {source} holds only {', '.join(available)}: name one of these"
-            )
+            held = f"but {source} holds only {', '.join(available)}"
+            raise UserError(_SPLIT, f" is {self.stated!r}, {held}: name one of these")
         choice = self.stated or (available[0] if len(available) == 1 else self.preferred)
         if choice is None or choice not in available:
-            raise UserError(f"{source} holds the splits {', '.join(available)}: name one with questions.split")
+            raise UserError(f"{source} holds the splits {', '.join(available)}: name one with ", _SPLIT)
         return choice
 
 
@@ -69,9 +69,8 @@ def find_file(folder: Path, entry: Entry) -> Path | None:
 
 def _cause(error: BaseException) -> str:
     """The first line of an error's message, short enough to stand inside a sentence."""
-    lines = str(error).strip().splitlines()
-    line = lines[0].rstrip(".:") if lines else ""
-    return (line[:197] + "...") if len(line) > 200 else line or type(error).__name__
+    line = first_line(error).rstrip(".:")
+    return f"{line[:197]}..." if len(line) > 200 else line
 
 
 def _wanted(columns: Columns, available: Sequence[str]) -> list[str]:
@@ -169,17 +168,20 @@ def read_path(path: Path, columns: Columns, split: Split) -> RawTable:
         if is_saved_folder(path):
             return read_saved(path, columns, split)
         raise UserError(
-            f"{path} is a folder that datasets.save_to_disk did not write: "
-            f"set questions.name to one of the files in it ({' or '.join(SUFFIXES)})"
+            f"{path} is a folder that datasets.save_to_disk did not write: set ",
+            SettingName("questions.name"),
+            f" to one of the files in it ({' or '.join(SUFFIXES)})",
         )
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path} is neither {' nor '.join(SUFFIXES)}: convert it to one of these")
     if split.stated is not None:
-        raise UserError(f"questions.split is {split.stated!r}, but the file {path} has no splits: remove the setting")
+        raise UserError(_SPLIT, f" is {split.stated!r}, but the file {path} has no splits: remove the setting")
     return read_jsonl(path) if path.suffix == ".jsonl" else read_parquet(path, columns)
 
 
-def read_hub(name: str, columns: Columns, split: Split, options: Mapping[str, str | None], remedy: str) -> RawTable:
+def read_hub(
+    name: str, columns: Columns, split: Split, options: Mapping[str, str | None], remedy: tuple[str, ...]
+) -> RawTable:
     """A data set of the Hub, or of its local cache. `options` holds `config` and `revision`, if any.
 
     Raises:
@@ -192,15 +194,15 @@ def read_hub(name: str, columns: Columns, split: Split, options: Mapping[str, st
     from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     only = split.stated or split.preferred
-    remedy = f"check questions.split, or {remedy}" if split.stated else remedy
+    remedy = ("check ", _SPLIT, ", or ", *remedy) if split.stated else remedy
     with reached_or_offline() as unreached:
         try:
             loaded = datasets.load_dataset(name, options.get("config"), split=only, revision=options.get("revision"))
         except (OSError, ValueError, DatasetsError, HTTPError) as error:
             cause = unreached or _cause(error)
-            raise UserError(f"the Hub data set {name!r} could not be loaded ({cause}): {remedy}") from error
+            raise UserError(f"the Hub data set {name!r} could not be loaded ({cause}): ", *remedy) from error
     if not isinstance(loaded, datasets.Dataset | datasets.DatasetDict):
-        raise UserError(f"the Hub data set {name!r} can only be streamed: {remedy}")
+        raise UserError(f"the Hub data set {name!r} can only be streamed: ", *remedy)
     if isinstance(loaded, datasets.Dataset):
         return _from_dataset(loaded, f"{name} (split {only}) on the Hub", columns, Split())
     return _from_dataset(loaded, f"{name} on the Hub", columns, split)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from r1zero.errors import UserError
+from r1zero.errors import SettingName, UserError
 from r1zero.questions.catalogue import ANSWER_COLUMNS, QUESTION_COLUMNS
 from r1zero.types import Question, is_text
 
@@ -59,7 +59,9 @@ def _pick(table: RawTable, role: str, stated: str | None, candidates: Sequence[s
         return found[0]
     wanted = f"no column {stated!r}" if stated else f"no {role} column (looked for {', '.join(candidates)})"
     raise UserError(
-        f"{table.source} has {wanted}: set questions.{role}_column to one of its columns: {', '.join(table.columns)}"
+        f"{table.source} has {wanted}: set ",
+        SettingName(f"questions.{role}_column"),
+        f" to one of its columns: {', '.join(table.columns)}",
     )
 
 
@@ -73,7 +75,8 @@ def _scalar(value: object, where: str) -> str:
         return format_number(value)
     raise UserError(
         f"{where} holds {value!r}, but a gold answer is a string, a number or a list of these: "
-        "mend the row or name another column with questions.answer_column"
+        "mend the row or name another column with ",
+        SettingName("questions.answer_column"),
     )
 
 
@@ -108,8 +111,8 @@ def _text(row: Row, column: str, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise UserError(
-            f"{where} holds a {type(value).__name__}, but a question is a string: "
-            "name another column with questions.question_column"
+            f"{where} holds a {type(value).__name__}, but a question is a string: name another column with ",
+            SettingName("questions.question_column"),
         )
     return value if value.strip() else ""
 
@@ -123,7 +126,9 @@ def read_questions(set_name: str, table: RawTable, columns: Columns) -> tuple[tu
         UserError: the table is empty, a column is missing, a cell has a type that cannot be read, or no row is usable.
     """
     if not table.rows:
-        raise UserError(f"{table.source} holds no rows: set questions.name to a set with questions")
+        raise UserError(
+            f"{table.source} holds no rows: set ", SettingName("questions.name"), " to a set with questions"
+        )
     question_column = _pick(table, "question", columns.question, columns.question_candidates)
     answer_column = _pick(table, "answer", columns.answer, columns.answer_candidates)
     level_column = next((name for name in LEVEL_COLUMNS if name in table.columns), None)
@@ -147,8 +152,11 @@ def read_questions(set_name: str, table: RawTable, columns: Columns) -> tuple[tu
     if not questions:
         raise UserError(
             f"none of the {len(table.rows)} rows of {table.source} has both a question in {question_column!r} and an "
-            f"answer in {answer_column!r}: name other columns with questions.question_column and "
-            f"questions.answer_column (it has: {', '.join(table.columns)})"
+            f"answer in {answer_column!r}: name other columns with ",
+            SettingName("questions.question_column"),
+            " and ",
+            SettingName("questions.answer_column"),
+            f" (it has: {', '.join(table.columns)})",
         )
     return tuple(questions), dict(dropped)
 

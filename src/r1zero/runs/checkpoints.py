@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.runs.files import remedy, write_text
 
 _STATE = "training_state.pt"
@@ -44,10 +44,9 @@ class Checkpoint:
         try:
             return torch.load(self.path / _STATE, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:120]
             raise UserError(
-                f"{self.path / _STATE} is damaged ({reason}); delete the folder {self.path.name} and resume from the "
-                "checkpoint before it."
+                f"{self.path / _STATE} is damaged ({reason(error, 120)}); delete the folder {self.path.name} and "
+                "resume from the checkpoint before it."
             ) from None
 
     def intact(self) -> bool:
@@ -86,10 +85,9 @@ def save(
         shutil.rmtree(aside, ignore_errors=True)
         last = latest(folder)
         remains = f"the checkpoint of step {last.step} is whole" if last else "there is no older checkpoint"
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"The checkpoint of step {step} cannot be written to {folder} ({reason}): {remedy(error)} and continue "
-            f"with --resume; {remains}."
+            f"The checkpoint of step {step} cannot be written to {folder} ({reason(error)}): {remedy(error)} and "
+            f"continue with --resume; {remains}."
         ) from None
     return Checkpoint(final, step, score)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from r1zero import config
-from r1zero.errors import UserError
+from r1zero.errors import UserError, did_you_mean
 from r1zero.templates.jinja import JINJA_SUFFIXES, from_jinja
 from r1zero.templates.template import Chat, ChatTokenizer, Surround, Template
 from r1zero.types import AnswerFormat
@@ -209,8 +208,7 @@ def _named(name: str, tokenizer: ChatTokenizer | None, instruction: str) -> Temp
     if name.endswith(JINJA_SUFFIXES):
         return from_jinja(Path(name).expanduser())
     known = template_names()
-    close = difflib.get_close_matches(name, [*known, *_ALIASES], n=1, cutoff=0.4)
-    meant = f"did you mean {close[0]}? " if close else ""
+    meant = did_you_mean(name, [*known, *_ALIASES], cutoff=0.4)
     raise UserError(
         f"template.name is {name!r}, which is no template: {meant}"
         f"set it to one of {', '.join(known)} or to a {JINJA_SUFFIXES[0]} file"

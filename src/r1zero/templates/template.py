@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.types import AnswerFormat
 
 
@@ -103,10 +103,9 @@ class Template:
         try:
             return self.renderer.render(question_text)
         except rendering_errors() as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"template.name = {self.name!r} fails when it is rendered ({reason}): mend the template, or name "
-                "another one"
+                f"template.name = {self.name!r} fails when it is rendered ({reason(error, None)}): mend the template, "
+                "or name another one"
             ) from error
 
     @property

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, did_you_mean
 from r1zero.paper.claims import Study
 from r1zero.paper.studies import base_models, fig5, fig6, fig7, reflection, table2, table4
 
@@ -36,8 +35,7 @@ def pick_studies(names: Sequence[str]) -> list[Study]:
     for name in names:
         study = STUDIES.get(_ALSO.get(name, name))
         if study is None:
-            close = difflib.get_close_matches(name, [*STUDIES, *_ALSO], n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"there is no study {name!r} ({', '.join(STUDIES)}, all){hint}")
+            hint = did_you_mean(name, [*STUDIES, *_ALSO]).rstrip()
+            raise UserError(f"there is no study {name!r} ({', '.join(STUDIES)}, all){hint and f'; {hint}'}")
         found[study.name] = study
     return list(found.values())

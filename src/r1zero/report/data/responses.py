@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero.analyze.keywords import Detector
-from r1zero.errors import plural
+from r1zero.errors import first_line, plural
 from r1zero.report.data.lengths import CLASSES, UNREADABLE, class_of, step_of
 from r1zero.report.data.run_data import RunData
 from r1zero.report.draw.numbers import some
@@ -131,9 +131,7 @@ def _choose(files: Sequence[_Saved], most: int, share: float, problems: list[str
             groups = list(_groups(_read(file.path)))
         except UNREADABLE as error:
             where = f"the evaluation on {file.questions} after step" if file.questions else "step"
-            problems.append(
-                f"The responses of {where} {file.step} cannot be read ({str(error).splitlines()[0]}); left out."
-            )
+            problems.append(f"The responses of {where} {file.step} cannot be read ({first_line(error)}); left out.")
             continue
         room = share / len(files)
         kept = _fitting(groups, room * MOST_RESPONSES, room * MOST_CHARACTERS)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 from r1zero.sampling.noise import row_key
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
@@ -206,10 +206,9 @@ class VllmSampler:
             with _quiet_children():
                 self.llm = vllm.LLM(**options)
         except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
-            reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f'sampling.engine = "vllm" cannot be started on the model at {model.path!r} ({reason}); set '
-                'sampling.memory to what is free, or use sampling.engine = "torch".'
+                f'sampling.engine = "vllm" cannot be started on the model at {model.path!r} ({reason(error, 300)}); '
+                'set sampling.memory to what is free, or use sampling.engine = "torch".'
             ) from None
         self._check_tokenizer(model.path, tokenizer)
         threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
