@@ -222,3 +222,25 @@ cli.main()
     assert done.returncode == 130
     assert "Exception ignored" in done.stderr
     assert done.stderr.endswith("with --resume, other commands when given again.\n")
+
+
+def test_an_interrupt_leaves_the_clean_up_alone_and_a_second_one_ends_it() -> None:
+    code = """
+import os, signal, time
+from r1zero import cli
+
+def app(**_):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(600)
+    finally:
+        print("timer", *signal.getitimer(signal.ITIMER_REAL))
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(600)
+
+cli.app = app
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (130, "timer 0.0 0.0\n")
+    assert done.stderr.startswith("r1zero: interrupted; ")

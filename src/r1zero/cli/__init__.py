@@ -25,17 +25,18 @@ from r1zero.cli.app import app
 from r1zero.errors import UserError
 
 
-def _insist(number: int, frame: object) -> None:
-    """Interrupt, and again every five seconds: where Python runs finalizers and callbacks, it swallows exceptions."""
-    del number, frame
-    signal.setitimer(signal.ITIMER_REAL, 5.0)
-    raise KeyboardInterrupt
+def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more after an interrupt that Python swallowed, as it does in finalizers and callbacks."""
+    sys.__unraisablehook__(unraisable)
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # what is raised in here would be swallowed, too
 
 
 def main() -> None:
     """Run the command line: a user's mistake is one sentence on standard error and exit code 2."""
-    signal.signal(signal.SIGINT, _insist)
-    signal.signal(signal.SIGALRM, _insist)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = _interrupt_again
     try:
         app(exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
