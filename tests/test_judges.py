@@ -1,6 +1,9 @@
 """Judges: the rules on the labelled passages, a language model behind a real server, and how far two of them agree."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +162,26 @@ def test_whatever_goes_wrong_in_a_thread_is_raised_as_it_is(server: Server) -> N
     client = Client(Endpoint(server.url, "--judge", patience_s=1.0))
     with pytest.raises(ZeroDivisionError):
         list(client.each([1, 0, 2], lambda x: 1 / x, 2))
+    given, begun = [], []
+    with pytest.raises(ZeroDivisionError):
+        given.extend(client.each([1, 0, 2], lambda x: begun.append(x) or 1 / x, 1))
+    assert (given, begun) == ([(0, 1.0)], [1, 0])
+    assert list(client.each([], abs, 2)) == []
+
+
+def test_an_interrupt_waits_for_no_thread() -> None:
+    code = """
+import os, signal, threading
+from r1zero.endpoint import Client, Endpoint
+
+def hang(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait()
+
+list(Client(Endpoint("http://localhost:1/v1", "--judge")).each([1], hang, 2))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGINT, done.stderr
 
 
 def test_a_language_model_judges_and_is_paid_once(server: Server, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import queue
 import sqlite3
 import threading
 import urllib.error
@@ -18,6 +17,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,10 +37,6 @@ _MENDABLE = {
 _UNUSABLE_TRIES = 3  # of a server that answers, but not to what was asked: waiting longer mends little
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
 """What a server that is away, or dies while it answers, makes of a request; half an answer is no JSON."""
-
-
-_MISTAKES = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-"""What a mistake of ours makes of an answer."""
 
 
 class RefusedError(Exception):
@@ -245,38 +241,27 @@ class Client:
         When one raises, no other is begun; those under way are waited for and given, and then it is raised.
         Threads that are waiting before a new attempt give up at once.
         """
-        todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        done: queue.SimpleQueue[tuple[int, R] | Exception | None] = queue.SimpleQueue()
-        for index in range(len(work)):
-            todo.put(index)
         over = self._over = threading.Event()
 
-        def worker() -> None:
+        def attempt(index: int) -> tuple[int, R] | Exception | None:
+            if over.is_set():
+                return None
             try:
-                while not over.is_set():
-                    index = todo.get_nowait()
-                    done.put((index, do(work[index])))
-            except queue.Empty:
-                pass
-            except (UserError, *_MISTAKES) as error:  # raised again below, in the caller's thread
-                done.put(error)
+                return index, do(work[index])
+            except Exception as error:  # noqa: BLE001  whatever it is, it is raised below, in the caller's thread
                 over.set()
-            finally:
-                done.put(None)
+                return error
 
-        running = min(workers, len(work))
-        for _ in range(running):  # daemons: an interrupt does not wait for a server that takes its time
-            threading.Thread(target=worker, daemon=True).start()
         failure: Exception | None = None
         try:
-            while running:
-                item = done.get()
-                if item is None:
-                    running -= 1
-                elif isinstance(item, Exception):
-                    failure = failure or item
-                else:
-                    yield item
+            # not ThreadPoolExecutor, whose threads Python waits for at its end: these are daemons, so that an
+            # interrupt does not wait for a server that takes its time
+            with ThreadPool(max(1, min(workers, len(work)))) as pool:
+                for found in pool.imap_unordered(attempt, range(len(work))):
+                    if isinstance(found, Exception):
+                        failure = failure or found
+                    elif found is not None:
+                        yield found
         finally:
             over.set()
             self._over = threading.Event()

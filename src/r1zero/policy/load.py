@@ -37,6 +37,8 @@ from r1zero.policy.sharded import has_shards, load_shards
 from r1zero.runs import checkpoints
 
 _PATH = SettingName("model.path")
+_LOADER_ERRORS = (OSError, ValueError, ImportError, SafetensorError, RuntimeError, KeyError, TypeError)
+"""What transformers makes of a folder that it cannot load: it checks little, so most are Python's own, from within."""
 ADAPTER = "adapter_config.json"
 """The file that makes a folder one of adapters: it names the model that they belong to."""
 
@@ -124,7 +126,7 @@ def load_policy(
                 loaded = AutoModelForCausalLM.from_pretrained(
                     path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
                 )
-        except (OSError, ValueError, ImportError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        except _LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached) from None
     model, report = loaded
     made_up = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
@@ -177,7 +179,7 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
             settings = AutoConfig.from_pretrained(path, revision=revision)
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32, attn_implementation=attention)
-        except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+        except _LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached) from None
     silence_dropout(model)
     with suppress(OSError, ValueError):  # not every folder has one
