@@ -260,6 +260,11 @@ def outside_type_checking(node: ast.AST) -> Iterator[ast.AST]:
         yield from outside_type_checking(child)
 
 
+def test_one_file_draws_with_matplotlib() -> None:
+    found = {path for path, node in nodes(ast.Import, ast.ImportFrom) if "matplotlib" in ast.unparse(node)}
+    assert found == {SOURCE / "report" / "draw" / "files.py"}
+
+
 def test_everything_imported_is_declared_in_pyproject() -> None:
     """What only comes along with another package, or only with the development tools, fails in a plain install."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -15,7 +15,8 @@ from r1zero.audit.saved_step import read_meter, read_step, saved_steps
 from r1zero.errors import UserError
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import PEERS, PRESETS, TABLE
-from r1zero.report.draw.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
+from r1zero.report.charts import audit as charts
+from r1zero.report.draw.files import draw_charts
 from r1zero.runs.run import Run
 from tiny_runs import start, tiny_recipe, trained, write_recipe
 
@@ -259,12 +260,11 @@ def test_mistakes_are_one_sentence(words: tuple[str, ...], says: str) -> None:
 
 def test_pictures_of_nothing_much(tmp_path: Path) -> None:
     # no response, one objective, all zero, a meter that never read anything
-    files = weight_pictures({"a": []}, [], [], tmp_path / "none", "title")
-    files += weight_pictures({"a": [0.0, 0.0]}, [3, 4], [True, False], tmp_path / "zero", "title")
-    files += bias_bars({"a": 0.0}, tmp_path / "bars", "title")
-    files += dynamics_picture(
-        {"∇J": {"length_wrong": [1.0], "length_right": [1.0], "reward": [0.5]}}, tmp_path / "still", "title"
-    )
-    files += meter_picture({"length bias": {"a": []}}, tmp_path / "meter", "title")
+    files = draw_charts(charts.weights({"a": []}, [], []), tmp_path / "none", "title")
+    files += draw_charts(charts.weights({"a": [0.0, 0.0]}, [3, 4], [True, False]), tmp_path / "zero", "title")
+    files += draw_charts([charts.bias({"a": 0.0}, "title")], tmp_path / "bias")
+    still = charts.dynamics({"∇J": {"length_wrong": [1.0], "length_right": [1.0], "reward": [0.5]}})
+    files += draw_charts(still, tmp_path / "still", "title")
+    files += draw_charts(charts.meter({"length bias": {"a": []}}), tmp_path / "meter", "title")
     assert all(file.stat().st_size > 1000 for file in files)
     assert {file.suffix for file in files} == {".png", ".svg"}

@@ -25,7 +25,10 @@ from r1zero.policy.device import set_threads
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.pretrain import pretrain
 from r1zero.questions.arithmetic import Problem, arithmetic
-from r1zero.report.draw.files import training_curves
+from r1zero.report.charts import run as charts
+from r1zero.report.data.run_data import load_run
+from r1zero.report.data.seed_groups import SeedGroup
+from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.run import write_report
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.run import Run
@@ -147,8 +150,9 @@ def run_demo(
     for objective, resolved in recipes.items():
         with RichView(console, every=10) as view:
             runs[objective] = train(resolved, out / objective, resume=True, view=view)
-    picture = training_curves(runs, out / "curves.png")
-    console.print(f"learning curves: {escape(str(picture))}", soft_wrap=True)
+    groups = [SeedGroup(objective, (load_run(run.path),)) for objective, run in runs.items()]
+    draw_charts(charts.demo(groups), out / "curves", columns=4)
+    console.print(f"learning curves: {escape(str(out / 'curves.png'))}", soft_wrap=True)
     page = write_report([run.path for run in runs.values()], out / "report.html").page
     console.print(f"report: {escape(str(page))}", soft_wrap=True)
     return page

@@ -1,6 +1,6 @@
 """The analyses of one model, in order: answering picks the template, under which the other two are made.
 
-Every one is written as soon as it is there: NAME.json, NAME.md, NAME.png and NAME.svg. Sampled responses are kept as
+Every one is written as soon as it is there: NAME.json and NAME.md, which a report draws. Sampled responses are kept as
 `r1zero evaluate` keeps them, so that nothing is asked twice.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from r1zero import config
-from r1zero.analyze import answering, exploration, figures, markdown, over_training, reflection_effect, self_reflection
+from r1zero.analyze import answering, exploration, markdown, over_training, reflection_effect, self_reflection
 from r1zero.analyze.answering import Answering
 from r1zero.analyze.ask import Asking, ask
 from r1zero.analyze.judges.llm import Judge, LLMJudge
@@ -126,7 +126,6 @@ def analyse_answering(cells: Sequence[ModelResponses], judges: Judges, out: Path
         "paper": paper,
     }
     write(out, "answering", content, markdown.answering_page(rows, chosen, judges.bill(), paper))
-    figures.answering(rows, out / "answering")
     return chosen
 
 
@@ -147,7 +146,6 @@ def analyse_sampled(
         explored = [exploration.analyse(cell, plan.group_size) for cell in cells]
         content = {"model": model, "template": template, "temperatures": explored, "paper": paper}
         write(out, "exploration", content, markdown.exploration_page(explored, template, paper))
-        figures.pass_at_k(explored, paper, out / "exploration")
     if "reflection" in plan.analyses:
         reflected = _reflection(cells, judges, out)
     card = make_card(template, chosen, cells, explored, reflected, parameters)
@@ -168,7 +166,6 @@ def _reflection(cells: Sequence[ModelResponses], judges: Judges, out: Path) -> l
     content = {"model": model, "template": template, "keywords": judges.detector.keywords, "bill": judges.bill(),
                "temperatures": rows, "helping": helped, "paper": paper}  # fmt: skip
     write(out, "reflection", content, markdown.reflection_page(rows, helped, template, judges.bill(), paper))
-    figures.reflection(rows, paper, out / "reflection")
     return rows
 
 
@@ -189,7 +186,6 @@ def analyse_training(
                "bill": judges.bill(), "sources": found}  # fmt: skip
     page = markdown.training_page(found, label, judges.reflection.name)
     write(out, "training", content, "\n".join([page, *markdown.bill_lines(judges.bill())]))
-    figures.training(found, out / "training")
     return found
 
 

@@ -24,7 +24,8 @@ from r1zero.objectives.expected_gradient import Measure
 from r1zero.objectives.length_dynamics import follow
 from r1zero.objectives.table import TABLE, Objective
 from r1zero.objectives.toy_mdp import Mdp
-from r1zero.report.draw.audit_figures import bias_bars, dynamics_picture, meter_picture, weight_pictures
+from r1zero.report.charts import audit as charts
+from r1zero.report.draw.files import draw_charts
 
 if TYPE_CHECKING:
     from r1zero.audit.invariance import Variation
@@ -97,13 +98,13 @@ def exact_pictures(
     chosen = {row.name: row for row in rows}
     shown = [TABLE[name] for name in _SHOWN if name in chosen] or list(rows)[:6]
     rewards_PG, graded_PG, lengths_PG = example_batch()
-    files = weight_pictures(
+    weights = charts.weights(
         {row.name: pushes(rewards_PG, graded_PG, lengths_PG, row).flatten().tolist() for row in shown},
         lengths_PG.flatten().tolist(),
         (rewards_PG == 1).flatten().tolist(),
-        out / "weights",
-        "What a token is multiplied with, on a made-up batch of easy and hard questions",
     )
+    title = "What a token is multiplied with, on a made-up batch of easy and hard questions"
+    files = draw_charts(weights, out / "weights", title)
     size = max(measure.group_size for measure in measures)
     alike: dict[str, list[Measure]] = {}
     for measured in measures:
@@ -114,7 +115,8 @@ def exact_pictures(
         for group in alike.values()
     }
     when = ", off-policy" if off_policy else ""
-    files += bias_bars(biases, out / "bias", f"Bias of the expected gradient, groups of {size}{when}")
+    title = f"Bias of the expected gradient, groups of {size}{when}"
+    files += draw_charts([charts.bias(biases, title)], out / "bias")
     followed = [TABLE[name] for name in _FOLLOWED if name in chosen] or list(rows)[:4]
     start, paths = mdp.policy(), {}
     with progress("following", len(followed) + 1) as advance:
@@ -123,7 +125,7 @@ def exact_pictures(
             paths[path.objective] = asdict(path)
             advance()
     title = f"Along the exact expected gradient, groups of {_DYNAMICS_GROUP}"
-    files += dynamics_picture(paths, out / "dynamics", title)
+    files += draw_charts(charts.dynamics(paths), out / "dynamics", title)
     _told(files)
 
 
@@ -170,7 +172,7 @@ def meter_pictures(readings: Readings, run: Path, out: Path) -> None:
             line = series[kind].setdefault(row.name, [])
             if value is not None:
                 line.append((step, value))
-    _told(meter_picture(series, out / "meter", f"Bias meter of {run.name}"))
+    _told(draw_charts(charts.meter(series), out / "meter", f"Bias meter of {run.name}"))
 
 
 def replay_table(result: Replay, left_out: Sequence[str]) -> None:
@@ -194,14 +196,13 @@ def replay_table(result: Replay, left_out: Sequence[str]) -> None:
 def replay_pictures(result: Replay, objectives: Sequence[Objective], out: Path) -> None:
     """What every response of the step would have weighed."""
     step = result.step
-    files = weight_pictures(
+    weights = charts.weights(
         {row.name: step.pushes(row).tolist() for row in objectives},
         step.lengths_PG.flatten().tolist(),
         (step.rewards_PG > 0).flatten().tolist(),
-        out / f"weights-step-{step.number:06d}",
-        f"What a token of each response is multiplied with, step {step.number}",
     )
-    _told(files)
+    title = f"What a token of each response is multiplied with, step {step.number}"
+    _told(draw_charts(weights, out / f"weights-step-{step.number:06d}", title))
 
 
 def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:

@@ -21,7 +21,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
     second
         Another one.
     out
-        Draw the pass@k curves there, one PNG a set.
+        Draw the pass@k curves there, as PNG and SVG, one picture a set.
     seed
         Seed of the permutation test where it is not exact.
     """
@@ -46,11 +46,12 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
     console.print(f"first: {one.label}\nsecond: {two.label}", highlight=False, markup=False)
     console.print(plain_table("second − first, on the same questions", headings, rows))
     if out is not None:
-        from r1zero.report.draw.benchmarks import pass_at_k
+        from r1zero.report.charts.benchmarks import pass_at_k
+        from r1zero.report.draw.files import draw_charts
 
         for c in found:
             curves = {one.label: c.first_pass_at, two.label: c.second_pass_at}
-            path = pass_at_k(curves, c.name, out / f"{file_name(c.name)}-pass-at-k.png")
+            path, _ = draw_charts([pass_at_k(curves, c.name)], out / f"{file_name(c.name)}-pass-at-k")
             console.print(f"drawn: {path}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -153,9 +153,10 @@ def _ask(
     for line in dict.fromkeys(note for cell in cells for note in notes(cell.results)):
         console.print(line, highlight=False, markup=False)
     if out is not None:
-        from r1zero.report.draw.benchmarks import accuracies
+        from r1zero.report.charts.benchmarks import accuracies
+        from r1zero.report.draw.files import draw_charts
 
-        accuracies({f"{cell.model}, {cell.template}": cell.results for cell in cells}, out / "results.png")
+        draw_charts(accuracies({f"{cell.model}, {cell.template}": cell.results for cell in cells}), out / "results")
         kept = f"kept: {out} (responses, results.json, results.md, results.png)"
         console.print(kept, highlight=False, markup=False, soft_wrap=True)
 

@@ -9,9 +9,8 @@ from typing import Any
 from r1zero.analyze.responses import CATEGORIES
 from r1zero.analyze.self_reflection import BY_WORDS, DETECTIONS
 from r1zero.published import QUESTIONS, TEMPERATURES
-from r1zero.report.charts.model import Chart, IntervalChart, IntervalRow, Series, slug
+from r1zero.report.charts.model import PUBLISHED, Chart, IntervalChart, IntervalRow, Series, slug
 from r1zero.report.draw.numbers import MINUS, rate
-from r1zero.report.draw.svg import PUBLISHED
 
 Row = Mapping[str, Any]
 _BAND = "Bands are 95 % intervals over questions."
@@ -49,12 +48,13 @@ def answering(part: Row) -> IntervalChart:
     rows = []
     for template in part["templates"]:
         if template["rate"]:
-            rows.append(_interval(f"{template['template']}: answering", "s0", template["rate"]))
-        rows.append(_interval(f"{template['template']}: right", "s2", template["accuracy"]))
+            rows.append(interval(f"{template['template']}: answering", "s0", template["rate"]))
+        rows.append(interval(f"{template['template']}: right", "s2", template["accuracy"]))
     if paper := part["paper"]:
         for name, value in (("no template", paper["without_template"]), ("its best one", paper["with_template"])):
             rows.append(IntervalRow(f"the paper, {name}: answering", PUBLISHED, value, None, None, rate(value)))
-    return IntervalChart("answering", "Answering and right, by template", tuple(rows))
+    about = "Of all responses; lines are 95 % intervals over questions."
+    return IntervalChart("answering", "Answering and right, by template", tuple(rows), about=about)
 
 
 def exploration(part: Row) -> list[Chart]:
@@ -179,7 +179,8 @@ def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
     ]
 
 
-def _interval(label: str, style: str, estimate: Row) -> IntervalRow:
+def interval(label: str, style: str, estimate: Row) -> IntervalRow:
+    """A share with its interval, told in per cent."""
     return IntervalRow(label, style, estimate["value"], estimate["low"], estimate["high"], span(estimate))
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+COUNTED = ("step", "level", "k")
+"""Labels of x axes of whole numbers."""
+PUBLISHED = "published"
+"""The style of other people's numbers and of yardsticks, beside those that are measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -27,6 +32,10 @@ class Chart:
     """The least that the x axis shows."""
     path: bool = False
     """The points are a path in a plane, not a function of x."""
+    cloud: bool = False
+    """The points are responses, each for itself. Drawn to files only."""
+    log: int = 0
+    """The base of the logarithms that x goes by; 0 of none. Drawn to files only."""
 
 
 @dataclass(frozen=True, slots=True)

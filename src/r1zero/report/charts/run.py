@@ -1,4 +1,4 @@
-"""What a report draws, as data: which curves stand in which panel. `svg` draws it into the page, `figures` to files."""
+"""What a report draws, as data: which curves stand in which panel. `svg` draws it into the page, `files` to files."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ _HEALTH = (
     ("speed/tokens_per_second", "Speed", False),
 )
 _BIAS = (("bias/length", "Length bias", False), ("bias/difficulty", "Difficulty bias", False))
+_DEMO = (
+    ("rollout/reward", "Training reward", True),
+    ("rollout/length_correct", "Length of right answers", False),
+    ("rollout/length_incorrect", "Length of wrong answers", False),
+    ("rollout/truncated", "Truncated responses", True),
+)
 _UNITS = {
     "pretrain/loss": "nats",
     "pretrain/held_out_loss": "nats",
@@ -71,6 +77,11 @@ _REFERENCES = {
     "bias/length": ((0.0, "unbiased"), (-1.0, "1/|o|")),
     "bias/difficulty": ((0.0, "unbiased"), (-1.0, "1/std")),
 }
+
+
+def demo(groups: Sequence[SeedGroup]) -> list[Chart]:
+    """Reward, lengths of right and wrong answers, and truncation: what a demo shows."""
+    return _panels(groups, _DEMO)
 
 
 def pretraining(groups: Sequence[SeedGroup]) -> list[Chart]:
@@ -158,6 +169,11 @@ def reward_against_length(groups: Sequence[SeedGroup]) -> Chart | None:
     about = "Token efficiency: each run's way from its first step (open mark) to its last (full mark). "
     about += "Up is better; to the right costs tokens."
     return Chart("reward-length", "Reward against length", "reward", tuple(series), about, x_label="tokens", path=True)
+
+
+def all_by_class(groups: Sequence[SeedGroup]) -> list[LengthCharts]:
+    """Every group's responses by class, of those that have saved any."""
+    return [each for i, group in enumerate(groups) if (each := by_class(group, i)) is not None]
 
 
 def by_class(group: SeedGroup, index: int) -> LengthCharts | None:

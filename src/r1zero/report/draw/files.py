@@ -1,9 +1,10 @@
-"""Figures of runs as files, PNG and SVG: the page's panels, on white, for papers and slides."""
+"""Charts as files, PNG and SVG: the page's panels, on white, for papers and slides."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 
@@ -11,145 +12,173 @@ mpl.use("Agg")  # figures go to files; no display is needed
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from r1zero.errors import UserError
-from r1zero.report.charts import run as charts
-from r1zero.report.charts.model import Chart, Series
+from r1zero.report.charts.model import COUNTED, PUBLISHED, Chart, IntervalChart, IntervalRow, Series
 from r1zero.report.charts.run import LengthCharts
 from r1zero.report.data.lengths import CLASSES
-from r1zero.report.data.run_data import load_run
-from r1zero.report.data.seed_groups import SeedGroup, grouped
 from r1zero.report.draw.numbers import number, signed
-from r1zero.runs.run import Run
+
+mpl.rcParams["svg.hashsalt"] = "r1zero"  # equal numbers, equal files
 
 COLORS = ("#0b5cad", "#b43a08", "#0f766e", "#7c3aed", "#a16207", "#be185d")
 """The page's, in its light theme."""
 CLASS_COLORS = {"correct": "#0f766e", "incorrect": "#b43a08", "truncated": "#7c3aed", "ungraded": "#6b7280"}
+_SOFT = "#6b7280"
 _HATCHES = {"correct": "", "incorrect": "", "truncated": "////", "ungraded": "...."}
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "o", "x")
-_FOUR = (
-    ("rollout/reward", "Training reward"),
-    ("rollout/length_correct", "Length of right answers"),
-    ("rollout/length_incorrect", "Length of wrong answers"),
-    ("rollout/truncated", "Truncated responses"),
-)
+_FEW = 12  # points of a curve that are marked each; of more, only the last
+_LINE = 0.14  # inches that a line of small text takes
 
 
-def training_curves(runs: Mapping[str, Run], out: Path) -> Path:
-    """Reward, lengths of right and wrong answers and truncation over steps, one line a run, to a PNG or SVG file.
-
-    Raises:
-        UserError: a run has no logged step.
-    """
-    groups = []
-    for label, run in runs.items():
-        data = load_run(run.path)
-        if not data.metrics:
-            raise UserError(f"{run.path} has no logged step yet, so there is nothing to draw.")
-        groups.append(SeedGroup(label, (data,)))
-    panels = {chart.key: chart for chart in (*charts.learning(groups), *charts.lengths(groups))}
-    figure, axes = plt.subplots(1, len(_FOUR), figsize=(3.4 * len(_FOUR), 3.0), layout="constrained")
-    for axis, (key, title) in zip(axes, _FOUR, strict=True):
-        chart = panels.get(charts.slug(key))
-        axis.set_title(title, fontsize=10)
-        if chart is not None:
-            _curves(axis, chart)
-    axes[0].legend(frameon=False, fontsize=9)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=160)
-    plt.close(figure)
-    return out
-
-
-def draw(groups: Sequence[SeedGroup], folder: Path) -> list[Path]:
-    """Every figure of a report that something was logged for, as NAME.png and NAME.svg in `folder`."""
-    rows = {
-        "learning": charts.learning(groups),
-        "lengths": charts.lengths(groups),
-        "bias": charts.bias(groups),
-        "health": charts.health(groups),
-    }
-    written = []
-    for name, panels in rows.items():
-        if panels:
-            written += _save(_row(panels), folder / name)
-    by_class = [each for i, group in enumerate(groups) if (each := charts.by_class(group, i)) is not None]
-    if by_class:
-        written += _save(_lengths(by_class), folder / "length-change")
-    return written
-
-
-def draw_charts(panels: Sequence[Chart], name: Path) -> list[Path]:
-    """Charts in rows of three, to NAME.png and NAME.svg."""
-    return _save(_row(panels), name)
-
-
-def _row(panels: Sequence[Chart]) -> Figure:
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
+def draw_charts(
+    panels: Sequence[Chart | IntervalChart], name: Path, title: str = "", *, columns: int = 3
+) -> list[Path]:
+    """Draw charts in rows, to NAME.png and NAME.svg; nothing where there is no chart."""
+    if not panels:
+        return []
+    columns = min(columns, len(panels))
+    heights = [max(map(_height, panels[i : i + columns])) for i in range(0, len(panels), columns)]
     figure, axes = plt.subplots(
-        rows, columns, figsize=(3.5 * columns, 2.7 * rows + 0.3), layout="constrained", squeeze=False
-    )
+        len(heights), columns, figsize=(3.5 * columns if columns > 1 else 5, sum(heights) + 0.3),
+        layout="constrained", squeeze=False, height_ratios=heights,
+    )  # fmt: skip
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, chart in zip(axes.flat, panels, strict=False):
-        axis.set_title(chart.title, fontsize=10 if len(chart.title) < 32 else 8, loc="left", fontweight="bold")
-        _curves(axis, chart)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=9)
-    return figure
+        _head(axis, chart.title)
+        if isinstance(chart, IntervalChart):
+            _intervals(axis, chart)
+        else:
+            _curves(axis, chart)
+    _legends(figure, [chart for chart in panels if isinstance(chart, Chart)], title)
+    return _save(figure, name)
+
+
+def draw_lengths(groups: Sequence[LengthCharts], name: Path) -> list[Path]:
+    """Draw each group's responses by class and why its mean length changed, to NAME.png and NAME.svg."""
+    figure, axes = plt.subplots(
+        len(groups), 3, figsize=(11, 2.9 * len(groups)), layout="constrained", squeeze=False
+    )  # fmt: skip
+    for (share, length, change), each in zip(axes, groups, strict=True):
+        present = [kind for kind in CLASSES if any(each.shares[kind])]
+        stack = share.stackplot(each.steps, [each.shares[kind] for kind in present], labels=present,
+                                colors=[CLASS_COLORS[kind] for kind in present], alpha=0.75)  # fmt: skip
+        for patch, kind in zip(stack, present, strict=True):
+            patch.set_hatch(_HATCHES[kind])
+        share.set_ylim(0, 1)
+        share.yaxis.set_major_formatter(PercentFormatter(1.0))
+        share.set_xlabel("step", fontsize=8)
+        share.xaxis.set_major_locator(MaxNLocator(integer=True))
+        share.legend(frameon=False, fontsize=7)
+        _plain(share)
+        _head(share, f"{each.label}: shares")
+        _curves(length, each.by_class)
+        _head(length, each.by_class.title)
+        _waterfall(change, each)
+        _head(change, "Why the mean length changed")
+    return _save(figure, name)
+
+
+def _height(chart: Chart | IntervalChart) -> float:
+    """Inches that a panel takes."""
+    return 2.7 if isinstance(chart, Chart) else 0.9 + _LINE * sum(map(_lines, chart.rows))
+
+
+def _lines(row: IntervalRow) -> float:
+    """How many lines of text an interval takes with its name."""
+    return row.label.count("\n") + 2.4
+
+
+def _head(axis: Axes, title: str) -> None:
+    axis.set_title(title, fontsize=10 if len(title) < 32 else 8, loc="left", fontweight="bold")
+
+
+def _legends(figure: Figure, charts: Sequence[Chart], title: str) -> None:
+    """Tell what the curves are: once above all panels where those that look alike mean the same, else in each panel."""
+    told = {(series.label, _look(series.style)) for chart in charts for series in chart.series}
+    panels = [axis.get_legend_handles_labels() for axis in figure.axes]
+    if told and len(told) == len({look for _, look in told}):
+        curves = {label: handle for panel in panels for handle, label in zip(*panel, strict=True)}
+        figure.legend(curves.values(), curves.keys(), loc="outside upper left", ncols=4, frameon=False, fontsize=9,
+                      title=title, title_fontproperties={"size": 10}, alignment="left")  # fmt: skip
+        return
+    figure.suptitle(title, fontsize=10)
+    for axis, (_, labels) in zip(figure.axes, panels, strict=True):
+        if len(labels) > 1:
+            axis.legend(frameon=False, fontsize=7)
 
 
 def _curves(axis: Axes, chart: Chart) -> None:
     for level, meaning in chart.references:
-        axis.axhline(level, color="#6b7280", linewidth=0.8, linestyle=(0, (2, 3)))
+        axis.axhline(level, color=_SOFT, linewidth=0.8, linestyle=(0, (2, 3)))
         axis.annotate(meaning, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
     for series in chart.series:
-        color, dash, shape = _look(series)
-        if series.low:
-            axis.fill_between(series.x, series.low, series.high, color=color, alpha=0.18, linewidth=0)
-        if series.raw and series.raw != series.y:
-            axis.plot(series.x, series.raw, color=color, alpha=0.28, linewidth=0.7)
-        axis.plot(series.x, series.y, color=color, linestyle=dash, linewidth=1.8, label=series.label,
-                  marker=shape, markersize=5, markevery=[len(series.x) - 1])  # fmt: skip
+        color, _, shape = _look(series.style)
+        if chart.cloud:
+            axis.scatter(series.x, series.y, 12, color=color, marker=shape, alpha=0.5, linewidths=0, label=series.label)
+        else:
+            _curve(axis, series, every=not chart.path and len(series.x) <= _FEW)
         if chart.path:
             axis.plot(series.x[:1], series.y[:1], color=color, marker="o", markersize=5, markerfacecolor="white")
     axis.set_xlabel(chart.x_label, fontsize=8)
     axis.set_ylabel(chart.unit, fontsize=8)
+    _scales(axis, chart)
+    _plain(axis)
+
+
+def _curve(axis: Axes, series: Series, every: bool) -> None:
+    """A curve with its band, and marks at every point or at the last one."""
+    color, dash, shape = _look(series.style)
+    if series.low:
+        axis.fill_between(series.x, series.low, series.high, color=color, alpha=0.18, linewidth=0)
+    if series.raw and series.raw != series.y:
+        axis.plot(series.x, series.raw, color=color, alpha=0.28, linewidth=0.7)
+    width, order = (1.3, 3) if series.style == PUBLISHED else (1.8, 2)
+    axis.plot(series.x, series.y, color=color, linestyle=dash, linewidth=width, zorder=order, marker=shape,
+              markersize=4 if every else 5, markevery=None if every else [len(series.x) - 1],
+              label=series.label)  # fmt: skip
+
+
+def _scales(axis: Axes, chart: Chart) -> None:
     if chart.floor is not None:
         axis.set_ylim(bottom=min(chart.floor, axis.get_ylim()[0]) if chart.references else chart.floor)
     if chart.ceiling is not None:  # a share of nearly nothing should look like it
         axis.set_ylim(top=max(chart.ceiling, axis.get_ylim()[1]))
     if chart.percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    if chart.log and any(series.x for series in chart.series):  # a scale of logarithms needs a number
+        axis.set_xscale("log", base=chart.log)
+        axis.xaxis.set_major_locator(LogLocator(chart.log, (1, 2, 5) if chart.log == 10 else (1,)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    elif chart.x_label in COUNTED:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _intervals(axis: Axes, chart: IntervalChart) -> None:
+    """Values with their intervals, one below the other, each under its name and beside its number."""
+    at = 0.0
+    for row in chart.rows:
+        at -= _lines(row)
+        color, _, shape = _look(row.style)
+        if row.low is not None and row.high is not None:
+            axis.plot((row.low, row.high), (at, at), color=color, linewidth=2, alpha=0.6)
+        axis.plot(row.value, at, color=color, marker=shape, markersize=6, clip_on=False)
+        for text, side, aligned in ((row.label, 0, "left"), (row.told, 1, "right")):
+            axis.annotate(text, (side, at), xycoords=("axes fraction", "data"), xytext=(0, 5),
+                          textcoords="offset points", ha=aligned, va="bottom", fontsize=7.5)  # fmt: skip
+    if chart.reference is not None:
+        axis.axvline(chart.reference, color=_SOFT, linewidth=0.8, linestyle=(0, (2, 3)))
+    axis.set_xlim(chart.low, chart.high)
+    axis.set_ylim(at - 1, 0)
+    axis.set_yticks([])
+    axis.set_xlabel(fill(chart.about, 60), fontsize=8)
+    if chart.percent:
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     _plain(axis)
-
-
-def _lengths(groups: Sequence[LengthCharts]) -> Figure:
-    figure, axes = plt.subplots(
-        len(groups), 3, figsize=(11, 2.9 * len(groups)), layout="constrained", squeeze=False
-    )  # fmt: skip
-    for (share, length, change), each in zip(axes, groups, strict=True):
-        present = [name for name in CLASSES if any(each.shares[name])]
-        stack = share.stackplot(each.steps, [each.shares[name] for name in present], labels=present,
-                                colors=[CLASS_COLORS[name] for name in present], alpha=0.75)  # fmt: skip
-        for patch, name in zip(stack, present, strict=True):
-            patch.set_hatch(_HATCHES[name])
-        share.set_ylim(0, 1)
-        share.yaxis.set_major_formatter(PercentFormatter(1.0))
-        share.set_title(f"{each.label}: shares", fontsize=10, loc="left", fontweight="bold")
-        share.legend(frameon=False, fontsize=7)
-        length.set_title("Length by class", fontsize=10, loc="left", fontweight="bold")
-        _curves(length, each.by_class)
-        change.set_title("Why the mean length changed", fontsize=10, loc="left", fontweight="bold")
-        _waterfall(change, each)
-        for axis in (share, length):
-            axis.set_xlabel("step", fontsize=8)
-        _plain(share)
-    return figure
+    axis.spines["left"].set_visible(False)
 
 
 def _waterfall(axis: Axes, lengths: LengthCharts) -> None:
@@ -175,11 +204,14 @@ def _waterfall(axis: Axes, lengths: LengthCharts) -> None:
     axis.margins(y=0.15)
 
 
-def _look(series: Series) -> tuple[str, object, str]:
-    if series.style in CLASSES:
-        i = CLASSES.index(series.style)
-        return CLASS_COLORS[series.style], _DASHES[i], _MARKS[i]
-    i = int(series.style[1:])
+def _look(style: str) -> tuple[str, object, str]:
+    """The colour, the dashes and the mark of a style."""
+    if style == PUBLISHED:
+        return "#111827", "--", "x"
+    if style in CLASSES:
+        i = CLASSES.index(style)
+        return CLASS_COLORS[style], _DASHES[i], _MARKS[i]
+    i = int(style[1:])
     shift = i + i // len(COLORS)  # the second time round, a colour has another dash and mark
     return COLORS[i % len(COLORS)], _DASHES[shift % len(_DASHES)], _MARKS[shift % len(_MARKS)]
 
@@ -194,11 +226,8 @@ def _save(figure: Figure, name: Path) -> list[Path]:
     name.parent.mkdir(parents=True, exist_ok=True)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not for each file
-    paths = [name.with_suffix(suffix) for suffix in (".png", ".svg")]
+    paths = [name.with_name(name.name + suffix) for suffix in (".png", ".svg")]
     for path in paths:
-        figure.savefig(path, dpi=160)
+        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
     return paths
-
-
-__all__ = ["draw", "draw_charts", "grouped", "training_curves"]

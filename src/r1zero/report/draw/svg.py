@@ -12,16 +12,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from r1zero.report.charts.model import Chart, IntervalChart, Series
+from r1zero.report.charts.model import COUNTED, PUBLISHED, Chart, IntervalChart, Series
 from r1zero.report.charts.run import LengthCharts
 from r1zero.report.data.lengths import CLASSES
 from r1zero.report.draw.numbers import number, percent, signed
 
 WIDTH, HEIGHT = 360, 220
-_COUNTED = ("step", "level", "k")  # axes of whole numbers
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 20, 32
-PUBLISHED = "published"
-"""The style of other people's numbers, beside those of the page."""
 MARKS = ("circle", "square", "triangle", "diamond", "ring", "cross")
 
 
@@ -238,7 +235,7 @@ def axes(chart: Chart) -> tuple[Axis, Axis]:
     if chart.path:
         x_low, x_high = min(0.0, x_low), _rounded(min(0.0, x_low), x_high)
     return (
-        _axis(x_low, x_high, LEFT, WIDTH - RIGHT, whole=chart.x_label in _COUNTED),
+        _axis(x_low, x_high, LEFT, WIDTH - RIGHT, whole=chart.x_label in COUNTED),
         _axis(low, _rounded(low, high), HEIGHT - BOTTOM, TOP),
     )
 

@@ -1,4 +1,4 @@
-"""The page of an analysis: one file that needs nothing but itself, from the JSON that `r1zero analyze` wrote."""
+"""The page of an analysis, one file that needs nothing but itself, and its figures, from `r1zero analyze`'s JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from r1zero.analyze.self_reflection import DETECTIONS
 from r1zero.errors import UserError
 from r1zero.published import QUESTIONS, TEMPERATURES
 from r1zero.report.charts import analysis as charts
+from r1zero.report.charts.model import Chart, IntervalChart
 from r1zero.report.draw import svg
+from r1zero.report.draw.files import draw_charts
 from r1zero.report.draw.numbers import number, rate
 from r1zero.report.pages.html import render_page
 from r1zero.runs.files import remedy, write_text
@@ -27,14 +29,14 @@ Part = Mapping[str, Any]
 
 
 def write_page(folder: Path) -> Path:
-    """Write the page of the analyses in a folder, beside them.
+    """Write the page of the analyses in a folder, and NAME.png and NAME.svg of each, beside them.
 
     Raises:
         UserError: there is none, one cannot be read, or the page cannot be written.
     """
     parts = read_parts(folder)
     try:
-        text = render(parts)
+        text, drawn = render(parts), figures(parts)
     except (KeyError, jinja2.UndefinedError) as error:
         raise UserError(
             f"{folder} holds analyses of another version of r1zero (no page: {error!r}); give their `r1zero analyze` "
@@ -42,6 +44,8 @@ def write_page(folder: Path) -> Path:
         ) from None
     page = folder / PAGE
     try:
+        for name, panels in drawn.items():
+            draw_charts(panels, folder / name)
         write_text(page, text.encode("utf-8", errors="replace").decode("utf-8"))
     except OSError as error:
         raise UserError(
@@ -65,15 +69,28 @@ def read_parts(folder: Path) -> dict[str, Part]:
     return {name: part for name, part in found.items() if newest is None or part.get("model") in (newest, None)}
 
 
+def figures(parts: Mapping[str, Part]) -> dict[str, list[Chart | IntervalChart]]:
+    """Every analysis's panels."""
+    found: dict[str, list[Chart | IntervalChart]] = {}
+    if "answering" in parts:
+        found["answering"] = [charts.answering(parts["answering"])]
+    if "exploration" in parts:
+        found["exploration"] = [*charts.exploration(parts["exploration"])]
+    if "reflection" in parts:
+        helped = parts["reflection"]["helping"]
+        effect = (charts.categories(helped[-1]), charts.helping(helped)) if helped else ()
+        found["reflection"] = [*charts.reflection(parts["reflection"]), *filter(None, effect)]
+    if "training" in parts:
+        found["training"] = [*charts.training(parts["training"])]
+    return found
+
+
 def render(parts: Mapping[str, Part]) -> str:
     """The page as text."""
     reflection, training = parts.get("reflection"), parts.get("training")
-    explored = charts.exploration(parts["exploration"]) if "exploration" in parts else []
-    reflecting = charts.reflection(reflection) if reflection else []
-    over = charts.training(training) if training else []
     helped = reflection["helping"] if reflection else []
-    becoming = charts.categories(helped[-1]) if helped else None
-    drawn = [*explored, *reflecting, *over, *([becoming] if becoming else [])]
+    panels = figures(parts)
+    drawn = [chart for each in panels.values() for chart in each if isinstance(chart, Chart)]
     return render_page(
         "analysis.html",
         ("charts.js",),
@@ -84,15 +101,15 @@ def render(parts: Mapping[str, Part]) -> str:
         detections=DETECTIONS,
         **{name: parts.get(name) for name in PARTS},
         answering_chart=charts.answering(parts["answering"]) if "answering" in parts else None,
-        exploration_charts=explored,
+        exploration_charts=panels.get("exploration", []),
         exploration_table=_exploration_table(parts["exploration"]) if "exploration" in parts else None,
-        reflection_charts=reflecting,
+        reflection_charts=charts.reflection(reflection) if reflection else [],
         keyword_rows=_keywords(reflection["temperatures"]) if reflection else [],
         helping_rows=[_helping_row(row) for row in helped],
         category_rows=_categories(helped[-1]) if helped else [],
         helping_chart=charts.helping(helped),
-        categories_chart=becoming,
-        training_charts=over,
+        categories_chart=charts.categories(helped[-1]) if helped else None,
+        training_charts=panels.get("training", []),
         sources=_sources(training) if training else [],
         paper_questions=QUESTIONS,
     )

@@ -20,7 +20,7 @@ from r1zero.report.data.responses import Embedded, embed
 from r1zero.report.data.run_data import RunData, find_runs, load_run
 from r1zero.report.data.seed_groups import SeedGroup, grouped, window_of
 from r1zero.report.draw import svg
-from r1zero.report.draw.files import draw
+from r1zero.report.draw.files import draw_charts, draw_lengths
 from r1zero.report.draw.numbers import duration
 from r1zero.report.pages.html import render_page
 from r1zero.runs.files import remedy, write_text
@@ -37,6 +37,8 @@ _BIAS = (
     "wrong answers tend to grow. Difficulty −1: advantages are divided by the standard deviation, which favours "
     "questions that are nearly always or nearly never answered right.",
 )
+_IN_FILES = ("learning", "lengths", "bias", "health")
+"""Sections whose panels become a figure of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def write_report(paths: Sequence[Path], out: Path | None = None) -> Written:
     figures = page.parent / f"{page.stem}-figures"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        drawn = draw(groups, figures)
+        drawn = _draw(groups, figures)
         write_text(page, text.encode("utf-8", errors="replace").decode("utf-8"))
         size = page.stat().st_size
     except OSError as error:
@@ -83,6 +85,14 @@ def write_report(paths: Sequence[Path], out: Path | None = None) -> Written:
             "place with --out."
         ) from None
     return Written(page, size, drawn)
+
+
+def _draw(groups: Sequence[SeedGroup], folder: Path) -> list[Path]:
+    """Every figure of a report that something was logged for, as NAME.png and NAME.svg in `folder`."""
+    lengths = charts.all_by_class(groups)
+    drawn = [section for section in _sections(groups, bool(lengths)) if section.key in _IN_FILES]
+    written = [path for section in drawn for path in draw_charts(section.charts, folder / section.key)]
+    return written + (draw_lengths(lengths, folder / "length-change") if lengths else [])
 
 
 def destination(runs: Sequence[Path], out: Path | None) -> Path:
@@ -103,7 +113,7 @@ def render(groups: Sequence[SeedGroup], name: str = "report") -> str:
     runs = [run for group in groups for run in group.runs]
     problems: dict[Path, list[str]] = {run.path: list(run.problems) for run in runs}
     embedded = {run.path: embed(run, 1 / len(runs), problems[run.path]) for run in runs}
-    lengths = [each for i, group in enumerate(groups) if (each := charts.by_class(group, i)) is not None]
+    lengths = charts.all_by_class(groups)
     sections = _sections(groups, bool(lengths))
     drawn = [chart for section in sections for chart in section.charts] + [each.by_class for each in lengths]
     data = {
