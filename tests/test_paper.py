@@ -19,7 +19,7 @@ from processes import END_S, Process, below, wait_ended
 from r1zero.errors import UserError
 from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
-from r1zero.paper.jobs import EvaluationJob, PretrainingJob, TrainingJob
+from r1zero.paper.jobs import EvaluationJob, RunJob
 from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
@@ -137,7 +137,7 @@ def test_every_recipe_of_every_grid_is_valid(tmp_path: Path) -> None:
                 assert job.start is None or job.start in names
                 if job.start is not None:
                     (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
-                if isinstance(job, (TrainingJob, PretrainingJob)):
+                if isinstance(job, RunJob):
                     assert job.resolved(tmp_path).model_dump()["train"]["steps"] != 0
                 elif isinstance(job, EvaluationJob) and scale == "full":
                     assert {each["name"] for each in job.benchmarks} <= set(CATALOGUE)

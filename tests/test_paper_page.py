@@ -14,7 +14,7 @@ import pytest
 from r1zero.errors import UserError
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel
-from r1zero.paper.jobs import EvaluationJob, TrainingJob
+from r1zero.paper.jobs import EvaluationJob, RunJob
 from r1zero.paper.miniature import LAPTOP
 from r1zero.paper.page import StudyPart, read_part, render, write_paper
 from r1zero.paper.run import PLAN, write_page
@@ -64,8 +64,8 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def jobs() -> list[TrainingJob]:
-    return [TrainingJob(f"runs/{objective}-{seed}", "miniature") for seed in range(3) for objective in fig5.PAIR]
+def jobs() -> list[RunJob]:
+    return [RunJob(f"runs/{objective}-{seed}", "miniature") for seed in range(3) for objective in fig5.PAIR]
 
 
 def test_wrong_answers_are_compared_seed_by_seed_truncated_ones_included(runs: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_papers_keyword_counts_stand_beside_ours() -> None:
 
 
 def test_what_does_not_show_is_said(runs: Path) -> None:
-    backwards = [TrainingJob(job.name, job.recipe) for job in jobs()]
+    backwards = [RunJob(job.name, job.recipe) for job in jobs()]
     for seed in range(3):
         a, b = (runs / f"runs/{objective}-{seed}" for objective in fig5.PAIR)
         a.rename(runs / "aside")
@@ -156,7 +156,7 @@ def test_a_seed_without_wrong_answers_leaves_the_claim_untested(runs: Path) -> N
 
 def test_damaged_runs_are_one_sentence_of_their_study(runs: Path) -> None:
     @dataclass(frozen=True)
-    class Done(TrainingJob):
+    class Done(RunJob):
         def done(self, out: Path) -> bool:
             return True
 

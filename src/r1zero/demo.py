@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from r1zero.config import Recipe, load_recipe
+from r1zero.config import Recipe
+from r1zero.config.load import packaged_recipe
 from r1zero.errors import UserError
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.policy.device import set_threads
@@ -119,8 +119,7 @@ def check_seed(out: Path, seed: int, objectives: Sequence[str]) -> None:
 def recipe(base: Path, objective: str, seed: int, changes: Mapping[str, object]) -> Recipe:
     """The demo's recipe for one objective."""
     own = {"model.path": str(base), "objective.name": objective, "train.seed": seed}
-    with resources.as_file(resources.files("r1zero") / "recipes" / "demo.toml") as path:
-        return load_recipe(path, own | dict(changes))
+    return packaged_recipe("demo", Recipe, own | dict(changes))
 
 
 def run_demo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,12 @@ def read_recipe(path: Path, kind: type[RecipeT], overrides: Mapping[str, object]
     if not isinstance(data, dict):
         raise UserError(f"The recipe {path} holds no sections; give the path of a TOML file or of a run.")
     return validated(data, kind, overrides, where=str(path))
+
+
+def packaged_recipe(name: str, kind: type[RecipeT], overrides: Mapping[str, object] | None = None) -> RecipeT:
+    """`read_recipe` for a recipe that comes with the package."""
+    with resources.as_file(resources.files("r1zero") / "recipes" / f"{name}.toml") as path:
+        return read_recipe(path, kind, overrides)
 
 
 def make_recipe(

@@ -23,14 +23,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from graphlib import TopologicalSorter
-from importlib import resources
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
 from r1zero import config
-from r1zero.config import Recipe, Section, TemplateSettings, checked, differences, read_recipe
-from r1zero.config.load import SectionT
+from r1zero.config import Recipe, Section, TemplateSettings, checked
+from r1zero.config.load import packaged_recipe
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
@@ -65,49 +64,37 @@ class Job(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainingJob:
-    """A pretraining run: a recipe of the package with dotted changes; it starts from scratch or from another."""
+class RunJob:
+    """A run of one kind of recipe: a packaged one with dotted changes, from the last checkpoint of `start` if given."""
 
     name: str
     recipe: str
     changes: Mapping[str, object] = field(default_factory=dict)
     start: str | None = None
+    kind: type[Section] = Recipe
 
     def resolved(self, out: Path) -> Section:
         """The whole recipe."""
-        return packaged(self.recipe, PretrainRecipe, dict(self.changes) | _from(out, self.start))
+        begun = {"model.path": str(last_checkpoint(out / self.start))} if self.start else {}
+        return packaged_recipe(self.recipe, self.kind, {**self.changes, **begun})
 
     def done(self, out: Path) -> bool:
-        """See `Job`."""
-        return _finished(out, self.name, lambda: self.resolved(out))
+        """Whether the last step is saved. A run of other settings is not: carried out, it goes on or refuses to."""
+        folder = out / self.name
+        if not (folder / "run.json").is_file():
+            return False
+        run, recipe = Run.open(folder), self.resolved(out).model_dump(mode="json")
+        if not _same_but_moved(run.read_recipe(self.kind).model_dump(mode="json"), recipe, str(out)):
+            return False
+        steps = recipe["train"]["steps"] or run.facts.get("steps")
+        return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()
 
     def carry_out(self, out: Path) -> None:
         """See `Job`."""
-        recipe = self.resolved(out)
-        assert isinstance(recipe, PretrainRecipe)
-        pretrain_run(recipe, out / self.name, resume=True)
+        _COMMANDS[self.kind](self.resolved(out), out / self.name, resume=True)
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingJob:
-    """A training run, from the last checkpoint of `start`, or from the model that its recipe names."""
-
-    name: str
-    recipe: str
-    changes: Mapping[str, object] = field(default_factory=dict)
-    start: str | None = None
-
-    def resolved(self, out: Path) -> Recipe:
-        """The whole recipe."""
-        return packaged(self.recipe, Recipe, dict(self.changes) | _from(out, self.start))
-
-    def done(self, out: Path) -> bool:
-        """See `Job`."""
-        return _finished(out, self.name, lambda: self.resolved(out))
-
-    def carry_out(self, out: Path) -> None:
-        """See `Job`."""
-        train(self.resolved(out), out / self.name, resume=True)
+_COMMANDS: Mapping[type[Section], Callable[..., Run]] = {PretrainRecipe: pretrain_run, Recipe: train}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,38 +159,22 @@ def last_checkpoint(run: Path) -> Path:
     return found[-1]
 
 
-def packaged(name: str, kind: type[SectionT], changes: Mapping[str, object]) -> SectionT:
-    """A recipe that comes with the package, with dotted changes."""
-    with resources.as_file(resources.files("r1zero") / "recipes" / f"{name}.toml") as path:
-        return read_recipe(path, kind, changes)
+def _same_but_moved(old: dict[str, Any], new: dict[str, Any], out: str) -> bool:
+    """Whether a run's recipe is `new`, or was before its grid's directory was moved to `out`."""
+    before, now = (recipe["model"]["path"] for recipe in (old, new))
+    below = now.removeprefix(out)
+    if below != now and before.endswith(below):
+        old = _moved(old, before.removesuffix(below) + "/", out + "/")
+    return old == new
 
 
-def _from(out: Path, start: str | None) -> dict[str, object]:
-    return {"model.path": str(last_checkpoint(out / start))} if start else {}
-
-
-def _finished(out: Path, name: str, resolve: Callable[[], Section]) -> bool:
-    """Whether a run's last step is saved. One of other settings is not: carried out, it goes on or refuses to."""
-    folder = out / name
-    if not (folder / "run.json").is_file():
-        return False
-    run, recipe = Run.open(folder), resolve()
-    found = run.read_recipe(type(recipe))
-    if differences(found, recipe) and differences(_moved(found, recipe, out), recipe):
-        return False
-    steps = recipe.model_dump()["train"]["steps"] or run.facts.get("steps")
-    return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()
-
-
-def _moved(old: SectionT, new: SectionT, out: Path) -> SectionT:
-    """A run's recipe as it would be here, if its grid's directory was somewhere else and has been moved to `out`."""
-    before, now = (recipe.model_dump()["model"]["path"] for recipe in (old, new))
-    tail = now.removeprefix(str(out))
-    if tail == now or not before.endswith(tail):
-        return old
-    place = before.removesuffix(tail)
-    text = old.model_dump_json().replace(json.dumps(place)[1:-1] + "/", json.dumps(str(out))[1:-1] + "/")
-    return type(old).model_validate_json(text)
+def _moved(value: Any, old: str, new: str) -> Any:
+    """Plain data with every path below `old` as it is below `new`."""
+    if isinstance(value, dict):
+        return {key: _moved(each, old, new) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_moved(each, old, new) for each in value]
+    return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +196,7 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
     known = {job.name: job for job in jobs}
     order = TopologicalSorter({job.name: {job.start} if job.start else set() for job in known.values()})
     order.prepare()
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), {*multiprocessing.active_children()}
     ready: list[Job] = []
     running: dict[Future[float], Job] = {}
     with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),)) as pool:
@@ -252,10 +223,9 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
                 f"A process at work on {names} was killed, most often for want of memory; give the same command again "
                 "to go on, with --workers 1 if memory is short."
             ) from None
-        except BaseException:
-            processes = list((pool._processes or {}).values())  # shutdown forgets them
+        except BaseException:  # an interrupt too: no worker sees it, nor ends before its job does, unless it is told to
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
+            for process in {*multiprocessing.active_children()} - others:
                 process.terminate()
             raise
 

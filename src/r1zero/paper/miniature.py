@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from r1zero.config.pretrain import PretrainRecipe
 from r1zero.paper.claims import Size
-from r1zero.paper.jobs import EvaluationJob, PretrainingJob, TrainingJob
+from r1zero.paper.jobs import EvaluationJob, RunJob
 
 WORLD = "world"
 FEW_SHOT = f"{WORLD}/few_shot.jinja"
@@ -26,7 +27,7 @@ def questions(out: Path, name: str) -> str:
 
 def base(
     out: Path, size: Size, name: str, seed: int, *, corpus: str = "", start: str | None = None, part: float = 1.0
-) -> PretrainingJob:
+) -> RunJob:
     """A base model, from scratch or continuing another, for a part of the steps. The corpus has the base's name."""
     steps = max(10, round(size.base_steps * part))
     changes = {
@@ -37,21 +38,21 @@ def base(
         "train.seed": seed,
         "learner.warmup_steps": min(30, steps // 5),
     }
-    return PretrainingJob(f"bases/{name}-{seed}", "miniature-pretrain", changes, start)
+    return RunJob(f"bases/{name}-{seed}", "miniature-pretrain", changes, start, PretrainRecipe)
 
 
 def trained(
     out: Path,
     size: Size,
     name: str,
-    start: PretrainingJob,
+    start: RunJob,
     seed: int,
     *,
     objective: str = "dr_grpo",
     template: str = "no",
     asked: str = "wide",
     steps: int | None = None,
-) -> TrainingJob:
+) -> RunJob:
     """A training run from a base model."""
     changes: dict[str, object] = {
         "questions.name": questions(out, asked),
@@ -62,17 +63,15 @@ def trained(
         "train.steps": steps or size.steps,
         "train.seed": seed,
     }
-    return TrainingJob(f"runs/{name}-{seed}", "miniature", changes, start.name)
+    return RunJob(f"runs/{name}-{seed}", "miniature", changes, start.name)
 
 
-def compared(out: Path, size: Size, objective: str, start: PretrainingJob, seed: int) -> TrainingJob:
+def compared(out: Path, size: Size, objective: str, start: RunJob, seed: int) -> RunJob:
     """A run of the comparison of objectives."""
     return trained(out, size, objective, start, seed, objective=objective, steps=size.compared)
 
 
-def evaluated(
-    out: Path, size: Size, start: PretrainingJob | TrainingJob, template: str, *, temperature: float = 0.0
-) -> EvaluationJob:
+def evaluated(out: Path, size: Size, start: RunJob, template: str, *, temperature: float = 0.0) -> EvaluationJob:
     """A model's answers to test questions: greedy to all, or eight samples to some."""
     greedy = temperature == 0
     name = f"{start.name.replace('/', '-')}-{Path(template).stem}-t{temperature:g}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Size, Study
-from r1zero.paper.jobs import Job, TrainingJob
+from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared
 from r1zero.report.charts.model import Chart
 from r1zero.report.charts.run import reward_against_length
@@ -43,7 +43,7 @@ def grid(out: Path, size: Size, objectives: Sequence[str]) -> list[Job]:
 def published_grid(objectives: Sequence[str], seeds: int) -> list[Job]:
     """The paper's own setting: Qwen2.5-1.5B, R1 template, MATH."""
     return [
-        TrainingJob(f"runs/{objective}-{seed}", "qwen2.5-1.5b-r1",
+        RunJob(f"runs/{objective}-{seed}", "qwen2.5-1.5b-r1",
                  {"objective.name": objective, "objective.constant": None if objective.startswith("grpo") else 3000.0,
                   "train.seed": seed})
         for seed in range(seeds)

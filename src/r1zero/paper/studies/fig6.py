@@ -8,7 +8,7 @@ from pathlib import Path
 from r1zero.errors import plural
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
-from r1zero.paper.jobs import Job, TrainingJob
+from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.charts.model import Series
 from r1zero.statistics import Paired, paired
@@ -34,7 +34,7 @@ def grid(out: Path, size: Size) -> list[Job]:
 def published_grid(seeds: int) -> list[Job]:
     """Qwen2.5-Math-1.5B, Dr. GRPO."""
     return [
-        TrainingJob(f"runs/{template}-{asked}-{seed}", "qwen2.5-math-1.5b",
+        RunJob(f"runs/{template}-{asked}-{seed}", "qwen2.5-math-1.5b",
                  {"template.name": template, "questions.name": PAPER_SETS[theirs], "train.seed": seed})
         for seed in range(seeds)
         for template in TEMPLATES

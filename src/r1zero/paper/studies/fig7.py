@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from r1zero.config.pretrain import PretrainRecipe
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
-from r1zero.paper.jobs import Job, PretrainingJob, TrainingJob
+from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.data.seed_groups import SeedGroup
 from r1zero.statistics import paired_t
@@ -30,7 +31,7 @@ def grid(out: Path, size: Size) -> list[Job]:
         domain = base(out, size, "domain", seed, start=plain.name, part=0.15)
         numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.15)
         longer = base(out, size, "longer", seed, corpus="plain", start=plain.name, part=0.3)
-        starts: dict[str, PretrainingJob] = {"plain": plain, "longer": longer, "domain": domain, "numina": numina}
+        starts: dict[str, RunJob] = {"plain": plain, "longer": longer, "domain": domain, "numina": numina}
         runs = [trained(out, size, f"on-{name}", start, seed) for name, start in starts.items()]
         jobs += [plain, domain, numina, longer, *runs, trained(out, size, "on-numina-grpo", numina, seed,
                                                                objective="grpo")]  # fmt: skip
@@ -39,17 +40,15 @@ def grid(out: Path, size: Size) -> list[Job]:
 
 def published_grid(out: Path, seeds: int) -> list[Job]:
     """Llama-3.2-3B; continued on FineMath; that continued on NuminaMath; each trained with the R1 template on MATH."""
-    finemath = PretrainingJob("bases/domain-0", "llama-3.2-3b-finemath-pretrain")
-    numina = PretrainingJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name)
+    finemath = RunJob("bases/domain-0", "llama-3.2-3b-finemath-pretrain", kind=PretrainRecipe)
+    numina = RunJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name, kind=PretrainRecipe)
     chain: dict[str, str | None] = {"plain": None, "domain": finemath.name, "numina": numina.name}
     jobs: list[Job] = [finemath, numina]
     for seed in range(seeds):
         common = {"model.path": "meta-llama/Llama-3.2-3B", "train.seed": seed, "train.steps": 300}
-        jobs += [
-            TrainingJob(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", common, start) for name, start in chain.items()
-        ]
+        jobs += [RunJob(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", common, start) for name, start in chain.items()]
         jobs.append(
-            TrainingJob(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1",
+            RunJob(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1",
                      common | {"objective.name": "grpo", "objective.constant": None}, numina.name)
         )  # fmt: skip
     return jobs

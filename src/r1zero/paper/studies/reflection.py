@@ -14,7 +14,7 @@ from r1zero.analyze.keywords import Detector
 from r1zero.analyze.responses import CATEGORIES
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Size, Study
-from r1zero.paper.jobs import EvaluationJob, Job, TrainingJob
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
 from r1zero.paper.studies.base_models import (
     MATH_500,
@@ -44,7 +44,7 @@ def helping_grid(out: Path, size: Size) -> list[Job]:
 def helping_published(seeds: int) -> list[Job]:
     """Qwen2.5-Math-1.5B and what Dr. GRPO makes of it; the paper's own pair is served (685B)."""
     del seeds  # one pair
-    run = TrainingJob("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
+    run = RunJob("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
     sampled = partial(EvaluationJob, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0,
                       answer_format=None)  # fmt: skip
     return [run, sampled("evaluations/base", model="Qwen/Qwen2.5-Math-1.5B"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from r1zero.analyze.responses import saved_cell
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
-from r1zero.paper.jobs import EvaluationJob, Job, TrainingJob
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
 from r1zero.paper.studies.fig6 import difference
 from r1zero.published import BENCHMARKS, SETS
@@ -29,7 +29,7 @@ def published_grid(seeds: int) -> list[Job]:
     jobs: list[Job] = []
     for seed in range(seeds):
         for recipe in ("qwen2.5-math-1.5b", "qwen2.5-math-7b"):
-            run = TrainingJob(f"runs/{recipe}-{seed}", recipe, {"train.seed": seed})
+            run = RunJob(f"runs/{recipe}-{seed}", recipe, {"train.seed": seed})
             sets = [{"name": name} for name in SETS]
             jobs += [run, EvaluationJob(f"evaluations/runs-{recipe}-{seed}", "qwen_math", sets, start=run.name,
                                      answer_format=None)]  # fmt: skip
