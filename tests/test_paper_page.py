@@ -190,7 +190,7 @@ def test_a_damaged_plan_is_one_sentence(tmp_path: Path, plan: object) -> None:
 
 
 def test_a_model_is_named_by_its_base_its_run_or_itself() -> None:
-    jobs = [*STUDIES["table1"].full(Path("out"), 1), *STUDIES["table1"].laptop(Path("out"), LAPTOP)]
+    jobs = [*STUDIES["table1"].full(1), *STUDIES["table1"].laptop(Path("out"), LAPTOP)]
     models = {model_of(job) for job in jobs if isinstance(job, EvaluationJob)}
     assert models == {"Qwen2.5-Math-1.5B", "Qwen2.5-Math-7B", "qa", "web"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from r1zero.paper.claims import Panel
+from r1zero.paper.jobs import Job
 from r1zero.paper.world import family
 from r1zero.report.charts.model import Chart, Series
 from r1zero.report.data.lengths import ClassSums, pooled
 from r1zero.report.data.run_data import RunData, load_run
-from r1zero.report.data.seed_groups import SeedGroup, curve, mean_and_deviation, series_of
-from r1zero.statistics import PairedT
+from r1zero.report.data.seed_groups import SeedGroup, mean_and_deviation, series_of
 
+PAIR = ("dr_grpo", "grpo")
 NAMES = {
     "dr_grpo": "Dr. GRPO",
     "grpo": "GRPO",
@@ -32,26 +33,53 @@ def published(name: str) -> Any:
     return json.loads((resources.files("r1zero.paper") / "published.json").read_text(encoding="utf-8"))[name]
 
 
-def group(label: str, paths: Sequence[Path]) -> SeedGroup:
-    """Runs that differ in their seed."""
-    return SeedGroup(label, tuple(load_run(path) for path in paths))
+def by_objective(points: Mapping[str, Any]) -> dict[str, Any]:
+    """The paper's numbers of Dr. GRPO and GRPO, by their names."""
+    return {NAMES[objective]: points[objective] for objective in PAIR}
+
+
+def seed_groups(
+    out: Path, jobs: Sequence[Job], labels: Mapping[str, str], prefix: str = "runs/"
+) -> dict[str, SeedGroup]:
+    """Label each name's runs, `PREFIX NAME-SEED` of the grid; names without runs are left out."""
+    found: dict[str, SeedGroup] = {}
+    for name, label in labels.items():
+        paths = [out / job.name for job in jobs if job.name.rpartition("-")[0] == prefix + name]
+        if paths:
+            found[name] = SeedGroup(label, tuple(load_run(path) for path in paths))
+    return found
+
+
+def paths_of(groups: Iterable[SeedGroup]) -> list[Path]:
+    """The directories of all their runs."""
+    return [run.path for group in groups for run in group.runs]
 
 
 def trained(groups: Sequence[SeedGroup], key: str) -> tuple[Series, ...]:
     """A logged number over the steps of training."""
-    made = (curve(each, i, key) for i, each in enumerate(groups))
-    return tuple(series for series in made if series is not None)
+    return _over_steps(groups, lambda run: {step: row.get(key) for step, row in run.metrics.items()})
 
 
 def evaluated(groups: Sequence[SeedGroup], what: str) -> tuple[Series, ...]:
     """A number of the evaluations, the mean of the sets that have it."""
-    made = []
-    for i, each in enumerate(groups):
-        logged = [{step: mean for step, row in run.evaluations.items() if (mean := of_sets(row, what)) is not None}
-                  for run in each.runs]  # fmt: skip
-        if (series := series_of(each, i, logged, 1)) is not None:
-            made.append(series)
-    return tuple(made)
+    return _over_steps(groups, lambda run: {step: of_sets(row, what) for step, row in run.evaluations.items()}, 1)
+
+
+def by_step(groups: Sequence[SeedGroup], read: Callable[[ClassSums], float | None]) -> tuple[Series, ...]:
+    """A number of the saved rollouts over the steps of training."""
+    return _over_steps(groups, lambda run: {step: read(sums) for step, sums in run.lengths.items()})
+
+
+def _over_steps(
+    groups: Sequence[SeedGroup], read: Callable[[RunData], Mapping[int, float | None]], width: int | None = None
+) -> tuple[Series, ...]:
+    """Curves of what is read from each run, by step; groups without a number have none."""
+    known = [
+        [{step: value for step, value in read(run).items() if value is not None} for run in group.runs]
+        for group in groups
+    ]
+    made = (series_of(group, i, logged, width) for i, (group, logged) in enumerate(zip(groups, known, strict=True)))
+    return tuple(series for series in made if series is not None)
 
 
 def of_sets(row: Mapping[str, float], what: str) -> float | None:
@@ -100,6 +128,21 @@ def at_end(run: RunData, key: str) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
+def length_at_end(run: RunData) -> float:
+    """Mean length of all responses at the end."""
+    return at_end(run, "rollout/length")
+
+
+def reward_at_end(run: RunData) -> float:
+    """Mean reward at the end."""
+    return at_end(run, "rollout/reward")
+
+
+def apart(more: SeedGroup, less: SeedGroup, number: Callable[[RunData], float]) -> list[float]:
+    """The difference of a number between two groups, seed by seed."""
+    return [number(a) - number(b) for a, b in zip(more.runs, less.runs, strict=True)]
+
+
 def wrong_at_end(run: RunData) -> float:
     """Mean length of the responses without a right answer at the end, those at the token limit included.
 
@@ -124,17 +167,6 @@ def wrong_length(sums: ClassSums) -> float | None:
     """Mean length of the responses without a right answer in class sums."""
     count, tokens = (sum(sums[name][i] for name in ("incorrect", "truncated")) for i in (0, 1))
     return tokens / count if count else None
-
-
-def by_step(groups: Sequence[SeedGroup], read: Callable[[ClassSums], float | None]) -> tuple[Series, ...]:
-    """A number of the saved rollouts over the steps of training."""
-    made = []
-    for i, each in enumerate(groups):
-        logged = [{step: value for step, sums in run.lengths.items() if (value := read(sums)) is not None}
-                  for run in each.runs]  # fmt: skip
-        if (series := series_of(each, i, logged)) is not None:
-            made.append(series)
-    return tuple(made)
 
 
 def spread(values: Sequence[float]) -> str:
@@ -173,8 +205,3 @@ def rights(folder: Path) -> list[float]:
 def evaluations(run: Path) -> list[Path]:
     """A training run's folders of evaluations, first to last."""
     return sorted((run / "evaluations").glob("step-*"))
-
-
-def said(test: PairedT | None) -> str:
-    """A test in words."""
-    return "no test, which takes two seeds with a number each" if test is None else str(test)

@@ -38,7 +38,7 @@ def grids(studies: Sequence[Study], out: Path, scale: str, seeds: int | None) ->
     if seeds is not None and seeds < 1:
         raise UserError(f"--seeds {seeds} runs nothing; give 1 or more.")
     if scale == "full":
-        return {study.name: list(study.full(out, seeds or 1)) for study in studies}
+        return {study.name: list(study.full(seeds or 1)) for study in studies}
     size = QUICK if scale == "quick" else LAPTOP
     size = replace(size, seeds=seeds) if seeds is not None else size
     return {study.name: list(study.laptop(out, size)) for study in studies}

@@ -10,15 +10,13 @@ from r1zero.analyze.judges.rubrics import ANSWERING
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.responses import ModelResponses, saved_cell
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.claims import Findings, FoundTable, Size, Study, judged, over_questions, published_scores
 from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated
-from r1zero.paper.studies.fig6 import difference
 from r1zero.published import BASE_MODELS as ANALYSED
-from r1zero.published import BENCHMARKS as SCORED
 from r1zero.published import SAMPLES, SETS, TEMPERATURES
 from r1zero.report.charts.model import Series
-from r1zero.statistics import Estimate, clustered, paired
+from r1zero.statistics import Estimate, clustered
 
 BASES = {"qa": "no", "web": "qwen_math"}
 """The miniature's base models, each with the template for its samples: the one that it has read most answers under."""
@@ -74,22 +72,19 @@ def greedy_published(seeds: int) -> list[Job]:
 def answering_published(seeds: int) -> list[Job]:
     """500 MATH questions, a response each, without a template and under two."""
     del seeds
-    return [
-        EvaluationJob(f"evaluations/{slug(model)}-{template}-t0", template, MATH_500, model=model, answer_format=None)
-        for model in MODELS
-        for template in ("no", "r1", "qwen_math")
-    ]
+    return [_on_math(model, template) for model in MODELS for template in ("no", "r1", "qwen_math")]
 
 
 def sampled_published(seeds: int) -> list[Job]:
     """500 MATH questions, eight samples each, at ten temperatures."""
     del seeds
-    return [
-        EvaluationJob(f"evaluations/{slug(model)}-{template}-t{t:g}", template, MATH_500, model=model, samples=SAMPLES,
-                   temperature=t, answer_format=None)
-        for model, template in MODELS.items()
-        for t in TEMPERATURES
-    ]  # fmt: skip
+    return [_on_math(model, template, SAMPLES, t) for model, template in MODELS.items() for t in TEMPERATURES]
+
+
+def _on_math(model: str, template: str, samples: int = 1, temperature: float = 0.0) -> EvaluationJob:
+    name = f"evaluations/{slug(model)}-{template}-t{temperature:g}"
+    return EvaluationJob(name, template, MATH_500, model=model, samples=samples, temperature=temperature,
+                         answer_format=None)  # fmt: skip
 
 
 def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
@@ -109,27 +104,18 @@ def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
         scores = {cell.template: curves.rights(out / job.name) for job, cell in cells if model_of(job) == model}
         best = max(scores, key=lambda template: sum(scores[template]))
         if model in BASES or "r1" in scores:
-            test = paired(scores["r1"], scores["no"])
-            seen = test.difference > 0 and test.p_value < 0.05
-            claims.append(
-                Claim(f"{model}: the R1 template, far from its pretraining, lowers its score.",
-                      f"no template − R1: {difference(test)}", ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN)
-            )  # fmt: skip
+            text = f"{model}: the R1 template, far from its pretraining, lowers its score."
+            claims.append(over_questions(text, "no template − R1", scores["r1"], scores["no"]))
         if model != "web":
             claims.append(
-                Claim(f"{model}, pretrained on questions with answers: no template is best.",
-                      f"best is {NAMES[best]}: " + ", ".join(f"{NAMES[t]} {100 * sum(s) / len(s):.1f} %"
-                                                             for t, s in scores.items()),
-                      ClaimStatus.SEEN if best == "no" else ClaimStatus.NOT_SEEN)
+                judged(f"{model}, pretrained on questions with answers: no template is best.",
+                       f"best is {NAMES[best]}: " + ", ".join(f"{NAMES[t]} {100 * sum(s) / len(s):.1f} %"
+                                                              for t, s in scores.items()),
+                       best == "no")
             )  # fmt: skip
-    paper = [
-        [row.model, NAMES.get(row.template, row.template), *(f"{value:.1f}" for value in row.percent),
-         f"{row.average:.1f}"]
-        for row in SCORED if row.table == "1"
-    ]  # fmt: skip
     tables = [
         FoundTable("Right, greedy, with 95 % interval", ["model", "template", "right", "at the token limit"], rows),
-        FoundTable("The paper's Table 1, per cent right", ["model", "template", *SETS, "average"], paper),
+        published_scores("1", NAMES),
     ]
     return Findings(claims, (), tables, TEXTS)
 
@@ -149,10 +135,8 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
         seen = apart if model == "web" else bool(bare and bare.low > 0.9)
         said = ("answers more readily with a template that it knows than without one" if model == "web" else
                 "answers without any template")  # fmt: skip
-        claims.append(
-            Claim(f"{model} {said}.", f"no template {percent(bare)}, Qwen-Math template {percent(dressed)}",
-                  ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN)
-        )  # fmt: skip
+        measured = f"no template {percent(bare)}, Qwen-Math template {percent(dressed)}"
+        claims.append(judged(f"{model} {said}.", measured, seen))
     paper = [[row.model, f"{row.without_template:.1%}", f"{row.with_template:.1%}"] for row in ANALYSED]
     tables = [
         FoundTable(
@@ -173,18 +157,17 @@ def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
         top = max(range(len(found)), key=lambda j: best[j].value)
         first = found[-1].pass_at[1]
         claims.append(
-            Claim(f"{model}: right answers exist before any training.",
-                  f"pass@8 up to {percent(best[top])}, pass@1 {percent(first)} at temperature "
-                  f"{found[-1].temperature:g}; {percent(found[top].live.share)} of groups of 8 live",
-                  ClaimStatus.SEEN if best[top].low > 0.05 else ClaimStatus.NOT_SEEN)
+            judged(f"{model}: right answers exist before any training.",
+                   f"pass@8 up to {percent(best[top])}, pass@1 {percent(first)} at temperature "
+                   f"{found[-1].temperature:g}; {percent(found[top].live.share)} of groups of 8 live",
+                   best[top].low > 0.05)
         )  # fmt: skip
         inner = 0 < top < len(found) - 1
         apart = inner and best[top].low > max(best[0].high, best[-1].high)
         claims.append(
-            Claim(f"{model}: pass@8 has an inner optimum in temperature.",
-                  f"highest at {found[top].temperature:g}; {percent(best[0])} at {found[0].temperature:g}, "
-                  f"{percent(best[-1])} at {found[-1].temperature:g}",
-                  ClaimStatus.SEEN if apart else ClaimStatus.NOT_SEEN)
+            judged(f"{model}: pass@8 has an inner optimum in temperature.",
+                   f"highest at {found[top].temperature:g}; {percent(best[0])} at {found[0].temperature:g}, "
+                   f"{percent(best[-1])} at {found[-1].temperature:g}", apart)
         )  # fmt: skip
     theirs = {row.model: list(zip(TEMPERATURES, row.pass_at_8, strict=True)) for row in ANALYSED}
     panel = curves.panel("fig3-exploration", "pass@8", "", series, theirs, percent=True, x_label="temperature")
@@ -238,16 +221,16 @@ def line(label: str, i: int, at: Sequence[float], estimates: Sequence[Estimate])
 STUDIES = (
     Study(
         "table1", "Table 1", "Templates and base models", "Greedy scores of base models under four templates.",
-        greedy_grid, lambda _, seeds: greedy_published(seeds), read_table1,
+        greedy_grid, greedy_published, read_table1,
     ),
     Study(
         "fig3-answering", "Figure 3, left", "Does a base model answer?",
         "Share of responses that answer the question rather than go on with the text, by template.",
-        greedy_grid, lambda _, seeds: answering_published(seeds), read_answering,
+        greedy_grid, answering_published, read_answering,
     ),
     Study(
         "fig3-exploration", "Figure 3, middle", "Do samples reach right answers?",
         "pass@8 of base models over temperatures.",
-        sampled_grid, lambda _, seeds: sampled_published(seeds), read_exploration,
+        sampled_grid, sampled_published, read_exploration,
     ),
 )  # fmt: skip

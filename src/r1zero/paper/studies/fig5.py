@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Size, Study
+from r1zero.paper.claims import Claim, Findings, FoundTable, Panel, Size, Study, over_seeds, significant
+from r1zero.paper.curves import PAIR
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared
 from r1zero.report.charts.model import Chart
 from r1zero.report.charts.run import reward_against_length
-from r1zero.report.data.run_data import RunData
 from r1zero.report.data.seed_groups import SeedGroup
-from r1zero.statistics import paired_t
 
-PAIR = ("dr_grpo", "grpo")
 VARIANTS = (*PAIR, "grpo_no_std", "grpo_no_length")
 _LIMITS = (
     "The miniature is made for the mechanism, not for its size in large models: its questions leave guesses wrong "
@@ -51,66 +50,54 @@ def published_grid(objectives: Sequence[str], seeds: int) -> list[Job]:
     ]  # fmt: skip
 
 
-def runs_of(out: Path, jobs: Sequence[Job], objectives: Sequence[str]) -> dict[str, list[RunData]]:
+def runs_of(out: Path, jobs: Sequence[Job], objectives: Sequence[str]) -> dict[str, SeedGroup]:
     """Objective → its runs by seed."""
-    names = [job.name for job in jobs]
-    return {
-        objective: [curves.load_run(out / name) for name in names if name.rpartition("-")[0] == f"runs/{objective}"]
-        for objective in objectives
-    }
-
-
-def groups_of(found: dict[str, list[RunData]]) -> list[SeedGroup]:
-    """The same with their names."""
-    return [SeedGroup(curves.NAMES[objective], tuple(runs)) for objective, runs in found.items()]
+    return curves.seed_groups(out, jobs, {objective: curves.NAMES[objective] for objective in objectives})
 
 
 def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
     """The five panels of figure 5, the lengths that the claim is about, and the claim."""
     found = runs_of(out, jobs, PAIR)
-    groups, paper = groups_of(found), curves.published("grpo_vs_dr_grpo")
-    named = lambda key: {curves.NAMES[o]: paper[key][o] for o in PAIR}  # noqa: E731
+    groups = list(found.values())
+    paper = {key: curves.by_objective(points) for key, points in curves.published("grpo_vs_dr_grpo").items()}
     panels = [
         curves.panel("fig5-reward", "Training reward", "", curves.trained(groups, "rollout/reward"),
-                     named("train_reward"), percent=True),
+                     paper["train_reward"], percent=True),
         curves.panel("fig5-length", "Output length", "tokens", curves.trained(groups, "rollout/length"),
-                     named("train_length")),
+                     paper["train_length"]),
         Panel(_wrong_lengths("fig5", groups)),
         curves.panel("fig5-correct", "Length of correct, evaluated", "tokens",
-                     curves.evaluated(groups, "length_correct"), named("eval_correct_length")),
+                     curves.evaluated(groups, "length_correct"), paper["eval_correct_length"]),
         curves.panel("fig5-incorrect", "Length of incorrect, evaluated", "tokens",
-                     curves.evaluated(groups, "length_incorrect"), named("eval_incorrect_length")),
+                     curves.evaluated(groups, "length_incorrect"), paper["eval_incorrect_length"]),
         curves.panel("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"),
-                     named("eval_average_score"), percent=True, scale=0.01),
+                     paper["eval_average_score"], percent=True, scale=0.01),
     ]  # fmt: skip
     claims = [longer_when_wrong(found), equal_reward(found), growing(found, "grpo"), growing(found, "dr_grpo")]
-    return Findings(claims, panels, [table(found)], _LIMITS, _paths(found))
+    return Findings(claims, panels, [table(found)], _LIMITS, curves.paths_of(found.values()))
 
 
 def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
     """Reward against length along training."""
     found = runs_of(out, jobs, PAIR)
-    groups, paper = groups_of(found), curves.published("grpo_vs_dr_grpo")
-    chart = reward_against_length(groups)
-    pairs = list(zip(found["grpo"], found["dr_grpo"], strict=True))
-    test = paired_t([curves.at_end(a, "rollout/length") - curves.at_end(b, "rollout/length") for a, b in pairs])
-    fewer = test is not None and test.p_value < 0.05
-    claim = Claim(
+    paper = curves.published("grpo_vs_dr_grpo")
+    chart = reward_against_length(list(found.values()))
+    claim = over_seeds(
         "Dr. GRPO is the more token-efficient: its responses end shorter.",
-        f"length of all responses at the end, GRPO − Dr. GRPO: {curves.said(test)}",
-        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if fewer else ClaimStatus.NOT_SEEN,
+        "length of all responses at the end, GRPO − Dr. GRPO",
+        curves.apart(found["grpo"], found["dr_grpo"], curves.length_at_end),
     )
     panels = []
     if chart is not None:
-        theirs = {curves.NAMES[o]: _joined(paper["train_length"][o], paper["train_reward"][o]) for o in PAIR}
-        panels.append(Panel(chart, curves.paper_chart(chart, theirs)))
-    return Findings([claim, equal_reward(found)], panels, [], _LIMITS, _paths(found))
+        theirs = {o: _joined(paper["train_length"][o], paper["train_reward"][o]) for o in PAIR}
+        panels.append(Panel(chart, curves.paper_chart(chart, curves.by_objective(theirs))))
+    return Findings([claim, equal_reward(found)], panels, [], _LIMITS, curves.paths_of(found.values()))
 
 
 def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
     """Which of the two terms makes wrong answers long."""
     found = runs_of(out, jobs, VARIANTS)
-    groups = groups_of(found)
+    groups = list(found.values())
     claims = [
         _longer(found, "grpo_no_std", "grpo_no_length",
                 "The length term controls length: with it (and without std) wrong answers end longer than with std "
@@ -121,66 +108,55 @@ def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
         Panel(_wrong_lengths("ablation", groups)),
         curves.panel("ablation-reward", "Training reward", "", curves.trained(groups, "rollout/reward"), percent=True),
     ]
-    return Findings(claims, panels, [table(found)], _LIMITS, _paths(found))
+    return Findings(claims, panels, [table(found)], _LIMITS, curves.paths_of(found.values()))
 
 
-def longer_when_wrong(found: dict[str, list[RunData]]) -> Claim:
+def longer_when_wrong(found: dict[str, SeedGroup]) -> Claim:
     """The paper's main claim about lengths."""
     return _longer(found, "grpo", "dr_grpo", "Wrong answers end longer under GRPO than under Dr. GRPO.")
 
 
-def growing(found: dict[str, list[RunData]], objective: str) -> Claim:
+def growing(found: dict[str, SeedGroup], objective: str) -> Claim:
     """Whether wrong answers grow in training: under GRPO they do, under Dr. GRPO they do not."""
-    test = paired_t([curves.wrong_at_end(run) - curves.wrong_at_start(run) for run in found[objective]])
-    grows, biased = test is not None and test.p_value < 0.05, objective == "grpo"
-    return Claim(
+    biased = objective == "grpo"
+    return over_seeds(
         f"Wrong answers {'grow' if biased else 'do not grow'} under {curves.NAMES[objective]}.",
-        f"length of wrong answers, end − start of training: {curves.said(test)}",
-        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if grows == biased else ClaimStatus.NOT_SEEN,
+        "length of wrong answers, end − start of training",
+        [curves.wrong_at_end(run) - curves.wrong_at_start(run) for run in found[objective].runs],
+        lambda test: significant(test) == biased,
     )
 
 
-def equal_reward(found: dict[str, list[RunData]]) -> Claim:
+def equal_reward(found: dict[str, SeedGroup]) -> Claim:
     """That lengths are compared at equal reward."""
-    pairs = zip(found["grpo"], found["dr_grpo"], strict=True)
-    test = paired_t([curves.at_end(a, "rollout/reward") - curves.at_end(b, "rollout/reward") for a, b in pairs])
-    alike = test is not None and test.low <= 0 <= test.high
-    return Claim(
+    return over_seeds(
         "Rewards at the end show no difference.",
-        f"reward at the end, GRPO − Dr. GRPO: {curves.said(test)}",
-        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if alike else ClaimStatus.NOT_SEEN,
+        "reward at the end, GRPO − Dr. GRPO",
+        curves.apart(found["grpo"], found["dr_grpo"], curves.reward_at_end),
+        lambda test: test.low <= 0 <= test.high,
     )
 
 
-def table(found: dict[str, list[RunData]]) -> FoundTable:
+def table(found: dict[str, SeedGroup]) -> FoundTable:
     """The end of training in numbers."""
     rows = []
-    for objective, runs in found.items():
-        cells = [
-            curves.spread([run_value(run) for run in runs])
-            for run_value in (
-                lambda run: curves.at_end(run, "rollout/reward"),
-                curves.score,
-                curves.right_at_end,
-                curves.wrong_at_end,
-                lambda run: curves.at_end(run, "rollout/truncated"),
-            )
-        ]
-        rows.append([curves.NAMES[objective], *cells])
+    for group in found.values():
+        numbers = (
+            curves.reward_at_end,
+            curves.score,
+            curves.right_at_end,
+            curves.wrong_at_end,
+            lambda run: curves.at_end(run, "rollout/truncated"),
+        )
+        rows.append([group.label, *(curves.spread([number(run) for run in group.runs]) for number in numbers)])
     headings = ["", "reward", "score on held-out questions", "length of right", "length of wrong", "truncated"]
     return FoundTable("At the end: mean ± standard deviation over seeds", headings, rows)
 
 
-def _longer(found: dict[str, list[RunData]], longer: str, shorter: str, text: str) -> Claim:
-    pairs = zip(found[longer], found[shorter], strict=True)
-    test = paired_t([curves.wrong_at_end(a) - curves.wrong_at_end(b) for a, b in pairs])
-    seen = test is not None and test.p_value < 0.05
-    names = f"{curves.NAMES[longer]} − {curves.NAMES[shorter]}"
-    return Claim(
-        text,
-        f"length of wrong answers at the end, {names}: {curves.said(test)}",
-        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN,
-    )
+def _longer(found: dict[str, SeedGroup], longer: str, shorter: str, text: str) -> Claim:
+    more, less = found[longer], found[shorter]
+    measured = f"length of wrong answers at the end, {more.label} − {less.label}"
+    return over_seeds(text, measured, curves.apart(more, less, curves.wrong_at_end))
 
 
 def _wrong_lengths(study: str, groups: Sequence[SeedGroup]) -> Chart:
@@ -195,25 +171,21 @@ def _joined(lengths: Sequence[Sequence[float]], rewards: Sequence[Sequence[float
     return [[nearest(step), reward] for step, reward in rewards]
 
 
-def _paths(found: dict[str, list[RunData]]) -> list[Path]:
-    return [run.path for runs in found.values() for run in runs]
-
-
 STUDIES = (
     Study(
         "fig1", "Figure 1, right", "Reward against length",
         "The way of training in the plane of mean length and reward.",
-        lambda out, size: grid(out, size, PAIR), lambda _, seeds: published_grid(PAIR, seeds), read_fig1,
+        partial(grid, objectives=PAIR), partial(published_grid, PAIR), read_fig1,
     ),
     Study(
         "fig5", "Figure 5", "GRPO against Dr. GRPO",
         "Reward, lengths of right and of wrong answers, and score on held-out questions along training.",
-        lambda out, size: grid(out, size, PAIR), lambda _, seeds: published_grid(PAIR, seeds), read_fig5,
+        partial(grid, objectives=PAIR), partial(published_grid, PAIR), read_fig5,
     ),
     Study(
         "ablation", "Section 3.1", "Which term controls length",
         "GRPO without its std, and without its 1/|o|, between GRPO and Dr. GRPO.",
         lambda out, size: grid(out, replace(size, seeds=size.fewer_seeds), VARIANTS),
-        lambda _, seeds: published_grid(VARIANTS, seeds), read_ablation,
+        partial(published_grid, VARIANTS), read_ablation,
     ),
 )  # fmt: skip

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from r1zero.errors import plural
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.claims import Findings, FoundTable, Size, Study, over_questions
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.charts.model import Series
-from r1zero.statistics import Paired, paired
 
 TEMPLATES = {"r1": "R1 template", "qwen_math": "Qwen-Math template", "no": "no template"}
 SETS = {"wide": "orz", "middle": "math", "easy": "gsm", "basic": "asdiv"}
@@ -44,35 +43,32 @@ def published_grid(seeds: int) -> list[Job]:
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
     """A panel a template, and three claims on the test questions."""
-    paths = {
-        (t, s): [out / job.name for job in jobs if job.name.rpartition("-")[0] == f"runs/{t}-{s}"]
-        for t in TEMPLATES
-        for s in SETS
-    }
+    labels = {asked: asked for asked in SETS}
+    found = {template: curves.seed_groups(out, jobs, labels, f"runs/{template}-") for template in TEMPLATES}
     published = curves.published("template_question_duet")
     panels, rows = [], []
     for template, title in TEMPLATES.items():
-        groups = [curves.group(asked, paths[template, asked]) for asked in SETS]
+        groups = list(found[template].values())
         theirs = {_TITLES[s]: published["none" if template == "no" else template][s] for s in _TITLES}
         panels.append(
             curves.panel(f"fig6-{template}", title, "", _named(curves.evaluated(groups, "accuracy"), list(SETS)),
                          theirs, percent=True, scale=0.01)
         )  # fmt: skip
-        for asked, each in zip(SETS, groups, strict=True):
+        for each in groups:
             first, last = (curves.spread([curves.score(run, last=last) for run in each.runs]) for last in (False, True))
-            length = curves.spread([curves.at_end(run, "rollout/length") for run in each.runs])
-            rows.append([title, asked, first, last, length])
-    first = {key: curves.rights(curves.evaluations(found[0])[0]) for key, found in paths.items()}
-    last = {key: curves.rights(curves.evaluations(found[0])[-1]) for key, found in paths.items()}
+            length = curves.spread([curves.length_at_end(run) for run in each.runs])
+            rows.append([title, each.label, first, last, length])
+    folders = {(t, s): curves.evaluations(found[t][s].runs[0].path) for t in TEMPLATES for s in SETS}
+    first, last = ({key: curves.rights(steps[i]) for key, steps in folders.items()} for i in (0, -1))
     claims = [
-        _compare("A template that the base model never saw wrecks its start.",
-                 "score before training, no template − R1", first["r1", "wide"], first["no", "wide"]),
-        _compare("Reinforcement learning rebuilds what the mismatch destroyed.",
-                 "score under R1, after − before training on the wide set", first["r1", "wide"], last["r1", "wide"]),
-        _compare("Coverage matters when the template does not match.",
-                 "score under R1 after training, wide − basic set", last["r1", "basic"], last["r1", "wide"]),
-        _compare("Coverage matters without a template too.",
-                 "score without a template after training, wide − basic set", last["no", "basic"], last["no", "wide"]),
+        over_questions("A template that the base model never saw wrecks its start.",
+            "score before training, no template − R1", first["r1", "wide"], first["no", "wide"]),
+        over_questions("Reinforcement learning rebuilds what the mismatch destroyed.",
+            "score under R1, after − before training on the wide set", first["r1", "wide"], last["r1", "wide"]),
+        over_questions("Coverage matters when the template does not match.",
+            "score under R1 after training, wide − basic set", last["r1", "basic"], last["r1", "wide"]),
+        over_questions("Coverage matters without a template too.",
+            "score without a template after training, wide − basic set", last["no", "basic"], last["no", "wide"]),
     ]  # fmt: skip
     headings = ["template", "questions", "score before", "score after", "length at the end"]
     notes = [
@@ -81,32 +77,18 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
         "Scores are on held-out questions; claims are tested over these, in pairs, for the first seed. Questions about "
         "the same numbers count as one.",
     ]
-    every = [path for found in paths.values() for path in found]
+    every = curves.paths_of(group for groups in found.values() for group in groups.values())
     return Findings(claims, panels, [FoundTable("Twelve runs", headings, rows)], notes, every)
 
 
-def _compare(text: str, measured: str, lower: Sequence[float], higher: Sequence[float]) -> Claim:
-    test = paired(lower, higher)
-    seen = test.difference > 0 and test.p_value < 0.05
-    return Claim(text, f"{measured}: {difference(test)}", ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN)
-
-
-def difference(test: Paired) -> str:
-    """A paired test over questions in words, in points of accuracy."""
-    return (
-        f"{100 * test.difference:+.1f} points [{100 * test.low:.1f}, {100 * test.high:.1f}] over "
-        f"{plural(test.questions, 'independent question')}, p = {test.p_value:.2g}"
-    )
-
-
 def _named(series: Sequence[Series], names: Sequence[str]) -> list[Series]:
-    return [Series(name, s.style, s.x, s.y, s.raw, s.low, s.high) for name, s in zip(names, series, strict=True)]
+    return [replace(each, label=name) for name, each in zip(names, series, strict=True)]
 
 
 STUDIES = (
     Study(
         "fig6", "Figure 6 (7 in v1)", "Template and question set",
         "Accuracy on held-out questions along Dr. GRPO training, for three templates and four question sets.",
-        grid, lambda _, seeds: published_grid(seeds), read,
+        grid, published_grid, read,
     ),
 )  # fmt: skip

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.claims import Claim, Findings, FoundTable, Size, Study, over_seeds
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, trained
 from r1zero.report.data.seed_groups import SeedGroup
-from r1zero.statistics import paired_t
 
 BASES = {
     "plain": "plain base",
@@ -20,7 +20,6 @@ BASES = {
     "longer": "control: plain text for as long",
 }
 _LLAMA = {"plain": "Llama3.2-3B", "domain": "FineMath", "numina": "NuminaQA"}
-PAIR = ("dr_grpo", "grpo")
 
 
 def grid(out: Path, size: Size) -> list[Job]:
@@ -38,7 +37,7 @@ def grid(out: Path, size: Size) -> list[Job]:
     return jobs
 
 
-def published_grid(out: Path, seeds: int) -> list[Job]:
+def published_grid(seeds: int) -> list[Job]:
     """Llama-3.2-3B; continued on FineMath; that continued on NuminaMath; each trained with the R1 template on MATH."""
     finemath = RunJob("bases/domain-0", "llama-3.2-3b-finemath-pretrain", kind=PretrainRecipe)
     numina = RunJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name, kind=PretrainRecipe)
@@ -56,29 +55,25 @@ def published_grid(out: Path, seeds: int) -> list[Job]:
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
     """The two panels of the figure, and claims over seeds."""
-    paths = {
-        name: [out / job.name for job in jobs if job.name.rpartition("-")[0] == f"runs/on-{name}"]
-        for name in (*BASES, "numina-grpo")
-    }
-    groups = {name: curves.group(BASES.get(name, name), found) for name, found in paths.items() if found}
+    groups = curves.seed_groups(out, jobs, BASES | {"numina-grpo": "GRPO"}, "runs/on-")
     bases = [groups[name] for name in BASES if name in groups]
-    pair = [SeedGroup("Dr. GRPO", groups["numina"].runs), SeedGroup("GRPO", groups["numina-grpo"].runs)]
+    pair = [replace(groups["numina"], label="Dr. GRPO"), groups["numina-grpo"]]
     by_base, llama = curves.published("domain_pretraining"), curves.published("llama_numinaqa")
     theirs = {BASES[name]: by_base[key] for name, key in _LLAMA.items()}
-    named = lambda key: {curves.NAMES[o]: llama[key][o] for o in PAIR}  # noqa: E731
     panels = [
         curves.panel("fig7-accuracy", "Score by base model", "", curves.evaluated(bases, "accuracy"), theirs,
                      percent=True, scale=0.01),
         curves.panel("fig7-pair", "Score on the QA-pretrained base", "", curves.evaluated(pair, "accuracy"),
-                     named("accuracy"), percent=True, scale=0.01),
+                     curves.by_objective(llama["accuracy"]), percent=True, scale=0.01),
         curves.panel("fig7-length", "Length on the QA-pretrained base", "tokens",
-                     curves.trained(pair, "rollout/length"), named("length")),
+                     curves.trained(pair, "rollout/length"), curves.by_objective(llama["length"])),
     ]  # fmt: skip
     claims = [
         _higher(groups, "numina", "plain", "Pretraining on the domain and on questions with answers raises the ceiling "
                 "of reinforcement learning."),
         _higher(groups, "domain", "plain", "Pretraining on the domain alone raises it."),
-        _longer(pair),
+        over_seeds("GRPO makes responses of the QA-pretrained base longer than Dr. GRPO does.",
+                   "length at the end, GRPO − Dr. GRPO", curves.apart(pair[1], pair[0], curves.length_at_end)),
     ]  # fmt: skip
     if "longer" in groups:
         claims.insert(1, _higher(groups, "numina", "longer", "It is the text, not the longer pretraining: the ceiling "
@@ -92,31 +87,14 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
         "Plain text holds chats, exercises without answers, and one in ten questions with its answer.",
         "The domain-pretrained base has read twice as much as the plain one; the control is for the QA-pretrained one.",
     ]
-    every = [path for found in paths.values() for path in found]
-    return Findings(claims, panels, [FoundTable("Scores", ["base model", "before", "after"], rows)], notes, every)
+    scores = FoundTable("Scores", ["base model", "before", "after"], rows)
+    return Findings(claims, panels, [scores], notes, curves.paths_of(groups.values()))
 
 
 def _higher(groups: dict[str, SeedGroup], higher: str, lower: str, text: str) -> Claim:
-    pairs = zip(groups[higher].runs, groups[lower].runs, strict=True)
-    test = paired_t([100 * (curves.score(a) - curves.score(b)) for a, b in pairs])
-    seen = test is not None and test.p_value < 0.05
-    return Claim(
-        text,
-        f"score after training in points, {BASES[higher]} − {BASES[lower]}: {curves.said(test)}",
-        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN,
-    )
-
-
-def _longer(pair: Sequence[SeedGroup]) -> Claim:
-    ours, grpo = pair
-    both = zip(grpo.runs, ours.runs, strict=True)
-    test = paired_t([curves.at_end(a, "rollout/length") - curves.at_end(b, "rollout/length") for a, b in both])
-    seen = test is not None and test.p_value < 0.05
-    return Claim(
-        "GRPO makes responses of the QA-pretrained base longer than Dr. GRPO does.",
-        f"length at the end, GRPO − Dr. GRPO: {curves.said(test)}",
-        ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN,
-    )
+    measured = f"score after training in points, {BASES[higher]} − {BASES[lower]}"
+    points = [100 * each for each in curves.apart(groups[higher], groups[lower], curves.score)]
+    return over_seeds(text, measured, points)
 
 
 STUDIES = (

@@ -13,7 +13,7 @@ from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
 from r1zero.analyze.responses import CATEGORIES
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Size, Study
+from r1zero.paper.claims import Findings, FoundTable, Panel, Size, Study, difference, judged
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
 from r1zero.paper.studies.base_models import (
@@ -27,7 +27,6 @@ from r1zero.paper.studies.base_models import (
     sampled_grid,
     sampled_published,
 )
-from r1zero.paper.studies.fig6 import difference
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import KEYWORDS, QUESTIONS, TEMPERATURES
 
@@ -63,15 +62,15 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
         last = rows[-1].share_of_questions
         words = last["keywords"]
         claims.append(
-            Claim(f"{model}: self-reflection is there before any training.",
-                  f"by keyword at temperature {rows[-1].temperature:g}: {percent(words)} of questions (by "
-                  f"the rules that judge passages: {percent(last['judge'])})",
-                  ClaimStatus.SEEN if words is not None and words.low > 0 else ClaimStatus.NOT_SEEN)
+            judged(f"{model}: self-reflection is there before any training.",
+                   f"by keyword at temperature {rows[-1].temperature:g}: {percent(words)} of questions (by "
+                   f"the rules that judge passages: {percent(last['judge'])})", words is not None and words.low > 0)
         )  # fmt: skip
         for row in rows:
             counts[model].update({word.keyword: word.occurrences for word in row.keywords})
     panels = [_panel(found, detection) for detection in DETECTIONS]
-    ordered = sorted(set().union(*counts.values()), key=lambda word: -sum(each[word] for each in counts.values()))
+    every = dict.fromkeys(word for each in counts.values() for word in each)
+    ordered = sorted(every, key=lambda word: -sum(each[word] for each in counts.values()))
     ours = [[word, *(str(each[word]) for each in counts.values())] for word in ordered]
     theirs = [[word, *map(str, row)] for word, row in KEYWORDS.items()]
     tables = [
@@ -105,11 +104,11 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
         flags = self_reflection.flags_of(cell, detector, judge)
         found = reflection_effect.analyse(cell, flags.by_detection["keywords"], "keywords")
         test = found.difference
-        verdict = ClaimStatus.UNTESTED if test is None else ClaimStatus.SEEN if test.low <= 0 else ClaimStatus.NOT_SEEN
         claims.append(
-            Claim(f"{stage}: reflecting responses are not more accurate.",
-                  f"{found.reflecting} reflecting, {found.others} others; reflecting − others within a question: "
-                  + ("no question has both" if test is None else difference(test)), verdict)
+            judged(f"{stage}: reflecting responses are not more accurate.",
+                   f"{found.reflecting} reflecting, {found.others} others; reflecting − others within a question: "
+                   + ("no question has both" if test is None else difference(test)),
+                   None if test is None else test.low <= 0)
         )  # fmt: skip
         levels = [level for level in found.categories if level not in ("all", "no level")]
         for level in (*levels, "all"):
@@ -134,11 +133,11 @@ STUDIES = (
     Study(
         "fig3-reflection", "Figure 3, right; figures 9 and 11", "Self-reflection before training",
         "Questions with a self-reflecting response over temperatures, and keyword counts.",
-        sampled_grid, lambda _, seeds: sampled_published(seeds), read_reflection,
+        sampled_grid, sampled_published, read_reflection,
     ),
     Study(
         "reflection-accuracy", "Appendix D", "Does reflection help?",
         "Accuracy of reflecting against other responses of the same question, before and after training.",
-        helping_grid, lambda _, seeds: helping_published(seeds), read_helping,
+        helping_grid, helping_published, read_helping,
     ),
 )  # fmt: skip

@@ -7,20 +7,17 @@ from pathlib import Path
 
 from r1zero.analyze.responses import saved_cell
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Size, Study
+from r1zero.paper.claims import Findings, FoundTable, Size, Study, over_questions, published_scores
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
-from r1zero.paper.studies.fig6 import difference
-from r1zero.published import BENCHMARKS, SETS
-from r1zero.statistics import clustered, paired
-
-TRAINED = ("dr_grpo", "grpo")
+from r1zero.published import SETS
+from r1zero.statistics import clustered
 
 
 def grid(out: Path, size: Size) -> list[Job]:
     """The QA base model and what both objectives make of it, greedy."""
     start = base(out, size, "qa", FIRST)
-    runs = [compared(out, size, objective, start, FIRST) for objective in TRAINED]
+    runs = [compared(out, size, objective, start, FIRST) for objective in curves.PAIR]
     return [start, *runs, *(evaluated(out, size, each, "no") for each in (start, *runs))]
 
 
@@ -51,16 +48,11 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     if start is not None:
         for name, values in scores.items():
             if name.startswith("runs-"):
-                test = paired(start, values)
-                seen = test.difference > 0 and test.p_value < 0.05
-                claims.append(Claim(f"Training raises the score ({name.split('-')[1]}).",
-                                    f"after − before, held-out questions: {difference(test)}",
-                                    ClaimStatus.SEEN if seen else ClaimStatus.NOT_SEEN))  # fmt: skip
-    paper = [[row.model, row.template, *(f"{value:.1f}" for value in row.percent), f"{row.average:.1f}"]
-             for row in BENCHMARKS if row.table == "4"]  # fmt: skip
+                text = f"Training raises the score ({name.split('-')[1]})."
+                claims.append(over_questions(text, "after − before, held-out questions", start, values))
     tables = [
         FoundTable("Per cent right, greedy, with 95 % interval", ["model", "right", "tokens"], rows),
-        FoundTable("The paper's Table 4, per cent right", ["model", "template", *SETS, "average"], paper),
+        published_scores("4", {}),
     ]
     return Findings(claims, (), tables)
 
@@ -69,6 +61,6 @@ STUDIES = (
     Study(
         "table4", "Table 4, figure 2", "Trained models on benchmarks",
         "Greedy scores of trained models and of their base.",
-        grid, lambda _, seeds: published_grid(seeds), read,
+        grid, published_grid, read,
     ),
 )  # fmt: skip
