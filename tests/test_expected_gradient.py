@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from r1zero.cli.objectives import share
 from r1zero.objectives import advantage
 from r1zero.objectives.expected_gradient import Audit, TooManyError, compare, expected_gradient, pushes
 from r1zero.objectives.length_dynamics import follow
+from r1zero.objectives.measured import share
 from r1zero.objectives.table import PEERS, PRESETS, TABLE, Objective
 from r1zero.objectives.toy_mdp import STOP, Mdp, ahead
 from regime import seeded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from r1zero.cli.app import app
+from r1zero.cli.app import Flag, app, at_least, several
 from r1zero.cli.model_options import ENGINE, PATIENCE_S, ModelOptions
 from r1zero.errors import UserError
 
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from r1zero.analyze.run import AnalysisPlan, Judges
 
 JUDGE_KEY = "R1ZERO_JUDGE_KEY"
-
-
-def _several(*names: str) -> Parameter:
-    """A setting that takes several values in a row."""
-    return Parameter(name=list(names), consume_multiple=True, negative=())
 
 
 @Parameter(name="*")
@@ -35,13 +30,13 @@ class Asked:
     """How many of its questions, as equal a number of every difficulty level as there are."""
     data_dir: Path | None = None
     """A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next."""
-    templates: Annotated[list[str], _several("--templates", "-t")] = field(
+    templates: Annotated[list[str], several("--templates", "-t")] = field(
         default_factory=lambda: ["no", "r1", "qwen_math"]
     )
     """Templates to try; the one that makes the model answer most is used for the rest."""
     answer_format: str | None = None
     """boxed, answer_tags or last_number; each template's own by default."""
-    temperatures: Annotated[list[float], _several("--temperatures")] = field(
+    temperatures: Annotated[list[float], several("--temperatures")] = field(
         default_factory=lambda: [round(0.1 * i, 1) for i in range(1, 11)]
     )
     """Temperatures to sample at."""
@@ -86,11 +81,11 @@ def analyze(
     asked: Asked = ASKED,
     engine: ModelOptions = ENGINE,
     judging: Judging = JUDGING,
-    saved: Annotated[list[Path] | None, _several("--saved")] = None,
+    saved: Annotated[list[Path] | None, several("--saved")] = None,
     run: Path | None = None,
     steps: int | None = None,
     out: Path | None = None,
-    detectors: Annotated[bool, Parameter(negative=())] = False,
+    detectors: Flag = False,
 ) -> None:
     """Understand a base model before training it: does it answer, do samples reach right answers, does it reflect?
 
@@ -143,15 +138,12 @@ def analyze(
 
 def _check(asked: Asked, steps: int | None) -> None:
     """Numbers that nothing could be made of."""
-    for name, value in (
-        ("limit", asked.limit), ("samples", asked.samples - 1), ("group-size", asked.group_size - 1),
-        ("max-new-tokens", asked.max_new_tokens), ("steps", 1 if steps is None else steps),
+    for least, name, value in (
+        (1, "limit", asked.limit), (2, "samples", asked.samples), (2, "group-size", asked.group_size),
+        (1, "max-new-tokens", asked.max_new_tokens), (1, "steps", steps),
     ):  # fmt: skip
-        if value < 1:
-            least = 2 if name in ("samples", "group-size") else 1
-            raise UserError(f"--{name} {value + least - 1} is too few; give {least} or more.")
-    if asked.seed < 0:
-        raise UserError(f"--seed {asked.seed} is no seed; give 0 or more.")
+        at_least(least, name, value, "is too few")
+    at_least(0, "seed", asked.seed, "is no seed")
     for name, given in (("temperatures", asked.temperatures), ("templates", asked.templates)):
         if not given:
             raise UserError(f"--{name} names none; give one or more, or leave it out.")
@@ -201,8 +193,7 @@ def _judges(judging: Judging, out: Path) -> Judges:
         return Judges(detector=detector)
     if not judging.judge_model:
         raise UserError(f"--judge {judging.judge} needs the model's name there; add --judge-model NAME.")
-    if judging.judge_workers < 1:
-        raise UserError(f"--judge-workers {judging.judge_workers} asks nothing; give 1 or more.")
+    at_least(1, "judge-workers", judging.judge_workers, "asks nothing")
     endpoint = Endpoint(judging.judge, "--judge", JUDGE_KEY, os.environ.get(JUDGE_KEY), patience_s=judging.patience)
     client = Client(endpoint, Store(out / "judgements.sqlite"))
     price = Price(*judging.judge_price) if judging.judge_price else None
@@ -216,7 +207,7 @@ def _judges(judging: Judging, out: Path) -> Judges:
 def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, judging: Judging, out: Path) -> None:
     from r1zero.analyze.ask import Asking
     from r1zero.analyze.run import analyse_model
-    from r1zero.cli.console import make_console, response_counter
+    from r1zero.cli.console import make_console, response_counter, say
     from r1zero.questions import load_questions, renamed
     from r1zero.questions.stratify import stratified
     from r1zero.rollouts.question_sets import flag
@@ -236,7 +227,7 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
     with Verifier() as verifier, response_counter(console) as count:
         card = analyse_model(evaluated, plan, asking, judges, verifier, count)
     for note in evaluated.notes():
-        console.print(note, highlight=False, markup=False)
+        say(console, note)
     _show(card, plan, out)
 
 
@@ -250,30 +241,26 @@ def _saved(folders: list[Path], plan: AnalysisPlan, judging: Judging, out: Path)
 
 def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> None:
     from r1zero.analyze.run import analyse_training
-    from r1zero.cli.console import make_console
-    from r1zero.report.pages.analysis import write_page
     from r1zero.runs.run import Run
 
     analyse_training(Run.open(folder), _judges(judging, out), out, steps)
-    page = write_page(out)
-    console = make_console()
-    console.print((out / "training.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"written: {page}, and beside it training.md, .json, .png and .svg", markup=False, highlight=False,
-                  soft_wrap=True)  # fmt: skip
+    _tell(out, "training", "training.md, .json, .png and .svg")
 
 
 def _show(card: Card | None, plan: AnalysisPlan, out: Path) -> None:
     """The card, or the page of the answering rate; and where everything is."""
-    from r1zero.cli.console import make_console
+    made = ", ".join(dict.fromkeys((*plan.analyses, *(["card"] if card else []))))
+    _tell(out, "answering" if card is None else "card", f"{made} as .md, .json and figures")
+
+
+def _tell(out: Path, name: str, made: str) -> None:
+    """Print what was found, write the page, and say where everything is."""
+    from r1zero.cli.console import make_console, say
     from r1zero.report.pages.analysis import write_page
 
-    page = write_page(out)
-    console = make_console()
-    name = "answering" if card is None else "card"
-    console.print((out / f"{name}.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    made = ", ".join(dict.fromkeys((*plan.analyses, *(["card"] if card else []))))
-    console.print(f"written: {page}, and beside it {made} as .md, .json and figures", markup=False, highlight=False,
-                  soft_wrap=True)  # fmt: skip
+    page, console = write_page(out), make_console()
+    say(console, (out / f"{name}.md").read_text(encoding="utf-8"), whole=True)
+    say(console, f"written: {page}, and beside it {made}", whole=True)
 
 
 def _detectors(judging: Judging) -> None:

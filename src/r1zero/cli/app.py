@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from r1zero import __version__
+from r1zero.errors import UserError
 
 app = App(
     name="r1zero",
@@ -12,3 +15,19 @@ app = App(
     help="Reinforcement learning with verified rewards straight from a base language model.",
     suppress_keyboard_interrupt=False,  # `main` says what an interrupt means
 )
+
+Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
+"""Settings of a recipe, as --section.key VALUE."""
+Flag = Annotated[bool, Parameter(negative=())]
+Json = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+def several(*names: str) -> Parameter:
+    """Make a setting that takes several values in a row."""
+    return Parameter(name=list(names), consume_multiple=True, negative=())
+
+
+def at_least(least: int, option: str, value: int | None, wrong: str) -> None:
+    """Raise a UserError for an option whose value is given and too small; `wrong` says what it would do or be."""
+    if value is not None and value < least:
+        raise UserError(f"--{option} {value} {wrong}; give {least} or more.")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.app import app
+from r1zero.cli.app import Json, app, several
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from r1zero.objectives.table import Objective
+    from r1zero.runs.run import Run
 
 
 @Parameter(name="*")
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Exactly:
     """The exact audit."""
 
-    group_sizes: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative=())] = (2, 4, 8)
+    group_sizes: Annotated[tuple[int, ...], several("--group-sizes")] = (2, 4, 8)
     """Samples per question, 2 to 10."""
     off_policy: bool = False
     """Audit at a policy some way ahead of the one that sampled."""
@@ -48,7 +49,7 @@ def audit(
     exactly: Exactly = _EXACTLY,
     options: AuditOptions = _AUDIT_OPTIONS,
     out: Path | None = None,
-    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_: Json = False,
 ) -> None:
     """Measure how objectives are biased: exactly, on a task small enough to list every batch that can be drawn.
 
@@ -124,37 +125,39 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
 
 
 def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -> None:
-    from dataclasses import replace
-
     from r1zero.audit.saved_step import read_meter
     from r1zero.cli import audit_views as views
-    from r1zero.objectives.from_recipe import recipe_objective
     from r1zero.runs.run import Run
 
     run = Run.open(path)
-    own = recipe_objective(run.recipe)
-    others = [replace(row, constant=own.constant) for row in rows if row.name != own.name]
-    readings = list(read_meter(run, [own, *others]))
+    chosen = _beside_its_own(run, rows)
+    readings = list(read_meter(run, chosen))
     if as_json:
         views.meter_json(readings)
     else:
-        views.meter_table(readings, len(others) + 1)
+        views.meter_table(readings, len(chosen))
     if out is not None:
         views.meter_pictures(readings, path, out)
 
 
-def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_json: bool) -> None:
+def _beside_its_own(run: Run, rows: list[Objective]) -> list[Objective]:
+    """The run's objective, and the others with its constant."""
     from dataclasses import replace
 
+    from r1zero.objectives.from_recipe import recipe_objective
+
+    own = recipe_objective(run.recipe)
+    return [own, *(replace(row, constant=own.constant) for row in rows if row.name != own.name)]
+
+
+def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_json: bool) -> None:
     from r1zero.audit.replay import replay
     from r1zero.cli import audit_views as views
-    from r1zero.objectives.from_recipe import recipe_objective
     from r1zero.policy.device import set_threads
     from r1zero.runs.run import Run
 
     run = Run.open(path)
-    own = recipe_objective(run.recipe)
-    chosen = [own, *(replace(row, constant=own.constant) for row in rows if row.name != own.name)]
+    chosen = _beside_its_own(run, rows)
     playable = [row for row in chosen if not row.critic]
     set_threads(run.recipe.train.threads)
     result = replay(run, step, playable)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
-from r1zero.cli.console import make_console, titled
-from r1zero.cli.objectives import share, slope
+from r1zero.cli.console import bar, make_console, plain_table, print_json, say, titled
 from r1zero.errors import plural
 from r1zero.objectives.bias_meter import Bias, pushes
 from r1zero.objectives.example_batch import example_batch
 from r1zero.objectives.expected_gradient import Measure
 from r1zero.objectives.length_dynamics import follow
+from r1zero.objectives.measured import share, slope
 from r1zero.objectives.table import TABLE, Objective
 from r1zero.objectives.toy_mdp import Mdp
 from r1zero.report.charts import audit as charts
@@ -43,14 +41,14 @@ _DYNAMICS_GROUP = 4
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     """A bar on standard error, so that what is printed can be read by a program."""
     console = make_console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_interactive) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda: bar.advance(task)
+    with bar(console) as moving:
+        task = moving.add_task(label, total=total)
+        yield lambda: moving.advance(task)
 
 
 def as_json(rows: Iterable[Any]) -> None:
     """Print records as a JSON list of objects."""
-    print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+    print_json([asdict(row) for row in rows])
 
 
 def exact_table(measures: Sequence[Measure], rows: Sequence[Objective]) -> None:
@@ -71,17 +69,16 @@ def exact_table(measures: Sequence[Measure], rows: Sequence[Objective]) -> None:
         table.add_row(*numbers, escape("\n".join(names)), end_section=len(lines) > 8)
     console = make_console()
     console.print(titled("Bias of the expected gradient against ∇J", table))
-    console.print(
+    say(
+        console,
         "bias: ‖a·E[g] − ∇J‖ / ‖∇J‖ at the best multiple a, which is scale. length, difficulty: slopes of the log of a "
         "response's expected weight on log |o| and on log √(p(1−p)) of its question; 0 is unbiased. cosine to "
         f"difficulty are for G = {sizes[-1]}, with C = 1. A critic is audited at V = 0.",
         style="dim",
-        markup=False,
-        highlight=False,
     )
     for row in rows if len(rows) <= 12 else ():
         if row.note:
-            console.print(f"{row.name}: {row.note}", markup=False, highlight=False, style="dim")
+            say(console, f"{row.name}: {row.note}", style="dim")
 
 
 def _by_name(measures: Sequence[Measure]) -> dict[str, dict[int, Measure]]:
@@ -135,29 +132,24 @@ def meter_json(readings: Readings) -> None:
         {"step": step, "objective": row.name, "length_bias": bias.length, "difficulty_bias": bias.difficulty}
         for step, row, bias in readings
     ]
-    print(json.dumps(rows, indent=2, ensure_ascii=False))
+    print_json(rows)
 
 
 def meter_table(readings: Readings, objectives: int) -> None:
     """A line a step for one objective; means over steps for several."""
-    table = Table()
+    headings = ["objective", "length", "difficulty"]
     if objectives == 1:
-        table.add_column("step", justify="right")
-    table.add_column("objective")
-    table.add_column("length", justify="right")
-    table.add_column("difficulty", justify="right")
-    if objectives == 1:
-        for step, row, bias in readings:
-            table.add_row(str(step), row.name, slope(bias.length), slope(bias.difficulty))
+        headings, means = ["step", *headings], ""
+        rows = [[str(step), row.name, slope(bias.length), slope(bias.difficulty)] for step, row, bias in readings]
     else:
+        means, rows = f", means over {plural(len({step for step, _, _ in readings}), 'step')}", []
         for name in dict.fromkeys(row.name for _, row, _ in readings):
             own = [bias for _, row, bias in readings if row.name == name]
-            length, difficulty = (_mean([getattr(bias, kind) for bias in own]) for kind in ("length", "difficulty"))
-            table.add_row(name, slope(length), slope(difficulty))
+            rows.append([name, *(slope(_mean([getattr(bias, kind) for bias in own])) for kind in headings[1:])])
     console = make_console()
-    console.print(titled("Bias meter on the saved rollouts", table))
-    means = f", means over {plural(len({step for step, _, _ in readings}), 'step')}" if objectives > 1 else ""
-    console.print(
+    console.print(plain_table("Bias meter on the saved rollouts", headings, rows, left=headings.index("objective")))
+    say(
+        console,
         f"Slopes of log(w·|Â| / |r − mean|) on log |o| and log √(p(1−p)){means}: 0 is "
         "unbiased, −1 is GRPO; – where a batch cannot tell.",
         style="dim",
@@ -177,20 +169,18 @@ def meter_pictures(readings: Readings, run: Path, out: Path) -> None:
 
 def replay_table(result: Replay, left_out: Sequence[str]) -> None:
     """One row an objective."""
-    table = Table()
-    for heading in ("objective", "norm", "cosine with dr_grpo", "length", "difficulty"):
-        table.add_column(heading, justify="left" if heading == "objective" else "right")
-    for row in result.rows:
-        cosine = "–" if row.cosine is None else f"{row.cosine:.4f}"
-        table.add_row(row.objective, f"{row.norm:.4g}", cosine, slope(row.length_bias), slope(row.difficulty_bias))
+    headings = ("objective", "norm", "cosine with dr_grpo", "length", "difficulty")
+    rows = [
+        [row.objective, f"{row.norm:.4g}", "–" if row.cosine is None else f"{row.cosine:.4f}",
+         slope(row.length_bias), slope(row.difficulty_bias)]
+        for row in result.rows
+    ]  # fmt: skip
     console = make_console()
-    console.print(titled(f"Gradients on the rollouts of step {result.step.number}", table))
+    console.print(plain_table(f"Gradients on the rollouts of step {result.step.number}", headings, rows))
     off = "" if result.exact else "; they did not sample this step, so ratios to the sampler's log-probs are not 1"
-    console.print(
-        f"Weights: {result.source}{off}. The whole batch as one optimiser step.", style="dim", highlight=False
-    )
+    say(console, f"Weights: {result.source}{off}. The whole batch as one optimiser step.", style="dim")
     if left_out:
-        console.print(f"Left out, for they need their critic: {', '.join(left_out)}.", style="dim")
+        say(console, f"Left out, for they need their critic: {', '.join(left_out)}.", style="dim")
 
 
 def replay_pictures(result: Replay, objectives: Sequence[Objective], out: Path) -> None:
@@ -214,16 +204,16 @@ def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:
         if as_json:
             continue
         if variation.difference is None:
-            console.print(f"  –        {variation.name} ({variation.reason})", markup=False, highlight=False)
+            say(console, f"  –        {variation.name} ({variation.reason})")
         else:
             mark = "[green]same[/]" if same else "[red]differs[/]"
             console.print(f"  {variation.difference:.1e}  {variation.name}: {mark}", highlight=False)
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
     else:
         largest = max((row["difference"] for row in rows if row["difference"] is not None), default=0.0)
         verdict = "the gradient does not depend on them" if equal else "the gradient depends on how a step is computed"
-        console.print(f"Largest relative difference {largest:.1e}: {verdict}.", highlight=False)
+        say(console, f"Largest relative difference {largest:.1e}: {verdict}.")
     return equal
 
 
@@ -233,5 +223,4 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _told(files: Sequence[Path]) -> None:
-    pictures = ", ".join(str(file) for file in files)
-    make_console(stderr=True).print(f"pictures: {pictures}", highlight=False, markup=False, soft_wrap=True)
+    say(make_console(stderr=True), f"pictures: {', '.join(map(str, files))}", whole=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from r1zero.cli.app import app
+from r1zero.cli.app import app, several
 
 
 @app.command
@@ -25,7 +23,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
     seed
         Seed of the permutation test where it is not exact.
     """
-    from r1zero.cli.console import make_console, plain_table
+    from r1zero.cli.console import make_console, plain_table, say
     from r1zero.evaluation.compare import compare as compare_saved
     from r1zero.evaluation.run import file_name
     from r1zero.evaluation.saved import open_saved
@@ -43,7 +41,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
         ["pass@k crosses at", *("-" if c.crossover is None else f"k = {c.crossover}" for c in found)],
     ]
     headings = ["", *(c.name for c in found)]
-    console.print(f"first: {one.label}\nsecond: {two.label}", highlight=False, markup=False)
+    say(console, f"first: {one.label}\nsecond: {two.label}")
     console.print(plain_table("second − first, on the same questions", headings, rows))
     if out is not None:
         from r1zero.report.charts.benchmarks import pass_at_k
@@ -52,7 +50,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
         for c in found:
             curves = {one.label: c.first_pass_at, two.label: c.second_pass_at}
             path, _ = draw_charts([pass_at_k(curves, c.name)], out / f"{file_name(c.name)}-pass-at-k")
-            console.print(f"drawn: {path}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"drawn: {path}", whole=True)
 
 
 @app.command
@@ -60,7 +58,7 @@ def contamination(
     training: str,
     /,
     *,
-    benchmarks: Annotated[list[str], Parameter(name=["--benchmarks", "-b"], consume_multiple=True, negative=())],
+    benchmarks: Annotated[list[str], several("--benchmarks", "-b")],
     evaluation: Path | None = None,
     data_dir: Path | None = None,
 ) -> None:
@@ -79,7 +77,7 @@ def contamination(
     data_dir
         A folder to look for question sets in.
     """
-    from r1zero.cli.console import make_console, plain_table
+    from r1zero.cli.console import make_console, plain_table, say
     from r1zero.evaluation.contamination import overlaps
     from r1zero.evaluation.saved import open_saved
     from r1zero.evaluation.summary import summarise
@@ -107,6 +105,4 @@ def contamination(
     console = make_console()
     console.print(plain_table(f"questions that {training} holds", headings, rows))
     for overlap in examples:
-        console.print(
-            f"{overlap.question.id} ~ {overlap.trained_on}: {overlap.shared[:160]}", highlight=False, markup=False
-        )
+        say(console, f"{overlap.question.id} ~ {overlap.trained_on}: {overlap.shared[:160]}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderHook, RenderResult
 from rich.markup import escape
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -61,16 +62,33 @@ class _Stripped:
             yield Segment.line()
 
 
+def say(console: Console, text: str, *, whole: bool = False, style: str | None = None) -> None:
+    """Print a text as it is; `whole` without line breaks, so that a path in it can be copied."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=whole or None)
+
+
+def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a JSON list of objects, for a program to read."""
+    print(json.dumps(rows, indent=2, ensure_ascii=False))
+
+
+def bar(console: Console, *columns: ProgressColumn) -> Progress:
+    """Make a line that moves while work is under way, and is gone afterwards."""
+    return Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
+
+
 def titled(title: str, table: Table) -> Group:
     """Put a title above a table: a line of its own, for a table folds its own title at its width."""
     return Group(Text(title, "table.title"), table)
 
 
-def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
-    """Make a table of texts: the first column to the left, numbers to the right."""
+def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> Group:
+    """Make a table of texts: the column `left` to the left, numbers to the right."""
     table = Table()
     for i, heading in enumerate(headings):
-        justify, overflow = ("left", "fold") if i == 0 else ("right", "ellipsis")  # a digit on the next line misleads
+        justify, overflow = (
+            ("left", "fold") if i == left else ("right", "ellipsis")
+        )  # a digit on the next line misleads
         table.add_column(escape(heading), justify=justify, overflow=overflow)
     for row in rows:
         table.add_row(*map(escape, row))
@@ -80,13 +98,7 @@ def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
 @contextmanager
 def response_counter(console: Console) -> Iterator[Callable[[Completion], None]]:
     """Count responses and their tokens as they finish, in one line."""
-    with Progress(
-        TextColumn("evaluating: {task.fields[said]}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_interactive,
-    ) as progress:
+    with bar(console, TextColumn("evaluating: {task.fields[said]}"), TimeElapsedColumn()) as progress:
         task, responses, tokens = progress.add_task("evaluate", total=None, said=""), 0, 0
 
         def count(completion: Completion) -> None:

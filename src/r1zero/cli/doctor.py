@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from r1zero.cli.app import app
+from r1zero.cli.app import Overrides, app, at_least
 from r1zero.errors import UserError
-
-_Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
 
 @app.command
 def doctor(
-    *overrides: _Overrides,
+    *overrides: Overrides,
     recipe: Path | None = None,
     mean_tokens: int | None = None,
     memory: float | None = None,
@@ -38,7 +33,7 @@ def doctor(
     machine
         A GPU to plan for by its data sheet, though it is not here: A100-40GB, A100-80GB, H100-80GB or H200.
     """
-    from r1zero.cli.console import make_console
+    from r1zero.cli.console import make_console, say
 
     console = make_console()
     if recipe is None:
@@ -51,8 +46,7 @@ def doctor(
         checks = diagnose()
         console.print(render(checks))
         sys.exit(exit_code(checks))
-    if mean_tokens is not None and mean_tokens < 1:
-        raise UserError(f"--mean-tokens {mean_tokens} is no length; give 1 or more.")
+    at_least(1, "mean-tokens", mean_tokens, "is no length")
     if memory is not None and not 0 < memory < 1e6:
         raise UserError(f"--memory {memory:g} is no device's; give its GiB.")
     from r1zero.config import load_recipe, parse_overrides
@@ -61,5 +55,5 @@ def doctor(
 
     found = load_recipe(recipe, parse_overrides(list(overrides)))
     plan = make_plan(found, memory=memory, mean_tokens=mean_tokens, machine=machine)
-    console.print(plan_text(plan), markup=False, highlight=False)
+    say(console, plan_text(plan))
     sys.exit(0 if plan.fits else 1)

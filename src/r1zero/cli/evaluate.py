@@ -9,14 +9,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.app import app
+from r1zero.cli.app import app, at_least, several
 from r1zero.cli.model_options import ENGINE, ModelOptions
 from r1zero.errors import UserError
-
-
-def _several(*names: str) -> Parameter:
-    """A setting that takes several values in a row."""
-    return Parameter(name=list(names), consume_multiple=True, negative=())
 
 
 @Parameter(name="*")
@@ -24,9 +19,7 @@ def _several(*names: str) -> Parameter:
 class SetOptions:
     """Which questions are asked."""
 
-    benchmarks: Annotated[list[str], Parameter(name=["--benchmarks", "-b"], consume_multiple=True, negative=())] = (
-        field(default_factory=list)
-    )
+    benchmarks: Annotated[list[str], several("--benchmarks", "-b")] = field(default_factory=list)
     """Question sets: catalogue names (aime24 amc math500 minerva olympiad gsm8k-test …), files, or `arithmetic`."""
     split: str | None = None
     """Which split of the sets to take, where they have several."""
@@ -45,7 +38,7 @@ class SetOptions:
 class PromptOptions:
     """How they are put to the model."""
 
-    template: Annotated[list[str], _several("--template", "-t")] = field(default_factory=lambda: ["qwen_math"])
+    template: Annotated[list[str], several("--template", "-t")] = field(default_factory=lambda: ["qwen_math"])
     """qwen_math, r1, no, few_shot, chat, …, or a Jinja file; several make a matrix."""
     answer_format: str | None = None
     """boxed, answer_tags or last_number; the template's own by default."""
@@ -124,15 +117,14 @@ def _ask(
     reward: str | None,
     out: Path | None,
 ) -> None:
-    from r1zero.cli.console import make_console, plain_table, response_counter
+    from r1zero.cli.console import make_console, plain_table, response_counter, say
     from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
     from r1zero.evaluation.cell import Conditions
     from r1zero.evaluation.matrix import evaluate_matrix
     from r1zero.evaluation.tables import details, headings_and_rows, notes
 
     engine.check()
-    if drawing.seed < 0:
-        raise UserError(f"--seed {drawing.seed} is no seed; give 0 or more.")
+    at_least(0, "seed", drawing.seed, "is no seed")
     columns = {name: getattr(sets, name) for name in ("split", "question_column", "answer_column", "limit")}
     draws = {name: getattr(drawing, name) for name in ("samples", "temperature", "top_p", "top_k", "max_new_tokens")}
     benchmarks = [checked(BenchmarkSettings, {"name": name} | columns) for name in sets.benchmarks]
@@ -151,20 +143,19 @@ def _ask(
             plain_table("per cent right [95 % interval], average ± standard error", *headings_and_rows(cells))
         )
     for line in dict.fromkeys(note for cell in cells for note in notes(cell.results)):
-        console.print(line, highlight=False, markup=False)
+        say(console, line)
     if out is not None:
         from r1zero.report.charts.benchmarks import accuracies
         from r1zero.report.draw.files import draw_charts
 
         draw_charts(accuracies({f"{cell.model}, {cell.template}": cell.results for cell in cells}), out / "results")
-        kept = f"kept: {out} (responses, results.json, results.md, results.png)"
-        console.print(kept, highlight=False, markup=False, soft_wrap=True)
+        say(console, f"kept: {out} (responses, results.json, results.md, results.png)", whole=True)
 
 
 def _regrade(folder: Path, reward: str | None) -> None:
     import json
 
-    from r1zero.cli.console import make_console, plain_table
+    from r1zero.cli.console import make_console, plain_table, say
     from r1zero.errors import plural
     from r1zero.evaluation.saved import open_saved, regrade
     from r1zero.evaluation.tables import details
@@ -178,11 +169,10 @@ def _regrade(folder: Path, reward: str | None) -> None:
         results, changed = regrade(saved, verifier)
     console.print(plain_table(f"{saved.label}, graded again", *details(results)))
     for d in changed[:20]:
-        console.print(
+        say(
+            console,
             f"{d.set} {d.question}#{d.sample}: {d.before.outcome} ({d.before.rule}) → {d.after.outcome} "
             f"({d.after.rule}); gold {', '.join(d.gold)}, answer {d.after.extracted}",
-            highlight=False,
-            markup=False,
         )
     path = folder / "disagreements.jsonl"
     lines = [
@@ -198,5 +188,4 @@ def _regrade(folder: Path, reward: str | None) -> None:
     ]
     with writing(path):
         write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    told = f"{plural(len(changed), 'verdict')} changed; all of them: {path}"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    say(console, f"{plural(len(changed), 'verdict')} changed; all of them: {path}", whole=True)

@@ -18,8 +18,8 @@ def export(checkpoint: Path, out: Path, /) -> None:
     out
         The folder to write; it must not exist yet.
     """
-    from r1zero.cli.console import make_console
+    from r1zero.cli.console import make_console, say
     from r1zero.policy.export import export as write
 
     write(checkpoint, out)
-    make_console().print(f"written: {out}", highlight=False, markup=False, soft_wrap=True)
+    say(make_console(), f"written: {out}", whole=True)

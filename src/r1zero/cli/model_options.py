@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from r1zero.errors import UserError
+from r1zero.cli.app import at_least
 
 if TYPE_CHECKING:
     from r1zero.evaluation.models import EvaluatedModel
@@ -34,10 +34,8 @@ class ModelOptions:
 
     def check(self) -> None:
         """Raises UserError for numbers that nothing could be made of."""
-        if self.batch_rows < 1:
-            raise UserError(f"--batch-rows {self.batch_rows} decodes nothing; give 1 or more.")
-        if self.server_workers < 1:
-            raise UserError(f"--server-workers {self.server_workers} asks nothing; give 1 or more.")
+        at_least(1, "batch-rows", self.batch_rows, "decodes nothing")
+        at_least(1, "server-workers", self.server_workers, "asks nothing")
 
     def open(self, model: str, out: Path | None, patience_s: float = PATIENCE_S) -> EvaluatedModel:
         """The model, ready to be asked; what a server answers is kept in the folder `out`. Raises UserError."""

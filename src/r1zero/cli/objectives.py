@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
-
-from r1zero.cli.app import app
+from r1zero.cli.app import Json, app
 from r1zero.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from r1zero.objectives.table import Objective
-
-GROUP_SIZE = 4
 
 
 @app.command
-def objectives(
-    *names: str, constant: float = 1.0, json_: Annotated[bool, Parameter(name="--json", negative=())] = False
-) -> None:
+def objectives(*names: str, constant: float = 1.0, json_: Json = False) -> None:
     """List the objectives: formula, hash, and how each weighs responses by length and by difficulty.
 
     Length and difficulty are the bias meter's slopes on a made-up rollout batch: 0 is unbiased, −1 is GRPO. The last
@@ -37,16 +23,19 @@ def objectives(
     json_
         Print the rows as JSON.
     """
+    import torch
     from rich.markup import escape
 
-    from r1zero.cli.console import make_console
+    from r1zero.cli.console import make_console, print_json, say
+    from r1zero.objectives.measured import measured, share, slope
     from r1zero.objectives.table import pick_rows
 
     if not 0 < constant < float("inf"):
         raise UserError(f"--constant {constant:g} cannot divide a sum; give the token budget, say.")
+    torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
     rows = measured(pick_rows(names), constant)
     if json_:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
         return
     console = make_console()
     for row in rows:
@@ -54,50 +43,6 @@ def objectives(
         console.print(
             f"[bold]{escape(row['objective'])}[/]  {row['hash']}  {numbers}  bias {share(row['relative_bias'])}"
         )
-        console.print(f"    {row['formula']}", markup=False, highlight=False)
+        say(console, f"    {row['formula']}")
         if row["note"]:
-            console.print(f"    {row['note']}", markup=False, highlight=False, style="dim")
-
-
-def measured(rows: Iterable[Objective], constant: float) -> list[dict[str, Any]]:
-    """What is listed of each row."""
-    from dataclasses import replace
-
-    import torch
-
-    from r1zero.objectives.bias_meter import bias_meter
-    from r1zero.objectives.example_batch import example_batch
-    from r1zero.objectives.expected_gradient import Audit
-    from r1zero.objectives.toy_mdp import Mdp
-
-    torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
-    batch, mdp = example_batch(), Mdp()
-    audit = Audit(mdp, GROUP_SIZE, mdp.policy())
-    listed = []
-    for row in rows:
-        objective = replace(row, constant=constant)
-        bias = bias_meter(*batch, objective)
-        listed.append(
-            {
-                "objective": row.name,
-                "hash": objective.hash,
-                "formula": objective.formula,
-                "note": row.note,
-                "length_bias": bias.length,
-                "difficulty_bias": bias.difficulty,
-                "relative_bias": audit.measure(row).relative_bias,
-            }
-        )
-    return listed
-
-
-def slope(value: float | None) -> str:
-    """A slope for people: two digits, no negative zero."""
-    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"
-
-
-def share(value: float) -> str:
-    """A relative bias for people."""
-    if value < 1e-9:
-        return "none"
-    return f"{100 * value:.2g} %" if value < 0.995 else f"{100 * value:.0f} %"
+            say(console, f"    {row['note']}", style="dim")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from r1zero.cli.app import app
+from r1zero.cli.app import Flag, app, at_least
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def list_() -> None:
 def run(
     *names: str,
     scale: Literal["laptop", "full"] = "laptop",
-    quick: Annotated[bool, Parameter(negative=())] = False,
+    quick: Flag = False,
     seeds: int | None = None,
     workers: int = 2,
     out: Path = Path("runs/paper"),
@@ -61,25 +61,24 @@ def run(
     out
         The runs and the page stand in OUT/SCALE.
     """
-    from r1zero.cli.console import make_console
+    from r1zero.cli.console import make_console, say
     from r1zero.paper.run import run_paper
     from r1zero.paper.studies import pick_studies
 
-    if workers < 1:
-        raise UserError(f"--workers {workers} does nothing; give 1 or more.")
+    at_least(1, "workers", workers, "does nothing")
     if quick and scale == "full":
         raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
     console, chosen = make_console(), "quick" if quick else scale
     page = run_paper(pick_studies(names), out / chosen, chosen, seeds=seeds, workers=workers, progress=_lines(console))
-    console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"page: {page}", whole=True)
 
 
 def _lines(console: Console) -> Progress:
+    from r1zero.cli.console import say
     from r1zero.paper.jobs import Progress
     from r1zero.report.draw.numbers import duration
 
-    said = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
     return Progress(
-        lambda job: said(f"begun     {job.name}"),
-        lambda job, seconds: said(f"finished  {job.name}  {duration(seconds)}"),
+        lambda job: say(console, f"begun     {job.name}"),
+        lambda job, seconds: say(console, f"finished  {job.name}  {duration(seconds)}"),
     )

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from r1zero.cli.app import app
+from r1zero.cli.app import Overrides, app
 from r1zero.cli.recipe_argument import chosen
-
-_Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
 
 @app.command
-def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, resume: bool = False) -> None:
+def pretrain(recipe: Path, /, *overrides: Overrides, out: Path | None = None, resume: bool = False) -> None:
     """Pretrain a model, or continue a model's pretraining, on texts or question–answer pairs.
 
     Any setting of the recipe can be given as --section.key VALUE.
@@ -28,9 +23,9 @@ def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, r
     resume
         Continue from the last checkpoint (from the start where there is none).
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-    from r1zero.cli.console import make_console
+    from r1zero.cli.console import bar, make_console, say
     from r1zero.config import parse_overrides
     from r1zero.config.pretrain import PretrainRecipe
     from r1zero.pretrain.run import pretrain_run
@@ -39,7 +34,7 @@ def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, r
     resolved, folder = chosen(PretrainRecipe, recipe, changes, out, resume=resume)
     console = make_console()
     columns = (TextColumn("pretraining"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_interactive, transient=True) as progress:
+    with bar(console, *columns) as progress:
         task = progress.add_task("pretraining", total=None, said="")
 
         def watch(step: int, total: int, numbers: dict[str, float]) -> None:
@@ -51,4 +46,4 @@ def pretrain(recipe: Path, /, *overrides: _Overrides, out: Path | None = None, r
             progress.update(task, completed=step, total=total, said=said)
 
         run = pretrain_run(resolved, folder, resume=resume, watch=watch)
-    console.print(f"done: {run.path} (metrics.jsonl, checkpoints/)", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"done: {run.path} (metrics.jsonl, checkpoints/)", whole=True)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from r1zero.cli.app import app
+from r1zero.cli.app import Overrides, app, at_least
 from r1zero.cli.recipe_argument import chosen
-from r1zero.errors import UserError
-
-_Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
 
 @app.command
 def train(
     recipe: Path,
     /,
-    *overrides: _Overrides,
+    *overrides: Overrides,
     out: Path | None = None,
     resume: bool = False,
     data_dir: Path | None = None,
@@ -41,13 +35,12 @@ def train(
     every
         Print every Nth step.
     """
-    from r1zero.cli.console import make_console
+    from r1zero.cli.console import make_console, say
     from r1zero.config import Recipe, parse_overrides
     from r1zero.training.progress import RichView
     from r1zero.training.train import train as run_training
 
-    if every < 1:
-        raise UserError(f"--every {every} prints no step; give 1 or more.")
+    at_least(1, "every", every, "prints no step")
     changes = parse_overrides(list(overrides))
     if data_dir is not None:
         changes["questions.data_dir"] = str(data_dir)
@@ -55,5 +48,4 @@ def train(
     console = make_console()
     with RichView(console, every) as view:
         run = run_training(resolved, folder, resume=resume, view=view)
-    done = f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)"
-    console.print(done, highlight=False, markup=False, soft_wrap=True)
+    say(console, f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)", whole=True)

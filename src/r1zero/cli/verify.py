@@ -108,6 +108,7 @@ def _check(format: str, second: str | None, workers: int, timeout_s: float, memo
 def _explain(
     console: Console, gold: str, answer: str, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
+    from r1zero.cli.console import say
     from r1zero.types import AnswerFormat
     from r1zero.verify.pairs import kind_of
 
@@ -117,10 +118,11 @@ def _explain(
     _show(console, "verdict", verdict)
     if second is not None:
         [opinion] = second.verify([(answer if whole else rf"\boxed{{{answer}}}", [gold], AnswerFormat.BOXED)])
-        console.print(f"second     {opinion.outcome.value}: {opinion.rule}", markup=False, highlight=False)
+        say(console, f"second     {opinion.outcome.value}: {opinion.rule}")
 
 
 def _show(console: Console, title: str, verdict: Verdict) -> None:
+    from r1zero.cli.console import say
     from r1zero.verify.rule_names import explained
 
     lines = [
@@ -130,7 +132,7 @@ def _show(console: Console, title: str, verdict: Verdict) -> None:
         f"{'seconds':10} {verdict.seconds:.6f}",
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False)
+        say(console, line)
 
 
 def _audit(
@@ -188,13 +190,15 @@ def _table(console: Console, found: Summary) -> None:
 
 
 def _list(console: Console, title: str, graded: Sequence[GradedPair]) -> None:
+    from r1zero.cli.console import say
+
     if not graded:
         return
-    console.print(f"\n{title}: {len(graded)}", highlight=False)
+    say(console, f"\n{title}: {len(graded)}")
     for one in graded[:_SHOWN]:
         second = f", second: {one.second.outcome.value}" if one.second is not None else ""
         gold, shown = " | ".join(one.pair.gold)[:60], (one.verdict.extracted or "(nothing)")[:60]
         line = f"  line {one.pair.line}: gold {gold!a}, answer {shown!a}: {one.verdict.outcome.value}"
-        console.print(f"{line} by {one.verdict.rule!r}{second}", markup=False, highlight=False)
+        say(console, f"{line} by {one.verdict.rule!r}{second}")
     if len(graded) > _SHOWN:
-        console.print(f"  … and {len(graded) - _SHOWN} more (--out writes them all)", highlight=False)
+        say(console, f"  … and {len(graded) - _SHOWN} more (--out writes them all)")
