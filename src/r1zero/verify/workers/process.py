@@ -129,14 +129,15 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
             self._process.kill()
         status = self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._close_pipes()
         return status
 
     def forget(self) -> None:
         """Let go of it without ending it: it belongs to the process that this one was forked from."""
         self._process.returncode = 0
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
         task = json.loads(line)
         _arm(limit_s + GRACE_S)
         if len(argv) > 4:
-            outcome, rule, score = grade_safely(grade, task["gold"], task["answer"])
+            outcome, rule, score = grade_safely(grade, task["gold"], task["answer"], told=True)
         else:
             judge = partial(grade_safely, grade, task["gold"], task["answer"])
             outcome, rule, score = _in_child(judge, limit_s, protocol)
@@ -94,8 +94,11 @@ def _in_child(judge: Callable[[], Judgement], limit_s: float, protocol: int) -> 
     return ("ungraded", "worker died", None) if in_time else ("timeout", f"killed after {limit_s:g} s", None)
 
 
-def grade_safely(grade: Grader, gold: Any, answer: str) -> Judgement:
-    """`grade(gold, answer)`, or ("ungraded", the reason, None) if it fails: our boundary to other people's code."""
+def grade_safely(grade: Grader, gold: Any, answer: str, *, told: bool = False) -> Judgement:
+    """`grade(gold, answer)`, or ("ungraded", the reason, None) if it fails: our boundary to other people's code.
+
+    `told` adds the error's message, which helps whoever wrote the function.
+    """
     try:
         return grade(gold, answer)
     except MemoryError:
@@ -103,25 +106,16 @@ def grade_safely(grade: Grader, gold: Any, answer: str) -> Judgement:
     except TimeoutExpired:
         return "timeout", "the command ran into the limit", None
     except Exception as error:  # noqa: BLE001  sympy raises nearly every type there is, and users' code the others
-        return "ungraded", f"grader failed: {type(error).__name__}", None
+        message = " ".join(str(error).split())[:_MAX_MESSAGE] if told else ""
+        return "ungraded", f"grader failed: {type(error).__name__}" + (f": {message}" if message else ""), None
 
 
 def _load_reward(spec: str, limit_s: float) -> Grader:
-    """A user's function, whose own errors are told: the message is his, and helps him."""
+    """A user's function as a grader."""
     if spec in SECOND.values():
         prepare()
     grade = load_reward(spec, limit_s)
-
-    def told(gold: Any, response: str) -> Judgement:
-        try:
-            return grade(response, gold)
-        except (MemoryError, TimeoutExpired):
-            raise
-        except Exception as error:  # noqa: BLE001  whatever a user's code raises
-            message = " ".join(str(error).split())[:_MAX_MESSAGE]
-            return "ungraded", f"grader failed: {type(error).__name__}" + (f": {message}" if message else ""), None
-
-    return told
+    return lambda gold, response: grade(response, gold)
 
 
 def _arm(seconds: float) -> None:
