@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from r1zero import config, evaluation
 from r1zero.config import EvaluationSettings, checked
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions, EvalCell, claim, identity, slug
-from r1zero.evaluation.models import EvaluatedModel
+from r1zero.evaluation.models import EvaluatedModel, local
 from r1zero.evaluation.run import make_protocol
 from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.evaluation.tables import markdown
@@ -45,7 +46,8 @@ def evaluate(
     sets = [{"name": each} if isinstance(each, str) else dict(each) for each in benchmarks]
     section = checked(EvaluationSettings, {"benchmarks": sets} | settings)
     shape = checked(config.TemplateSettings, {"name": template})
-    (cell,) = evaluate_matrix([model], [shape], section, Conditions(seed=seed, data_dir=data_dir, out=out))
+    conditions = Conditions(seed=seed, data_dir=data_dir, out=out)
+    (cell,) = evaluate_matrix([model], partial(local, rows=64), [shape], section, conditions)
     return cell.results
 
 
