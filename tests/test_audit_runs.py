@@ -105,12 +105,15 @@ def test_damaged_rollouts_are_one_sentence(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     damaged, path = Run.open(tmp_path / "run"), tmp_path / "run" / "rollouts" / "step-000001.parquet"
     table = pq.read_table(path)
-    for rest in (table.slice(1, 3), table.drop_columns(["logprobs"]), table.slice(0, 0)):
+    for rest in (table.slice(1, 3), table.slice(0, 9), table.slice(0, 0)):
         pq.write_table(rest, path)
         with pytest.raises(UserError, match=r"rollouts of step 1 .* damaged"):
             read_step(damaged, 1)
+    pq.write_table(table.drop_columns(["logprobs"]), path)
+    with pytest.raises(UserError, match=r"step-000001\.parquet holds no saved responses \(it lacks logprobs\)"):
+        read_step(damaged, 1)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(UserError, match=r"step-000001\.parquet cannot be read"):
+    with pytest.raises(UserError, match=r"step-000001\.parquet holds no saved responses \(.*\); restore it"):
         read_step(damaged, 1)
 
 

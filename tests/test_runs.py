@@ -334,6 +334,7 @@ def test_rollouts_survive_parquet_to_the_last_bit(run: Run) -> None:
     assert [row["sample"] for row in rows] == [0, 1, 0, 1]
     assert rows[0] == {
         "question_id": "set/0",
+        "question": "3+8=",
         "level": "1",
         "gold": ["11", "eleven"],
         "sample": 0,

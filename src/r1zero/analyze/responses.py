@@ -6,18 +6,14 @@ from a run's saved rollouts. Token ids and log-probs stay on disk.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from r1zero.errors import UserError, first_line
+from r1zero.errors import UserError
 from r1zero.evaluation.saved import IDENTITY, open_saved
-from r1zero.runs.run import Run
+from r1zero.runs.rollout_rows import Row, grouped, read_rows, reading
+from r1zero.runs.run import Run, by_step
 from r1zero.templates import get_template, template_names
 from r1zero.templates.template import Surround
 from r1zero.types import Outcome, Stop
@@ -32,7 +28,6 @@ _OF_OUTCOME = {
     Outcome.TIMEOUT: "ungraded",
 }
 _COLUMNS = ("question_id", "level", "sample", "prompt", "response", "stop", "length", "outcome")
-_STEP = re.compile(r"step-(\d+)(?:\.parquet)?")
 ROLLOUTS = "rollouts"
 """The name of the responses that a run trained on, beside the question sets of its evaluations."""
 
@@ -59,7 +54,7 @@ class GradedResponse:
 
 @dataclass(frozen=True, slots=True)
 class QuestionResponses:
-    """A question's responses. `question` is its bare text where the template shows it, else the whole prompt."""
+    """A question's responses. `question` is its bare text; of older files the prompt, if its template hides that."""
 
     id: str
     level: str | None
@@ -97,37 +92,26 @@ class ModelResponses:
 
 
 def read_groups(path: Path, template: str = "") -> list[QuestionResponses]:
-    """The groups of a Parquet file of responses. Raises UserError when it is none."""
-    try:
-        rows = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
-        return [_group(group, template) for group in _grouped(rows)]
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        raise UserError(f"{path} holds no saved responses ({first_line(error)}); restore it, or remove it.") from None
+    """The groups of a Parquet file of responses. Raises RolloutFileError when it is none."""
+    with reading(path):
+        return [_group(rows, template) for rows in grouped(read_rows(path, _COLUMNS, ("question",)))]
 
 
-def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Rows in question order as groups: one ends where the question changes, or samples are counted anew."""
-    group: list[dict[str, Any]] = []
-    for row in rows:
-        if group and (row["question_id"] != group[0]["question_id"] or row["sample"] <= group[-1]["sample"]):
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
-
-
-def _group(rows: Sequence[dict[str, Any]], template: str) -> QuestionResponses:
+def _group(rows: Sequence[Row], template: str) -> QuestionResponses:
     first = rows[0]
+    question = first["question"] if "question" in first else bare_question(first["prompt"], template)
     replies = tuple(
         GradedResponse(row["response"], Outcome(row["outcome"]), Stop(row["stop"]) is Stop.LENGTH, row["length"])
         for row in rows
     )
-    return QuestionResponses(first["question_id"], first["level"], bare_question(first["prompt"], template), replies)
+    return QuestionResponses(first["question_id"], first["level"], question, replies)
 
 
 def bare_question(prompt: str, template: str) -> str:
-    """The question in a prompt of a template of fixed text; the prompt itself under any other."""
+    """The question in a prompt of a template of fixed text; the prompt itself under any other.
+
+    Files of responses of before hold no question but this one.
+    """
     if template in template_names() and template != "chat":
         renderer = get_template(template).renderer
         if isinstance(renderer, Surround) and prompt.startswith(renderer.before) and prompt.endswith(renderer.after):
@@ -205,15 +189,11 @@ def run_steps(run: Run) -> dict[str, list[tuple[int, Path]]]:
     Raises:
         UserError: it has saved no responses at all.
     """
-    files = {ROLLOUTS: _numbered((run.path / "rollouts").glob("step-*.parquet"))}
-    for step, folder in _numbered((run.path / "evaluations").glob("step-*")):
+    files = {ROLLOUTS: by_step((run.path / "rollouts").glob("*.parquet"))}
+    for step, folder in by_step((run.path / "evaluations").glob("*")):
         for path in sorted(folder.glob("*.parquet")):
             files.setdefault(path.stem, []).append((step, path))
     found = {name: steps for name, steps in files.items() if steps}
     if not found:
         raise UserError(f"{run.path} has saved no responses; name a run that has rollouts or evaluations.")
     return found
-
-
-def _numbered(paths: Iterable[Path]) -> list[tuple[int, Path]]:
-    return sorted((int(match[1]), path) for path in paths if (match := _STEP.fullmatch(path.name)))

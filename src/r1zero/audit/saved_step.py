@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,10 +13,9 @@ from r1zero.errors import UserError
 from r1zero.objectives.bias_meter import Bias, bias_meter, pushes
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.runs.run import Run
-from r1zero.types import Outcome, Stop
-
-_COLUMNS = {"prompt_ids", "response_ids", "logprobs", "outcome", "stop", "reward", "length"}
+from r1zero.rollouts.rewards import Truncation, lengths_of, rewards_of, trajectories_of
+from r1zero.runs.rollout_rows import ROLLOUT_COLUMNS, read_rows, reading, rollouts_of
+from r1zero.runs.run import Run, by_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,7 @@ class SavedStep:
 
 def saved_steps(run: Run) -> list[int]:
     """The steps whose rollouts were saved. Raises UserError when there are none."""
-    names = (re.fullmatch(r"step-(\d+)", path.stem) for path in (run.path / "rollouts").glob("step-*.parquet"))
-    steps = sorted(int(match[1]) for match in names if match)
+    steps = [step for step, _ in by_step((run.path / "rollouts").glob("*.parquet"))]
     if not steps:
         raise UserError(f"{run.path} has no saved rollouts to audit; train with log.rollouts_every = 1 to keep them.")
     return steps
@@ -60,24 +57,16 @@ def saved_steps(run: Run) -> list[int]:
 
 def read_step(run: Run, number: int) -> SavedStep:
     """A saved step. Raises UserError when it is not there, or is not whole groups."""
-    rows = run.rollouts(number)
-    masked = run.recipe.objective.truncation == "mask_out"
-    groups = sum(row.get("sample") == 0 for row in rows)
-    if not groups or not rows[0].keys() >= _COLUMNS or len(rows) % groups:
+    with reading(path := run.rollout_file(number)):
+        rows = read_rows(path, (*ROLLOUT_COLUMNS, "reward"))
+        rollouts = rollouts_of(rows)
+    samples = range(len(rows) // max(1, len(rollouts)))
+    if not rows or [row["sample"] for row in rows] != [*samples] * len(rollouts):
         raise UserError(f"The rollouts of step {number} in {run.path} are damaged; choose another --step.")
-    known = (Outcome.UNGRADED, Outcome.TIMEOUT)
-    counts = [row["outcome"] not in known and not (masked and row["stop"] == Stop.LENGTH) for row in rows]
-    responses = tuple(
-        Trajectory(tuple(row["prompt_ids"]), tuple(row["response_ids"]), tuple(row["logprobs"]), 0.0, evidence)
-        for row, evidence in zip(rows, counts, strict=True)
-    )
-    return SavedStep(
-        number,
-        torch.tensor([row["reward"] for row in rows]).view(groups, -1),
-        torch.tensor(counts).view(groups, -1),
-        torch.tensor([row["length"] for row in rows]).view(groups, -1),
-        responses,
-    )
+    rewards_PG = torch.tensor([row["reward"] for row in rows]).view(len(rollouts), -1)
+    _, graded_PG = rewards_of(rollouts, Truncation(run.recipe.objective.truncation))
+    responses = trajectories_of(rollouts, torch.zeros_like(rewards_PG), graded_PG)
+    return SavedStep(number, rewards_PG, graded_PG, lengths_of(rollouts), tuple(responses))
 
 
 def read_meter(run: Run, objectives: list[Objective]) -> Iterator[tuple[int, Objective, Bias]]:

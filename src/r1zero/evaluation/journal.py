@@ -8,7 +8,10 @@ from pathlib import Path
 
 from r1zero.rollouts.collector import Graded
 from r1zero.runs.files import writing
-from r1zero.types import Completion, Outcome, Stop, Verdict
+from r1zero.runs.rollout_rows import Row, graded_response, response_row
+from r1zero.types import Completion, Verdict
+
+_NAMES = {"ids": "response_ids", "text": "response"}  # as lines of before have them
 
 
 class Journal:
@@ -19,18 +22,7 @@ class Journal:
 
     def add(self, question: int, sample: int, completion: Completion, verdict: Verdict) -> None:
         """Keep a response. Raises UserError when it cannot be written."""
-        line = {
-            "question": question,
-            "sample": sample,
-            "ids": completion.token_ids,
-            "logprobs": completion.logprobs,
-            "text": completion.text,
-            "stop": str(completion.stop),
-            "outcome": str(verdict.outcome),
-            "extracted": verdict.extracted,
-            "rule": verdict.rule,
-            "score": verdict.score,
-        }
+        line = {"question": question, **response_row(sample, completion, verdict)}
         with writing(self.path), self.path.open("a", encoding="utf-8", errors="surrogatepass") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -41,10 +33,9 @@ class Journal:
             return {}
         for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                line = json.loads(text)
-                completion = Completion(tuple(line["ids"]), tuple(line["logprobs"]), line["text"], Stop(line["stop"]))
-                verdict = Verdict(Outcome(line["outcome"]), line["extracted"], line["rule"], score=line["score"])
-                found[line["question"]][line["sample"]] = (completion, verdict)
+                line: Row = dict(json.loads(text))
+                line |= {name: line[old] for old, name in _NAMES.items() if old in line}
+                found[line["question"]][line["sample"]] = graded_response(line)
             except (ValueError, KeyError, TypeError):  # torn or damaged: asked again
                 continue
         self._mend()

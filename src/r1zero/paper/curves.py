@@ -9,8 +9,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from r1zero.paper.claims import Panel
 from r1zero.paper.jobs import Job
 from r1zero.paper.world import family
@@ -18,6 +16,7 @@ from r1zero.report.charts.model import Chart, Series
 from r1zero.report.data.lengths import ClassSums, pooled
 from r1zero.report.data.run_data import RunData, load_run
 from r1zero.report.data.seed_groups import SeedGroup, mean_and_deviation, series_of
+from r1zero.runs.rollout_rows import read_rows
 
 PAIR = ("dr_grpo", "grpo")
 NAMES = {
@@ -196,7 +195,7 @@ def rights(folder: Path) -> list[float]:
     """
     found: dict[tuple[str, str], list[bool]] = {}
     for path in sorted(folder.glob("*.parquet")):
-        for row in pq.read_table(path, columns=["question_id", "prompt", "outcome"]).to_pylist():
+        for row in read_rows(path, ("question_id", "prompt", "outcome")):
             unit = family(row["prompt"]) or row["question_id"]
             found.setdefault((path.name, unit), []).append(row["outcome"] == "right")
     return [sum(values) / len(values) for _, values in sorted(found.items())]

@@ -11,7 +11,6 @@ from pathlib import Path
 from r1zero.errors import UserError, reason
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Study
 from r1zero.paper.jobs import Job
-from r1zero.report.data.lengths import UNREADABLE
 from r1zero.report.draw import svg
 from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.html import render_page
@@ -49,7 +48,7 @@ def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> StudyPart:
         found: Findings = study.read(out, jobs)
     except UserError as error:
         return StudyPart(study, problems=[str(error)])
-    except (*UNREADABLE, ArithmeticError, LookupError, TypeError) as error:
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError) as error:
         told = (
             f"Its runs cannot be read ({reason(error)}), most likely since files are damaged: remove those runs, and "
             f"give `r1zero paper run {study.name}` again."

@@ -15,13 +15,12 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from r1zero.metrics import Tally
 from r1zero.rollouts.collector import Batch, GradedRollouts, RolloutCollector
+from r1zero.runs.rollout_rows import rollouts_of, rows_of, rows_of_before
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.sampling.synced_engine import SyncedEngine
-from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
+from r1zero.types import Completion
 
 Progress = Callable[[Completion], None] | None
 
@@ -104,7 +103,7 @@ class _Drawing:
         return {
             "version": self.version,
             "tally": self.tally.state(),
-            "rollouts": [_plain(rollout) for rollout in graded.rollouts],
+            "rollouts": rows_of(graded.rollouts),
             "rewards": graded.rewards_PG,
             "graded": graded.graded_PG,
             "penalties": graded.penalties_PG,
@@ -114,36 +113,10 @@ class _Drawing:
     @classmethod
     def restored(cls, state: dict[str, Any]) -> _Drawing:
         """From `state()`."""
-        rollouts = [_rollout(row) for row in state["rollouts"]]
-        graded = GradedRollouts(rollouts, state["rewards"], state["graded"], state["penalties"])
+        rows = state["rollouts"]
+        if "completions" in rows[0]:
+            rows = [row for group in rows for row in rows_of_before(group)]
+        graded = GradedRollouts(rollouts_of(rows), state["rewards"], state["graded"], state["penalties"])
         batch: Future[Batch] = Future()
         batch.set_result(Batch(graded, state["advantages"]))
         return cls(state["version"], Tally.restored(state["tally"]), batch)
-
-
-def _plain(rollout: Rollout) -> dict[str, Any]:
-    question = rollout.question
-    return {
-        "question": [question.id, question.text, list(question.gold), question.level],
-        "prompt": rollout.prompt,
-        "prompt_ids": list(rollout.prompt_ids),
-        "completions": [
-            [list(each.token_ids), torch.tensor(each.logprobs, dtype=torch.float64), each.text, str(each.stop)]
-            for each in rollout.completions
-        ],
-        "verdicts": [
-            [str(each.outcome), each.extracted, each.rule, each.seconds, each.score] for each in rollout.verdicts
-        ],
-    }
-
-
-def _rollout(row: dict[str, Any]) -> Rollout:
-    name, text, gold, level = row["question"]
-    return Rollout(
-        Question(name, text, tuple(gold), level),
-        row["prompt"],
-        tuple(row["prompt_ids"]),
-        tuple(Completion(tuple(ids), tuple(logprobs.tolist()), text, Stop(how))
-              for ids, logprobs, text, how in row["completions"]),
-        tuple(Verdict(Outcome(outcome), *rest) for outcome, *rest in row["verdicts"]),
-    )  # fmt: skip

@@ -1,9 +1,13 @@
-"""Rollouts as rows of a table and back: the one format in which responses are saved."""
+"""Rollouts as rows and back, one row a response: the one form in which responses are saved.
+
+Parquet files hold rows as columns, without `score` and with log-probs in float32. An evaluation's journal and the
+checkpoint of a batch that was drawn ahead hold whole rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +17,12 @@ import pyarrow.parquet as pq
 from r1zero.errors import UserError
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
+Row = dict[str, Any]
 
-def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]], *, timed: bool = True) -> pa.Table:
-    """Rollouts as a table, one row a response in question order; `extra` are further columns of the same order."""
-    rows = [
-        {
-            "question_id": rollout.question.id,
-            "level": rollout.question.level,
-            "gold": list(rollout.question.gold),
-            "sample": g,
-            "prompt": rollout.prompt,
-            "response": completion.text,
-            "stop": str(completion.stop),
-            "length": completion.length,
-            "outcome": str(verdict.outcome),
-            "extracted": verdict.extracted,
-            "rule": verdict.rule,
-            "grade_seconds": verdict.seconds,
-            "prompt_ids": list(rollout.prompt_ids),
-            "response_ids": list(completion.token_ids),
-            "logprobs": list(completion.logprobs),
-        }
-        for rollout in rollouts
-        for g, (completion, verdict) in enumerate(zip(rollout.completions, rollout.verdicts, strict=True))
-    ]
-    table = pa.Table.from_pylist(rows, schema=_ROLLOUT_SCHEMA)
-    if not timed:  # equal responses, equal bytes
-        table = table.drop_columns(["grade_seconds"])
-    for name, values in extra.items():
-        table = table.append_column(name, pa.array(values, type=pa.float64()))
-    return table
-
-
-_ROLLOUT_SCHEMA = pa.schema(
+_SCHEMA = pa.schema(
     [
         ("question_id", pa.string()),
+        ("question", pa.string()),  # files of before this column have only the prompt
         ("level", pa.string()),
         ("gold", pa.list_(pa.string())),
         ("sample", pa.int32()),
@@ -64,29 +39,159 @@ _ROLLOUT_SCHEMA = pa.schema(
         ("logprobs", pa.list_(pa.float32())),
     ]
 )
+_KINDS = dict(zip(_SCHEMA.names, _SCHEMA.types, strict=True)) | dict.fromkeys(("reward", "advantage"), pa.float64())
+_SOMETIMES = ("question", "grade_seconds")  # columns that not every file has
+ROLLOUT_COLUMNS = tuple(name for name in _SCHEMA.names if name not in (*_SOMETIMES, "length"))
+"""The columns without which rows are no rollouts."""
+
+
+class RolloutFileError(UserError):
+    """A file of responses that cannot be read; `reason` says why."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} holds no saved responses ({reason}); restore it, or remove it.")
+        self.reason = reason
+
+
+def response_row(sample: int, completion: Completion, verdict: Verdict) -> Row:
+    """Tell a graded response in plain values."""
+    return {
+        "sample": sample,
+        "response": completion.text,
+        "stop": str(completion.stop),
+        "length": completion.length,
+        "outcome": str(verdict.outcome),
+        "extracted": verdict.extracted,
+        "rule": verdict.rule,
+        "grade_seconds": verdict.seconds,
+        "score": verdict.score,
+        "response_ids": completion.token_ids,
+        "logprobs": completion.logprobs,
+    }
+
+
+def graded_response(row: Mapping[str, Any]) -> tuple[Completion, Verdict]:
+    """Take a graded response from its row."""
+    ids, logprobs = tuple(row["response_ids"]), tuple(row["logprobs"])
+    seconds, score = row.get("grade_seconds", 0.0), row.get("score")
+    return (
+        Completion(ids, logprobs, row["response"], Stop(row["stop"])),
+        Verdict(Outcome(row["outcome"]), row["extracted"], row["rule"], seconds, score),
+    )
+
+
+def rows_of(rollouts: Iterable[Rollout]) -> list[Row]:
+    """Tell rollouts in rows, in question order."""
+    return [
+        {
+            "question_id": rollout.question.id,
+            "question": rollout.question.text,
+            "level": rollout.question.level,
+            "gold": rollout.question.gold,
+            "prompt": rollout.prompt,
+            "prompt_ids": rollout.prompt_ids,
+            **response_row(g, completion, verdict),
+        }
+        for rollout in rollouts
+        for g, (completion, verdict) in enumerate(zip(rollout.completions, rollout.verdicts, strict=True))
+    ]
+
+
+def rollouts_of(rows: Iterable[Row]) -> list[Rollout]:
+    """Take rollouts from their rows; the question's text is "" where a file of before has none."""
+    rollouts = []
+    for group in grouped(rows):
+        first, (completions, verdicts) = group[0], zip(*map(graded_response, group), strict=True)
+        question = Question(first["question_id"], first.get("question", ""), tuple(first["gold"]), first["level"])
+        rollouts.append(Rollout(question, first["prompt"], tuple(first["prompt_ids"]), completions, verdicts))
+    return rollouts
+
+
+def rows_of_before(group: Mapping[str, Any]) -> list[Row]:
+    """Tell a group in rows that an older checkpoint holds in lists and tensors."""
+    question = dict(zip(("question_id", "question", "gold", "level"), group["question"], strict=True))
+    shared = {"prompt": group["prompt"], "prompt_ids": group["prompt_ids"], **question}
+    names = ("response_ids", "logprobs", "response", "stop", "outcome", "extracted", "rule", "grade_seconds", "score")
+    return [
+        shared | {"sample": g} | dict(zip(names, (ids, logprobs.tolist(), text, stop, *verdict), strict=True))
+        for g, ((ids, logprobs, text, stop), verdict) in enumerate(
+            zip(group["completions"], group["verdicts"], strict=True)
+        )
+    ]
+
+
+def grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Split rows in question order into groups: one ends where the question changes, or samples are counted anew."""
+    group: list[Row] = []
+    for row in rows:
+        if group and (row["question_id"] != group[-1]["question_id"] or row["sample"] <= group[-1]["sample"]):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]], *, timed: bool = True) -> pa.Table:
+    """Rollouts as a table, one row a response in question order; `extra` are further columns of the same order."""
+    table = pa.Table.from_pylist(rows_of(rollouts), schema=_SCHEMA)
+    if not timed:  # equal responses, equal bytes
+        table = table.drop_columns(["grade_seconds"])
+    for name, values in extra.items():
+        table = table.append_column(name, pa.array(values, type=pa.float64()))
+    return table
 
 
 def read_rollouts(path: Path) -> list[Rollout]:
-    """The graded groups of a saved set. Raises UserError when it is not one."""
+    """Read the graded groups of a saved set. Raises RolloutFileError when it is not one."""
+    with reading(path):
+        return rollouts_of(read_rows(path, ROLLOUT_COLUMNS, _SOMETIMES))
+
+
+def read_rows(path: Path, columns: Sequence[str] = (), optional: Sequence[str] = ()) -> list[Row]:
+    """Read a file's rows in `columns` and in those of `optional` that it has; by default in all it has.
+
+    Raises:
+        RolloutFileError: it is damaged, lacks a column, or holds something else in it than its name says.
+    """
+    with reading(path):
+        schema = pq.read_schema(path)
+        found = [name for name in optional if name in schema.names]
+        names = [*columns, *found] if columns or optional else schema.names
+        _check(schema, names)
+        return pq.read_table(path, columns=names).to_pylist()
+
+
+def count_rows(path: Path, columns: Sequence[str]) -> int:
+    """Count the responses of a file that has `columns`, without reading them. Raises as `read_rows`."""
+    with reading(path):
+        metadata = pq.read_metadata(path)
+        _check(metadata.schema.to_arrow_schema(), columns)
+        return metadata.num_rows
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Where taking responses from `path` fails: RolloutFileError with the reason."""
     try:
-        rows = pq.read_table(path).to_pylist()
-        return [_rollout(list(group)) for _, group in groupby(rows, key=lambda row: row["question_id"])]
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise UserError(
-            f"{path} holds no saved responses ({error}); restore or remove it, or name the --out folder of an "
-            "evaluation."
-        ) from None
+        yield
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise RolloutFileError(path, next(iter(str(error).splitlines()), type(error).__name__)) from None
 
 
-def _rollout(rows: list[dict[str, Any]]) -> Rollout:
-    first = rows[0]
-    return Rollout(
-        Question(first["question_id"], "", tuple(first["gold"]), level=first["level"]),
-        first["prompt"],
-        tuple(first["prompt_ids"]),
-        tuple(
-            Completion(tuple(row["response_ids"]), tuple(row["logprobs"]), row["response"], Stop(row["stop"]))
-            for row in rows
-        ),
-        tuple(Verdict(Outcome(row["outcome"]), row["extracted"], row["rule"]) for row in rows),
-    )
+def _check(schema: pa.Schema, names: Iterable[str]) -> None:
+    if missing := [name for name in names if name not in schema.names]:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    for name in names:
+        if name in _KINDS and not _fits(schema.field(name).type, _KINDS[name]):
+            raise ValueError(f"its column {name} holds {schema.field(name).type}")
+
+
+def _fits(kind: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a column can be read as one of a kind, as other programs write it too."""
+    if pa.types.is_list(wanted):
+        return pa.types.is_null(kind) or (pa.types.is_list(kind) and _fits(kind.value_type, wanted.value_type))
+    if pa.types.is_string(wanted):
+        return any(check(kind) for check in (pa.types.is_null, pa.types.is_string, pa.types.is_large_string))
+    numbers = (pa.types.is_integer, pa.types.is_floating)[: 1 + pa.types.is_floating(wanted)]
+    return any(check(kind) for check in (pa.types.is_null, *numbers))

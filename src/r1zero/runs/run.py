@@ -5,8 +5,8 @@ recipe.json                 the resolved recipe
 metrics.jsonl               one line a step
 evaluations.jsonl           one line an evaluation
 notes.jsonl                 what was noted when the run was continued: another torch, a damaged checkpoint
-rollouts/step-000001.parquet          one row a response
-evaluations/step-000000/SET.parquet   one row a response
+rollouts/step-000001.parquet          one row a response: question, prompt, ids, text, log-probs, verdict (rollout_rows)
+evaluations/step-000000/SET.parquet   the same
 checkpoints/step-000016/              an ordinary Hugging Face model folder, and the training state
 """
 
@@ -15,21 +15,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.errors import UserError
 from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.provenance import now, provenance
-from r1zero.runs.rollout_rows import rollout_table
+from r1zero.runs.rollout_rows import Row, read_rows, rollout_table
 from r1zero.types import Rollout
 
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
@@ -214,15 +212,16 @@ class Run:
         """One Parquet file for the step: one row a response, ids and log-probs included."""
         write_parquet(self.path / "rollouts" / f"step-{step:06d}.parquet", rollout_table(rollouts, extra), resumes=True)
 
-    def rollouts(self, step: int) -> list[dict[str, Any]]:
+    def rollouts(self, step: int) -> list[Row]:
         """The saved responses of a step."""
+        return read_rows(self.rollout_file(step))
+
+    def rollout_file(self, step: int) -> Path:
+        """Where the responses of a step are saved. Raises UserError when they are not."""
         path = self.path / "rollouts" / f"step-{step:06d}.parquet"
         if not path.is_file():
             raise UserError(f"{self.path} has no rollouts of step {step}; see the files in {path.parent}.")
-        try:
-            return pq.read_table(path).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} cannot be read ({error}); it is damaged: restore or delete it.") from None
+        return path
 
     def _read_json(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         try:
@@ -237,6 +236,17 @@ class Run:
                 "start another run with another --out."
             ) from None
         return data
+
+
+def step_of(path: Path) -> int | None:
+    """The step that a rollout file or an evaluation's folder belongs to; None for another."""
+    match = re.fullmatch(r"step-(\d+)(?:\.parquet)?", path.name)
+    return int(match[1]) if match else None
+
+
+def by_step(paths: Iterable[Path]) -> list[tuple[int, Path]]:
+    """(step, path) of those that belong to a step, in order."""
+    return sorted((step, path) for path in paths if (step := step_of(path)) is not None)
 
 
 def _bits(facts: Mapping[str, Any]) -> dict[str, str]:

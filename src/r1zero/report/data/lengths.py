@@ -7,19 +7,15 @@ steps is pooled exactly and never a mean of means.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from r1zero.report.draw.numbers import some
+from r1zero.runs.rollout_rows import RolloutFileError, read_rows
+from r1zero.runs.run import by_step
 
 CLASSES = ("correct", "incorrect", "truncated", "ungraded")
-UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError)
-_NAME = re.compile(r"step-(\d+)(?:\.parquet)?")
 _OF_OUTCOME = {"right": "correct", "wrong": "incorrect", "no_answer": "incorrect"}
 
 ClassSums = Mapping[str, tuple[int, int]]
@@ -45,26 +41,18 @@ def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
     """Step → class sums of every rollout file that can be read; `problems` gets one sentence on the others."""
     found: dict[int, ClassSums] = {}
     torn: list[str] = []
-    for path, step in sorted((path, step) for path in folder.glob("*.parquet") if (step := step_of(path)) is not None):
+    for step, path in by_step(folder.glob("*.parquet")):
         try:
-            table = pq.read_table(path, columns=["outcome", "stop", "length"]).to_pydict()
-            rows = list(zip(table["outcome"], table["stop"], table["length"], strict=True))
-            if not all(isinstance(o, str) and isinstance(s, str) and isinstance(n, int) for o, s, n in rows):
-                raise ValueError("its columns are not a rollout's")
-            if not rows:
-                raise ValueError("it holds no response")
-            found[step] = class_sums(rows)
-        except UNREADABLE:
+            rows = read_rows(path, ("outcome", "stop", "length"))
+        except RolloutFileError:
+            rows = []
+        if rows and not any(None in row.values() for row in rows):
+            found[step] = class_sums((row["outcome"], row["stop"], row["length"]) for row in rows)
+        else:
             torn.append(path.name)
     if torn:
         problems.append(f"Of the saved responses, {some(torn)} cannot be read; left out.")
     return found
-
-
-def step_of(path: Path) -> int | None:
-    """The step that a rollout file or an evaluation's folder belongs to; None for another."""
-    match = _NAME.fullmatch(path.name)
-    return int(match[1]) if match else None
 
 
 def pooled(sums: Iterable[ClassSums]) -> ClassSums:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from r1zero.analyze.keywords import Detector
-from r1zero.errors import first_line, plural
-from r1zero.report.data.lengths import CLASSES, UNREADABLE, class_of, step_of
+from r1zero.errors import plural
+from r1zero.report.data.lengths import CLASSES, class_of
 from r1zero.report.data.run_data import RunData
 from r1zero.report.draw.numbers import some
+from r1zero.runs.rollout_rows import RolloutFileError, Row, count_rows, grouped, read_rows
+from r1zero.runs.run import step_of
 from r1zero.verify.extraction.turns import own_span
 
 MOST_STEPS = 12
@@ -42,8 +41,6 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[0-9]+)?")
 
 _REFLECTION = Detector()  # the paper's keywords, counted as the paper counts
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +107,9 @@ def _evaluations(run: RunData, problems: list[str]) -> tuple[list[_Saved], int]:
         if (step := step_of(path.parent)) is None:
             continue
         try:
-            if missing := set(_NEEDED) - set(pq.read_schema(path).names):
-                raise ValueError(f"it lacks {', '.join(missing)}")
-            responses += pq.read_metadata(path).num_rows
+            responses += count_rows(path, _NEEDED)
             found.append(_Saved(step, path.stem, path))
-        except UNREADABLE:
+        except RolloutFileError:
             torn.append(f"{path.parent.name}/{path.name}")
     if torn:
         problems.append(f"Of the saved evaluations, {some(torn)} cannot be read; left out.")
@@ -128,10 +123,10 @@ def _choose(files: Sequence[_Saved], most: int, share: float, problems: list[str
     files = [file for file in files if file.step in steps]
     for file in files:
         try:
-            groups = list(_groups(_read(file.path)))
-        except UNREADABLE as error:
+            groups = list(grouped(map(_whole, read_rows(file.path, optional=_COLUMNS))))
+        except RolloutFileError as error:
             where = f"the evaluation on {file.questions} after step" if file.questions else "step"
-            problems.append(f"The responses of {where} {file.step} cannot be read ({first_line(error)}); left out.")
+            problems.append(f"The responses of {where} {file.step} cannot be read ({error.reason}); left out.")
             continue
         room = share / len(files)
         kept = _fitting(groups, room * MOST_RESPONSES, room * MOST_CHARACTERS)
@@ -182,44 +177,9 @@ def sparkline(logprobs: Sequence[float]) -> str:
     return "".join(_DIGITS[max(0, min(35, round(5 * mean)))] if math.isfinite(mean) else "z" for mean in means)
 
 
-def _read(path: Path) -> list[Row]:
-    """A file's rows, in the columns that are shown. Raises ValueError when one holds something else than its name."""
-    schema = pq.read_schema(path)
-    names = [name for name in _COLUMNS if name in schema.names]
-    for name in names:
-        if not _KINDS.get(name, _is_text)(kind := schema.field(name).type):
-            raise ValueError(f"its column {name} holds {kind}")
-    return pq.read_table(path, columns=names).to_pylist()
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-
-
-_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
-    **dict.fromkeys(("sample", "length", "reward", "advantage"), _is_number),
-    "level": lambda kind: _is_text(kind) or _is_number(kind),
-    "gold": lambda kind: pa.types.is_null(kind) or (pa.types.is_list(kind) and _is_text(kind.value_type)),
-    "logprobs": lambda kind: pa.types.is_null(kind) or (pa.types.is_list(kind) and _is_number(kind.value_type)),
-}
-"""Column → whether it may be of a type; the others hold text."""
-
-
-def _groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows in question order → groups; the number of the sample falls where a new one begins."""
-    group: list[Row] = []
-    for row in rows:
-        sample = row.get("sample") or 0
-        if group and (row.get("question_id") != group[-1].get("question_id") or sample <= group[-1]["sample"]):
-            yield group
-            group = []
-        group.append({"response": "", **row, "sample": sample})
-    if group:
-        yield group
+def _whole(row: Row) -> Row:
+    """A row of a file that may lack some columns."""
+    return {"question_id": None, "response": "", **row, "sample": row.get("sample") or 0}
 
 
 def _fitting(groups: Sequence[list[Row]], responses: float, characters: float) -> list[list[Row]]:
