@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from r1zero.errors import UserError
 from r1zero.report.charts import run as charts
 from r1zero.report.data import summary
-from r1zero.report.data.lengths import CLASSES, class_of, class_sums, decompose, mean_lengths, pooled, shares, windows
+from r1zero.report.data.lengths import class_of, class_sums, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.data.responses import LONGEST, answer_span, embed, spaced, sparkline, utf16
 from r1zero.report.data.run_data import find_runs, load_run
 from r1zero.report.data.seed_groups import curve, evaluation_curve, grouped, smooth, window_of
@@ -24,7 +24,7 @@ from r1zero.report.draw.numbers import number, percent, signed
 from r1zero.report.draw.svg import ticks
 from r1zero.report.pages.html import script_json
 from r1zero.report.pages.run import destination, render, write_report
-from r1zero.types import Outcome, Stop
+from r1zero.types import COARSE_FATES, Outcome, Stop
 from report_runs import EVERY_KIND, HOSTILE, group, make_run, response
 from tiny_runs import start, trained
 
@@ -41,7 +41,7 @@ def test_the_report_loads_no_torch() -> None:
 
 
 def sums(**classes: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    return {name: classes.get(name, (0, 0)) for name in CLASSES}
+    return {name: classes.get(name, (0, 0)) for name in COARSE_FATES}
 
 
 def test_a_truncated_response_is_only_truncated() -> None:
@@ -77,13 +77,14 @@ def test_a_class_that_comes_or_goes_is_mixture() -> None:
     assert decompose(sums(), sums(correct=(1, 10))) is None
 
 
-COUNTS = st.tuples(*[st.tuples(st.integers(0, 20), st.integers(1, 50)) for _ in CLASSES])
+COUNTS = st.tuples(*[st.tuples(st.integers(0, 20), st.integers(1, 50)) for _ in COARSE_FATES])
 
 
 @given(COUNTS, COUNTS)
 def test_the_parts_of_a_change_add_up(before: Any, after: Any) -> None:
     first, last = (
-        {name: (n, n * length) for name, (n, length) in zip(CLASSES, each, strict=True)} for each in (before, after)
+        {name: (n, n * length) for name, (n, length) in zip(COARSE_FATES, each, strict=True)}
+        for each in (before, after)
     )
     change = decompose(first, last)
     if change is not None:

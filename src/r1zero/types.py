@@ -102,6 +102,37 @@ class Outcome(StrEnum):
     """The grader ran into its limit and was killed: nobody knows either."""
 
 
+class Fate(StrEnum):
+    """What became of a response, exactly one of these: the four of the paper's App. D, and what nobody could grade."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    UNFORMATTED = "unformatted"
+    """It holds no answer in the asked-for format."""
+    TRUNCATED = "truncated"
+    """The token budget cut it off, whatever its verdict."""
+    UNGRADED = "ungraded"
+
+    @classmethod
+    def of(cls, outcome: str, truncated: bool) -> Fate:
+        """Derive it from an outcome and how the response ended; an outcome of another version is ungraded."""
+        return cls.TRUNCATED if truncated else _FATES.get(outcome, cls.UNGRADED)
+
+    @property
+    def coarse(self) -> Fate:
+        """The same where `unformatted` is not told apart from `incorrect`."""
+        return Fate.INCORRECT if self is Fate.UNFORMATTED else self
+
+
+_FATES: dict[str, Fate] = {
+    Outcome.RIGHT: Fate.CORRECT,
+    Outcome.WRONG: Fate.INCORRECT,
+    Outcome.NO_ANSWER: Fate.UNFORMATTED,
+}
+COARSE_FATES = tuple(fate for fate in Fate if fate.coarse is fate)
+"""The fates without `unformatted` apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The verifier's answer about one response: the outcome, what it extracted, the rule that decided, and the time.

@@ -16,6 +16,7 @@ from r1zero.errors import plural
 from r1zero.evaluation.tables import markdown_table
 from r1zero.published import QUESTIONS, TEMPERATURES, BaseModelRow
 from r1zero.statistics import Estimate
+from r1zero.types import Fate
 
 
 def percent(value: float | None) -> str:
@@ -213,7 +214,7 @@ def _step_line(s: StepNumbers) -> list[str]:
     shares = (s.answering, *one, s.pass_at_n, s.live_groups, s.keywords, s.whole_words, s.judge, s.cross,
               s.questions_reflecting)  # fmt: skip
     values = [interval(share) for share in shares]
-    return [str(s.step), *values, str(s.unjudged), percent(s.categories["truncated"]), f"{s.characters:.0f}"]
+    return [str(s.step), *values, str(s.unjudged), percent(s.categories[Fate.TRUNCATED]), f"{s.characters:.0f}"]
 
 
 def card_page(card: Card) -> str:

@@ -16,9 +16,10 @@ from r1zero.analyze.judges.llm import Agreement, Judge, agreement
 from r1zero.analyze.judges.rubrics import REFLECTION
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
-from r1zero.analyze.responses import CATEGORIES, ROLLOUTS, ModelResponses, read_groups
+from r1zero.analyze.responses import ROLLOUTS, ModelResponses, read_groups
 from r1zero.analyze.self_reflection import flags_of, questions_with, responses_with
 from r1zero.statistics import Estimate, clustered, pass_at_k
+from r1zero.types import Fate
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def analyse_step(
         questions_with(found["cross"]),
         sum(label is None for label in flags.labels),
         other,
-        {name: sum(reply.category == name for reply in replies) / len(replies) for name in CATEGORIES},
+        {fate: sum(reply.fate is fate for reply in replies) / len(replies) for fate in Fate},
         sum(len(reply.text) for reply in replies) / len(replies),
     )
 

@@ -10,8 +10,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1zero.analyze.responses import CATEGORIES, GradedResponse, ModelResponses
+from r1zero.analyze.responses import GradedResponse, ModelResponses
 from r1zero.statistics import Paired, paired
+from r1zero.types import Fate
 
 _ALL = "all"
 
@@ -104,21 +105,21 @@ def by_level(replies: Sequence[GradedResponse], levels: Sequence[str | None]) ->
     """Counts of every category, by difficulty level (sorted) and of all."""
     found = {level or "no level" for level in levels}
     order = [*sorted(found, key=lambda level: (len(level), level)), _ALL]
-    table = {level: dict.fromkeys(CATEGORIES, 0) for level in order}
+    table = {level: dict.fromkeys(map(str, Fate), 0) for level in order}
     for reply, level in zip(replies, levels, strict=True):
-        table[level or "no level"][reply.category] += 1
-        table[_ALL][reply.category] += 1
+        table[level or "no level"][reply.fate] += 1
+        table[_ALL][reply.fate] += 1
     return table
 
 
 def lengths(replies: Sequence[GradedResponse]) -> dict[str, MeanLengths]:
     """Mean lengths of each category."""
-    found = {}
-    for category in CATEGORIES:
-        part = [reply for reply in replies if reply.category == category]
+    found: dict[str, MeanLengths] = {}
+    for fate in Fate:
+        part = [reply for reply in replies if reply.fate is fate]
         n = len(part)
         characters = sum(len(reply.text) for reply in part) / n if n else None
-        found[category] = MeanLengths(n, characters, sum(reply.tokens for reply in part) / n if n else None)
+        found[fate] = MeanLengths(n, characters, sum(reply.tokens for reply in part) / n if n else None)
     return found
 
 

@@ -16,17 +16,8 @@ from r1zero.runs.rollout_rows import Row, grouped, read_rows, reading
 from r1zero.runs.run import Run, by_step
 from r1zero.templates import get_template, template_names
 from r1zero.templates.template import Surround
-from r1zero.types import Outcome, Stop
+from r1zero.types import Fate, Outcome, Stop
 
-CATEGORIES: tuple[str, ...] = ("correct", "incorrect", "unformatted", "truncated", "ungraded")
-"""The four of the paper's App. D, each response in one; and those that nobody could grade, which it does not have."""
-_OF_OUTCOME = {
-    Outcome.RIGHT: "correct",
-    Outcome.WRONG: "incorrect",
-    Outcome.NO_ANSWER: "unformatted",
-    Outcome.UNGRADED: "ungraded",
-    Outcome.TIMEOUT: "ungraded",
-}
 _COLUMNS = ("question_id", "level", "sample", "prompt", "response", "stop", "length", "outcome")
 ROLLOUTS = "rollouts"
 """The name of the responses that a run trained on, beside the question sets of its evaluations."""
@@ -47,9 +38,9 @@ class GradedResponse:
         return self.outcome is Outcome.RIGHT
 
     @property
-    def category(self) -> str:
-        """Which of `CATEGORIES` it is; a truncated one is only that (PAPER.md 1.7)."""
-        return "truncated" if self.truncated else _OF_OUTCOME[self.outcome]
+    def fate(self) -> Fate:
+        """What became of it."""
+        return Fate.of(self.outcome, self.truncated)
 
 
 @dataclass(frozen=True, slots=True)

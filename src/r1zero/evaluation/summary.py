@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from r1zero.statistics import Estimate, clustered, majority, pass_at_k, standard_error
-from r1zero.types import Completion, Outcome, Rollout, Verdict
+from r1zero.types import Completion, Fate, Outcome, Rollout, Verdict
 
-RATES = ("right", "wrong", "no_answer", "ungraded", "timeout", "truncated")
-"""What becomes of a response, each exactly one of them: `truncated` where it is cut off and not right all the same."""
+RATES: tuple[str, ...] = (*Outcome, Fate.TRUNCATED)
+"""The shares of an evaluation: its outcome is each response's, but `truncated` where it is cut off and not right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class SetResult:
 def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> SetResult:
     """The numbers of one set's graded responses. A response that nobody could grade counts as not right."""
     pairs = [(c, v) for r in rollouts for c, v in zip(r.completions, r.verdicts, strict=True)]
+    fated = [(c.length, Fate.of(v.outcome, c.truncated)) for c, v in pairs]
     n = len(rollouts[0].verdicts)
     rights = [sum(v.right for v in r.verdicts) for r in rollouts]
     shares = [right / n for right in rights]
@@ -68,12 +69,12 @@ def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> S
         accuracy_high=accuracy.high,
         standard_error=standard_error(shares),
         length=sum(c.length for c, _ in pairs) / len(pairs),
-        length_correct=mean([c.length for c, v in pairs if v.right and not c.truncated]),
-        length_incorrect=mean([c.length for c, v in pairs if not v.right and not c.truncated]),
-        truncated=sum(c.truncated for c, _ in pairs) / len(pairs),
+        length_correct=mean([length for length, fate in fated if fate is Fate.CORRECT]),
+        length_incorrect=mean([length for length, fate in fated if fate not in (Fate.CORRECT, Fate.TRUNCATED)]),
+        truncated=sum(fate is Fate.TRUNCATED for _, fate in fated) / len(pairs),
         answered=sum(v.outcome is not Outcome.NO_ANSWER for _, v in pairs) / len(pairs),
         ungraded=sum(not v.graded for _, v in pairs),
-        rates={rate: sum(fate(c, v) == rate for c, v in pairs) / len(pairs) for rate in RATES},
+        rates={rate: sum(rate_of(c, v) == rate for c, v in pairs) / len(pairs) for rate in RATES},
         pass_at={k: clustered([pass_at_k(n, right, k) for right in rights]) for k in range(1, n + 1)},
         majority=clustered(votes) if n > 1 else None,
         within=_within(pairs),
@@ -82,9 +83,9 @@ def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> S
     )
 
 
-def fate(completion: Completion, verdict: Verdict) -> str:
+def rate_of(completion: Completion, verdict: Verdict) -> str:
     """Which of `RATES` a response is."""
-    return "truncated" if completion.truncated and not verdict.right else str(verdict.outcome)
+    return Fate.TRUNCATED if completion.truncated and not verdict.right else verdict.outcome
 
 
 def average(results: Sequence[SetResult]) -> float | None:

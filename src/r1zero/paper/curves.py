@@ -17,6 +17,7 @@ from r1zero.report.data.lengths import ClassSums, pooled
 from r1zero.report.data.run_data import RunData, load_run
 from r1zero.report.data.seed_groups import SeedGroup, mean_and_deviation, series_of
 from r1zero.runs.rollout_rows import read_rows
+from r1zero.types import Fate
 
 PAIR = ("dr_grpo", "grpo")
 NAMES = {
@@ -158,13 +159,13 @@ def wrong_at_start(run: RunData) -> float:
 
 def right_at_end(run: RunData) -> float:
     """Mean length of right responses at the end."""
-    count, tokens = _last(run)["correct"]
+    count, tokens = _last(run)[Fate.CORRECT]
     return tokens / count if count else math.nan
 
 
 def wrong_length(sums: ClassSums) -> float | None:
     """Mean length of the responses without a right answer in class sums."""
-    count, tokens = (sum(sums[name][i] for name in ("incorrect", "truncated")) for i in (0, 1))
+    count, tokens = (sum(sums[name][i] for name in (Fate.INCORRECT, Fate.TRUNCATED)) for i in (0, 1))
     return tokens / count if count else None
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
-from r1zero.types import Completion, Outcome, Rollout, Verdict
+from r1zero.types import Completion, Fate, Outcome, Rollout, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, grade
     """Add a rollout batch to the tally."""
     rated = [(c, v) for r in rollouts for c, v in zip(r.completions, r.verdicts, strict=True)]
     known = [(c, v) for c, v in rated if v.graded]
-    finished = [(c, v) for c, v in known if not c.truncated]
     completions = [completion for completion, _ in rated]
+    fated = [(c.length, Fate.of(v.outcome, c.truncated).coarse) for c, v in rated]
 
     tally.mean_of("rollout/reward", rewards_PG[graded_PG].tolist())
     tally.mean_of("rollout/pass_at_1", (v.right for _, v in known))
@@ -81,10 +81,9 @@ def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, grade
     tally.mean_of("rollout/all_right_groups", (some_P & ((rewards_PG == 1) | ~graded_PG).all(dim=1)).tolist())
     tally.mean_of("rollout/all_wrong_groups", (some_P & ((rewards_PG == 0) | ~graded_PG).all(dim=1)).tolist())
     tally.mean_of("rollout/length", (c.length for c in completions))
-    tally.mean_of("rollout/length_correct", (c.length for c, v in finished if v.right))
-    tally.mean_of("rollout/length_incorrect", (c.length for c, v in finished if not v.right))
-    tally.mean_of("rollout/length_truncated", (c.length for c in completions if c.truncated))
-    tally.mean_of("rollout/truncated", (c.truncated for c in completions))
+    for kind in (Fate.CORRECT, Fate.INCORRECT, Fate.TRUNCATED):
+        tally.mean_of(f"rollout/length_{kind}", (length for length, fate in fated if fate is kind))
+    tally.mean_of("rollout/truncated", (fate is Fate.TRUNCATED for _, fate in fated))
     tally.add("rollout/surprisal", -sum(sum(c.logprobs) for c in completions), sum(c.length for c in completions))
     tally.add("rollout/tokens", sum(c.length for c in completions))
     tally.add("rollout/responses", len(completions))

@@ -11,7 +11,6 @@ from r1zero.analyze import reflection_effect, self_reflection
 from r1zero.analyze.judges.rubrics import REFLECTION
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
-from r1zero.analyze.responses import CATEGORIES
 from r1zero.paper import curves
 from r1zero.paper.claims import Findings, FoundTable, Panel, Size, Study, difference, judged
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob
@@ -29,6 +28,7 @@ from r1zero.paper.studies.base_models import (
 )
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import KEYWORDS, QUESTIONS, TEMPERATURES
+from r1zero.types import Fate
 
 DETECTIONS = {"keywords": "by keyword", "judge": "by judge", "cross": "by both"}
 
@@ -113,18 +113,19 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
         levels = [level for level in found.categories if level not in ("all", "no level")]
         for level in (*levels, "all"):
             total = sum(found.categories[level].values())
-            rows.append([stage, level, *(f"{found.categories[level][name] / total:.1%}" for name in CATEGORIES)])
-        lengths = [f"{each.tokens:.1f}" if (each := found.lengths[c]).tokens is not None else "–" for c in CATEGORIES]
+            rows.append([stage, level, *(f"{found.categories[level][name] / total:.1%}" for name in Fate)])
+        lengths = [f"{each.tokens:.1f}" if (each := found.lengths[c]).tokens is not None else "–" for c in Fate]
         rows.append([stage, "tokens", *lengths])
     theirs = curves.published("response_categories_by_math_level_1_to_5")
+    fates = [fate for fate in Fate if fate is not Fate.UNGRADED]
     paper = [
-        [model, f"level {level + 1}", *(str(counts[category][level]) for category in CATEGORIES[:4])]
+        [model, f"level {level + 1}", *(str(counts[category][level]) for category in fates)]
         for model, counts in theirs.items()
         for level in range(5)
     ]
     tables = [
-        FoundTable("What becomes of responses, by level where questions have one", ["", "", *CATEGORIES], rows),
-        FoundTable("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *CATEGORIES[:4]], paper),
+        FoundTable("What becomes of responses, by level where questions have one", ["", "", *Fate], rows),
+        FoundTable("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *fates], paper),
     ]
     return Findings(claims, (), tables, TEXTS[1:])
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from r1zero.analyze.responses import CATEGORIES
 from r1zero.analyze.self_reflection import BY_WORDS, DETECTIONS
 from r1zero.published import QUESTIONS, TEMPERATURES
 from r1zero.report.charts.model import PUBLISHED, Chart, IntervalChart, IntervalRow, Series, slug
 from r1zero.report.draw.numbers import MINUS, rate
+from r1zero.types import Fate
 
 Row = Mapping[str, Any]
 _BAND = "Bands are 95 % intervals over questions."
-_CATEGORY_STYLES = {"unformatted": "s4"}  # the others are classes of the report, with colours of their own
+_CATEGORY_STYLES = {Fate.UNFORMATTED: "s4"}  # the others are classes of the report, with colours of their own
 _PUBLISHED = ("keywords", "judge", "cross")  # of the detections
 _STEPS = (
     ("pass_at_1", "pass@1", "The chance that one response is right."),
@@ -135,7 +135,7 @@ def categories(row: Row) -> Chart | None:
         return None
     x = tuple(float(level) for level, _ in levels)
     series = []
-    for name in CATEGORIES:
+    for name in Fate:
         shares = tuple(counts[name] / max(1, sum(counts.values())) for _, counts in levels)
         if any(shares):
             series.append(Series(name, _CATEGORY_STYLES.get(name, name), x, shares))
@@ -171,7 +171,7 @@ def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
             for i, s in enumerate(sources)
         ]
 
-    truncated = curves(lambda step: step["categories"]["truncated"])
+    truncated = curves(lambda step: step["categories"][Fate.TRUNCATED])
     lengths = curves(lambda step: step["characters"])
     return [
         _chart("step-truncated", "Truncated", truncated, "Responses that ran into the token budget.", x_label="step"),

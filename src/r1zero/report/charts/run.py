@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from r1zero.metrics import METRICS
 from r1zero.report.charts.model import Chart, Series, slug
-from r1zero.report.data.lengths import CLASSES, Change, decompose, mean_lengths, pooled, shares, windows
+from r1zero.report.data.lengths import Change, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.data.seed_groups import SeedGroup, curve, evaluation_curve
+from r1zero.types import COARSE_FATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
     pools = [pooled(sums[step] for step in each) for each in bins]
     middles = tuple(sum(each) / len(each) for each in bins)
     series = []
-    for name in CLASSES:
+    for name in COARSE_FATES:
         points = [
             (middle, mean)
             for middle, pool in zip(middles, pools, strict=True)
@@ -198,7 +199,7 @@ def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
     key = f"classes-{index}"
     about = "Mean length of each class. A truncated response is only truncated, whatever its answer."
     chart = Chart(key, "Length by class", "tokens", tuple(series), about)
-    share = {name: tuple(shares(pool)[name] for pool in pools) for name in CLASSES}
+    share: dict[str, tuple[float, ...]] = {name: tuple(shares(pool)[name] for pool in pools) for name in COARSE_FATES}
     first, last = windows(steps)
     change = decompose(pooled(sums[s] for s in first), pooled(sums[s] for s in last)) if len(steps) > 1 else None
     return LengthCharts(group.title, key, middles, share, chart, change, first, last, len(bins[0]))

@@ -14,22 +14,20 @@ from pathlib import Path
 from r1zero.report.draw.numbers import some
 from r1zero.runs.rollout_rows import RolloutFileError, read_rows
 from r1zero.runs.run import by_step
-
-CLASSES = ("correct", "incorrect", "truncated", "ungraded")
-_OF_OUTCOME = {"right": "correct", "wrong": "incorrect", "no_answer": "incorrect"}
+from r1zero.types import COARSE_FATES, Fate, Stop
 
 ClassSums = Mapping[str, tuple[int, int]]
 """Class → (responses, their tokens)."""
 
 
-def class_of(outcome: str, stop: str) -> str:
+def class_of(outcome: str, stop: str) -> Fate:
     """The class of a response, from its verdict and how it ended."""
-    return "truncated" if stop == "length" else _OF_OUTCOME.get(outcome, "ungraded")
+    return Fate.of(outcome, stop == Stop.LENGTH).coarse
 
 
 def class_sums(responses: Iterable[tuple[str, str, int]]) -> ClassSums:
     """(outcome, stop, length) of responses, added up by class."""
-    sums: dict[str, tuple[int, int]] = dict.fromkeys(CLASSES, (0, 0))
+    sums: dict[str, tuple[int, int]] = dict.fromkeys(COARSE_FATES, (0, 0))
     for outcome, stop, length in responses:
         name = class_of(outcome, stop)
         count, tokens = sums[name]
@@ -57,16 +55,16 @@ def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
 
 def pooled(sums: Iterable[ClassSums]) -> ClassSums:
     """Several steps' sums as one."""
-    total: dict[str, tuple[int, int]] = dict.fromkeys(CLASSES, (0, 0))
+    total: dict[str, tuple[int, int]] = dict.fromkeys(COARSE_FATES, (0, 0))
     for one in sums:
-        total = {name: (total[name][0] + one[name][0], total[name][1] + one[name][1]) for name in CLASSES}
+        total = {name: (total[name][0] + one[name][0], total[name][1] + one[name][1]) for name in COARSE_FATES}
     return total
 
 
 def shares(sums: ClassSums) -> dict[str, float]:
     """Class → its share of the responses (0 of none)."""
     responses = sum(count for count, _ in sums.values())
-    return {name: sums[name][0] / responses if responses else 0.0 for name in CLASSES}
+    return {name: sums[name][0] / responses if responses else 0.0 for name in COARSE_FATES}
 
 
 def mean_lengths(sums: ClassSums) -> dict[str, float | None]:
@@ -107,7 +105,7 @@ def decompose(before: ClassSums, after: ClassSums) -> Change | None:
         return None
     p0, p1, m0, m1 = shares(before), shares(after), mean_lengths(before), mean_lengths(after)
     within, mixture = {}, 0.0
-    for name in CLASSES:
+    for name in COARSE_FATES:
         old, new = m0[name], m1[name]
         first, last = (new if old is None else old) or 0.0, (old if new is None else new) or 0.0
         within[name] = (p0[name] + p1[name]) / 2 * (last - first)

@@ -16,11 +16,12 @@ from typing import Any
 
 from r1zero.analyze.keywords import Detector
 from r1zero.errors import plural
-from r1zero.report.data.lengths import CLASSES, class_of
+from r1zero.report.data.lengths import class_of
 from r1zero.report.data.run_data import RunData
 from r1zero.report.draw.numbers import some
 from r1zero.runs.rollout_rows import RolloutFileError, Row, count_rows, grouped, read_rows
 from r1zero.runs.run import step_of
+from r1zero.types import COARSE_FATES
 from r1zero.verify.extraction.turns import own_span
 
 MOST_STEPS = 12
@@ -212,7 +213,7 @@ def _row(row: Row) -> list[Any]:
     return [
         row["sample"],
         text,
-        CLASSES.index(class_of(outcome, str(row.get("stop")))),
+        COARSE_FATES.index(class_of(outcome, str(row.get("stop")))),
         outcome,
         str(row.get("stop")),
         row.get("length"),

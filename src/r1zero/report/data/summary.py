@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1zero.errors import plural
-from r1zero.report.data.lengths import CLASSES, mean_length, mean_lengths, pooled, shares, windows
+from r1zero.report.data.lengths import mean_length, mean_lengths, pooled, shares, windows
 from r1zero.report.data.run_data import RunData
 from r1zero.report.data.seed_groups import SeedGroup, differing, mean_and_deviation
 from r1zero.report.draw.numbers import duration, number, rate, score
+from r1zero.types import COARSE_FATES, Fate
 
 UNKNOWN = "not recorded"
 
@@ -190,7 +191,7 @@ def _lengths(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
     if not all(group.lengths for group in groups):
         return [
             _row(groups, "Mean length", "rollout/length", number),
-            *(_row(groups, f"Length, {name}", f"rollout/length_{name}", number) for name in CLASSES[:3]),
+            *(_row(groups, f"Length, {name}", f"rollout/length_{name}", number) for name in COARSE_FATES[:3]),
             _row(groups, "Truncated", "rollout/truncated", rate),
         ]
     pools = []
@@ -205,9 +206,10 @@ def _lengths(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
                 TableCell(number(mean_lengths(end)[name]), number(mean_lengths(start)[name])) for start, end in pools
             ),
         )
-        for name in CLASSES[:3]
+        for name in COARSE_FATES[:3]
     ]
-    cut = tuple(TableCell(rate(shares(end)["truncated"]), rate(shares(start)["truncated"])) for start, end in pools)
+    of = lambda pool: rate(shares(pool)[Fate.TRUNCATED])  # noqa: E731
+    cut = tuple(TableCell(of(end), of(start)) for start, end in pools)
     return [HeadlineRow("Mean length", means), *by_class, HeadlineRow("Truncated", cut)]
 
 

@@ -16,16 +16,16 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 
 from r1zero.report.charts.model import COUNTED, PUBLISHED, Chart, IntervalChart, IntervalRow, Series
 from r1zero.report.charts.run import LengthCharts
-from r1zero.report.data.lengths import CLASSES
 from r1zero.report.draw.numbers import number, signed
+from r1zero.types import COARSE_FATES
 
 mpl.rcParams["svg.hashsalt"] = "r1zero"  # equal numbers, equal files
 
 COLORS = ("#0b5cad", "#b43a08", "#0f766e", "#7c3aed", "#a16207", "#be185d")
 """The page's, in its light theme."""
-CLASS_COLORS = {"correct": "#0f766e", "incorrect": "#b43a08", "truncated": "#7c3aed", "ungraded": "#6b7280"}
+CLASS_COLORS = dict(zip(map(str, COARSE_FATES), ("#0f766e", "#b43a08", "#7c3aed", "#6b7280"), strict=True))
 _SOFT = "#6b7280"
-_HATCHES = {"correct": "", "incorrect": "", "truncated": "////", "ungraded": "...."}
+_HATCHES = dict(zip(COARSE_FATES, ("", "", "////", "...."), strict=True))
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "o", "x")
 _FEW = 12  # points of a curve that are marked each; of more, only the last
@@ -62,7 +62,7 @@ def draw_lengths(groups: Sequence[LengthCharts], name: Path) -> list[Path]:
         len(groups), 3, figsize=(11, 2.9 * len(groups)), layout="constrained", squeeze=False
     )  # fmt: skip
     for (share, length, change), each in zip(axes, groups, strict=True):
-        present = [kind for kind in CLASSES if any(each.shares[kind])]
+        present = [kind for kind in COARSE_FATES if any(each.shares[kind])]
         stack = share.stackplot(each.steps, [each.shares[kind] for kind in present], labels=present,
                                 colors=[CLASS_COLORS[kind] for kind in present], alpha=0.75)  # fmt: skip
         for patch, kind in zip(stack, present, strict=True):
@@ -187,7 +187,7 @@ def _waterfall(axis: Axes, lengths: LengthCharts) -> None:
     if change is None:
         axis.annotate("one step only", (0.5, 0.5), xycoords="axes fraction", ha="center", fontsize=8)
         return
-    steps = [(name, change.within[name]) for name in CLASSES if abs(change.within[name]) >= 0.005]
+    steps = [(name, change.within[name]) for name in COARSE_FATES if abs(change.within[name]) >= 0.005]
     level = change.start
     axis.bar(0, level, color="#9ca3af")
     axis.annotate(number(level), (0, level), ha="center", va="bottom", fontsize=8)
@@ -208,8 +208,8 @@ def _look(style: str) -> tuple[str, object, str]:
     """The colour, the dashes and the mark of a style."""
     if style == PUBLISHED:
         return "#111827", "--", "x"
-    if style in CLASSES:
-        i = CLASSES.index(style)
+    if style in COARSE_FATES:
+        i = COARSE_FATES.index(style)
         return CLASS_COLORS[style], _DASHES[i], _MARKS[i]
     i = int(style[1:])
     shift = i + i // len(COLORS)  # the second time round, a colour has another dash and mark

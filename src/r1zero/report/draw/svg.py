@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from r1zero.report.charts.model import COUNTED, PUBLISHED, Chart, IntervalChart, Series
 from r1zero.report.charts.run import LengthCharts
-from r1zero.report.data.lengths import CLASSES
 from r1zero.report.draw.numbers import number, percent, signed
+from r1zero.types import COARSE_FATES
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 20, 32
@@ -97,7 +97,7 @@ def area_chart(lengths: LengthCharts) -> Markup:
     parts: list[Markup] = []
     labels: list[Markup] = []
     said = []
-    for name in CLASSES:
+    for name in COARSE_FATES:
         values = lengths.shares[name]
         if not any(values):
             continue
@@ -125,7 +125,7 @@ def waterfall(lengths: LengthCharts) -> Markup:
     change = lengths.change
     if change is None:
         return Markup("")
-    steps = [(name, change.within[name], name) for name in CLASSES if abs(change.within[name]) >= 0.005]
+    steps = [(name, change.within[name], name) for name in COARSE_FATES if abs(change.within[name]) >= 0.005]
     bars: list[tuple[str, float, float, str]] = [("start", 0.0, change.start, "total")]
     level = change.start
     for name, delta, style in (*steps, ("mixture", change.mixture, "mixture")):
@@ -179,8 +179,8 @@ def shape_of(style: str) -> str:
     """The mark of a style."""
     if style == PUBLISHED:
         return "cross"
-    if style in CLASSES:
-        return MARKS[CLASSES.index(style)]
+    if style in COARSE_FATES:
+        return MARKS[COARSE_FATES.index(style)]
     i = int(style[1:])
     return MARKS[(i + i // len(MARKS)) % len(MARKS)]  # the second time round, a colour has another mark
 

@@ -15,7 +15,6 @@ from r1zero.errors import UserError, plural
 from r1zero.report.charts import run as charts
 from r1zero.report.charts.model import Chart
 from r1zero.report.data import summary
-from r1zero.report.data.lengths import CLASSES
 from r1zero.report.data.responses import Embedded, embed
 from r1zero.report.data.run_data import RunData, find_runs, load_run
 from r1zero.report.data.seed_groups import SeedGroup, grouped, window_of
@@ -24,6 +23,7 @@ from r1zero.report.draw.files import draw_charts, draw_lengths
 from r1zero.report.draw.numbers import duration
 from r1zero.report.pages.html import render_page
 from r1zero.runs.files import remedy, write_text
+from r1zero.types import COARSE_FATES, Fate
 from r1zero.verify.rule_names import explained
 
 _CHANGE = (
@@ -137,7 +137,7 @@ def render(groups: Sequence[SeedGroup], name: str = "report") -> str:
         embedded=_said(runs, embedded),
         responses=sum(each.shown for each in embedded.values()),
         keywords=KEYWORDS,
-        classes=CLASSES,
+        classes=COARSE_FATES,
         figures=f"{name}-figures/" if drawn else "",
         smoothing=_smoothing(groups),
         several=any(len(group.runs) > 1 for group in groups),
@@ -215,7 +215,7 @@ def _in_short(groups: Sequence[SeedGroup]) -> list[tuple[str, str, str]]:
         for name, said_as in (("Loss, nats", "loss"), ("Reward", "reward")):
             if name in cell:
                 parts.append(f"{said_as} {cell[name].start} → {cell[name].end}")
-        for kind in ("correct", "incorrect"):
+        for kind in (Fate.CORRECT, Fate.INCORRECT):
             if f"Length, {kind}" in cell:
                 span = cell[f"Length, {kind}"]
                 parts.append(f"{kind} responses {span.start} → {span.end} tokens")
@@ -245,7 +245,7 @@ def _responses(groups: Sequence[SeedGroup], embedded: Mapping[Path, Embedded]) -
         for run in group.runs
     ]  # fmt: skip
     rules = {row[10] for run in runs for step in run["steps"] for group in step["groups"] for row in group["rows"]}
-    return {"classes": CLASSES, "runs": runs, "rules": {rule: explained(rule) for rule in sorted(rules)}}
+    return {"classes": COARSE_FATES, "runs": runs, "rules": {rule: explained(rule) for rule in sorted(rules)}}
 
 
 def _common(folders: Sequence[Path]) -> Path:
