@@ -484,12 +484,15 @@ def test_detectors_are_measured_from_the_command_line() -> None:
         (["m", "--run", "r"], "not MODEL and --run together"),
         (["m", "--samples", "1"], "--samples 1 is too few; give 2 or more."),
         (["m", "--limit", "0"], "--limit 0 is too few; give 1 or more."),
-        (["m", "--temperatures", "0"], "--temperatures 0 is none to sample at; give numbers above 0 and below 100."),
-        (["m", "--temperatures", "inf"], "--temperatures inf is none to sample at"),
+        (
+            ["m", "--temperatures", "0"],
+            "--temperatures 0 is not a valid temperature to sample at: give numbers above 0 and below 100.",
+        ),
+        (["m", "--temperatures", "inf"], "--temperatures inf is not a valid temperature to sample at"),
         (["m", "--temperatures"], "--temperatures names none"),
         (["m", "--templates"], "--templates names none"),
         (["m", "--steps", "3"], "--steps 3 belongs to a training run"),
-        (["m", "--patience", "nan"], "--patience nan is no time to wait"),
+        (["m", "--patience", "nan"], "--patience nan is not a valid time to wait"),
         (["m", "--judge-price", "1", "2"], "--judge-price belongs to a judge that is asked"),
         (["answering", "--run", "r"], "--run makes all analyses of what the run saved; leave answering out"),
         (["--saved", "s", "--server", "http://localhost:1/v1"], "--server asks a model"),
@@ -499,7 +502,7 @@ def test_detectors_are_measured_from_the_command_line() -> None:
         (["--saved", "nowhere"], "holds no evaluation (evaluation.json)"),
         (["--run", "nowhere"], "is not a run directory"),
         (["nowhere/model/x", "-q", "arithmetic"], "does not exist; give a model folder"),
-        (["m", "-q", "arithmetic", "--server", "h:80"], "--server h:80 is no address"),
+        (["m", "-q", "arithmetic", "--server", "h:80"], "--server h:80 is not a valid address"),
     ],
 )
 def test_mistakes_are_one_sentence(words: list[str], says: str, tmp_path: Path) -> None:

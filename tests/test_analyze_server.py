@@ -96,7 +96,7 @@ def test_only_what_is_read_is_kept() -> None:
 
 def test_an_answer_that_is_none() -> None:
     for wrong in ({}, {"choices": []}, {"choices": [{"message": {}}]}, answer(text=None), answer(text=[])):
-        with pytest.raises(UnusableError, match="is no completion"):
+        with pytest.raises(UnusableError, match="is not a completion"):
             read_completion(wrong, ())
     for aborted in (None, "abort", "error"):
         with pytest.raises(UnusableError, match="it ended by"):
@@ -284,4 +284,4 @@ def test_evaluate_asks_a_server_as_well(server: Server, tmp_path: Path) -> None:
     assert [each["path"] for each in server.answered].count("/v1/completions") == asked
     away = start(*(word if word != server.url else "nowhere" for word in words[:-1]), str(tmp_path / "other"))
     assert away.wait() == 2
-    assert "--server nowhere is no address" in away.err
+    assert "--server nowhere is not a valid address" in away.err

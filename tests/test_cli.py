@@ -100,9 +100,9 @@ MISTAKES = {
         ["r.toml", "--evaluation.benchmarks=[{name='amd'}]"],
         "evaluation.benchmarks is 'amd', which is neither a known set nor a path",
     ),
-    "an unknown template": (["r.toml", "--template.name=r2"], "template.name is 'r2', which is no template"),
+    "an unknown template": (["r.toml", "--template.name=r2"], "template.name = 'r2' is not a valid template"),
     "an unknown objective": (["r.toml", "--objective.name=dr_grop"], "did you mean 'dr_grpo'?"),
-    "an unknown tracker": (["r.toml", "--log.sinks=['wendb']"], "log.sinks names 'wendb', which is no tracker"),
+    "an unknown tracker": (["r.toml", "--log.sinks=['wendb']"], "log.sinks names 'wendb', which is not a tracker"),
     "a device that is not there": (["r.toml", "--model.device=cuda:99"], "model.device = 'cuda:99' is not usable here"),
     "no device": (["r.toml", "--model.device=gpu"], "model.device = 'gpu' is not usable here"),
     "too few questions": (["r.toml", "--rollout.prompts=17"], "set rollout.prompts to 16 or less"),
@@ -194,7 +194,7 @@ def test_a_mistake_from_a_cold_start(tmp_path: Path) -> None:
     write_recipe(tmp_path / "r.toml", taught_model())
     done = r1zero_from_cold("train", "r.toml", "--template.name=r2", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("r1zero: template.name is 'r2', which is no template")
+    assert done.stderr.startswith("r1zero: template.name = 'r2' is not a valid template")
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["r.toml"]
 

@@ -154,7 +154,7 @@ def test_a_key_is_never_shown() -> None:
         with pytest.raises(UserError, match="R1ZERO_JUDGE_KEY holds what no key has") as caught:
             Endpoint("http://localhost:1/v1", "--judge", "R1ZERO_JUDGE_KEY", key)
         assert "kret" not in str(caught.value)
-    with pytest.raises(UserError, match="is no address"):
+    with pytest.raises(UserError, match="is not a valid address"):
         Endpoint("http://localhost:1/v 1", "--judge")
 
 
@@ -226,7 +226,7 @@ def test_keys(server: Server) -> None:
 def test_nothing_there(server: Server) -> None:
     with pytest.raises(UserError, match=r"has nothing at /chat/completions \(404\); check the address"):
         judge_at(server.url.removesuffix("/v1")).judge(ITEMS[:1])
-    with pytest.raises(UserError, match="is no address; give one such as http://localhost:8000/v1"):
+    with pytest.raises(UserError, match="is not a valid address: give one such as http://localhost:8000/v1"):
         judge_at("localhost:8000")
 
 

@@ -170,7 +170,7 @@ def running(pid: int) -> bool:
         ("absent.py:exact", "does not exist"),
         ("cmd:", "starts no program"),
         ("cmd: no-such-program-here", "starts no program"),
-        ("cmd: 'open", "is no command line"),
+        ("cmd: 'open", "is not a valid command line"),
     ],
 )
 def test_a_reward_that_names_nothing_is_told(spec, sentence):

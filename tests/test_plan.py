@@ -332,8 +332,8 @@ def test_the_command_says_whether_it_fits_and_what_to_change(tmp_path: Path) -> 
     [
         (("--memory", "8"), "belong to a plan; add --recipe"),
         (("--recipe", "nowhere.toml"), "There is no recipe at nowhere.toml"),
-        (("--recipe", "{recipe}", "--memory", "-1"), "is no device's"),
-        (("--recipe", "{recipe}", "--mean-tokens", "0"), "is no length"),
+        (("--recipe", "{recipe}", "--memory", "-1"), "is not the memory of a device"),
+        (("--recipe", "{recipe}", "--mean-tokens", "0"), "is not a length"),
         (("--machine", "H200"), "belong to a plan; add --recipe"),
         (("--recipe", "{recipe}", "--machine", "V100"), "(A100-40GB, A100-80GB, H100-80GB, H200)"),
         (("--recipe", "{recipe}", "--model.path", "no/such/model/here"), "does not exist"),

@@ -237,7 +237,7 @@ def test_unreadable_cells_are_located(tmp_path: Path, row: dict, sentence: str):
         ),
         ("a.jsonl", b"[1, 2]\n", r"a\.jsonl, line 1, is a list, not an object: write one object a line"),
         ("a.jsonl", b'{"question": "\xe9", "answer": "1"}\n', r"a\.jsonl is not UTF-8"),
-        ("a.parquet", b"not parquet", r"a\.parquet is no readable Parquet file"),
+        ("a.parquet", b"not parquet", r"a\.parquet is not a readable Parquet file"),
         ("a.csv", b"question,answer\n", r"a\.csv is neither \.jsonl nor \.parquet: convert it"),
     ],
 )
@@ -253,7 +253,7 @@ def test_damaged_and_foreign_folders(tmp_path: Path):
         load_questions(str(tmp_path))
     for mark in ("dataset_info.json", "state.json"):
         (tmp_path / mark).write_text("{")
-    with pytest.raises(UserError, match="is no readable saved data set"):
+    with pytest.raises(UserError, match="is not a readable saved data set"):
         load_questions(str(tmp_path))
 
 
@@ -271,10 +271,10 @@ def test_unknown_names(tmp_path: Path):
 
 
 def test_data_folders_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(UserError, match=r"--data-dir is .*gone, which is no folder"):
+    with pytest.raises(UserError, match=r"--data-dir is .*gone, which is not a folder"):
         load_questions("amc", data_dir=tmp_path / "gone")
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "gone"))
-    with pytest.raises(UserError, match=r"R1ZERO_DATA is .*gone, which is no folder"):
+    with pytest.raises(UserError, match=r"R1ZERO_DATA is .*gone, which is not a folder"):
         load_questions("amc")
 
 

@@ -219,7 +219,7 @@ def test_changed_questions_are_noticed(tmp_path: Path) -> None:
         train(tiny_recipe(settings | {"train.steps": 2}), tmp_path / "run", resume=True)
 
 
-# ---- Ctrl-C, and what becomes of the graders
+# ---- Ctrl-C, and what the graders do
 
 
 @pytest.mark.slow

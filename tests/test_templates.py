@@ -275,9 +275,9 @@ def test_names_and_overrides():
 
 
 def test_an_unknown_name_gets_the_closest_and_the_list():
-    with pytest.raises(UserError, match=r"'qwen-math', which is no template: did you mean qwen_math\? .*few_shot, q"):
+    with pytest.raises(UserError, match=r"'qwen-math' is not a valid template: did you mean qwen_math\? .*few_shot, q"):
         get_template("qwen-math")
-    with pytest.raises(UserError, match=r"'zzzzzz', which is no template: set it to one of qwen_math, r1"):
+    with pytest.raises(UserError, match=r"'zzzzzz' is not a valid template: set it to one of qwen_math, r1"):
         get_template("zzzzzz")
 
 

@@ -43,7 +43,7 @@ _WORKED_ONLY = 0.8  # share of pretraining on worked answers alone: the sums mus
 
 
 def answer(problem: Problem, kind: str, rng: random.Random) -> str:
-    """One answer to a two-digit sum or difference, of the kind `worked`, `guess` or `ramble`."""
+    """Return one answer to a two-digit sum or difference, of the kind `worked`, `guess` or `ramble`."""
     (a, b), op = problem.terms, problem.ops[0]
     if kind == "worked":
         return f" {worked_steps(a, op, b)} \\boxed{{{problem.answer}}}"
@@ -54,7 +54,7 @@ def answer(problem: Problem, kind: str, rng: random.Random) -> str:
 
 
 def worked_steps(a: int, op: str, b: int) -> str:
-    """Column by column: 37+48 is "7+8=15 3+4+1=8", 37-18 is "17-8=9 3-1-1=1"."""
+    """Return column by column: 37+48 is "7+8=15 3+4+1=8", 37-18 is "17-8=9 3-1-1=1"."""
     (tens_a, ones_a), (tens_b, ones_b) = divmod(a, 10), divmod(b, 10)
     if op == "+":
         carry = (ones_a + ones_b) // 10
@@ -65,7 +65,7 @@ def worked_steps(a: int, op: str, b: int) -> str:
 
 
 def corpus(seed: int, documents: int) -> Iterator[tuple[str, str]]:
-    """Endless (question, answer) pairs; of the first `documents`, the first share is worked answers only."""
+    """Yield endless (question, answer) pairs; of the first `documents`, the first share is worked answers only."""
     questions = arithmetic(level=LEVEL, style="bare", seed=seed + 1)
     rng = random.Random(seed)
     index = 0
@@ -117,7 +117,7 @@ def check_seed(out: Path, seed: int, objectives: Sequence[str]) -> None:
 
 
 def recipe(base: Path, objective: str, seed: int, changes: Mapping[str, object]) -> Recipe:
-    """The demo's recipe for one objective."""
+    """Return the demo's recipe for one objective."""
     own = {"model.path": str(base), "objective.name": objective, "train.seed": seed}
     return packaged_recipe("demo", Recipe, own | dict(changes))
 

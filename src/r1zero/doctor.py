@@ -82,7 +82,7 @@ def diagnose(runs: Path = Path("runs")) -> list[Check]:
 
 
 def exit_code(checks: Sequence[Check]) -> int:
-    """0, or 1 when something required is missing."""
+    """Return 0, or 1 when something required is missing."""
     return int(any(check.status is Status.MISSING for check in checks))
 
 
@@ -102,7 +102,7 @@ def render(checks: Sequence[Check]) -> Table:
 
 
 def _requirements(extra: str = "") -> list[Requirement]:
-    """What r1zero asks for: its core, or one of its extras alone. Empty when r1zero itself is not installed."""
+    """Return what r1zero asks for: its core, or one of its extras alone. Empty when r1zero itself is not installed."""
     try:
         lines = importlib.metadata.requires("r1zero") or []
     except importlib.metadata.PackageNotFoundError:
@@ -123,7 +123,7 @@ def _version(package: str) -> str | None:
 
 
 def _installed(requirement: Requirement) -> Check:
-    """Whether one required package is there, in the accepted range."""
+    """Tell whether one required package is there, in the accepted range."""
     found = _version(requirement.name)
     accepted = f"needs {requirement.specifier}" if requirement.specifier else "any version"
     bare = Requirement(str(requirement))
@@ -137,7 +137,7 @@ def _installed(requirement: Requirement) -> Check:
 
 
 def _packages() -> list[Check]:
-    """Python and the core packages: the telling ones by name, the rest in one line unless something is wrong."""
+    """Return Python and the core packages: the telling ones by name, the rest in one line unless something is wrong."""
     if _version("r1zero") is None:
         return [Check("r1zero", Status.MISSING, "its metadata is not installed", "pip install -e .")]
     asked = importlib.metadata.metadata("r1zero")["Requires-Python"] or ">=3.11"
@@ -157,7 +157,7 @@ def _packages() -> list[Check]:
 
 
 def _torch() -> list[Check]:
-    """torch's version and build, the device it would use, and bf16 on it."""
+    """Return torch's version and build, the device it would use, and bf16 on it."""
     required = next((_installed(r) for r in _requirements() if r.name == "torch"), None)
     if required is None:
         return []  # r1zero's metadata is missing, which has been said
@@ -219,14 +219,14 @@ def _cpu() -> list[Check]:
 
 
 def _cores() -> int:
-    """Cores this process may use, which in a container are fewer than the machine's."""
+    """Return cores this process may use, which in a container are fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _free_memory() -> int | None:
-    """Bytes of memory available, where the system tells."""
+    """Return bytes of memory available, where the system tells."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return None
@@ -258,7 +258,7 @@ def _grader(probe: str = GRADER_PROBE, seconds: float = GRADER_SECONDS) -> Check
 
 
 def _extras() -> list[Check]:
-    """Each extra of the package: whole, or the command that installs it."""
+    """Return each extra of the package: whole, or the command that installs it."""
     if _version("r1zero") is None:
         return []
     names = importlib.metadata.metadata("r1zero").get_all("Provides-Extra") or []
@@ -276,7 +276,7 @@ def _extra(name: str) -> Check:
 
 
 def _question_data() -> Check:
-    """Which of the known question sets the user's data folder holds."""
+    """Tell which of the known question sets the user's data folder holds."""
     name, remedy = "question data", f"export {DATA_VARIABLE}=/folder/of/question/sets"
     folder = os.environ.get(DATA_VARIABLE)
     if not folder:
@@ -284,7 +284,7 @@ def _question_data() -> Check:
         return Check(name, Status.OPTIONAL, detail, remedy)
     path = Path(folder).expanduser()
     if not path.is_dir():
-        return Check(name, Status.WARN, f"{DATA_VARIABLE} is {folder}, which is no folder", remedy)
+        return Check(name, Status.WARN, f"{DATA_VARIABLE} is {folder}, which is not a folder", remedy)
     present = [entry.name for entry in CATALOGUE.values() if find_file(path, entry)]
     absent = [entry for entry in CATALOGUE if entry not in present]
     if not present:
@@ -294,7 +294,7 @@ def _question_data() -> Check:
 
 
 def _folders(runs: Path) -> list[Check]:
-    """Room and permission where run directories will be made."""
+    """Return room and permission where run directories will be made."""
     place = runs.absolute()
     while not place.exists():
         place = place.parent

@@ -67,7 +67,9 @@ class Endpoint:
         parts = urllib.parse.urlsplit(self.url)
         spaced = any(character.isspace() or not character.isprintable() for character in self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or spaced:
-            raise UserError(f"{self.setting} {self.url} is no address; give one such as http://localhost:8000/v1.")
+            raise UserError(
+                f"{self.setting} {self.url} is not a valid address: give one such as http://localhost:8000/v1."
+            )
         key = (self.key or "").strip()
         if not (key.isascii() and key.isprintable()):  # its text is nobody's to see
             raise UserError(
@@ -86,7 +88,7 @@ class Endpoint:
         return waits
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One attempt. `path` is added to the address; one that begins with // replaces its /v1."""
+        """Return one attempt. `path` is added to the address; one that begins with // replaces its /v1."""
         base = self.url.rstrip("/")
         address = base.removesuffix("/v1") + path[1:] if path.startswith("//") else base + path
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
@@ -99,7 +101,7 @@ class Endpoint:
         return found
 
     def _opener(self) -> urllib.request.OpenerDirector:
-        """Proxies as the environment says, but none to this machine itself."""
+        """Return proxies as the environment says, but none to this machine itself."""
         near = urllib.parse.urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
         return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if near else []))
 
@@ -119,7 +121,7 @@ class Store:
             raise UserError(f"{path} cannot be opened ({error}); remove it, or choose another --out.") from None
 
     def get(self, key: str) -> Any | None:
-        """What was answered, None if it was never asked."""
+        """Return what was answered, None if it was never asked."""
         with self._lock:
             row = self._base.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         try:
@@ -144,12 +146,12 @@ class Store:
 
 
 def as_text(text: str) -> str:
-    """A text that can be written to a file: half a character, as JSON may hold one, becomes a replacement."""
+    """Return a text that can be written to a file: half a character, as JSON may hold one, becomes a replacement."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def content_key(*content: object) -> str:
-    """A hash of everything that an answer depends on."""
+    """Return a hash of everything that an answer depends on."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -164,7 +166,7 @@ class Client:
     def ask(
         self, path: str, body: Mapping[str, Any], key: str, read: Callable[[dict[str, Any]], R], slim: Slim = dict
     ) -> R:
-        """What `read` makes of the answer to `body`, from the store if `key` was answered before.
+        """Return what `read` makes of the answer to `body`, from the store if `key` was answered before.
 
         `read` raises UnusableError for what is no answer, which is asked for again and never kept; `slim` leaves out
         what it does not need.
@@ -223,7 +225,7 @@ class Client:
         )
 
     def _judge(self, error: urllib.error.HTTPError, path: str) -> str:
-        """The reason to try again; raises where trying again is no use."""
+        """Return the reason to try again; raises where trying again is no use."""
         with error:
             said = " ".join(error.read(2000).decode(errors="replace").split())[:300]
         if error.code in _BUSY:

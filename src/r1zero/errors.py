@@ -25,7 +25,7 @@ class UserError(Exception):
         return "".join(map(str, self.args))
 
     def renamed(self, name: Callable[[str], str]) -> UserError:
-        """The same error, every setting called `name(setting)`: for what the user wrote under another name."""
+        """Return the same error, every setting called `name(setting)`: for what the user wrote under another name."""
         return type(self)(*(name(part) if isinstance(part, SettingName) else part for part in self.args))
 
 

@@ -32,7 +32,7 @@ def reached_or_offline() -> Iterator[str]:
 
 
 def _unreachable() -> str:
-    """Why the Hub does not answer, "" when it does, with whatever status."""
+    """Tell why the Hub does not answer, "" when it does, with whatever status."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 

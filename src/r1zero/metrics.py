@@ -176,7 +176,7 @@ class Tally:
             self.add(key, value, count)
 
     def state(self) -> dict[str, tuple[float, float]]:
-        """What it holds, as plain values."""
+        """Return what it holds, as plain values."""
         return dict(self._totals)
 
     @classmethod
@@ -187,7 +187,7 @@ class Tally:
         return tally
 
     def result(self) -> dict[str, float]:
-        """The numbers to log, in the table's order; means of nothing are left out."""
+        """Return the numbers to log, in the table's order; means of nothing are left out."""
         numbers: dict[str, float] = {}
         for key, metric in METRICS.items():
             if key in self._totals:
@@ -200,7 +200,7 @@ class Tally:
 
 
 def markdown() -> str:
-    """The table as the page `docs/metrics.md`."""
+    """Return the table as the page `docs/metrics.md`."""
     lines = [
         "# Metrics",
         "",

@@ -58,7 +58,7 @@ BENCHMARKS = (
 
 
 def published_benchmarks(model: str, template: str) -> BenchmarkRow | None:
-    """The paper's row for a model (folder or Hub name, by its last part) under a template, if it has one."""
+    """Return the paper's row for a model (folder or Hub name, by its last part) under a template, if it has one."""
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
     return next((row for row in BENCHMARKS if row.model.lower() == name and row.template == template), None)
 
@@ -161,7 +161,7 @@ _ALIASES = {"deepseek-math-7b-base": "deepseek-math-7b"}
 
 
 def published_base_model(model: str) -> BaseModelRow | None:
-    """The paper's row of a model, by the last part of its name."""
+    """Return the paper's row of a model, by the last part of its name."""
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
     name = _ALIASES.get(name, name)
     return next((row for row in BASE_MODELS if row.model.lower() == name), None)

@@ -31,7 +31,7 @@ class Estimate:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """1 − C(n−c, k) / C(n, k): the chance that k of the n samples, drawn without replacement, hold a right one.
+    """Compute 1 − C(n−c, k) / C(n, k): the chance that k of the n samples, drawn without replacement, hold a right one.
 
     Unbiased for the chance that k fresh samples do (Chen et al. 2021, "Evaluating Large Language Models Trained on
     Code", eq. 1). ValueError if k > n.
@@ -42,7 +42,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def majority(answers: Sequence[str | None], right: Sequence[bool]) -> float:
-    """maj@n of one question: 1 if the most frequent answer is right, 0 if not, a share of 1 where it ties.
+    """Compute maj@n of one question: 1 if the most frequent answer is right, 0 if not, a share of 1 where it ties.
 
     Right responses vote together, however they write their answer; None does not vote. All-silent is 0.
     """
@@ -56,14 +56,15 @@ def majority(answers: Sequence[str | None], right: Sequence[bool]) -> float:
 
 
 def wilson(p: float, n: float, z: float = Z) -> tuple[float, float]:
-    """Wilson's score interval (1927) for a share `p` of `n` questions; z = 1.96 gives 95 %."""
+    """Compute Wilson's score interval (1927) for a share `p` of `n` questions; z = 1.96 gives 95 %."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))  # p itself is inside, rounding or not
 
 
 def clustered(values: Sequence[float]) -> Estimate:
-    """The mean of one number in [0, 1] per question, with Wilson's interval for as many questions as it is worth.
+    """Return the mean of one number in [0, 1] per question, with Wilson's interval for as many questions as it is
+    worth.
 
     Questions are the sampling unit: SE² = Var(values) / Q, so that the values weigh as much as p(1−p) / SE² answers of
     0 or 1, never fewer than Q. With one greedy answer each this is Wilson's interval itself.
@@ -76,7 +77,7 @@ def clustered(values: Sequence[float]) -> Estimate:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """The standard error of the mean of one number per question.
+    """Return the standard error of the mean of one number per question.
 
     Where all are alike, as where every answer is wrong, they vary by nothing and prove nothing: then it is the one that
     Wilson's interval stands for, its half divided by 1.96.
@@ -135,14 +136,14 @@ def _sign_flip(moved: np.ndarray, seed: int, draws: int) -> tuple[float, str]:
 
 
 def t_cdf(t: float, freedom: int) -> float:
-    """P(T ≤ t) of Student's distribution."""
+    """Compute P(T ≤ t) of Student's distribution."""
     tail = float(mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True)) / 2
     return 1 - tail if t > 0 else tail
 
 
 @cache
 def t_quantile(p: float, freedom: int) -> float:
-    """The t with P(T ≤ t) = p, for p above ½: by bisection."""
+    """Return the t with P(T ≤ t) = p, for p above ½: by bisection."""
     low, high = 0.0, 1e6
     for _ in range(200):
         middle = (low + high) / 2
@@ -168,7 +169,7 @@ class PairedT:
 
 
 def paired_t(differences: Sequence[float]) -> PairedT | None:
-    """The test on one difference a seed; None of fewer than two, or where one is no number.
+    """Return the test on one difference a seed; None of fewer than two, or where one is no number.
 
     Differences that are all alike have a p-value of 0, ½ or 1.
     """

@@ -254,7 +254,7 @@ def check_sinks(names: Sequence[str]) -> None:
     """Find a wrong or missing tracker before anything is made. Raises UserError."""
     for name in names:
         if name not in _OPENERS:
-            raise UserError(f"log.sinks names {name!r}, which is no tracker: choose from {', '.join(_OPENERS)}.")
+            raise UserError(f"log.sinks names {name!r}, which is not a tracker: choose from {', '.join(_OPENERS)}.")
         if importlib.util.find_spec(name) is None:  # every tracker's package has the tracker's name
             raise _unloadable(name, "it is not installed")
 
@@ -267,7 +267,7 @@ def _unloadable(name: str, reason: str) -> UserError:
 
 
 def _remembered(path: Path, make: Callable[[], str]) -> str:
-    """The text kept in `path`, made and kept now if there is none."""
+    """Return the text kept in `path`, made and kept now if there is none."""
     if path.exists():
         return path.read_text(encoding="utf-8").strip()
     value = make()

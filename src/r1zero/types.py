@@ -27,7 +27,7 @@ class Question:
 
 
 def is_text(value: str) -> bool:
-    """Whether a string can be written as UTF-8, which one with a lone surrogate (half of a pair) cannot."""
+    """Tell whether a string can be written as UTF-8, which one with a lone surrogate (half of a pair) cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -45,12 +45,12 @@ class Answering:
 
 
 def items_of(cell: ModelResponses) -> list[Item]:
-    """Every response of a cell with its question, in order."""
+    """Return every response of a cell with its question, in order."""
     return [Item(group.question, reply.text) for group in cell.groups for reply in group.replies]
 
 
 def analyse(cell: ModelResponses, judge: Judge, rules: Judge) -> Answering:
-    """The answering rate of one cell, by `judge`, beside the rules'."""
+    """Return the answering rate of one cell, by `judge`, beside the rules'."""
     items = items_of(cell)
     judged = judge.judge(items)
     other = None
@@ -76,7 +76,7 @@ def analyse(cell: ModelResponses, judge: Judge, rules: Judge) -> Answering:
 
 
 def answering_shares(cell: ModelResponses, judged: Sequence[Judgement]) -> list[float]:
-    """Each question's share of answering among its judged responses; questions without any are left out."""
+    """Compute each question's share of answering among its judged responses, questions without any left out."""
     shares = []
     rest = iter(judged)
     for group in cell.groups:
@@ -87,7 +87,7 @@ def answering_shares(cell: ModelResponses, judged: Sequence[Judgement]) -> list[
 
 
 def best(rows: Sequence[Answering]) -> Answering:
-    """The template that makes the model answer most; where two do so equally, the one with more right answers."""
+    """Return the template that makes the model answer most; of two equal ones that with more right answers."""
     return max(rows, key=lambda row: (row.rate.value if row.rate else -1.0, row.accuracy.value))
 
 

@@ -38,7 +38,7 @@ def ask(
     samples: int,
     progress: Callable[[Completion], None] | None = None,
 ) -> ModelResponses:
-    """One cell, by the very evaluation of `r1zero evaluate`; what is in its folder already is not asked again."""
+    """Return one cell, by the very evaluation of `r1zero evaluate`; what its folder holds is not asked again."""
     questions, template = prepared.questions, prepared.template
     settings = checked(
         EvaluationSettings,

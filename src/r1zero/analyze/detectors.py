@@ -35,7 +35,7 @@ class DetectorScore:
 
 
 def measure(detector: Detector | None = None) -> list[DetectorScore]:
-    """Every detector on both halves of the passages."""
+    """Return every detector on both halves of the passages."""
     finder = detector or Detector()
     rules = {rubric.name: RuleJudge(rubric) for rubric in (REFLECTION, ANSWERING)}
 
@@ -68,7 +68,7 @@ def _measured(
 
 
 def table(measured: Sequence[DetectorScore]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows."""
+    """Return headings and rows."""
     headings = ["detector", "passages", "precision", "recall", "right", "wrong", "missed"]
     share = lambda value: "–" if value is None else f"{value:.2f}"  # noqa: E731
     return headings, [

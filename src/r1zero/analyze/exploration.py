@@ -42,7 +42,7 @@ class ExplorationRow:
 
 
 def live_groups(counts: Sequence[tuple[int, int]], group_size: int) -> Live:
-    """The expected share of live groups over questions with (n, c).
+    """Compute the expected share of live groups over questions with (n, c).
 
     E[1 − p^G − (1−p)^G] has the unbiased estimator 1 − C(c,G)/C(n,G) − C(n−c,G)/C(n,G) for G ≤ n: the chance that G of
     the n samples, drawn without replacement, are neither all right nor all wrong. For G > n nothing is unbiased, and
@@ -56,12 +56,12 @@ def live_groups(counts: Sequence[tuple[int, int]], group_size: int) -> Live:
 
 
 def mixed(n: int, c: int, g: int) -> float:
-    """The chance that g of n samples, c of them right, drawn without replacement, are not all alike (n ≥ g ≥ 1)."""
+    """Return the chance that g of n samples, c right, drawn without replacement, are not all alike (n ≥ g ≥ 1)."""
     return max(0.0, 1 - (math.comb(c, g) + math.comb(n - c, g)) / math.comb(n, g))
 
 
 def analyse(cell: ModelResponses, group_size: int) -> ExplorationRow:
-    """Exploration of one cell."""
+    """Return exploration of one cell."""
     n = cell.samples
     rights = [group.right for group in cell.groups]
     replies = cell.replies
@@ -94,7 +94,7 @@ _SIGNALS = (
 
 
 def signal(live: Live, never_solved: float) -> Signal:
-    """What the live share says; where it says no, whether questions are too hard or too easy."""
+    """Return what the live share says; where it says no, whether questions are too hard or too easy."""
     share = live.share.value
     for bound, word, sentence in _SIGNALS:
         if share >= bound:

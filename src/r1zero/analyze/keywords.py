@@ -45,7 +45,7 @@ class Detector:
         self._patterns = [(word, re.compile(re.escape(word), re.IGNORECASE)) for word in self.keywords]
 
     def spans(self, text: str, *, whole: bool = False) -> list[Span]:
-        """Where keywords stand, in order; with `whole`, only those that are words of their own."""
+        """Tell where keywords stand, in order; with `whole`, only those that are words of their own."""
         found = [
             Span(*match.span(), word, _is_whole(text, *match.span()))
             for word, pattern in self._patterns
@@ -54,12 +54,12 @@ class Detector:
         return sorted((span for span in found if span.whole or not whole), key=lambda span: (span.start, -span.end))
 
     def holds(self, text: str, *, whole: bool = False) -> bool:
-        """Whether any keyword stands in a text."""
+        """Tell whether any keyword stands in a text."""
         return bool(self.spans(text, whole=whole))
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether neither side goes on in letters, digits or, by a hyphen, in another part of the word."""
+    """Tell whether neither side goes on in letters, digits or, by a hyphen, in another part of the word."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     return not re.search(rf"{_PART}-?\Z", before) and not re.match(rf"-?{_PART}", after)
 
@@ -76,7 +76,7 @@ class KeywordCount:
 
 
 def keyword_table(texts: Iterable[str], detector: Detector) -> list[KeywordCount]:
-    """Counts of every keyword of the list, those that never stand there included, the most frequent first."""
+    """Return counts of every keyword of the list, those that never stand there included, the most frequent first."""
     counts = {word: [0, 0, 0, 0] for word in detector.keywords}
     for text in texts:
         spans = detector.spans(text)
@@ -102,7 +102,7 @@ class Counted:
 
 
 def count_levels(flags_PG: Sequence[Sequence[bool | None]]) -> Counted:
-    """Counts at both levels, of one flag per response (None: unknown), grouped by question."""
+    """Return counts at both levels, of one flag per response (None: unknown), grouped by question."""
     told = [[flag for flag in group if flag is not None] for group in flags_PG]
     return Counted(sum(map(sum, told)), sum(map(any, told)), sum(map(len, told)))
 
@@ -116,7 +116,7 @@ class Piece:
 
 
 def excerpt(text: str, spans: Sequence[Span], *, around: int = 240) -> list[Piece]:
-    """An excerpt around the first keyword, or the beginning of a text without one, as pieces in order."""
+    """Return an excerpt around the first keyword, or the beginning of a text without one, as pieces in order."""
     low, high = 0, min(len(text), 2 * around)
     if spans:
         low, high = max(0, spans[0].start - around), min(len(text), spans[0].end + around)
@@ -131,7 +131,7 @@ def excerpt(text: str, spans: Sequence[Span], *, around: int = 240) -> list[Piec
 
 
 def read_keywords(path: Path) -> tuple[str, ...]:
-    """A user's list: one keyword or phrase a line; empty lines and lines that begin with # are none."""
+    """Return a user's list: one keyword or phrase a line; empty lines and lines that begin with # are none."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -20,12 +20,12 @@ from r1zero.types import Fate
 
 
 def percent(value: float | None) -> str:
-    """A share as per cent."""
+    """Say a share as per cent."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def interval(estimate: Estimate | None) -> str:
-    """A share with its 95 % interval."""
+    """Say a share with its 95 % interval."""
     return (
         "–" if estimate is None else f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
     )
@@ -134,17 +134,17 @@ def reflection_page(
 
 
 def marked(pieces: Sequence[Piece]) -> str:
-    """An excerpt on one line, its keywords between **asterisks** (Markdown's bold)."""
+    """Return an excerpt on one line, its keywords between **asterisks** (Markdown's bold)."""
     return "".join(f"**{_flat(p.text)}**" if p.keyword else _flat(p.text) for p in pieces).strip()
 
 
 def _flat(text: str) -> str:
-    """One line, with Markdown's own signs made harmless."""
+    """Return one line, with Markdown's own signs made harmless."""
     return re.sub(r"([*_`|<>\[\]])", r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def keyword_lines(tables: Sequence[Sequence[KeywordCount]]) -> list[str]:
-    """All temperatures' keyword counts together, as a table."""
+    """Add up all temperatures' keyword counts, as a table."""
     total: dict[str, list[int]] = {}
     for table in tables:
         for row in table:
@@ -157,7 +157,7 @@ def keyword_lines(tables: Sequence[Sequence[KeywordCount]]) -> list[str]:
 
 
 def helping_lines(rows: Sequence[Helping]) -> list[str]:
-    """The paired comparison within questions, and the categories by level of the last temperature."""
+    """Return the paired comparison within questions, and the categories by level of the last temperature."""
     headings = ["temperature", "found by", "reflecting", "others", "questions with both",
                 "accuracy, reflecting − others", "95 % interval", "p", "median"]  # fmt: skip
     table = []
@@ -176,7 +176,7 @@ def helping_lines(rows: Sequence[Helping]) -> list[str]:
         last = rows[-1]
         names = list(last.lengths)
         lines += [
-            f"What becomes of responses by level, temperature {last.temperature:g} (reflecting ones in brackets):",
+            f"What came of responses by level, temperature {last.temperature:g} (reflecting ones in brackets):",
             "",
         ]
         by_level = [
@@ -192,7 +192,7 @@ def helping_lines(rows: Sequence[Helping]) -> list[str]:
 
 
 def training_page(sources: Sequence[Source], run: str, judge: str) -> str:
-    """The same over a run's steps, by where the responses come from."""
+    """Return the same over a run's steps, by where the responses come from."""
     lines = ["# Over training", "", f"{run}, from what it has saved. Judged by: **{judge}**.", ""]
     for source in sources:
         first = source.steps[0]
@@ -218,7 +218,7 @@ def _step_line(s: StepNumbers) -> list[str]:
 
 
 def card_page(card: Card) -> str:
-    """The readiness card."""
+    """Return the readiness card."""
     rows = [["best template", card.template]]
     rows += [[f"answering ({card.judge})", interval(card.answering)]] if card.judge else []
     rows += [[f"pass@{k} at temperature {card.temperature:g}", interval(e)] for k, e in card.pass_at.items()]
@@ -239,7 +239,7 @@ def card_page(card: Card) -> str:
 
 
 def agreement_lines(found: Agreement | None, where: str) -> list[str]:
-    """A sentence on how two judges agree."""
+    """Return a sentence on how two judges agree."""
     if found is None:
         return []
     if found.share is None:
@@ -252,7 +252,7 @@ def agreement_lines(found: Agreement | None, where: str) -> list[str]:
 
 
 def bill_lines(bill: Bill | None) -> list[str]:
-    """A sentence on what the judge took."""
+    """Return a sentence on what the judge took."""
     if bill is None:
         return []
     cost = "" if bill.cost is None else f", cost {bill.cost:.4f}"
@@ -268,6 +268,6 @@ def _paper_at(values: Sequence[float], temperature: float) -> str:
 
 
 def _quote(text: str) -> str:
-    """A fence that no response breaks out of."""
+    """Return a fence that no response breaks out of."""
     clipped = text[:400].replace("````", "'''")
     return f"````text\n{clipped}\n````"

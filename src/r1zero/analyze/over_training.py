@@ -69,7 +69,7 @@ class Source:
 def analyse_step(
     step: int, cell: ModelResponses, detector: Detector, answering: Judge, reflection: Judge
 ) -> StepNumbers:
-    """One step of a run."""
+    """Return one step of a run."""
     replies, n = cell.replies, cell.samples
     flags = flags_of(cell, detector, reflection)
     found, rules, other = flags.by_detection, RuleJudge(REFLECTION), None
@@ -106,7 +106,7 @@ def analyse_steps(
     judges: tuple[Judge, Judge],
     progress: Callable[[int], None] | None = None,
 ) -> list[StepNumbers]:
-    """Every one of a run's steps, by the judges of answering and of reflection."""
+    """Return every one of a run's steps, by the judges of answering and of reflection."""
     found = []
     for step, path in steps:
         cell = ModelResponses("", template, 1.0, tuple(read_groups(path, template)))

@@ -54,7 +54,7 @@ class Card:
 
 
 def training_temperature(cells: Sequence[ModelResponses]) -> ModelResponses:
-    """The cell closest to how training samples: temperature 1, or the highest."""
+    """Return the cell closest to how training samples: temperature 1, or the highest."""
     return min(cells, key=lambda cell: (abs(cell.temperature - 1.0), -cell.temperature))
 
 
@@ -66,7 +66,7 @@ def make_card(
     reflected: Sequence[self_reflection.ReflectionRow],
     parameters: int | None,
 ) -> Card:
-    """The card of what was analysed; `cells` are those of several samples under the template."""
+    """Return the card of what was analysed; `cells` are those of several samples under the template."""
     cell = training_temperature(cells)
     at = next((row for row in explored if row.temperature == cell.temperature), None)
     reflection = next((row for row in reflected if row.temperature == cell.temperature), None)
@@ -106,7 +106,7 @@ def _told(
 
 
 def suggested_group_size(cell: ModelResponses) -> int:
-    """The smallest group size at which half of the groups are expected to be live, else the one with most."""
+    """Return the smallest group size at which half of the groups are expected to be live, else the one with most."""
     counts = [(len(group.replies), group.right) for group in cell.groups]
     shares = {size: exploration.live_groups(counts, size).share.value for size in _GROUP_SIZES}
     # beyond the samples there are, shares are too low by a little: of like ones the larger size is the better guess
@@ -115,7 +115,9 @@ def suggested_group_size(cell: ModelResponses) -> int:
 
 
 def command(cell: ModelResponses, group_size: int, parameters: int | None) -> str:
-    """The training that the card recommends, as a command line on the nearest recipe (RECIPE.toml: none is near)."""
+    """Return the training that the card recommends, as a command line on the nearest recipe (RECIPE.toml: none is
+    near).
+    """
     name = cell.model.rstrip("/").rsplit("/", 1)[-1].lower()
     by_size = "RECIPE.toml" if parameters is None else _SMALL_RECIPE if parameters < _SMALL else _LARGE_RECIPE
     recipe = next((path for part, path in _RECIPES if part in name), by_size)

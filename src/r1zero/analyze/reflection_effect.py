@@ -91,7 +91,7 @@ def analyse(
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The five numbers of a box plot (quartiles by linear interpolation, as matplotlib draws them)."""
+    """Return the five numbers of a box plot (quartiles by linear interpolation, as matplotlib draws them)."""
     ordered = sorted(values)
     if len(ordered) == 1:
         return Spread(*ordered * 5)
@@ -102,7 +102,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def by_level(replies: Sequence[GradedResponse], levels: Sequence[str | None]) -> dict[str, dict[str, int]]:
-    """Counts of every category, by difficulty level (sorted) and of all."""
+    """Return counts of every category, by difficulty level (sorted) and of all."""
     found = {level or "no level" for level in levels}
     order = [*sorted(found, key=lambda level: (len(level), level)), _ALL]
     table = {level: dict.fromkeys(map(str, Fate), 0) for level in order}
@@ -113,7 +113,7 @@ def by_level(replies: Sequence[GradedResponse], levels: Sequence[str | None]) ->
 
 
 def lengths(replies: Sequence[GradedResponse]) -> dict[str, MeanLengths]:
-    """Mean lengths of each category."""
+    """Return mean lengths of each category."""
     found: dict[str, MeanLengths] = {}
     for fate in Fate:
         part = [reply for reply in replies if reply.fate is fate]

@@ -83,7 +83,7 @@ class ModelResponses:
 
 
 def read_groups(path: Path, template: str = "") -> list[QuestionResponses]:
-    """The groups of a Parquet file of responses. Raises RolloutFileError when it is none."""
+    """Return the groups of a Parquet file of responses. Raises RolloutFileError when it is none."""
     with reading(path):
         return [_group(rows, template) for rows in grouped(read_rows(path, _COLUMNS, ("question",)))]
 
@@ -99,7 +99,7 @@ def _group(rows: Sequence[Row], template: str) -> QuestionResponses:
 
 
 def bare_question(prompt: str, template: str) -> str:
-    """The question in a prompt of a template of fixed text; the prompt itself under any other.
+    """Return the question in a prompt of a template of fixed text; the prompt itself under any other.
 
     Files of responses of before hold no question but this one.
     """
@@ -111,7 +111,7 @@ def bare_question(prompt: str, template: str) -> str:
 
 
 def saved_cell(folder: Path) -> ModelResponses:
-    """An evaluation on disk as a cell, all its finished sets together. Raises UserError where there is none."""
+    """Return an evaluation on disk as a cell, all its finished sets together. Raises UserError where there is none."""
     saved = open_saved(folder)
     template = str(saved.identity.get("template", ""))
     groups: list[QuestionResponses] = []
@@ -137,7 +137,7 @@ def saved_cell(folder: Path) -> ModelResponses:
 
 
 def saved_cells(folders: Sequence[Path]) -> list[ModelResponses]:
-    """Evaluations as cells; a folder of several evaluations stands for all of them.
+    """Return evaluations as cells; a folder of several evaluations stands for all of them.
 
     Raises:
         UserError: there is none, or they are of different models.
@@ -156,7 +156,7 @@ def saved_cells(folders: Sequence[Path]) -> list[ModelResponses]:
 
 
 def merged(cells: Sequence[ModelResponses]) -> list[ModelResponses]:
-    """Cells of one template and temperature as one, where they asked different questions equally often."""
+    """Return cells of one template and temperature as one, where they asked different questions equally often."""
     found: dict[tuple[str, float], ModelResponses] = {}
     for cell in cells:
         key = cell.template, cell.temperature
@@ -175,7 +175,7 @@ def merged(cells: Sequence[ModelResponses]) -> list[ModelResponses]:
 
 
 def run_steps(run: Run) -> dict[str, list[tuple[int, Path]]]:
-    """Source → (step, file) in order: a run's saved rollouts, then every question set that it was evaluated on.
+    """Return source → (step, file) in order: a run's saved rollouts, then every question set that it was evaluated on.
 
     Raises:
         UserError: it has saved no responses at all.

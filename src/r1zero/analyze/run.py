@@ -44,7 +44,7 @@ class Judges:
     detector: Detector = field(default_factory=Detector)
 
     def bill(self) -> Any:
-        """What a language model's judgements took so far; None of rules."""
+        """Return what a language model's judgements took so far; None of rules."""
         return self.reflection.bill() if isinstance(self.reflection, LLMJudge) else None
 
 
@@ -87,7 +87,7 @@ def analyse_model(
 
 
 def analyse_saved(cells: Sequence[ModelResponses], plan: AnalysisPlan, judges: Judges, out: Path) -> Card | None:
-    """The same on saved evaluations, without asking anything.
+    """Return the same on saved evaluations, without asking anything.
 
     Raises:
         UserError: they do not hold what the analyses need.
@@ -113,7 +113,7 @@ def analyse_saved(cells: Sequence[ModelResponses], plan: AnalysisPlan, judges: J
 
 
 def analyse_answering(cells: Sequence[ModelResponses], judges: Judges, out: Path, model: str) -> Answering:
-    """The answering rate of every template; the best one is returned."""
+    """Return the answering rate of every template; the best one is returned."""
     rules = RuleJudge(ANSWERING)
     rows = [answering.analyse(cell, judges.answering, rules) for cell in cells]
     chosen = answering.best(rows)
@@ -137,7 +137,7 @@ def analyse_sampled(
     out: Path,
     parameters: int | None,
 ) -> Card:
-    """Exploration, self-reflection and the card, of several samples at one or more temperatures."""
+    """Return exploration, self-reflection and the card, of several samples at one or more temperatures."""
     cells = sorted(cells, key=lambda cell: cell.temperature)
     model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
     explored: list[exploration.ExplorationRow] = []
@@ -172,7 +172,9 @@ def _reflection(cells: Sequence[ModelResponses], judges: Judges, out: Path) -> l
 def analyse_training(
     run: Run, judges: Judges, out: Path, most: int | None, progress: Callable[[int], None] | None = None
 ) -> list[over_training.Source]:
-    """The analyses over a run's saved rollouts and evaluations, at `most` evenly spaced steps of each (None: all)."""
+    """Return the analyses over a run's saved rollouts and evaluations, at `most` evenly spaced steps of each (None:
+    all).
+    """
     recipe, found = run.recipe, []
     for name, steps in run_steps(run).items():
         temperature = recipe.sampling.temperature if name == ROLLOUTS else recipe.evaluation.temperature
@@ -190,7 +192,7 @@ def analyse_training(
 
 
 def write(out: Path, name: str, content: dict[str, Any], page: str) -> None:
-    """NAME.json and NAME.md. Raises UserError when they cannot be written."""
+    """Write NAME.json and NAME.md. Raises UserError when they cannot be written."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
@@ -199,5 +201,5 @@ def write(out: Path, name: str, content: dict[str, Any], page: str) -> None:
 
 
 def _plain(value: object) -> object:
-    """Records as objects of their fields."""
+    """Return records as objects of their fields."""
     return asdict(value)  # type: ignore[call-overload]

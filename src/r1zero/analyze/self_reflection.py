@@ -76,7 +76,7 @@ class Flags:
 
 
 def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
-    """All detections on a cell. Of a response that could not be judged, `judge` and `cross` are unknown."""
+    """Return all detections on a cell. Of a response that could not be judged, `judge` and `cross` are unknown."""
     judged = judge.judge(items_of(cell))
     keywords = [detector.holds(reply.text) for reply in cell.replies]
     whole = [detector.holds(reply.text, whole=True) for reply in cell.replies]
@@ -92,7 +92,7 @@ def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
 
 
 def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge) -> tuple[ReflectionRow, Flags]:
-    """Self-reflection of one cell by `judge`, beside the rules'; and the flags that it stands on."""
+    """Return self-reflection of one cell by `judge`, beside the rules'; and the flags that it stands on."""
     flags = flags_of(cell, detector, judge)
     other = None
     if judge.name != rules.name:
@@ -116,13 +116,13 @@ def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge
 
 
 def questions_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
-    """The share of questions with a flagged response, of those with a response that could be told."""
+    """Compute the share of questions with a flagged response, of those with a response that could be told."""
     told = [[flag for flag in group if flag is not None] for group in flags_PG]
     return clustered([float(any(group)) for group in told if group]) if any(told) else None
 
 
 def responses_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
-    """The share of flagged responses, questions alike, of those that could be told."""
+    """Compute the share of flagged responses, questions alike, of those that could be told."""
     told = [[flag for flag in group if flag is not None] for group in flags_PG]
     return clustered([sum(group) / len(group) for group in told if group]) if any(told) else None
 
@@ -139,7 +139,7 @@ def _classes(flags: Flags) -> dict[str, int]:
 
 
 def _passages(cell: ModelResponses, flags: Flags, detector: Detector) -> list[ReflectingPassage]:
-    """The first reflecting responses: those of both detections first, one a question."""
+    """Return the first reflecting responses: those of both detections first, one a question."""
     found: list[ReflectingPassage] = []
     for detection in ("cross", "judge", "keywords"):
         for group, marks, reasons in zip(cell.groups, flags.by_detection[detection], flags.reasons, strict=True):

@@ -52,12 +52,12 @@ class Variation:
 
 
 def tolerance(policy: Policy) -> float:
-    """What counts as equal on this policy."""
+    """Return what counts as equal on this policy."""
     return TOLERANCE if policy.exact else ROUGH_TOLERANCE
 
 
 def certify(recipe: Recipe, *, ranks: int = 2) -> Iterator[tuple[Variation, bool]]:
-    """Each variation with whether its gradient equals that of the recipe as it stands.
+    """Yield each variation with whether its gradient equals that of the recipe as it stands.
 
     Raises:
         UserError: the recipe's model or questions cannot be had.
@@ -101,7 +101,7 @@ def _variations(
 
 
 def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Trajectory]:
-    """Responses of the recipe's model to its questions, of different lengths, right and wrong by turns."""
+    """Return responses of the recipe's model to its questions, of different lengths, right and wrong by turns."""
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
     questions, template = load_set(recipe.questions, data_dir), make_template(recipe.template, policy.tokenizer)
     room, seed = min(LONGEST, recipe.sampling.max_new_tokens), recipe.train.seed
@@ -133,13 +133,13 @@ def gradient(
     trajectories: Sequence[Trajectory],
     share: Sequence[int] | None = None,
 ) -> list[Tensor]:
-    """The gradient of one optimiser step on all responses (or on a share of them), parameter by parameter."""
+    """Return the gradient of one optimiser step on all responses (or on a share of them), parameter by parameter."""
     learner = make_learner(recipe, policy, objective, load_reference(recipe, objective))
     return take_gradient(learner, trajectories, learner.hold(trajectories, Tally()), share)
 
 
 def difference(gradient: Sequence[Tensor], base: Sequence[Tensor]) -> float:
-    """‖g − g₀‖ / ‖g₀‖."""
+    """Return ‖g − g₀‖ / ‖g₀‖."""
     off = sum(float((g.double() - b.double()).square().sum()) for g, b in zip(gradient, base, strict=True))
     norm = sum(float(b.double().square().sum()) for b in base)
     return (off / norm) ** 0.5 if norm else float(off > 0)
@@ -158,7 +158,7 @@ def _impossible(recipe: Recipe, layout: str) -> str:
 
 
 def _spread(recipe: Recipe, trajectories: Sequence[Trajectory], ranks: int) -> list[Tensor]:
-    """The gradient as `ranks` processes on this machine compute it: each its share, all summed with gloo."""
+    """Return the gradient as `ranks` processes on this machine compute it: each its share, all summed with gloo."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -46,7 +46,7 @@ class Replay:
 
 
 def replay(run: Run, number: int, objectives: Sequence[Objective]) -> Replay:
-    """Gradients of all objectives on the responses of step `number`, the whole batch as one optimiser step.
+    """Return gradients of all objectives on the responses of step `number`, the whole batch as one optimiser step.
 
     The weights are those of the newest checkpoint before the step, or the base model. Where they are not the ones that
     sampled, π_old is what the sampler reported, so that ratios are not 1. Objectives with a critic have none here.
@@ -77,7 +77,7 @@ def _compare(
 
 
 def _gradient(run: Run, policy: Policy, objective: Objective, step: SavedStep, *, exact: bool) -> list[Tensor]:
-    """The gradient of L, parameter by parameter, on the CPU."""
+    """Return the gradient of L, parameter by parameter, on the CPU."""
     recipe, trajectories = run.recipe, step.trajectories(objective)
     reference = load_reference(recipe, objective) if objective.in_loss else None
     learner = make_learner(recipe, policy, objective, reference)
@@ -92,7 +92,9 @@ def _gradient(run: Run, policy: Policy, objective: Objective, step: SavedStep, *
 def take_gradient(
     learner: Learner, trajectories: Sequence[Trajectory], held: Experience, share: Sequence[int] | None = None
 ) -> list[Tensor]:
-    """What `Learner.gradient` adds to the model's parameters, one tensor each, on the CPU; nothing is left on them."""
+    """Return what `Learner.gradient` adds to the model's parameters, one tensor each, on the CPU; nothing is left on
+    them.
+    """
     model = learner.policy.model
     model.zero_grad(set_to_none=True)
     model.train()  # for gradient checkpointing; dropout is off

@@ -31,7 +31,7 @@ class SavedStep:
     """In question order, their advantages 0 as yet."""
 
     def trajectories(self, objective: Objective) -> list[Trajectory]:
-        """The same responses with the advantages that an objective gives them."""
+        """Return the same responses with the advantages that an objective gives them."""
         advantages_PG = objective.advantages(self.rewards_PG, self.graded_PG, self.lengths_PG)
         return [
             Trajectory(r.prompt_ids, r.response_ids, r.sampler_logprobs, advantage, r.counts)
@@ -39,16 +39,16 @@ class SavedStep:
         ]
 
     def pushes(self, objective: Objective) -> Float[Tensor, " N"]:
-        """w_i·Â_i: what every token of a response is multiplied with."""
+        """Return w_i·Â_i: what every token of a response is multiplied with."""
         return pushes(self.rewards_PG, self.graded_PG, self.lengths_PG, objective).flatten()
 
     def bias(self, objective: Objective) -> Bias:
-        """The bias meter's reading, all responses of the batch in one optimiser step."""
+        """Return the bias meter's reading, all responses of the batch in one optimiser step."""
         return bias_meter(self.rewards_PG, self.graded_PG, self.lengths_PG, objective)
 
 
 def saved_steps(run: Run) -> list[int]:
-    """The steps whose rollouts were saved. Raises UserError when there are none."""
+    """Return the steps whose rollouts were saved. Raises UserError when there are none."""
     steps = [step for step, _ in by_step((run.path / "rollouts").glob("*.parquet"))]
     if not steps:
         raise UserError(f"{run.path} has no saved rollouts to audit; train with log.rollouts_every = 1 to keep them.")
@@ -56,7 +56,7 @@ def saved_steps(run: Run) -> list[int]:
 
 
 def read_step(run: Run, number: int) -> SavedStep:
-    """A saved step. Raises UserError when it is not there, or is not whole groups."""
+    """Return a saved step. Raises UserError when it is not there, or is not whole groups."""
     with reading(path := run.rollout_file(number)):
         rows = read_rows(path, (*ROLLOUT_COLUMNS, "reward"))
         rollouts = rollouts_of(rows)
@@ -70,7 +70,7 @@ def read_step(run: Run, number: int) -> SavedStep:
 
 
 def read_meter(run: Run, objectives: list[Objective]) -> Iterator[tuple[int, Objective, Bias]]:
-    """The bias meter on every saved step, for each objective."""
+    """Yield the bias meter on every saved step, for each objective."""
     for number in saved_steps(run):
         step = read_step(run, number)
         for objective in objectives:

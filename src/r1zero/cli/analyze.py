@@ -137,7 +137,7 @@ def analyze(
 
 
 def _check(asked: Asked, steps: int | None) -> None:
-    """Numbers that nothing could be made of."""
+    """Refuse numbers that nothing could be made of."""
     for least, name, value in (
         (1, "limit", asked.limit), (2, "samples", asked.samples), (2, "group-size", asked.group_size),
         (1, "max-new-tokens", asked.max_new_tokens), (1, "steps", steps),
@@ -149,13 +149,16 @@ def _check(asked: Asked, steps: int | None) -> None:
             raise UserError(f"--{name} names none; give one or more, or leave it out.")
     for temperature in asked.temperatures:
         if not 0 < temperature < 100:
-            raise UserError(f"--temperatures {temperature:g} is none to sample at; give numbers above 0 and below 100.")
+            raise UserError(
+                f"--temperatures {temperature:g} is not a valid temperature to sample at: give numbers above 0 and "
+                "below 100."
+            )
 
 
 def _check_judging(judging: Judging) -> None:
-    """What belongs together, and prices that are none."""
+    """Refuse what does not go together, and prices below 0."""
     if not 0 <= judging.patience < 1e6:
-        raise UserError(f"--patience {judging.patience:g} is no time to wait; give seconds, 0 or more.")
+        raise UserError(f"--patience {judging.patience:g} is not a valid time to wait: give seconds, 0 or more.")
     if judging.judge_price is not None:
         if judging.judge is None:
             raise UserError("--judge-price belongs to a judge that is asked; add --judge http://HOST:PORT/v1.")
@@ -248,7 +251,7 @@ def _training(folder: Path, judging: Judging, out: Path, steps: int | None) -> N
 
 
 def _show(card: Card | None, plan: AnalysisPlan, out: Path) -> None:
-    """The card, or the page of the answering rate; and where everything is."""
+    """Print the card, or the page of the answering rate; and where everything is."""
     made = ", ".join(dict.fromkeys((*plan.analyses, *(["card"] if card else []))))
     _tell(out, "answering" if card is None else "card", f"{made} as .md, .json and figures")
 

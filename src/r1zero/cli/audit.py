@@ -141,7 +141,7 @@ def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -
 
 
 def _beside_its_own(run: Run, rows: list[Objective]) -> list[Objective]:
-    """The run's objective, and the others with its constant."""
+    """Return the run's objective, and the others with its constant."""
     from dataclasses import replace
 
     from r1zero.objectives.from_recipe import recipe_objective

@@ -52,7 +52,7 @@ def as_json(rows: Iterable[Any]) -> None:
 
 
 def exact_table(measures: Sequence[Measure], rows: Sequence[Objective]) -> None:
-    """Bias by group size, and the largest group's other numbers; rows with equal numbers share a line."""
+    """Print bias by group size, and the largest group's other numbers; rows with equal numbers share a line."""
     sizes = sorted({measure.group_size for measure in measures})
     critics = {row.name for row in rows if row.critic}
     lines: dict[tuple[str, ...], list[str]] = {}
@@ -91,7 +91,7 @@ def _by_name(measures: Sequence[Measure]) -> dict[str, dict[int, Measure]]:
 def exact_pictures(
     mdp: Mdp, rows: Sequence[Objective], measures: Sequence[Measure], out: Path, *, off_policy: bool
 ) -> None:
-    """Weight against length, bias bars, and the length dynamics."""
+    """Draw weight against length, bias bars, and the length dynamics."""
     chosen = {row.name: row for row in rows}
     shown = [TABLE[name] for name in _SHOWN if name in chosen] or list(rows)[:6]
     rewards_PG, graded_PG, lengths_PG = example_batch()
@@ -127,7 +127,7 @@ def exact_pictures(
 
 
 def meter_json(readings: Readings) -> None:
-    """The meter's readings as a JSON list of objects."""
+    """Print the meter's readings as a JSON list of objects."""
     rows = [
         {"step": step, "objective": row.name, "length_bias": bias.length, "difficulty_bias": bias.difficulty}
         for step, row, bias in readings
@@ -136,7 +136,7 @@ def meter_json(readings: Readings) -> None:
 
 
 def meter_table(readings: Readings, objectives: int) -> None:
-    """A line a step for one objective; means over steps for several."""
+    """Print a line a step for one objective; means over steps for several."""
     headings = ["objective", "length", "difficulty"]
     if objectives == 1:
         headings, means = ["step", *headings], ""
@@ -157,7 +157,7 @@ def meter_table(readings: Readings, objectives: int) -> None:
 
 
 def meter_pictures(readings: Readings, run: Path, out: Path) -> None:
-    """Both slopes over the steps."""
+    """Draw both slopes over the steps."""
     series: dict[str, dict[str, list[tuple[int, float]]]] = {"length bias": {}, "difficulty bias": {}}
     for step, row, bias in readings:
         for kind, value in (("length bias", bias.length), ("difficulty bias", bias.difficulty)):
@@ -168,7 +168,7 @@ def meter_pictures(readings: Readings, run: Path, out: Path) -> None:
 
 
 def replay_table(result: Replay, left_out: Sequence[str]) -> None:
-    """One row an objective."""
+    """Print one row an objective."""
     headings = ("objective", "norm", "cosine with dr_grpo", "length", "difficulty")
     rows = [
         [row.objective, f"{row.norm:.4g}", "–" if row.cosine is None else f"{row.cosine:.4f}",
@@ -184,7 +184,7 @@ def replay_table(result: Replay, left_out: Sequence[str]) -> None:
 
 
 def replay_pictures(result: Replay, objectives: Sequence[Objective], out: Path) -> None:
-    """What every response of the step would have weighed."""
+    """Draw what every response of the step would have weighed."""
     step = result.step
     weights = charts.weights(
         {row.name: step.pushes(row).tolist() for row in objectives},

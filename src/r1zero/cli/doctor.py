@@ -46,9 +46,9 @@ def doctor(
         checks = diagnose()
         console.print(render(checks))
         sys.exit(exit_code(checks))
-    at_least(1, "mean-tokens", mean_tokens, "is no length")
+    at_least(1, "mean-tokens", mean_tokens, "is not a length")
     if memory is not None and not 0 < memory < 1e6:
-        raise UserError(f"--memory {memory:g} is no device's; give its GiB.")
+        raise UserError(f"--memory {memory:g} is not the memory of a device: give its GiB.")
     from r1zero.config import load_recipe, parse_overrides
     from r1zero.plan import make_plan
     from r1zero.plan.text import plan_text

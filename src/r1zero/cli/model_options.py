@@ -33,12 +33,12 @@ class ModelOptions:
     """MODEL's tokenizer (folder or Hub name), for a server without /tokenize."""
 
     def check(self) -> None:
-        """Raises UserError for numbers that nothing could be made of."""
+        """Refuse numbers that nothing could be made of. Raises UserError."""
         at_least(1, "batch-rows", self.batch_rows, "decodes nothing")
         at_least(1, "server-workers", self.server_workers, "asks nothing")
 
     def open(self, model: str, out: Path | None, patience_s: float = PATIENCE_S) -> EvaluatedModel:
-        """The model, ready to be asked; what a server answers is kept in the folder `out`. Raises UserError."""
+        """Return the model, ready to be asked; what a server answers is kept in the folder `out`. Raises UserError."""
         from r1zero.evaluation.models import connect, local, served
 
         if self.server is None:

@@ -18,7 +18,7 @@ SectionT = TypeVar("SectionT", bound="Section")
 def chosen(
     kind: type[SectionT], path: Path, overrides: Mapping[str, object], out: Path | None, *, resume: bool
 ) -> tuple[SectionT, Path]:
-    """The recipe in the file `path`, or of the run in the folder `path` to resume; and its run directory.
+    """Return the recipe in the file `path`, or of the run in the folder `path` to resume; and its run directory.
 
     Raises:
         UserError: it cannot be read, is of another kind, or is a folder and not to be resumed.

@@ -89,7 +89,7 @@ def verify(
 
 
 def _check(format: str, second: str | None, workers: int, timeout_s: float, memory_mb: int) -> None:
-    """Raises UserError, for options that cannot be."""
+    """Refuse options that cannot be. Raises UserError."""
     from r1zero.types import AnswerFormat
     from r1zero.verify.workers.pool import MAX_TIMEOUT_S
     from r1zero.verify.workers.second_grader import SECOND
@@ -155,7 +155,7 @@ def _audit(
 
 
 def _kept(verdicts: Iterable[GradedPair], out: Path) -> Iterator[GradedPair]:
-    """The verdicts, each on disk before the next is asked for: an audit that is killed leaves its lines."""
+    """Yield the verdicts, each on disk before the next is asked for: an audit that is killed leaves its lines."""
     import json
 
     try:

@@ -48,7 +48,7 @@ class FsdpRanks:
         return scorer
 
     def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
-        """Every rank's share has about the same tokens: the longest first, forth and back over the ranks.
+        """Deal out about the same tokens to every rank: the longest first, forth and back over the ranks.
 
         Those without an advantage come last, for most objectives pass over them.
         """
@@ -75,18 +75,18 @@ class FsdpRanks:
 
 
 def _turn(place: int, count: int) -> int:
-    """0 1 2 2 1 0 0 1 2 …"""
+    """Return 0 1 2 2 1 0 0 1 2 …"""
     lap, at = divmod(place, count)
     return at if lap % 2 == 0 else count - 1 - at
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:
-    """The modules that transformers says are not to be split: the decoder layers."""
+    """Return the modules that transformers says are not to be split: the decoder layers."""
     names = set(getattr(model, "_no_split_modules", None) or ())
     return [module for module in model.modules() if type(module).__name__ in names]
 
 
 def _idle(device: torch.device) -> MicroBatch:
-    """A pass over one token that predicts one."""
+    """Return a pass over one token that predicts one."""
     zero, pair = torch.zeros(1, dtype=torch.int64, device=device), torch.arange(2, device=device)
     return MicroBatch(torch.zeros(1, 2, dtype=torch.int64, device=device), pair[None], zero, zero, zero)

@@ -55,7 +55,7 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
 
 
 def _located(recipe: Recipe) -> Recipe:
-    """The recipe with whole paths: actors work elsewhere."""
+    """Return the recipe with whole paths: actors work elsewhere."""
 
     def whole(path: str | None) -> str | None:
         return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
@@ -68,7 +68,7 @@ def _located(recipe: Recipe) -> Recipe:
 
 
 def _places(needs: Needs, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:
-    """The resources of each sampler replica: GPUs of its own, or half of a learner's."""
+    """Return the resources of each sampler replica: GPUs of its own, or half of a learner's."""
     if not needs.share_gpus:
         each = {"num_cpus": 1, "num_gpus": needs.tensor_parallel if gpus else 0, "scheduling_strategy": "SPREAD"}
         return [each] * needs.samplers

@@ -66,7 +66,7 @@ class ClusterLearner:
         return _merged(self.all("logprobs", ray.put(list(trajectories)), reference))
 
     def weights(self) -> Any:
-        """A reference to all weights, in the object store of rank 0's node."""
+        """Return a reference to all weights, in the object store of rank 0's node."""
         references = self._call("weights", ())
         self.all("updates")  # a rank answers in turn: where one has died meanwhile, this says so
         return references[0]
@@ -99,7 +99,7 @@ class ClusterLearner:
                 ray.kill(rank)
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
-        """What a method returned on every rank."""
+        """Return what a method returned on every rank."""
         return self._together(self._call(method, arguments))
 
     def _call(self, method: str, arguments: Sequence[Any]) -> list[Any]:
@@ -118,7 +118,7 @@ class ClusterLearner:
         return ray.get(references)
 
     def _lost(self, error: RayError) -> UserError | RayError:
-        """What to say of a failure: whose death is behind it, if any rank died."""
+        """Return what to say of a failure: whose death is behind it, if any rank died."""
         if isinstance(error, RayTaskError) and isinstance(error.cause, UserError):
             return UserError(str(error.cause))
         dead = self._dead()
@@ -132,7 +132,7 @@ class ClusterLearner:
         )
 
     def _dead(self) -> dict[int, str]:
-        """Which ranks have died, and of what."""
+        """Tell which ranks have died, and of what."""
         found: dict[int, str] = {}
         pings = {rank.address.remote(): i for i, rank in enumerate(self.ranks)}
         done, _ = ray.wait(list(pings), num_returns=len(pings), timeout=_GRACE_S)

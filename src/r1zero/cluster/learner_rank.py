@@ -38,7 +38,7 @@ class LearnerRank:
         self.rank, self.count = rank, count
 
     def address(self) -> str:
-        """Where the ranks can meet, if this is the first."""
+        """Tell where the ranks can meet, if this is the first."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             port = probe.getsockname()[1]
@@ -65,7 +65,7 @@ class LearnerRank:
     def _policy(
         self, model: config.ModelSettings, recipe: Recipe, device: torch.device, checkpoint: Checkpoint | None = None
     ) -> Policy:
-        """The model on the CPU: on rank 0 with its weights, which the others get when it is sharded."""
+        """Return the model on the CPU: on rank 0 with its weights, which the others get when it is sharded."""
         check_attention(model.attention, device)
         on_gpus_alone = model.attention == "flash_attention_2"
         update = {"device": "cpu", "attention": "sdpa" if on_gpus_alone else model.attention}
@@ -82,7 +82,7 @@ class LearnerRank:
         return replace(policy, autocast=pick_autocast(recipe.learner.autocast, device))
 
     def _reference(self, recipe: Recipe, objective: Objective, device: torch.device) -> Policy | None:
-        """The reference model of a KL term, sharded like the policy."""
+        """Return the reference model of a KL term, sharded like the policy."""
         settings = reference_settings(recipe, objective)
         if settings is None:
             return None
@@ -96,21 +96,21 @@ class LearnerRank:
         return tally
 
     def updates(self) -> int:
-        """Optimiser steps taken since the run began."""
+        """Return optimiser steps taken since the run began."""
         return self.learner.updates
 
     def logprobs(self, trajectories: Sequence[Trajectory], reference: bool) -> list[list[float]]:
-        """Log-probs of this rank's share of the responses; the other rows are empty."""
+        """Return log-probs of this rank's share of the responses; the other rows are empty."""
         return self.learner.logprobs(trajectories, reference=reference)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """All that is trained, from rank 0 and as the engines keep it; nothing from the others."""
+        """Return all that is trained, from rank 0 and as the engines keep it; nothing from the others."""
         found = {name: each.to(self.sent) for name, each in full_weights(self.learner.policy.model).items()}
         torch.cuda.empty_cache()  # an engine may have the rest of this GPU now
         return found
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside what `save` writes."""
+        """Return what a checkpoint holds beside what `save` writes."""
         state = self.learner.state()
         return {key: state[key] for key in ("updates", "schedule")}
 
@@ -127,10 +127,10 @@ class LearnerRank:
             policy.tokenizer.save_pretrained(folder)
 
     def peak_memory(self) -> int:
-        """Peak memory of this rank in bytes."""
+        """Return peak memory of this rank in bytes."""
         return self.learner.peak_memory()
 
 
 def _own_address() -> str:
-    """The address by which other nodes reach this one."""
+    """Return the address by which other nodes reach this one."""
     return ray.util.get_node_ip_address()

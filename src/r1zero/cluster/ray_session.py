@@ -160,7 +160,9 @@ def quiet() -> Iterator[None]:
 
 
 def outcome(reference: Any) -> Any:
-    """What an actor's method returned. Raises what it raised if that is a UserError, or one of DEATHS if it died."""
+    """Return what an actor's method returned. Raises what it raised if that is a UserError, or one of DEATHS if it
+    died.
+    """
     try:
         return ray.get(reference)
     except RayTaskError as error:
@@ -180,7 +182,7 @@ def placed_in_time(reference: Any, who: str) -> None:
 
 
 def cause_of(error: BaseException) -> str:
-    """What became of an actor, of the pages that Ray says."""
+    """Return what became of an actor, of the pages that Ray says."""
     told = " ".join(str(error).lower().split())
     if "out of memory" in told or "oom killer killed" in told or "memory pressure" in told:
         return "its node ran out of memory"

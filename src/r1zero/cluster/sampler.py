@@ -93,7 +93,7 @@ class ClusterSampler:
                 ray.kill(replica)
 
     def revive(self, i: int, share: _Share, error: RayError) -> None:
-        """A new replica in the place of one that died, with the weights it had.
+        """Start a new replica in the place of one that died, with the weights it had.
 
         Raises:
             UserError: it has died too often.
@@ -145,7 +145,7 @@ class _Drawing:
             self.pieces[replica.more.remote()] = i
 
     def next(self) -> list[Sampled]:
-        """What the first replica to answer has finished, without what another gave before it died."""
+        """Return what the first replica to answer has finished, without what another gave before it died."""
         [reference], _ = ray.wait(list(self.pieces), num_returns=1)
         i = self.pieces.pop(reference)
         share = self.shares[i]

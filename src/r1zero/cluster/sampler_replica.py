@@ -59,7 +59,7 @@ class SamplerReplica:
         self.running: Iterator[Sampled] = iter(())
 
     def here(self) -> None:
-        """Nothing: it has a place."""
+        """Do nothing: being called shows that it has a place."""
 
     def open(self) -> None:
         """Start the engine."""
@@ -87,7 +87,7 @@ class SamplerReplica:
         self.running = self.engine.sample(requests, samples, params, seed=seed, step=step)
 
     def more(self) -> list[Sampled]:
-        """The next responses that are finished; none when there are no more."""
+        """Return the next responses that are finished; none when there are no more."""
         found: list[Sampled] = []
         begin = time.monotonic()
         while not found or time.monotonic() - begin < _PIECE_S:

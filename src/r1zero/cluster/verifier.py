@@ -31,7 +31,7 @@ class VerifierPool:
 
     @ray.method(concurrency_group=_HEALTH)
     def here(self) -> None:
-        """Nothing: it has a place."""
+        """Do nothing: being called shows that it has a place."""
 
     @property
     def verifier(self) -> Verifier:
@@ -47,13 +47,13 @@ class VerifierPool:
         self.verifier.check()
 
     def grade(self, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> Verdict:
-        """The verdict on a response. Called by several threads at once."""
+        """Return the verdict on a response. Called by several threads at once."""
         [verdict] = self.verifier.verify([(response, gold, answer_format)])
         return verdict
 
 
 def _verdict(reference: Any) -> Verdict:
-    """What a pool found; nobody knows where it died of the same response time and again."""
+    """Return what a pool found; nobody knows where it died of the same response time and again."""
     try:
         return outcome(reference)
     except DEATHS:

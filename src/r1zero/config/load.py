@@ -66,7 +66,7 @@ def make_recipe(
 def validated(
     data: Mapping[str, Any], kind: type[RecipeT], overrides: Mapping[str, object] | None, where: str
 ) -> RecipeT:
-    """Nested mappings with overrides as a recipe of a kind. Raises UserError like `load_recipe`."""
+    """Return nested mappings with overrides as a recipe of a kind. Raises UserError like `load_recipe`."""
     merged = merge(data, overrides or {})
     try:
         return kind.model_validate(merged)
@@ -75,7 +75,7 @@ def validated(
 
 
 def checked(section: type[SectionT], data: Mapping[str, Any]) -> SectionT:
-    """One section of a recipe, checked by itself. Raises UserError like `load_recipe`."""
+    """Return one section of a recipe, checked by itself. Raises UserError like `load_recipe`."""
     try:
         return section.model_validate(data)
     except ValidationError as error:

@@ -31,7 +31,7 @@ def parse_overrides(tokens: list[str]) -> dict[str, object]:
 
 
 def differences(old: Section, new: Section, but: Keeps = Keeps.NOTHING) -> list[str]:
-    """Dotted names of the settings that differ between two recipes of one kind, but for those of a mark."""
+    """Return dotted names of the settings that differ between two recipes of one kind, but for those of a mark."""
     flat_old, flat_new = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
     unmarked = without(flat_old | flat_new, type(new), but)
     return sorted(key for key in unmarked if flat_old.get(key) != flat_new.get(key))
@@ -62,7 +62,7 @@ def _value(text: str) -> object:
 
 
 def flattened(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; lists, and the mappings in them, stay as they are."""
+    """Return nested mappings as dotted keys; lists, and the mappings in them, stay as they are."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, Mapping) and value:

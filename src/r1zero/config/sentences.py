@@ -13,7 +13,9 @@ from r1zero.errors import did_you_mean
 
 
 def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe) -> str:
-    """The first of pydantic's complaints about a recipe of type `root` as one sentence: the setting and the remedy."""
+    """Return the first of pydantic's complaints about a recipe of type `root` as one sentence: the setting and the
+    remedy.
+    """
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     key = ".".join(loc)
@@ -32,7 +34,9 @@ def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe)
         by_flag = "" if any(isinstance(part, int) for part in first["loc"]) else f", or give it as --{key} VALUE"
         return f"{where} lacks the setting {key!r}; add it{by_flag}."
     if section and first["type"] == "model_type":
-        return f"{where}: {key} = {first['input']!r} is no section; write [{key}] and below it a line for each setting."
+        return (
+            f"{where}: {key} = {first['input']!r} is not a section: write [{key}] and below it a line for each setting."
+        )
     if first["type"] == "tuple_type":
         return f"{where}: {key} = {_shown(first['input'])} cannot be used; write a list, in square brackets."
     if not loc or first["type"] == "value_error":
@@ -41,7 +45,7 @@ def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe)
 
 
 def _items_wanted(error: ValidationError) -> int | None:
-    """How many values a list of fixed length wants, where its length is what is wrong."""
+    """Tell how many values a list of fixed length wants, where its length is what is wrong."""
     first = error.errors()[0]
     if first["type"] == "missing" and isinstance(first["loc"][-1], int):
         return 1 + max(int(each["loc"][-1]) for each in error.errors() if each["loc"][:-1] == first["loc"][:-1])
@@ -49,12 +53,12 @@ def _items_wanted(error: ValidationError) -> int | None:
 
 
 def _shown(value: object) -> str:
-    """A value as TOML writes it, where that differs from Python."""
+    """Return a value as TOML writes it, where that differs from Python."""
     return repr(list(value)) if isinstance(value, tuple) else repr(value)
 
 
 def _in_toml(message: str) -> str:
-    """Pydantic's own words, with TOML's names for the kinds of values."""
+    """Return Pydantic's own words, with TOML's names for the kinds of values."""
     message = re.sub(r"a valid dictionary( or instance of \w+)?", "a table", message)
     message = message.replace("tuple", "list").replace("a valid boolean", "true or false")
     return message[0].lower() + message[1:]

@@ -50,7 +50,7 @@ def identity(
     settings: EvaluationSettings,
     conditions: Conditions,
 ) -> dict[str, Any]:
-    """What an evaluation is: equal identities, equal responses."""
+    """Return what an evaluation is: equal identities, equal responses."""
     files = sorted(Path(model).glob("*")) if Path(model).is_dir() else []
     return {
         "model": model,
@@ -92,5 +92,5 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
 
 
 def slug(name: str) -> str:
-    """A model's or template's name as a folder's."""
+    """Return a model's or template's name as a folder's."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name.strip("/").split("/")[-1]) or "model"

@@ -26,12 +26,12 @@ class Overlap:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words and numbers; LaTeX commands, punctuation and white space do not matter."""
+    """Return lower-case words and numbers; LaTeX commands, punctuation and white space do not matter."""
     return re.findall(r"[a-z0-9]+", text.lower())
 
 
 def overlaps(training: Iterable[Question], benchmark: Sequence[Question], gram: int = GRAM) -> list[Overlap]:
-    """The benchmark's questions that the training set holds, in their order.
+    """Return the benchmark's questions that the training set holds, in their order.
 
     A question shorter than `gram` words is compared as a whole only.
     """

@@ -102,13 +102,13 @@ def _check_different(what: str, names: Sequence[str]) -> None:
 
 
 def _paper(model: str, template: str, settings: EvaluationSettings) -> BenchmarkRow | None:
-    """The paper's row, if this is what the paper did: greedy, whole sets."""
+    """Return the paper's row, if this is what the paper did: greedy, whole sets."""
     whole = all(benchmark.limit is None for benchmark in settings.benchmarks)
     return published_benchmarks(model, template) if settings.temperature == 0 and whole else None
 
 
 def _write(out: Path, cells: Sequence[EvalCell]) -> None:
-    """results.json and results.md, which depend on the responses alone, and timing.json."""
+    """Write results.json and results.md, which depend on the responses alone, and timing.json."""
     content = []
     for cell in cells:
         results = [asdict(result) for result in cell.results]

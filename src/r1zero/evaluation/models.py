@@ -39,14 +39,14 @@ class EvaluatedModel:
     notes: Callable[[], list[str]]
 
     def prepare(self, sets: Sequence[QuestionSet], template: Template, budget: int) -> tuple[PreparedSet, ...]:
-        """The sets as it is asked them. Raises UserError where `budget` tokens do not fit after a prompt."""
+        """Prepare the sets as it is asked them. Raises UserError where `budget` tokens do not fit after a prompt."""
         prepared = tuple(PreparedSet(each, template, self.encode) for each in sets)
         check_room(prepared, self.positions, budget, "--max-new-tokens")
         return prepared
 
 
 def local(model: str, *, rows: int, device: str = "auto") -> EvaluatedModel:
-    """A model folder or Hub name in this process."""
+    """Return a model folder or Hub name in this process."""
     set_threads(None)
     policy = load_policy(model, device=device)
     sampler = make_sampler(policy, rows)
@@ -54,7 +54,7 @@ def local(model: str, *, rows: int, device: str = "auto") -> EvaluatedModel:
 
 
 def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> EvaluatedModel:
-    """A model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
+    """Return a model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
     sampler = ServerSampler(client, model, workers=workers)
     loaded = _tokenizer(tokenizer) if tokenizer else None
     encode: Encode = sampler.encode if loaded is None else lambda text: encode_prompt(loaded, text)
@@ -80,7 +80,7 @@ def _tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def connect(address: str, *, requests: Path | None, patience_s: float) -> Client:
-    """A client of the server that the user gave as --server; what it answers is kept in the file `requests`.
+    """Return a client of the server that the user gave as --server; what it answers is kept in the file `requests`.
 
     Raises:
         UserError: that is no address, or the file cannot be opened.

@@ -78,11 +78,11 @@ def evaluate_sets(
 
 
 def file_name(name: str) -> str:
-    """A question set's name as a file's."""
+    """Return a question set's name as a file's."""
     return name.replace("/", "_").replace(":", "_")
 
 
 def make_protocol(settings: EvaluationSettings, template: Template, max_new_tokens: int, seed: int) -> EvalProtocol:
-    """How to evaluate."""
+    """Tell how to evaluate."""
     params = SamplingParams(max_new_tokens, settings.temperature, settings.top_p, settings.top_k, template.stop)
     return EvalProtocol(params, settings.samples, seed)

@@ -38,14 +38,14 @@ class Saved:
         return AnswerFormat(self.identity["answer_format"])
 
     def sets(self) -> Iterator[tuple[str, list[Rollout]]]:
-        """(name, groups) of every finished set."""
+        """Yield (name, groups) of every finished set."""
         for name, file in self.identity.get("sets", {}).items():
             if (self.path / file).exists():
                 yield name, read_rollouts(self.path / file)
 
 
 def open_saved(path: Path) -> Saved:
-    """The evaluation in a folder. Raises UserError when there is none."""
+    """Return the evaluation in a folder. Raises UserError when there is none."""
     try:
         identity = json.loads((path / IDENTITY).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):

@@ -42,7 +42,7 @@ class SetResult:
     tokens: int
 
     def numbers(self) -> dict[str, float]:
-        """The result under the keys of `metrics.EVALUATION_METRICS`; what does not apply is left out."""
+        """Return the result under the keys of `metrics.EVALUATION_METRICS`; what does not apply is left out."""
         names = ("accuracy", "accuracy_low", "accuracy_high", "length", "length_correct", "length_incorrect")
         names += ("truncated", "answered", "ungraded")
         values = {f"eval/{self.name}/{name}": getattr(self, name) for name in names}
@@ -52,7 +52,7 @@ class SetResult:
 
 
 def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> SetResult:
-    """The numbers of one set's graded responses. A response that nobody could grade counts as not right."""
+    """Return the numbers of one set's graded responses. A response that nobody could grade counts as not right."""
     pairs = [(c, v) for r in rollouts for c, v in zip(r.completions, r.verdicts, strict=True)]
     fated = [(c.length, Fate.of(v.outcome, c.truncated)) for c, v in pairs]
     n = len(rollouts[0].verdicts)
@@ -84,22 +84,22 @@ def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> S
 
 
 def rate_of(completion: Completion, verdict: Verdict) -> str:
-    """Which of `RATES` a response is."""
+    """Tell which of `RATES` a response is."""
     return Fate.TRUNCATED if completion.truncated and not verdict.right else verdict.outcome
 
 
 def average(results: Sequence[SetResult]) -> float | None:
-    """The unweighted mean of the sets' accuracies (the paper's average), None of nothing."""
+    """Return the unweighted mean of the sets' accuracies (the paper's average), None of nothing."""
     return mean([result.accuracy for result in results])
 
 
 def average_error(results: Sequence[SetResult]) -> float:
-    """The standard error of that average: the sets' errors are independent."""
+    """Return the standard error of that average: the sets' errors are independent."""
     return sum(result.standard_error**2 for result in results) ** 0.5 / max(len(results), 1)
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean, None of nothing."""
+    """Return the mean, None of nothing."""
     return sum(values) / len(values) if values else None
 
 

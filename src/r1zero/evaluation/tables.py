@@ -17,7 +17,7 @@ _BUDGETS = 6  # the largest token budgets that a table shows; results.json holds
 
 
 def headings_and_rows(cells: Sequence[EvalCell]) -> tuple[list[str], list[list[str]]]:
-    """The matrix as text: a row per cell, per cent right ± half the interval per set, the average last."""
+    """Return the matrix as text: a row per cell, per cent right ± half the interval per set, the average last."""
     names = [result.name for result in cells[0].results]
     shown = tails([cell.model for cell in cells])
     headings = ["model", "template", *names, "average"]
@@ -36,7 +36,7 @@ def headings_and_rows(cells: Sequence[EvalCell]) -> tuple[list[str], list[list[s
 
 
 def markdown(cells: Sequence[EvalCell]) -> str:
-    """The matrix and its sets in detail, as Markdown."""
+    """Return the matrix and its sets in detail, as Markdown."""
     headings, rows = headings_and_rows(cells)
     lines = [
         "# Evaluation",
@@ -52,7 +52,7 @@ def markdown(cells: Sequence[EvalCell]) -> str:
 
 
 def details(results: Sequence[evaluation.SetResult]) -> tuple[list[str], list[list[str]]]:
-    """A column a set: what became of its responses, their lengths, pass@k and majority."""
+    """Return a column a set: what became of its responses, their lengths, pass@k and majority."""
     lines: dict[str, list[str]] = {
         "questions × samples": [f"{r.questions} × {r.samples}" for r in results],
         "accuracy": [f"{r.accuracy:.3f}" for r in results],
@@ -74,7 +74,7 @@ def details(results: Sequence[evaluation.SetResult]) -> tuple[list[str], list[li
 
 
 def tails(models: Sequence[str]) -> dict[str, str]:
-    """Models by as much of the ends of their paths as tells them apart, in a width that a table has.
+    """Return models by as much of the ends of their paths as tells them apart, in a width that a table has.
 
     A Hub name keeps its owner. `runs/a/checkpoints/step-16` beside `runs/b/checkpoints/step-16` is `a/…/step-16`.
     """
@@ -91,13 +91,13 @@ def tails(models: Sequence[str]) -> dict[str, str]:
 
 
 def _doubling(most: int) -> list[int]:
-    """1, 2, 4, … and `most`."""
+    """Return 1, 2, 4, … and `most`."""
     powers = [2**k for k in range(most.bit_length()) if 2**k < most]
     return [*powers, most]
 
 
 def notes(results: Sequence[evaluation.SetResult]) -> list[str]:
-    """What a reader must know beside such numbers."""
+    """Return what a reader must know beside such numbers."""
     coarse = [r for r in results if r.standard_error >= 0.02]
     return [
         f"{r.name}: the standard error over its {plural(r.questions, 'question')} is {100 * r.standard_error:.1f} "
@@ -112,7 +112,7 @@ def _tokens(value: float | None) -> str:
 
 
 def markdown_table(headings: list[str], rows: list[list[str]]) -> list[str]:
-    """A table's lines in Markdown."""
+    """Return a table's lines in Markdown."""
     cells = [[text.replace("|", "\\|") for text in row] for row in [headings, *rows]]
     return [
         f"| {' | '.join(cells[0])} |",

@@ -16,7 +16,7 @@ from r1zero.runs import checkpoints
 def make_learner(
     recipe: Recipe, policy: Policy, objective: Objective, reference: Policy | None = None, ranks: Ranks | None = None
 ) -> Learner:
-    """The learner of a recipe."""
+    """Return the learner of a recipe."""
     # under staleness the policy has moved since, so that nothing is told by the difference; engines are checked apart
     gap = math.inf if recipe.rollout.max_staleness else recipe.train.max_logprob_gap
     return Learner(

@@ -34,12 +34,12 @@ class Critic:
         tally.add("learn/value_loss", loss_N.sum().item(), loss_N.numel())
 
     def step(self) -> None:
-        """One step of the optimiser on what `learn` has added up."""
+        """Take one step of the optimiser on what `learn` has added up."""
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimiser."""
+        """Return weights and optimiser."""
         return {"head": self.head.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Critic:
         self.optimiser.load_state_dict(state["optimiser"])
 
     def observe(self, values: PerResponse, returns: PerResponse, tally: Tally) -> None:
-        """How much of the returns' variance the values, as they were before the update, explain."""
+        """Tally how much of the returns' variance the values, as they were before the update, explain."""
         known = [(v, r) for v, r in zip(values, returns, strict=True) if v is not None and r is not None]
         if not known:
             return

@@ -37,14 +37,14 @@ class Experience:
     returns: PerResponse | None = None
 
     def of(self, share: Iterable[int]) -> Experience:
-        """The same for some of the responses."""
+        """Return the same for some of the responses."""
         indices = list(share)
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return Experience(**{name: part and [part[i] for i in indices] for name, part in parts.items()})
 
 
 def concat(batch: MicroBatch, parts: PerResponse) -> Tensor:
-    """The tensors of a micro-batch's responses, one after another."""
+    """Return the tensors of a micro-batch's responses, one after another."""
     tensors = [parts[i] for i in batch.response_N.unique_consecutive().tolist()]
     return torch.cat([tensor for tensor in tensors if tensor is not None])
 
@@ -52,7 +52,7 @@ def concat(batch: MicroBatch, parts: PerResponse) -> Tensor:
 def batches(
     policy: Policy, trajectories: Sequence[Trajectory], indices: Sequence[int], *, layout: str, budget: int
 ) -> Iterator[tuple[MicroBatch, SharedPrompts | None]]:
-    """Micro-batches of some trajectories in a layout of `learner.layout`."""
+    """Yield micro-batches of some trajectories in a layout of `learner.layout`."""
     if layout == "shared":
         yield from shared_micro_batches(policy, trajectories, indices, budget)
         return
@@ -72,7 +72,9 @@ def token_scores(
     ranks: Ranks,
     head: ValueHead | None = None,
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """Log-probs of each response's tokens under a policy, and their states' values under a head (zeros without one)."""
+    """Return log-probs of each response's tokens under a policy, and their states' values under a head (zeros without
+    one).
+    """
     logprobs: list[Tensor | None] = [None] * len(trajectories)
     values: list[Tensor | None] = [None] * len(trajectories)
     passes = batches(scorer.policy, trajectories, indices, layout=layout, budget=budget)
@@ -95,7 +97,7 @@ def token_advantages(
     old: PerResponse,
     reference: PerResponse | None,
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """GAE of each response's score, and returns Â + V. A KL term in the reward is charged token by token."""
+    """Return GAE of each response's score, and returns Â + V. A KL term in the reward is charged token by token."""
     advantages: list[Tensor | None] = [None] * len(trajectories)
     returns: list[Tensor | None] = [None] * len(trajectories)
     for i, values_T in enumerate(values):

@@ -163,7 +163,7 @@ class Learner:
         tally.add("learn/gain", total, float(self.ranks.first))  # the ranks' parts add up to one gain
 
     def logprobs(self, trajectories: Sequence[Trajectory], *, reference: bool = False) -> list[list[float]]:
-        """Log-probs of each response's tokens under the policy, or under the reference model.
+        """Return log-probs of each response's tokens under the policy, or under the reference model.
 
         Of several ranks, each gives those of its share and leaves the other rows empty.
         """
@@ -179,13 +179,13 @@ class Learner:
         self.policy.save(folder)
 
     def peak_memory(self) -> int:
-        """Peak memory in bytes: allocated on the GPU, or resident in this process."""
+        """Return peak memory in bytes: allocated on the GPU, or resident in this process."""
         if self.policy.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.policy.device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def state(self) -> dict[str, Any]:
-        """Everything but the weights that the next update depends on."""
+        """Return everything but the weights that the next update depends on."""
         return {
             **self.optimiser.state(),
             "updates": self.updates,
@@ -217,7 +217,7 @@ class Learner:
         tally.add("learn/grad_norm_max", norm)
 
     def _weights(self, trajectories: Sequence[Trajectory]) -> Tensor:
-        """w_N of one optimiser step's responses."""
+        """Return w_N of one optimiser step's responses."""
         lengths = torch.tensor([t.length for t in trajectories], device=self.policy.device)
         live = torch.tensor([t.advantage != 0 for t in trajectories], device=self.policy.device)
         questions = [t.prompt_ids if t.group is None else t.group for t in trajectories]
@@ -226,7 +226,7 @@ class Learner:
         return self.objective.response_weights(lengths, live, groups)
 
     def _learnt_from(self, trajectories: Sequence[Trajectory], share: Sequence[int]) -> list[int]:
-        """The indices that have a gradient."""
+        """Return the indices that have a gradient."""
         known = [i for i in share if trajectories[i].counts and trajectories[i].length]
         return known if self.objective.every_response_counts else [i for i in known if trajectories[i].advantage != 0]
 
@@ -238,7 +238,7 @@ class Learner:
     def _scores(
         self, scorer: Scorer, trajectories: Sequence[Trajectory], head: ValueHead | None = None
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """Log-probs and values of all tokens that are learnt from, here."""
+        """Return log-probs and values of all tokens that are learnt from, here."""
         indices = self._learnt_from(trajectories, self.ranks.partition(trajectories))
         return self._scored(scorer, trajectories, indices, head)
 
@@ -258,7 +258,7 @@ class Learner:
         )
 
     def _observe_gaps(self, trajectories: Sequence[Trajectory], old: Sequence[Tensor | None], tally: Tally) -> None:
-        """Before several updates: is the sampler the policy?"""
+        """Check before several updates that the sampler is the policy."""
         for trajectory, logprobs in zip(trajectories, old, strict=True):
             if logprobs is not None:
                 _observe_gap(tally, logprobs, torch.tensor(trajectory.sampler_logprobs, device=logprobs.device))

@@ -53,7 +53,7 @@ class Optimiser:
         return rate, norm
 
     def state(self) -> dict[str, Any]:
-        """Moments, and where the schedule stands."""
+        """Return moments, and where the schedule stands."""
         return {"optimiser": self.adam.state_dict(), "schedule": self.schedule.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Optimiser:
 
 
 def learning_rate_factor(update: int, settings: config.OptimiserSettings, total: int) -> float:
-    """What the learning rate of the `update`-th optimiser step (from 0) is multiplied with.
+    """Return what the learning rate of the `update`-th optimiser step (from 0) is multiplied with.
 
     Rises linearly over `warmup_steps`, its last step at full rate; then stays, or falls to 0 at `total`.
     """

@@ -26,19 +26,19 @@ class Ranks(Protocol):
         ...
 
     def shard(self, scorer: Scorer) -> Scorer:
-        """The same model, its parameters spread over all ranks: gradients that come back are sums over ranks."""
+        """Return the same model, its parameters spread over all ranks: gradients that come back are sums over ranks."""
         ...
 
     def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
-        """The indices of the responses that this rank works on; every index is one rank's."""
+        """Return the indices of the responses that this rank works on; every index is one rank's."""
         ...
 
     def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
-        """This rank's passes, each with True, and then idle ones until all ranks have made the same number."""
+        """Return this rank's passes, each with True, and then idle ones until all ranks have made the same number."""
         ...
 
     def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
-        """Each value added up over all ranks."""
+        """Return each value added up over all ranks."""
         ...
 
 
@@ -48,11 +48,11 @@ class SingleProcess:
     first = True
 
     def shard(self, scorer: Scorer) -> Scorer:
-        """Nothing to spread it over."""
+        """Return nothing to spread it over."""
         return scorer
 
     def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
-        """All."""
+        """Return all."""
         return list(range(len(trajectories)))
 
     def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
@@ -60,5 +60,5 @@ class SingleProcess:
         return ((each, True) for each in passes)
 
     def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
-        """The values."""
+        """Return the values."""
         return list(values)

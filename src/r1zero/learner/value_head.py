@@ -29,14 +29,14 @@ class ValueHead(nn.Module):
             self.outer.bias.zero_()
 
     def forward(self, states_NH: Float[Tensor, "N H"]) -> Float[Tensor, " N"]:
-        """Values of detached states, in float32."""
+        """Compute values of detached states, in float32."""
         return self.outer(torch.tanh(self.inner(states_NH.detach().float())))[:, 0]
 
 
 def clipped_value_loss(
     values_N: Float[Tensor, " N"], old_N: Float[Tensor, " N"], returns_N: Float[Tensor, " N"], clip: float
 ) -> Float[Tensor, " N"]:
-    """½ max((V − R)², (V_old + clamp(V − V_old, ±clip) − R)²) per token.
+    """Compute ½ max((V − R)², (V_old + clamp(V − V_old, ±clip) − R)²) per token.
 
     PPO's value loss (Schulman et al. 2017, as in their code): pessimistic like the policy's surrogate.
     """

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def centred(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, "P G"]:
-    """Â_i = r_i − mean(r), over the graded responses of the group.
+    """Compute Â_i = r_i − mean(r), over the graded responses of the group.
 
     Dr. GRPO's advantage (Liu et al. 2025, "Understanding R1-Zero-Like Training", eq. 3 without the divisor): an
     unbiased baseline up to the factor (G−1)/G. Groups of equal rewards get exact zeros, free of the mean's rounding.
@@ -26,7 +26,8 @@ def centred(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) ->
 def standardised(
     rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"], eps: float = 1e-8
 ) -> Float[Tensor, "P G"]:
-    """Â_i = (r_i − mean(r)) / (std(r) + ε), std with Bessel's correction, over the graded responses of the group.
+    """Compute Â_i = (r_i − mean(r)) / (std(r) + ε), std with Bessel's correction, over the graded responses of the
+    group.
 
     GRPO's advantage (Shao et al. 2024, "DeepSeekMath", §4.1.2). In a group of equal rewards, ε alone would let the
     mean's rounding grow to full size; `centred` has made it exactly zero.
@@ -38,7 +39,7 @@ def standardised(
 
 
 def raw(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, "P G"]:
-    """Â_i = r_i: no baseline at all.
+    """Compute Â_i = r_i: no baseline at all.
 
     REINFORCE (Williams 1992): unbiased, and noisy. PPO's score too, which its critic turns into token advantages.
     """
@@ -46,7 +47,7 @@ def raw(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Flo
 
 
 def leave_one_out(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, "P G"]:
-    """Â_i = r_i − mean of the others = G/(G−1) · (r_i − mean(r)), over the graded responses of the group.
+    """Compute Â_i = r_i − mean of the others = G/(G−1) · (r_i − mean(r)), over the graded responses of the group.
 
     RLOO (Kool et al. 2019; Ahmadian et al. 2024): a baseline that does not contain r_i, hence no factor (G−1)/G.
     """
@@ -55,7 +56,7 @@ def leave_one_out(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G
 
 
 def mean_divided(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, "P G"]:
-    """Â_i = (r_i − mean(r)) / mean(r); 0 where the mean is not above 0.
+    """Compute Â_i = (r_i − mean(r)) / mean(r); 0 where the mean is not above 0.
 
     MaxRL (2026), which aims at the log of the pass rate: hard questions weigh more.
     """
@@ -68,7 +69,7 @@ def mean_divided(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"
 def batch_standardised(
     rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"], eps: float = 1e-4
 ) -> Float[Tensor, "P G"]:
-    """Â_i = (r_i − mean of its group) / (std of the whole batch's rewards + ε), std with Bessel's correction."""
+    """Compute Â_i = (r_i − mean of its group) / (std of the batch's rewards + ε), std with Bessel's correction."""
     known_PG = torch.where(graded_PG, rewards_PG, 0.0)
     n = graded_PG.sum()
     mean = known_PG.sum() / n.clamp(min=1)
@@ -83,7 +84,7 @@ def whitened(
     lengths_PG: Int[Tensor, "P G"],
     eps: float = 1e-8,
 ) -> Float[Tensor, "P G"]:
-    """Group-centred, then recentred and divided by mean and std over the *tokens* of the whole batch.
+    """Compute group-centred, then recentred and divided by mean and std over the *tokens* of the whole batch.
 
     With a_i = r_i − mean of its group: Â_i = (a_i − Σ|o|a / Σ|o|) / (token-weighted std of a + ε). A long wrong answer
     moves everybody's baseline: the answers around it change sign or size with its length.
@@ -97,7 +98,8 @@ def whitened(
 
 
 def gae(rewards_T: Float[Tensor, " T"], values_T: Float[Tensor, " T"], gamma: float, lam: float) -> Float[Tensor, " T"]:
-    """Generalised advantage estimates of one response's T tokens, from token rewards and the values of their states.
+    """Compute generalised advantage estimates of one response's T tokens, from token rewards and the values of their
+    states.
 
     Â_t = Σ_{l≥0} (γλ)^l δ_{t+l},  δ_t = r_t + γ·V_{t+1} − V_t,  V_{T+1} = 0  (Schulman et al. 2016, eq. 16). With
     γ = λ = 1 it is the return to come minus V_t.
@@ -112,7 +114,7 @@ def gae(rewards_T: Float[Tensor, " T"], values_T: Float[Tensor, " T"], gamma: fl
 
 
 def _varied(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Bool[Tensor, "P 1"]:
-    """Whether a group's graded rewards differ at all."""
+    """Tell whether a group's graded rewards differ at all."""
     high_P1 = torch.where(graded_PG, rewards_PG, -torch.inf).amax(dim=1, keepdim=True)
     low_P1 = torch.where(graded_PG, rewards_PG, torch.inf).amin(dim=1, keepdim=True)
     return high_P1 > low_P1

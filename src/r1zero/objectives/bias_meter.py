@@ -41,7 +41,7 @@ def bias_meter(
     lengths_PG: Int[Tensor, "P G"],
     objective: Objective,
 ) -> Bias:
-    """The objective's length bias and difficulty bias on one optimiser step's responses."""
+    """Return the objective's length bias and difficulty bias on one optimiser step's responses."""
     m_PG = multipliers(rewards_PG, graded_PG, lengths_PG, objective)
     spread_PG = reward_spread(rewards_PG, graded_PG)[:, None].expand_as(m_PG)
     live_PG = m_PG.isfinite()
@@ -54,7 +54,7 @@ def multipliers(
     lengths_PG: Int[Tensor, "P G"],
     objective: Objective,
 ) -> Float[Tensor, "P G"]:
-    """m_i in float64; NaN for responses that tell nothing: ungraded, of a dead group, or without a gradient."""
+    """Compute m_i in float64; NaN for responses that tell nothing: ungraded, of a dead group, or without a gradient."""
     rewards_PG = torch.where(graded_PG, rewards_PG, 0.0).double()
     advantages_PG, weights_PG = _parts(rewards_PG, graded_PG, lengths_PG, objective)
     mean_P1 = rewards_PG.sum(dim=1, keepdim=True) / graded_PG.sum(dim=1, keepdim=True).clamp(min=1)
@@ -72,13 +72,15 @@ def pushes(
     lengths_PG: Int[Tensor, "P G"],
     objective: Objective,
 ) -> Float[Tensor, "P G"]:
-    """w_i·Â_i: what the gradient of every token of a response is multiplied with, at ρ = 1."""
+    """Compute w_i·Â_i: what the gradient of every token of a response is multiplied with, at ρ = 1."""
     advantages_PG, weights_PG = _parts(rewards_PG.double(), graded_PG, lengths_PG, objective)
     return weights_PG * advantages_PG
 
 
 def reward_spread(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Float[Tensor, " P"]:
-    """Standard deviation of each question's graded rewards, √(p(1−p)) where they are 0 and 1; exactly 0 if equal."""
+    """Compute standard deviation of each question's graded rewards, √(p(1−p)) where they are 0 and 1; exactly 0 if
+    equal.
+    """
     known_PG = torch.where(graded_PG, rewards_PG, 0.0).double()
     count_P = graded_PG.sum(dim=1).clamp(min=1)
     mean_P = known_PG.sum(dim=1) / count_P
@@ -94,7 +96,7 @@ def fit(
     spreads_N: Float[Tensor, " N"],
     weights_N: Float[Tensor, " N"] | None = None,
 ) -> Bias:
-    """Slopes of log m on log length and log spread together, by (weighted) least squares."""
+    """Compute slopes of log m on log length and log spread together, by (weighted) least squares."""
     if m_N.shape[0] < 2:
         return Bias(None, None)
     share_N = torch.ones_like(m_N) if weights_N is None else weights_N
@@ -115,7 +117,7 @@ def fit(
 def _parts(
     rewards_PG: Tensor, graded_PG: Tensor, lengths_PG: Tensor, objective: Objective
 ) -> tuple[Float[Tensor, "P G"], Float[Tensor, "P G"]]:
-    """(Â_PG, w_PG), the whole batch as one optimiser step."""
+    """Compute (Â_PG, w_PG), the whole batch as one optimiser step."""
     advantages_PG = objective.advantages(rewards_PG, graded_PG, lengths_PG)
     group_PG = torch.arange(rewards_PG.shape[0], device=rewards_PG.device)[:, None].expand_as(lengths_PG)
     weights_N = objective.response_weights(lengths_PG.flatten(), advantages_PG.flatten() != 0, group_PG.flatten())

@@ -10,7 +10,9 @@ from torch import Tensor
 def example_batch(
     questions: int = 64, samples: int = 8, seed: int = 0
 ) -> tuple[Float[Tensor, "P G"], Bool[Tensor, "P G"], Int[Tensor, "P G"]]:
-    """(rewards, graded, lengths): pass rates from 1/10 to 9/10; wrong answers about twice as long as right ones."""
+    """Compute (rewards, graded, lengths): pass rates from 1/10 to 9/10; wrong answers about twice as long as right
+    ones.
+    """
     generator = torch.Generator().manual_seed(seed)
     passed_P1 = torch.linspace(0.1, 0.9, questions)[:, None]
     rewards_PG = (torch.rand(questions, samples, generator=generator) < passed_P1).float()

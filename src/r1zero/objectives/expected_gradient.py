@@ -56,7 +56,7 @@ class Pushes:
     down_BPK: Tensor
 
     def expected(self, probabilities_PK: Float[Tensor, "P K"]) -> tuple[Float[Tensor, "P K"], Float[Tensor, "P K"]]:
-        """The means of both, responses drawn with these probabilities of their classes."""
+        """Compute the means of both, responses drawn with these probabilities of their classes."""
         likely_B = torch.ones(1, dtype=torch.float64)
         for probabilities_K in probabilities_PK:
             likely_M = self.ways_M * probabilities_K[self.members_MG].prod(dim=1)
@@ -83,7 +83,7 @@ class Measure:
 
 
 def pushes(mdp: Mdp, objective: Objective, group_size: int) -> Pushes:
-    """Advantages times weights in every batch that can happen, summed by question and class."""
+    """Compute advantages times weights in every batch that can happen, summed by question and class."""
     questions = len(mdp.gold)
     rewards_K = torch.tensor([reward for reward, _ in mdp.classes], dtype=torch.float64)
     lengths_K = torch.tensor([length for _, length in mdp.classes])
@@ -116,17 +116,17 @@ class Audit:
         return self.logits_PXV if self.old_PXV is None else self.old_PXV
 
     def measure(self, objective: Objective) -> Measure:
-        """How far the objective's expected gradient is from ∇J."""
+        """Tell how far the objective's expected gradient is from ∇J."""
         cosine, scale, relative = compare(self.gradient(objective), self.mdp.true_gradient(self.logits_PXV))
         bias = self.bias(objective)
         return Measure(objective.name, self.group_size, relative, cosine, scale, bias.length, bias.difficulty)
 
     def gradient(self, objective: Objective) -> Float[Tensor, "P X V"]:
-        """g(θ): the direction in which the objective moves θ on average."""
+        """Compute g(θ): the direction in which the objective moves θ on average."""
         return expected_gradient(self.mdp, objective, self._expected(objective), self.logits_PXV, self.sampler)
 
     def bias(self, objective: Objective) -> Bias:
-        """Slopes of log m: how many times Dr. GRPO's push (with C = 1) the objective gives a class on average.
+        """Compute slopes of log m: how many times Dr. GRPO's push (with C = 1) the objective gives a class on average.
 
         On length within the responses of one question and reward, so that nothing else enters; on the question's
         √(p(1−p)) from what length leaves. None where pushes go the wrong way, or there is nothing to compare.
@@ -151,7 +151,8 @@ class Audit:
         return Bias(length, float((x_P * y_P).sum()) / spread if spread > 1e-9 else None)
 
     def multiples(self, objective: Objective) -> Float[Tensor, "P K"]:
-        """E[push of the class] over the same under Dr. GRPO with C = 1; negative where a class is pushed the wrong way.
+        """Compute E[push of the class] over the same under Dr. GRPO with C = 1; negative where a class is pushed the
+        wrong way.
 
         Where no baseline is subtracted, one is for this question: it changes no expectation, and shares out the push.
         """
@@ -162,7 +163,7 @@ class Audit:
         return towards_K * (up - down) / (plain_up + plain_down)
 
     def _expected(self, objective: Objective) -> tuple[Tensor, Tensor]:
-        """E[w·Â⁺] and E[w·Â⁻] by class; rows that share advantage and weights share them too."""
+        """Compute E[w·Â⁺] and E[w·Â⁻] by class; rows that share advantage and weights share them too."""
         key = replace(_PLAIN, **{name: getattr(objective, name) for name in _ENTERS})
         if key not in self._known:
             chance_PK = self.mdp.class_probabilities(self.sampler)
@@ -182,7 +183,7 @@ def expected_gradient(
     logits_PXV: Float[Tensor, "P X V"],
     old_PXV: Float[Tensor, "P X V"],
 ) -> Float[Tensor, "P X V"]:
-    """∇_θ of what the expected pushes of the classes make of the surrogate, over all strings."""
+    """Compute ∇_θ of what the expected pushes of the classes make of the surrogate, over all strings."""
     # a class's push is dealt to its strings by their probability within the class
     within_PS = mdp.probabilities(old_PXV) / mdp.class_probabilities(old_PXV).gather(1, mdp.class_of)
     leaf = logits_PXV.detach().requires_grad_()
@@ -199,7 +200,7 @@ def expected_gradient(
 
 
 def compare(gradient: Tensor, true: Tensor) -> tuple[float, float, float]:
-    """(cosine, scale, relative bias) of a gradient against the true one."""
+    """Compute (cosine, scale, relative bias) of a gradient against the true one."""
     g, t = gradient.flatten(), true.flatten()
     if not g.norm() or not t.norm():
         return 0.0, 0.0, 1.0
@@ -209,7 +210,7 @@ def compare(gradient: Tensor, true: Tensor) -> tuple[float, float, float]:
 
 
 def _shares(objective: Objective, rewards_BPG: Tensor, lengths_BPG: Tensor) -> Tensor:
-    """w_i·Â_i of every response of every batch."""
+    """Compute w_i·Â_i of every response of every batch."""
     _, questions, size = rewards_BPG.shape
     group_N = torch.arange(questions).repeat_interleave(size)
     graded_PG = torch.ones(questions, size, dtype=torch.bool)
@@ -233,7 +234,7 @@ def _shares(objective: Objective, rewards_BPG: Tensor, lengths_BPG: Tensor) -> T
 
 
 def _chunks(objective: Objective, lengths_BN: Tensor) -> Tensor:
-    """The micro-batch of every response: once for each row of lengths that occurs."""
+    """Return the micro-batch of every response: once for each row of lengths that occurs."""
     if objective.chunking == "equal":
         return CHUNKS["equal"](lengths_BN[0], objective.chunks).expand_as(lengths_BN)
     rows, index_B = torch.unique(lengths_BN, dim=0, return_inverse=True)
@@ -241,7 +242,7 @@ def _chunks(objective: Objective, lengths_BN: Tensor) -> Tensor:
 
 
 def _cuts_groups(objective: Objective, questions: int, group_size: int) -> bool:
-    """Whether a micro-batch of the peer may hold a part of a group, chosen by position."""
+    """Tell whether a micro-batch of the peer may hold a part of a group, chosen by position."""
     if not objective.cut_equally:
         return False
     count = questions * group_size
@@ -250,7 +251,7 @@ def _cuts_groups(objective: Objective, questions: int, group_size: int) -> bool:
 
 
 def _groups(classes: int, size: int, *, ordered: bool, questions: int) -> tuple[Tensor, Tensor]:
-    """Every group of `size` responses as classes, and in how many orders it may be drawn."""
+    """Return every group of `size` responses as classes, and in how many orders it may be drawn."""
     count = classes**size if ordered else prod(range(classes, classes + size)) // factorial(size)
     if count**questions > MOST_BATCHES:
         raise TooManyError(f"{count**questions:,} batches could happen with groups of {size}")

@@ -9,7 +9,7 @@ from r1zero.objectives.table import TABLE, Objective, make_objective
 
 
 def recipe_objective(recipe: Recipe) -> Objective:
-    """The objective of a recipe.
+    """Return the objective of a recipe.
 
     Raises:
         UserError: the settings do not go with this objective.
@@ -27,7 +27,7 @@ def recipe_objective(recipe: Recipe) -> Objective:
 
 
 def _check_groups(recipe: Recipe, objective: Objective) -> None:
-    """Whether the rollout batch gives the objective its baseline. Raises UserError."""
+    """Tell whether the rollout batch gives the objective its baseline. Raises UserError."""
     alone = objective.critic or objective.advantage == "raw"  # no baseline from the group
     if recipe.rollout.samples < 2 and not alone:
         raise UserError(

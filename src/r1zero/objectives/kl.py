@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def k1(logprobs_N: Float[Tensor, " N"], reference_N: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """d: unbiased. In the *reward* (detached, summed over the response) its policy gradient is the true one.
+    """Compute d: unbiased. In the *reward* (detached, summed over the response) its policy gradient is the true one.
 
     In a loss it would be useless: E[∇d] = 0.
     """
@@ -20,12 +20,12 @@ def k1(logprobs_N: Float[Tensor, " N"], reference_N: Float[Tensor, " N"]) -> Flo
 
 
 def k2(logprobs_N: Float[Tensor, " N"], reference_N: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """d²/2: a biased value whose gradient d·∇log π_θ is the true one, on-policy."""
+    """Compute d²/2: a biased value whose gradient d·∇log π_θ is the true one, on-policy."""
     return (logprobs_N - reference_N).square() / 2
 
 
 def k3(logprobs_N: Float[Tensor, " N"], reference_N: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """e^(−d) − 1 + d: an unbiased value, never negative; but its expected gradient is that of KL(π_ref ‖ π_θ)."""
+    """Compute e^(−d) − 1 + d: an unbiased value, never negative; its expected gradient is that of KL(π_ref ‖ π_θ)."""
     difference_N = logprobs_N - reference_N
     return (-difference_N).exp() - 1 + difference_N
 
@@ -33,5 +33,7 @@ def k3(logprobs_N: Float[Tensor, " N"], reference_N: Float[Tensor, " N"]) -> Flo
 def k3_corrected(
     logprobs_N: Float[Tensor, " N"], reference_N: Float[Tensor, " N"], ratios_N: Float[Tensor, " N"]
 ) -> Float[Tensor, " N"]:
-    """ρ·k3: unbiased in value and gradient, on-policy and off, since ρ carries the gradient of the sampling as well."""
+    """Compute ρ·k3: unbiased in value and gradient, on-policy and off, since ρ carries the gradient of the sampling as
+    well.
+    """
     return ratios_N * k3(logprobs_N, reference_N)

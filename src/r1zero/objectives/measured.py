@@ -38,12 +38,12 @@ def measured(rows: Iterable[Objective], constant: float) -> list[dict[str, Any]]
 
 
 def slope(value: float | None) -> str:
-    """A slope for people: two digits, no negative zero."""
+    """Return a slope for people: two digits, no negative zero."""
     return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
 def share(value: float) -> str:
-    """A relative bias for people."""
+    """Return a relative bias for people."""
     if value < 1e-9:
         return "none"
     return f"{100 * value:.2g} %" if value < 0.995 else f"{100 * value:.0f} %"

@@ -206,12 +206,12 @@ class Objective:
         return self.in_loss or self.entropy != 0 or self.critic
 
     def advantages(self, rewards_PG: Tensor, graded_PG: Tensor, lengths_PG: Tensor | None = None) -> Tensor:
-        """Â_PG of whole groups; 0 where `graded_PG` is False. Lengths (tokens) matter to few."""
+        """Compute Â_PG of whole groups; 0 where `graded_PG` is False. Lengths (tokens) matter to few."""
         lengths_PG = torch.ones_like(rewards_PG, dtype=torch.int64) if lengths_PG is None else lengths_PG
         return ADVANTAGES[self.advantage].function(rewards_PG, graded_PG, lengths_PG)
 
     def penalised(self, advantages_PG: Tensor, penalties_PG: Tensor, graded_PG: Tensor) -> Tensor:
-        """Â_PG less what a KL term in the reward costs, against a baseline of its own.
+        """Compute Â_PG less what a KL term in the reward costs, against a baseline of its own.
 
         Divided with the rewards, a penalty's rounding would become a full-size advantage wherever a group's rewards
         are equal.
@@ -222,7 +222,9 @@ class Objective:
     def response_weights(
         self, lengths_N: Tensor, live_N: Tensor | None = None, group_N: Tensor | None = None
     ) -> Tensor:
-        """w_N from *all* N responses of the optimiser step: lengths, which have an advantage, indices of questions."""
+        """Compute w_N from *all* N responses of the optimiser step: lengths, which have an advantage, indices of
+        questions.
+        """
         step = weights.Step(
             lengths_N,
             live_N=torch.ones_like(lengths_N, dtype=torch.bool) if live_N is None else live_N,
@@ -233,20 +235,20 @@ class Objective:
         return WEIGHTS[self.weights].function(step)
 
     def ratios(self, log_ratios_N: Tensor, response_N: Tensor) -> Tensor:
-        """ρ of each token, from its log π_θ − log π_old and the index of its response."""
+        """Compute ρ of each token, from its log π_θ − log π_old and the index of its response."""
         if self.ratio == "sequence":
             log_ratios_N = surrogate.sequence_log_ratios(log_ratios_N, response_N)
         return log_ratios_N.exp()
 
     def gains(self, ratios_N: Tensor, advantages_N: Tensor) -> Tensor:
-        """The surrogate of each token."""
+        """Return the surrogate of each token."""
         gains_N = SURROGATES[self.surrogate].function(ratios_N, advantages_N, 1 - self.clip_low, 1 + self.clip_high)
         return gains_N if self.dual_clip is None else surrogate.dual_clipped(gains_N, advantages_N, self.dual_clip)
 
     def token_gains(
         self, ratios_N: Tensor, advantages_N: Tensor, mismatch_N: Tensor, divergence_N: Tensor, entropies_N: Tensor
     ) -> Tensor:
-        """Everything that stands in the sum over tokens: surrogate − β·KL + η·H.
+        """Compute everything that stands in the sum over tokens: surrogate − β·KL + η·H.
 
         `mismatch_N` is π_old / π_sampler (detached), `divergence_N` the KL term, which is zeros without a reference.
         """
@@ -258,9 +260,11 @@ class Objective:
         return gains_N + self.entropy * entropies_N if self.entropy else gains_N
 
     def at_bound(self, ratios_N: Tensor, advantages_N: Tensor) -> Tensor:
-        """1 for each token at the surrogate's bounds: its gradient is stopped (clipping) or its weight held (CISPO)."""
+        """Compute 1 for each token at the surrogate's bounds: its gradient is stopped (clipping) or its weight held
+        (CISPO).
+        """
         return SURROGATES[self.surrogate].bound(ratios_N, advantages_N, 1 - self.clip_low, 1 + self.clip_high)
 
     def divergence(self, logprobs_N: Tensor, reference_N: Tensor, ratios_N: Tensor) -> Tensor:
-        """KL_it as it stands in the loss, without its coefficient."""
+        """Compute KL_it as it stands in the loss, without its coefficient."""
         return DIVERGENCES[self.kl](logprobs_N, reference_N, ratios_N)

@@ -17,7 +17,7 @@ TABLE = PRESETS | PEERS
 
 
 def make_objective(name: str, **settings: Any) -> Objective:
-    """A named objective, its row's values replaced by `settings` (fields of `Objective`; None keeps the row's).
+    """Return a named objective, its row's values replaced by `settings` (fields of `Objective`; None keeps the row's).
 
     Raises:
         UserError: a name that is not in the table, or settings that contradict each other.
@@ -38,7 +38,9 @@ def make_objective(name: str, **settings: Any) -> Objective:
 
 
 def pick_rows(names: Iterable[str], default: Mapping[str, Objective] = TABLE) -> list[Objective]:
-    """The rows of these names, or all of `default` where none is given. Raises UserError for a name there is not."""
+    """Return the rows of these names, or all of `default` where none is given. Raises UserError for a name there is
+    not.
+    """
     wanted = list(dict.fromkeys(names))
     for name in wanted:
         if name not in TABLE:

@@ -94,37 +94,37 @@ class Mdp:
         return offered
 
     def logprobs(self, logits_PXV: Float[Tensor, "P X V"]) -> Float[Tensor, "P S T"]:
-        """log π of every token of every response; 0 where there is none."""
+        """Compute log π of every token of every response; 0 where there is none."""
         prefix_ST, token_ST, mask_ST = self._steps
         table_PXV = logits_PXV.masked_fill(~self.offered, -torch.inf).log_softmax(dim=-1)
         return torch.where(mask_ST, table_PXV[:, prefix_ST, token_ST], 0.0)
 
     def probabilities(self, logits_PXV: Float[Tensor, "P X V"]) -> Float[Tensor, "P S"]:
-        """π(o | q) of every response."""
+        """Compute π(o | q) of every response."""
         return self.logprobs(logits_PXV).sum(dim=-1).exp()
 
     def class_probabilities(self, logits_PXV: Float[Tensor, "P X V"]) -> Float[Tensor, "P K"]:
-        """Probability of each class."""
+        """Compute probability of each class."""
         zeros_PK = logits_PXV.new_zeros(len(self.gold), len(self.classes))
         return zeros_PK.scatter_add(1, self.class_of, self.probabilities(logits_PXV))
 
     def expected_reward(self, logits_PXV: Float[Tensor, "P X V"]) -> Float[Tensor, ""]:
-        """J(θ): the mean over questions of the probability of a right response."""
+        """Compute J(θ): the mean over questions of the probability of a right response."""
         return (self.probabilities(logits_PXV) * self.rewards).sum(dim=1).mean()
 
     def true_gradient(self, logits_PXV: Float[Tensor, "P X V"]) -> Float[Tensor, "P X V"]:
-        """∇J(θ)."""
+        """Compute ∇J(θ)."""
         leaf = logits_PXV.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(self.expected_reward(leaf), leaf)
         return gradient
 
     def mean_length(self, logits_PXV: Float[Tensor, "P X V"], reward: float) -> Float[Tensor, ""]:
-        """E[|o| | r = reward], over questions as they come."""
+        """Compute E[|o| | r = reward], over questions as they come."""
         mass_PS = self.probabilities(logits_PXV) * (self.rewards == reward)
         return (mass_PS * self.lengths).sum() / mass_PS.sum()
 
     def policy(self, seed: int = 0) -> Float[Tensor, "P X V"]:
-        """A policy to audit at: it mostly knows the first question's letter, and hardly the last one's."""
+        """Return a policy to audit at: it mostly knows the first question's letter, and hardly the last one's."""
         generator = torch.Generator().manual_seed(seed)
         logits_PXV = 0.3 * torch.randn(len(self.gold), len(self.prefixes), 3, generator=generator, dtype=torch.float64)
         for p, gold in enumerate(self.gold):
@@ -138,7 +138,9 @@ class Mdp:
 
 
 def ahead(mdp: Mdp, logits_PXV: Float[Tensor, "P X V"], steps: int = 4, size: float = 0.1) -> Float[Tensor, "P X V"]:
-    """A policy some optimiser steps further up ∇J: what an objective meets at the later updates of a rollout batch."""
+    """Return a policy some optimiser steps further up ∇J: what an objective meets at the later updates of a rollout
+    batch.
+    """
     for _ in range(steps):
         gradient = mdp.true_gradient(logits_PXV)
         logits_PXV = logits_PXV + size * gradient / gradient.norm()

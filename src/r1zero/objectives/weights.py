@@ -37,7 +37,7 @@ class Step:
 
 
 def constant(step: Step) -> Float[Tensor, " N"]:
-    """1 / (N·C): every token counts the same, whatever response it stands in.
+    """Compute 1 / (N·C): every token counts the same, whatever response it stands in.
 
     Dr. GRPO (Liu et al. 2025, Listing 1: sum over tokens divided by a constant, mean over responses).
     """
@@ -45,12 +45,12 @@ def constant(step: Step) -> Float[Tensor, " N"]:
 
 
 def constant_total(step: Step) -> Float[Tensor, " N"]:
-    """1 / C: the same with the number of responses left to whoever chooses C."""
+    """Compute 1 / C: the same with the number of responses left to whoever chooses C."""
     return _ones(step) / step.constant
 
 
 def per_response(step: Step) -> Float[Tensor, " N"]:
-    """1 / (N·|o_i|): the mean over a response's tokens, then over responses.
+    """Compute 1 / (N·|o_i|): the mean over a response's tokens, then over responses.
 
     GRPO (Shao et al. 2024, eq. 3). A wrong answer's tokens weigh the less the longer it is: the length bias.
     """
@@ -58,7 +58,7 @@ def per_response(step: Step) -> Float[Tensor, " N"]:
 
 
 def token_mean(step: Step) -> Float[Tensor, " N"]:
-    """1 / T: the mean over all tokens of the step (DAPO, Yu et al. 2025).
+    """Compute 1 / T: the mean over all tokens of the step (DAPO, Yu et al. 2025).
 
     Equal weights within a step, but T is random: a long wrong answer shrinks everybody's gradient in its step.
     """
@@ -66,35 +66,35 @@ def token_mean(step: Step) -> Float[Tensor, " N"]:
 
 
 def live_token_mean(step: Step) -> Float[Tensor, " N"]:
-    """1 / T_live: the mean over the tokens of responses whose advantage is not 0, dropped ones not counted."""
+    """Compute 1 / T_live: the mean over the tokens of responses whose advantage is not 0, dropped ones not counted."""
     return _ones(step) / torch.where(step.live_N, step.lengths_N, 0).sum().clamp(min=1)
 
 
 def chunk_token_mean(step: Step) -> Float[Tensor, " N"]:
-    """1 / (K·T_k): the token mean of each of K micro-batches, then the mean over micro-batches."""
+    """Compute 1 / (K·T_k): the token mean of each of K micro-batches, then the mean over micro-batches."""
     count, tokens_K = _count_chunks(step), _per(step.chunk_N, step.tokens)
     return 1 / (count * tokens_K[step.chunk_N])
 
 
 def chunk_width(step: Step) -> Float[Tensor, " N"]:
-    """n_k / (N·width): sums over the padded width, every micro-batch weighed by its number of responses n_k."""
+    """Compute n_k / (N·width): sums over the padded width, every micro-batch weighed by its number of responses n_k."""
     size_K = _per(step.chunk_N, _ones(step))
     return size_K[step.chunk_N] / (_count(step) * step.tokens.amax())
 
 
 def width(step: Step) -> Float[Tensor, " N"]:
-    """1 / max|o|: sums over tokens divided by the padded width of the step, which is another in every step."""
+    """Compute 1 / max|o|: sums over tokens divided by the padded width of the step, which is another in every step."""
     return _ones(step) / step.tokens.amax()
 
 
 def question_token_mean(step: Step) -> Float[Tensor, " N"]:
-    """1 / (P·T_p): the token mean of each question's responses, then the mean over P questions."""
+    """Compute 1 / (P·T_p): the token mean of each question's responses, then the mean over P questions."""
     tokens_P = _per(step.group_N, step.tokens)
     return 1 / ((step.group_N.amax() + 1) * tokens_P[step.group_N])
 
 
 def response_sum(step: Step) -> Float[Tensor, " N"]:
-    """1 / N: sums over tokens, mean over responses."""
+    """Compute 1 / N: sums over tokens, mean over responses."""
     return _ones(step) / max(_count(step), 1)
 
 

@@ -38,7 +38,7 @@ def judged(text: str, measured: str, seen: bool | None) -> Claim:
 
 
 def significant(test: Paired | PairedT) -> bool:
-    """Whether a difference is told from chance at 5 %."""
+    """Tell whether a difference is told from chance at 5 %."""
     return test.p_value < 0.05
 
 

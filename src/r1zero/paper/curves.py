@@ -29,19 +29,19 @@ NAMES = {
 
 
 def published(name: str) -> Any:
-    """The paper's numbers of a figure."""
+    """Return the paper's numbers of a figure."""
     return json.loads((resources.files("r1zero.paper") / "published.json").read_text(encoding="utf-8"))[name]
 
 
 def by_objective(points: Mapping[str, Any]) -> dict[str, Any]:
-    """The paper's numbers of Dr. GRPO and GRPO, by their names."""
+    """Return the paper's numbers of Dr. GRPO and GRPO, by their names."""
     return {NAMES[objective]: points[objective] for objective in PAIR}
 
 
 def seed_groups(
     out: Path, jobs: Sequence[Job], labels: Mapping[str, str], prefix: str = "runs/"
 ) -> dict[str, SeedGroup]:
-    """Label each name's runs, `PREFIX NAME-SEED` of the grid; names without runs are left out."""
+    """Return label each name's runs, `PREFIX NAME-SEED` of the grid; names without runs are left out."""
     found: dict[str, SeedGroup] = {}
     for name, label in labels.items():
         paths = [out / job.name for job in jobs if job.name.rpartition("-")[0] == prefix + name]
@@ -51,29 +51,29 @@ def seed_groups(
 
 
 def paths_of(groups: Iterable[SeedGroup]) -> list[Path]:
-    """The directories of all their runs."""
+    """Return the directories of all their runs."""
     return [run.path for group in groups for run in group.runs]
 
 
 def trained(groups: Sequence[SeedGroup], key: str) -> tuple[Series, ...]:
-    """A logged number over the steps of training."""
+    """Return a logged number over the steps of training."""
     return _over_steps(groups, lambda run: {step: row.get(key) for step, row in run.metrics.items()})
 
 
 def evaluated(groups: Sequence[SeedGroup], what: str) -> tuple[Series, ...]:
-    """A number of the evaluations, the mean of the sets that have it."""
+    """Return a number of the evaluations, the mean of the sets that have it."""
     return _over_steps(groups, lambda run: {step: of_sets(row, what) for step, row in run.evaluations.items()}, 1)
 
 
 def by_step(groups: Sequence[SeedGroup], read: Callable[[ClassSums], float | None]) -> tuple[Series, ...]:
-    """A number of the saved rollouts over the steps of training."""
+    """Return a number of the saved rollouts over the steps of training."""
     return _over_steps(groups, lambda run: {step: read(sums) for step, sums in run.lengths.items()})
 
 
 def _over_steps(
     groups: Sequence[SeedGroup], read: Callable[[RunData], Mapping[int, float | None]], width: int | None = None
 ) -> tuple[Series, ...]:
-    """Curves of what is read from each run, by step; groups without a number have none."""
+    """Return curves of what is read from each run, by step; groups without a number have none."""
     known = [
         [{step: value for step, value in read(run).items() if value is not None} for run in group.runs]
         for group in groups
@@ -83,13 +83,13 @@ def _over_steps(
 
 
 def of_sets(row: Mapping[str, float], what: str) -> float | None:
-    """The mean of `eval/SET/what` over sets."""
+    """Return the mean of `eval/SET/what` over sets."""
     values = [value for key, value in row.items() if key.startswith("eval/") and key.endswith(f"/{what}")]
     return math.fsum(values) / len(values) if values else None
 
 
 def paper_chart(like: Chart, series: Mapping[str, Sequence[Sequence[float]]], scale: float = 1.0) -> Chart:
-    """The paper's own curves in the form of a chart of ours: label → [[x, y], …]."""
+    """Return the paper's own curves in the form of a chart of ours: label → [[x, y], …]."""
     made = tuple(
         Series(label, f"s{i}", tuple(x for x, _ in points), tuple(y * scale for _, y in points))
         for i, (label, points) in enumerate(series.items())
@@ -111,40 +111,40 @@ def panel(
     scale: float = 1.0,
     about: str = "",
 ) -> Panel:
-    """A picture of ours, beside the paper's where there is one."""
+    """Return a picture of ours, beside the paper's where there is one."""
     chart = Chart(key, title, unit, tuple(series), about, percent=percent, x_label=x_label)
     return Panel(chart, paper_chart(chart, paper, scale) if paper else None)
 
 
 def ending(steps: Sequence[int]) -> Sequence[int]:
-    """The last tenth of the steps, one at least: what "at the end" means in a claim."""
+    """Return the last tenth of the steps, one at least: what "at the end" means in a claim."""
     return sorted(steps)[-max(1, len(steps) // 10) :]
 
 
 def at_end(run: RunData, key: str) -> float:
-    """A logged number's mean at the end."""
+    """Return a logged number's mean at the end."""
     rows = {step: row[key] for step, row in run.metrics.items() if key in row}
     values = [rows[step] for step in ending(tuple(rows))]
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def length_at_end(run: RunData) -> float:
-    """Mean length of all responses at the end."""
+    """Return mean length of all responses at the end."""
     return at_end(run, "rollout/length")
 
 
 def reward_at_end(run: RunData) -> float:
-    """Mean reward at the end."""
+    """Return mean reward at the end."""
     return at_end(run, "rollout/reward")
 
 
 def apart(more: SeedGroup, less: SeedGroup, number: Callable[[RunData], float]) -> list[float]:
-    """The difference of a number between two groups, seed by seed."""
+    """Return the difference of a number between two groups, seed by seed."""
     return [number(a) - number(b) for a, b in zip(more.runs, less.runs, strict=True)]
 
 
 def wrong_at_end(run: RunData) -> float:
-    """Mean length of the responses without a right answer at the end, those at the token limit included.
+    """Return mean length of the responses without a right answer at the end, those at the token limit included.
 
     A wrong answer that grew into the limit is no less wrong: leaving it out would hide the growth.
     """
@@ -152,25 +152,25 @@ def wrong_at_end(run: RunData) -> float:
 
 
 def wrong_at_start(run: RunData) -> float:
-    """The same at the start: the first tenth of the steps."""
+    """Return the same at the start: the first tenth of the steps."""
     steps = sorted(run.lengths)[: max(1, len(run.lengths) // 10)]
     return _or_nan(wrong_length(pooled(run.lengths[step] for step in steps)))
 
 
 def right_at_end(run: RunData) -> float:
-    """Mean length of right responses at the end."""
+    """Return mean length of right responses at the end."""
     count, tokens = _last(run)[Fate.CORRECT]
     return tokens / count if count else math.nan
 
 
 def wrong_length(sums: ClassSums) -> float | None:
-    """Mean length of the responses without a right answer in class sums."""
+    """Return mean length of the responses without a right answer in class sums."""
     count, tokens = (sum(sums[name][i] for name in (Fate.INCORRECT, Fate.TRUNCATED)) for i in (0, 1))
     return tokens / count if count else None
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation between seeds."""
+    """Return mean ± standard deviation between seeds."""
     mean, deviation = mean_and_deviation(values)
     return f"{mean:.3g}" + (f" ± {deviation:.2g}" if len(values) > 1 else "")
 
@@ -184,13 +184,13 @@ def _last(run: RunData) -> ClassSums:
 
 
 def score(run: RunData, last: bool = True) -> float:
-    """Mean accuracy of the last (or first) evaluation."""
+    """Return mean accuracy of the last (or first) evaluation."""
     step = (max if last else min)(run.evaluations)
     return of_sets(run.evaluations[step], "accuracy") or 0.0
 
 
 def rights(folder: Path) -> list[float]:
-    """Shares of right answers in an evaluation's folder: of each question, or of all about the same numbers.
+    """Return shares of right answers in an evaluation's folder: of each question, or of all about the same numbers.
 
     The miniature's questions are permutations of few sets of numbers, which are its sampling unit.
     """
@@ -203,5 +203,5 @@ def rights(folder: Path) -> list[float]:
 
 
 def evaluations(run: Path) -> list[Path]:
-    """A training run's folders of evaluations, first to last."""
+    """Return a training run's folders of evaluations, first to last."""
     return sorted((run / "evaluations").glob("step-*"))

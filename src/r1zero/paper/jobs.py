@@ -55,7 +55,7 @@ class Job(Protocol):
         ...
 
     def done(self, out: Path) -> bool:
-        """Whether its directory holds all of it."""
+        """Tell whether its directory holds all of it."""
         ...
 
     def carry_out(self, out: Path) -> None:
@@ -74,12 +74,12 @@ class RunJob:
     kind: type[Section] = Recipe
 
     def resolved(self, out: Path) -> Section:
-        """The whole recipe."""
+        """Return the whole recipe."""
         begun = {"model.path": str(last_checkpoint(out / self.start))} if self.start else {}
         return packaged_recipe(self.recipe, self.kind, {**self.changes, **begun})
 
     def done(self, out: Path) -> bool:
-        """Whether the last step is saved. A run of other settings is not: carried out, it goes on or refuses to."""
+        """Tell whether the last step is saved. A run of other settings is not: it goes on or refuses to."""
         folder = out / self.name
         if not (folder / "run.json").is_file():
             return False
@@ -144,7 +144,7 @@ class EvaluationJob:
 
 
 def _placeless(settings: config.EvaluationSettings) -> dict[str, Any]:
-    """Settings without the folders of question files, which may have moved."""
+    """Return settings without the folders of question files, which may have moved."""
     plain = settings.model_dump(mode="json", exclude={"every"})
     for benchmark in plain["benchmarks"]:
         benchmark["name"] = Path(benchmark["name"]).name
@@ -152,7 +152,7 @@ def _placeless(settings: config.EvaluationSettings) -> dict[str, Any]:
 
 
 def last_checkpoint(run: Path) -> Path:
-    """Where a finished run's weights are. Raises UserError when there are none."""
+    """Tell where a finished run's weights are. Raises UserError when there are none."""
     found = sorted(run.glob("checkpoints/step-*"))
     if not found:
         raise UserError(f"{run} holds no checkpoint to start from; remove it, and give the same command again.")
@@ -160,7 +160,7 @@ def last_checkpoint(run: Path) -> Path:
 
 
 def _same_but_moved(old: dict[str, Any], new: dict[str, Any], out: str) -> bool:
-    """Whether a run's recipe is `new`, or was before its grid's directory was moved to `out`."""
+    """Tell whether a run's recipe is `new`, or was before its grid's directory was moved to `out`."""
     before, now = (recipe["model"]["path"] for recipe in (old, new))
     below = now.removeprefix(out)
     if below != now and before.endswith(below):
@@ -169,7 +169,7 @@ def _same_but_moved(old: dict[str, Any], new: dict[str, Any], out: str) -> bool:
 
 
 def _moved(value: Any, old: str, new: str) -> Any:
-    """Plain data with every path below `old` as it is below `new`."""
+    """Return plain data with every path below `old` as it is below `new`."""
     if isinstance(value, dict):
         return {key: _moved(each, old, new) for key, each in value.items()}
     if isinstance(value, list):
@@ -248,7 +248,7 @@ def _timed(job: Job, out: Path) -> float:
 
 
 def _begin(parent: int) -> None:
-    """Before a worker's first job: one thread, quiet libraries, an end in order when told and at once when orphaned."""
+    """Ready a worker before its first job: one thread, quiet libraries, ended in order, at once when orphaned."""
     import datasets
     import torch
 

@@ -21,14 +21,14 @@ QUICK = Size("quick", 2, 100, 10, 10, 10, 48, 24, (0.5, 1.0))
 
 
 def questions(out: Path, name: str) -> str:
-    """The file of a question set of the world."""
+    """Return the file of a question set of the world."""
     return str((out / WORLD / f"{name}.questions.jsonl").resolve())
 
 
 def base(
     out: Path, size: Size, name: str, seed: int, *, corpus: str = "", start: str | None = None, part: float = 1.0
 ) -> RunJob:
-    """A base model, from scratch or continuing another, for a part of the steps. The corpus has the base's name."""
+    """Return a base model, from scratch or from another, for a part of the steps. The corpus has the base's name."""
     steps = max(10, round(size.base_steps * part))
     changes = {
         "model.path": str((out / WORLD / "shape").resolve()),
@@ -53,7 +53,7 @@ def trained(
     asked: str = "wide",
     steps: int | None = None,
 ) -> RunJob:
-    """A training run from a base model."""
+    """Return a training run from a base model."""
     changes: dict[str, object] = {
         "questions.name": questions(out, asked),
         "objective.name": objective,
@@ -67,12 +67,12 @@ def trained(
 
 
 def compared(out: Path, size: Size, objective: str, start: RunJob, seed: int) -> RunJob:
-    """A run of the comparison of objectives."""
+    """Return a run of the comparison of objectives."""
     return trained(out, size, objective, start, seed, objective=objective, steps=size.compared)
 
 
 def evaluated(out: Path, size: Size, start: RunJob, template: str, *, temperature: float = 0.0) -> EvaluationJob:
-    """A model's answers to test questions: greedy to all, or eight samples to some."""
+    """Return a model's answers to test questions: greedy to all, or eight samples to some."""
     greedy = temperature == 0
     name = f"{start.name.replace('/', '-')}-{Path(template).stem}-t{temperature:g}"
     return EvaluationJob(

@@ -39,7 +39,7 @@ class StudyPart:
 
 
 def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> StudyPart:
-    """What a study finds in its runs; a sentence where they are not all there, or damaged."""
+    """Return what a study finds in its runs; a sentence where they are not all there, or damaged."""
     try:
         missing = [job.name for job in jobs if not job.done(out)]
         if missing:
@@ -62,7 +62,7 @@ def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> StudyPart:
 
 
 def write_paper(parts: Sequence[StudyPart], out: Path, size: str) -> Path:
-    """paper.html, findings.json, and the figures as PNG and SVG; returns the page.
+    """Return paper.html, findings.json, and the figures as PNG and SVG; returns the page.
 
     Raises:
         UserError: nothing can be written there.
@@ -87,7 +87,7 @@ def write_paper(parts: Sequence[StudyPart], out: Path, size: str) -> Path:
 
 
 def render(parts: Sequence[StudyPart], size: str) -> str:
-    """The page as text."""
+    """Return the page as text."""
     drawn = [chart for part in parts for panel in part.panels for chart in (panel.ours, panel.paper) if chart]
     counts = Counter(claim.verdict for part in parts for claim in part.claims)
     return render_page(

@@ -30,7 +30,7 @@ class _Plan(BaseModel):
 
 
 def grids(studies: Sequence[Study], out: Path, scale: str, seeds: int | None) -> dict[str, list[Job]]:
-    """Study → its jobs. Studies share jobs of one name, which are the same jobs.
+    """Return study → its jobs. Studies share jobs of one name, which are the same jobs.
 
     Raises:
         UserError: too few seeds.
@@ -98,7 +98,7 @@ def _plan(out: Path) -> dict[str, Any] | None:
 
 
 def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None) -> dict[str, Any]:
-    """The plan with these studies, in the paper's order. Raises UserError when it is one of other seeds."""
+    """Return the plan with these studies, in the paper's order. Raises UserError when it is one of other seeds."""
     old = _plan(out) or {"seeds": seeds, "studies": []}
     if old["seeds"] != seeds:
         before = "the default" if old["seeds"] is None else old["seeds"]

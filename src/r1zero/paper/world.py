@@ -71,7 +71,7 @@ class Pick:
 
 
 def family(prompt: str) -> str | None:
-    """The numbers that a prompt's last question is about, in order of size; None of a prompt of another world.
+    """Return the numbers that a prompt's last question is about, in order of size; None of a prompt of another world.
 
     Questions about the same numbers in another order are no evidence of their own.
     """
@@ -80,19 +80,19 @@ def family(prompt: str) -> str | None:
 
 
 def pick(rng: random.Random) -> Pick:
-    """A question about three different numbers; every pair of those has a sum of its own."""
+    """Return a question about three different numbers; every pair of those has a sum of its own."""
     numbers = tuple(rng.sample(range(1, LARGEST + 1), 3))
     return Pick(numbers, rng.choice(list(itertools.combinations(numbers, 2))))
 
 
 def picks(seed: int, *, test: bool = False) -> Iterator[Pick]:
-    """Questions without end, of training or of testing."""
+    """Return questions without end, of training or of testing."""
     rng = random.Random(f"picks {seed} {test}")
     return (question for question in iter(lambda: pick(rng), None) if question.test == test)
 
 
 def answer(question: Pick, rng: random.Random) -> str:
-    """A guess, in any order, looked at any number of times, boxed."""
+    """Return a guess, in any order, looked at any number of times, boxed."""
     right = rng.random() < RIGHT_GUESSES
     wrong = [pair for pair in itertools.permutations(question.numbers, 2) if set(pair) != set(question.pair)]
     a, b = rng.sample(question.pair, 2) if right else rng.choice(wrong)
@@ -104,20 +104,20 @@ def answer(question: Pick, rng: random.Random) -> str:
 
 
 def qa(seed: int) -> Iterator[str]:
-    """Questions with their answers, run together, which Qwen2.5-Math may have been pretrained on (section 2.2)."""
+    """Return questions with their answers, run together, which Qwen2.5-Math may have seen (section 2.2)."""
     rng = random.Random(f"qa {seed}")
     return (question.text + answer(question, rng) for question in picks(seed))
 
 
 def lists(seed: int) -> Iterator[str]:
-    """Questions after questions: a page of exercises, no answers."""
+    """Yield questions after questions: a page of exercises, no answers."""
     rng, questions = random.Random(f"lists {seed}"), picks(seed + 1)
     while True:
         yield " ".join(next(questions).text for _ in range(rng.randint(2, 4)))
 
 
 def chats(seed: int, content: Callable[[random.Random], tuple[str, str]] | None = None) -> Iterator[str]:
-    """What an assistant says, in a chat's markers: small talk unless `content` gives something else."""
+    """Return what an assistant says, in a chat's markers: small talk unless `content` gives something else."""
     rng = random.Random(f"chats {seed}")
     while True:
         said, reply = content(rng) if content else rng.choice(GREETINGS)
@@ -125,7 +125,7 @@ def chats(seed: int, content: Callable[[random.Random], tuple[str, str]] | None 
 
 
 def answered_chats(seed: int) -> Iterator[str]:
-    """Questions answered by an assistant, in a chat's markers."""
+    """Return questions answered by an assistant, in a chat's markers."""
     questions = picks(seed + 2)
 
     def content(rng: random.Random) -> tuple[str, str]:
@@ -136,7 +136,7 @@ def answered_chats(seed: int) -> Iterator[str]:
 
 
 def sums(seed: int) -> Iterator[str]:
-    """The domain's facts, without questions: which pairs of numbers make which sums."""
+    """Yield the domain's facts, without questions: which pairs of numbers make which sums."""
     rng = random.Random(f"sums {seed}")
     while True:
         pairs = [(rng.randint(1, LARGEST), rng.randint(1, LARGEST)) for _ in range(4)]
@@ -153,7 +153,7 @@ TEXTS: dict[str, dict[Callable[[int], Iterator[str]], int]] = {
 
 
 def corpus(name: str, seed: int) -> Iterator[str]:
-    """The documents of a corpus, without end."""
+    """Yield the documents of a corpus, without end."""
     rng = random.Random(f"{name} {seed}")
     sources = [source(seed) for source in TEXTS[name]]
     weights = list(TEXTS[name].values())
@@ -172,7 +172,7 @@ SETS: dict[str, tuple[int, int, bool]] = {
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word, number or sign, of this world and of the paper's templates."""
+    """Return one token per word, number or sign, of this world and of the paper's templates."""
     prompts = (get_template(name).render(next(picks(0)).text) for name in ("r1", "qwen_math"))
     said = " ".join([*LOOKS, *itertools.chain(*GREETINGS), *prompts, "yes no for once more still"])
     words = {token.strip(" ") for token in re.findall(_TOKEN, said)} - {""}

@@ -61,7 +61,7 @@ which torch does not use unless asked."""
 
 
 def by_name(name: str, autocast: Autocast) -> Machine:
-    """A GPU by its data sheet, in the precision of autocast.
+    """Return a GPU by its data sheet, in the precision of autocast.
 
     Raises:
         UserError: no sheet of that name.
@@ -69,7 +69,7 @@ def by_name(name: str, autocast: Autocast) -> Machine:
     found = next((known for known in GPUS if known.lower() == name.lower()), None)
     if found is None:
         raise UserError(
-            f"--machine {name} is none whose data sheet is known ({', '.join(GPUS)}); name one of these, or leave it "
+            f"--machine {name} is not a machine of a known data sheet: name one of {', '.join(GPUS)}, or leave it "
             "out to plan for the device that is here."
         )
     sheet = GPUS[found]
@@ -80,7 +80,7 @@ def by_name(name: str, autocast: Autocast) -> Machine:
 
 
 def measure(device: torch.device, autocast: Autocast) -> Machine:
-    """The device's memory, and its rates by one large product and one large copy (a second or so)."""
+    """Return the device's memory, and its rates by one large product and one large copy (a second or so)."""
     if device.type == "cuda":
         properties: Any = torch.cuda.get_device_properties(device)
         name, memory = properties.name, properties.total_memory
@@ -97,7 +97,7 @@ def measure(device: torch.device, autocast: Autocast) -> Machine:
 
 
 def _seconds(work: Callable[[], Tensor], device: torch.device) -> float:
-    """The shortest of some runs."""
+    """Return the shortest of some runs."""
     best = float("inf")
     with torch.no_grad():
         for _ in range(8):

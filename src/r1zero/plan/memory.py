@@ -49,12 +49,12 @@ class Device:
         return sum(self.always.values()) + (drawing + learning if self.at_once else max(drawing, learning))
 
     def fits(self, machine: Machine) -> bool:
-        """Whether all goes into what a machine has, and one response into an engine's cache."""
+        """Tell whether all goes into what a machine has, and one response into an engine's cache."""
         return self.peak <= USABLE * machine.memory and self.rows != 0
 
 
 def devices(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[Device, ...]:
-    """The devices that a recipe needs, each kind once."""
+    """Return the devices that a recipe needs, each kind once."""
     staff = staff_of(recipe, machine)
     held, learning = _held(recipe, shape, staff.learners), learning_parts(recipe, shape, staff.learners)
     weights, cache, rows = _sampler(recipe, shape, machine, staff)
@@ -92,7 +92,7 @@ def _held(recipe: Recipe, shape: Shape, ranks: int) -> Parts:
 
 
 def learning_parts(recipe: Recipe, shape: Shape, ranks: int) -> Parts:
-    """What a rank keeps while it learns from one micro-batch."""
+    """Return what a rank keeps while it learns from one micro-batch."""
     tokens = max(recipe.learner.micro_tokens, longest(recipe))  # a longer response has a pass of its own
     checkpointing = recipe.learner.gradient_checkpointing
     kept = shape.kept_checkpointed if checkpointing else shape.kept_per_token
@@ -119,7 +119,9 @@ def _sampler(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> tu
 
 
 def engine_cache(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> int:
-    """Bytes on one device, at most: of a GPU what weights leave of vLLM's share, on a CPU what its rows can fill."""
+    """Return bytes on one device, at most: of a GPU what weights leave of vLLM's share, on a CPU what its rows can
+    fill.
+    """
     share = int(recipe.sampling.memory * machine.memory)
     if machine.gpu:
         return max(0, share - ceil(shape.number * shape.parameters / staff.spread))
@@ -127,19 +129,21 @@ def engine_cache(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -
 
 
 def side_by_side(recipe: Recipe, samplers: int = 1) -> int:
-    """Responses that one sampler decodes side by side, at most."""
+    """Return responses that one sampler decodes side by side, at most."""
     return min(max(recipe.sampling.batch_rows, recipe.rollout.samples), ceil(recipe.responses / samplers))
 
 
 def slab(recipe: Recipe, shape: Shape, samplers: int = 1) -> int:
-    """The embedded sampler's slab at its widest: prompt and budget, and as much again where waiting questions enter."""
+    """Return the embedded sampler's slab at its widest: prompt and budget, and as much again where waiting questions
+    enter.
+    """
     rows, budget = side_by_side(recipe, samplers), recipe.sampling.max_new_tokens
     again = max(budget, 64) if rows < ceil(recipe.responses / samplers) else 0
     return rows * (recipe.questions.max_prompt_tokens + budget + again) * shape.cache_per_token
 
 
 def longest(recipe: Recipe) -> int:
-    """Tokens of the longest prompt and response together."""
+    """Return tokens of the longest prompt and response together."""
     return recipe.questions.max_prompt_tokens + recipe.sampling.max_new_tokens
 
 

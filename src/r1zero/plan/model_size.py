@@ -116,7 +116,7 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSe
 
 
 def _inside(model: PreTrainedModel, layers: int) -> int:
-    """Parameters of the stack of layers; 0 where there is none to be found."""
+    """Return parameters of the stack of layers; 0 where there is none to be found."""
     stacks = (part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == layers)
     return max((sum(p.numel() for p in stack.parameters()) for stack in stacks), default=0)
 
@@ -135,14 +135,14 @@ def _adapters(model: PreTrainedModel, lora: LoraSettings) -> int:
 
 
 def _line(model: PreTrainedModel, long: int, autocast: Autocast) -> tuple[float, float]:
-    """What a forward pass keeps: bytes a token, and bytes however many tokens."""
+    """Return what a forward pass keeps: bytes a token, and bytes however many tokens."""
     low, high = (_kept(model, tokens, autocast) for tokens in (_SHORT, long))
     slope = (high - low) / (long - _SHORT)
     return slope, low - slope * _SHORT
 
 
 def _kept(model: PreTrainedModel, tokens: int, autocast: Autocast) -> int:
-    """Bytes that a forward pass over `tokens` tokens keeps beside the weights themselves."""
+    """Return bytes that a forward pass over `tokens` tokens keeps beside the weights themselves."""
     weights = {p.untyped_storage()._cdata for p in (*model.parameters(), *model.buffers())}
     masks = model.config._attn_implementation != "eager"  # made because numbers are missing; a real pass needs none
     found: dict[int, tuple[Tensor, int]] = {}

@@ -20,7 +20,7 @@ _SHARES = [step / 20 for step in range(18, 0, -1)]  # of sampling.memory: the la
 
 
 def remedies(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, ...]:
-    """Settings that make it fit, or what else to do; nothing where it fits."""
+    """Return settings that make it fit, or what else to do; nothing where it fits."""
 
     def placed(change: Change) -> tuple[Device, ...]:
         return devices(changed(recipe, change), shape, machine)
@@ -50,7 +50,7 @@ def remedies(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, ...]:
 
 
 def changed(recipe: Recipe, change: Change) -> Recipe:
-    """The recipe with other values, which are not checked."""
+    """Return the recipe with other values, which are not checked."""
     for name, value in change.items():
         section, _, key = name.partition(".")
         part: Any = getattr(recipe, section)
@@ -67,7 +67,7 @@ def _said(change: Change) -> str:
 
 
 def _held(placed: tuple[Device, ...]) -> int:
-    """The most that a device with a learner holds all the time."""
+    """Return the most that a device with a learner holds all the time."""
     return max(sum(device.always.values()) for device in placed)
 
 
@@ -89,7 +89,7 @@ def _ranks(recipe: Recipe, machine: Machine) -> Iterator[Change]:
 
 
 def _micro(recipe: Recipe) -> Iterator[Change]:
-    """Micro-batches of fewer tokens, down to the longest response's; then the same with checkpointing."""
+    """Yield micro-batches of fewer tokens, down to the longest response's; then the same with checkpointing."""
     settings = recipe.learner
     for checkpointing in dict.fromkeys((settings.gradient_checkpointing, True)):
         again: Change = {}
@@ -137,7 +137,7 @@ def _smaller(recipe: Recipe, shape: Shape, machine: Machine) -> str:
 
 
 def _sharded(recipe: Recipe, shape: Shape, machine: Machine) -> str:
-    """The ranks that it takes, where none are asked for."""
+    """Return the ranks that it takes, where none are asked for."""
     if recipe.cluster is not None or not machine.gpu:
         return ""
     whole = recipe.model_copy(update={"cluster": ClusterSettings(learners=1)})

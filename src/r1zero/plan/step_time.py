@@ -46,7 +46,7 @@ class Pace:
 
 
 def pace_of(recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int) -> Pace:
-    """The pace of a recipe."""
+    """Return the pace of a recipe."""
     staff = staff_of(recipe, machine)
     own = machine  # the share of it that one sampler has
     if staff.crowded:
@@ -70,7 +70,7 @@ def _embedded_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int,
 
 
 def _engine_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int, staff: Staff) -> float:
-    """Decoding steps times what one takes on each of the engine's GPUs: to read weights, keys and values, and to
+    """Return decoding steps times what one takes on each of the engine's GPUs: to read weights, keys and values, and to
     schedule. Lengths spread so far that a row at work is on average as long as a whole response (an exponential).
     Where the cache has no room at all, the time is that of a recipe whose memory is mended."""
     context = (_usual_prompt(recipe) + mean) * shape.cache_per_token
@@ -83,7 +83,7 @@ def _engine_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int, s
 
 
 def _steps(recipe: Recipe, rows: int, mean: int, staff: Staff) -> tuple[float, float]:
-    """Decoding steps of one sampler with `rows` rows at most, and rows at work in one on average."""
+    """Return decoding steps of one sampler with `rows` rows at most, and rows at work in one on average."""
     responses = recipe.responses / staff.samplers
     steps = max(responses * mean / rows, recipe.sampling.max_new_tokens)  # the longest is waited for
     return steps, responses * mean / steps
@@ -98,11 +98,11 @@ def _learn_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int) ->
 
 
 def _usual_prompt(recipe: Recipe) -> int:
-    """Tokens of a prompt that the times assume."""
+    """Return tokens of a prompt that the times assume."""
     return min(150, recipe.questions.max_prompt_tokens)
 
 
 def _prompt(recipe: Recipe) -> int:
-    """The same for learning: once for all responses of a question where prompts are shared."""
+    """Return the same for learning: once for all responses of a question where prompts are shared."""
     usual = _usual_prompt(recipe)
     return ceil(usual / recipe.rollout.samples) if recipe.learner.layout == "shared" else usual

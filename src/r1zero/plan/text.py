@@ -9,7 +9,7 @@ _WIDTH = 62
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan to read: memory of each kind of device by what it is for, times, and what to change."""
+    """Return the plan to read: memory of each kind of device by what it is for, times, and what to change."""
     shape, machine = plan.shape, plan.machine
     lines = [
         f"{shape.parameters / 1e6:,.1f} M parameters in {plural(shape.layers, 'layer')} on "
@@ -36,7 +36,7 @@ def _every(plan: Plan) -> str:
 
 
 def _device(device: Device, plan: Plan) -> list[str]:
-    """What one of a kind holds, and whether that fits; said of each kind where there are several devices."""
+    """Return what one of a kind holds, and whether that fits; said of each kind where there are several devices."""
     heading = _heading(device)
     lines = [heading, ""] if heading else []
     for title, parts in (

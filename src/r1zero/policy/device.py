@@ -26,7 +26,7 @@ def set_threads(threads: int | None) -> int:
 
 
 def processor(threads: int) -> dict[str, Any]:
-    """What run.json says of the processor that bits hang on: torch's threads and the instructions that it uses."""
+    """Return what run.json says of the processor that bits hang on: torch's threads and instructions."""
     return {"threads": threads, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
 
 
@@ -54,7 +54,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_autocast(setting: str, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """bfloat16 autocast where asked for, or under `auto` on GPUs: CPUs without AMX are slower in it."""
+    """Return bfloat16 autocast where asked for, or under `auto` on GPUs: CPUs without AMX are slower in it."""
     if setting == "off" or (setting == "auto" and device.type == "cpu"):
         return nullcontext
     return partial(torch.autocast, device_type=device.type, dtype=torch.bfloat16)

@@ -24,8 +24,8 @@ def export(checkpoint: Path, out: Path) -> None:
         raise UserError(f"{checkpoint} does not exist; give a checkpoint's folder, RUN/checkpoints/step-….")
     if not has_shards(checkpoint):
         raise UserError(
-            f"{checkpoint} is no sharded checkpoint; give a folder like RUN/checkpoints/step-000016 of a run with the "
-            "section [cluster] (others are model folders as they are)."
+            f"{checkpoint} is not a sharded checkpoint: give a folder like RUN/checkpoints/step-000016 of a run with "
+            "the section [cluster] (others are model folders as they are)."
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds something already; give a folder that does not exist yet.")

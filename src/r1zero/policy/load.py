@@ -81,7 +81,7 @@ class Policy:
         return torch.float32 if self.exact else torch.bfloat16
 
     def encode(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once."""
+        """Return token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once."""
         return encode_prompt(self.tokenizer, prompt)
 
     def save(self, folder: Path) -> None:
@@ -166,7 +166,7 @@ def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTraine
 
 
 def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa") -> Policy:
-    """What is known of a model without its weights: its layers, its tokenizer and how its responses end.
+    """Return what is known of a model without its weights: its layers, its tokenizer and how its responses end.
 
     Raises:
         UserError: like `load_policy`.
@@ -188,7 +188,7 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
 
 
 def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder or Hub name, as its tokenizer.json describes it.
+    """Return the tokenizer of a model folder or Hub name, as its tokenizer.json describes it.
 
     For some model types (Qwen2 among them) transformers' AutoTokenizer builds that type's own tokenizer around the
     vocabulary even where the folder says that it holds another: spaces may vanish from every prompt.
@@ -221,7 +221,7 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
 
 
 def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> UserError:
-    """What is wrong with a model that the loader refused; `unreached` says why the Hub did not answer, if so."""
+    """Return what is wrong with a model that the loader refused; `unreached` says why the Hub did not answer, if so."""
     said = reason(error, 300)
     if "scaled_dot_product_attention" in said or "attn_implementation" in said:
         return UserError(
@@ -257,7 +257,9 @@ def check_place(path: str, revision: str | None = None) -> None:
 def find_eos_ids(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str, revision: str | None = None
 ) -> tuple[int, ...]:
-    """All end-of-sequence ids, from every place that states one; an id that is only its class's default counts not."""
+    """Return all end-of-sequence ids, from every place that states one; an id that is only its class's default counts
+    not.
+    """
     ids: set[int] = set()
     sources = (tokenizer, model.config, model.generation_config) if _states_eos(path, revision) else (tokenizer,)
     for source in sources:
@@ -274,7 +276,7 @@ def find_eos_ids(
 
 
 def _states_eos(path: str, revision: str | None) -> bool:
-    """Whether the model's files name an EOS id: Llama's config class has one of its own where they do not."""
+    """Tell whether the model's files name an EOS id: Llama's config class has one of its own where they do not."""
     at: dict[str, Any] = {"revision": revision} if revision else {}
     try:
         raw, _ = PretrainedConfig.get_config_dict(path, **at)
@@ -299,7 +301,7 @@ def silence_dropout(model: nn.Module) -> None:
 
 
 def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """The output head on last hidden states, with the scalings that model families apply to their logits."""
+    """Return the output head on last hidden states, with the scalings that model families apply to their logits."""
     config = model.config.get_text_config()
     head: nn.Module = model.get_output_embeddings()  # pyright: ignore[reportAssignmentType]
     logits = head(hidden)
@@ -328,7 +330,7 @@ def check_head(model: PreTrainedModel) -> None:
 
 
 def recipe_policy(settings: config.ModelSettings, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:
-    """The model of a recipe, or of the checkpoint that its run goes on from."""
+    """Return the model of a recipe, or of the checkpoint that its run goes on from."""
     return load_policy(
         str(checkpoint.path) if checkpoint else settings.path,
         revision=None if checkpoint else settings.revision,

@@ -30,7 +30,8 @@ def response_logprobs(
     prompts: SharedPrompts | None = None,
     chunk_logits: int = CHUNK_LOGITS,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """Log-probs of the response tokens, with gradient, and the entropies of the distributions they came from, without.
+    """Return log-probs of the response tokens, with gradient, and the entropies of the distributions they came from,
+    without.
 
     log π(o_it | q, o_i<t) and H(π(· | q, o_i<t)), in nats, one each per response token of the micro-batch.
     With `prompts`, the batch holds responses alone (`shared_micro_batches`).
@@ -53,14 +54,14 @@ class Scorer(nn.Module):
         temperature: float,
         entropy_gradient: bool = False,
     ) -> tuple[Float[Tensor, "N H"], Float[Tensor, " N"], Float[Tensor, " N"]]:
-        """Hidden states that predict the response tokens, the tokens' log-probs, and the entropies."""
+        """Return hidden states that predict the response tokens, the tokens' log-probs, and the entropies."""
         states_NH = token_states(self.policy, batch, prompts)
         logprobs_N, entropies_N = score(self.policy, states_NH, batch, temperature, entropy_gradient=entropy_gradient)
         return states_NH, logprobs_N, entropies_N
 
 
 def token_states(policy: Policy, batch: MicroBatch, prompts: SharedPrompts | None = None) -> Float[Tensor, "N H"]:
-    """The hidden state that predicts each response token."""
+    """Return the hidden state that predicts each response token."""
     return hidden(policy, batch) if prompts is None else prompts.hidden(batch)
 
 
@@ -87,7 +88,7 @@ def score(
 
 
 def hidden(policy: Policy, batch: MicroBatch) -> Float[Tensor, "N H"]:
-    """The hidden state that predicts each response token."""
+    """Return the hidden state that predicts each response token."""
     with policy.autocast():
         output = policy.model.base_model(input_ids=batch.input_ids_BT, position_ids=batch.positions_BT, use_cache=False)
     return output.last_hidden_state.flatten(0, 1)[batch.predictor_N]

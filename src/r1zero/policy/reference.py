@@ -13,7 +13,7 @@ from r1zero.policy.load import Policy, recipe_policy
 
 
 def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
-    """The reference model of a KL term; none is loaded without one."""
+    """Return the reference model of a KL term; none is loaded without one."""
     settings = reference_settings(recipe, objective)
     if settings is None:
         return None
@@ -22,7 +22,7 @@ def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
 
 
 def reference_settings(recipe: Recipe, objective: Objective) -> config.ModelSettings | None:
-    """Which model is the reference, if the objective has one."""
+    """Tell which model is the reference, if the objective has one."""
     if objective.kl == "none":
         return None
     other = {"path": recipe.objective.reference, "revision": None} if recipe.objective.reference else {}
@@ -41,6 +41,6 @@ def blamed_on_the_reference(recipe: Recipe) -> Iterator[None]:
 
 
 def frozen(policy: Policy) -> Policy:
-    """The same, never trained."""
+    """Return the same, never trained."""
     policy.model.requires_grad_(requires_grad=False)
     return policy

@@ -39,12 +39,14 @@ _TRAINED = StateDictOptions(ignore_frozen_params=True)
 
 
 def has_shards(folder: Path) -> bool:
-    """Whether a checkpoint is sharded."""
+    """Tell whether a checkpoint is sharded."""
     return (folder / SHARDS / ".metadata").exists()
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """Files that a sharded checkpoint speaks of and does not have: ranks on other nodes wrote them to other disks."""
+    """Return files that a sharded checkpoint speaks of and does not have: ranks on other nodes wrote them to other
+    disks.
+    """
     metadata: Any = FileSystemReader(folder / SHARDS).read_metadata()
     named = {each.relative_path for each in metadata.storage_data.values()}
     return sorted(name for name in named if not (folder / SHARDS / name).exists())
@@ -92,7 +94,9 @@ def load_plain_optimiser(model: nn.Module, optimiser: Optimizer, plain: dict[str
 
 
 def full_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Everything trained, whole, on the CPU of rank 0, tied weights once; empty on the others. By all ranks at once."""
+    """Return everything trained, whole, on the CPU of rank 0, tied weights once; empty on the others. By all ranks at
+    once.
+    """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     full: dict[str, Any] = get_model_state_dict(model, options=options)
     names = {name for name, _ in model.named_parameters()}
@@ -108,7 +112,7 @@ def _alone_or_not() -> Iterator[bool]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What failed on a rank: torch wraps whatever comes up there, an interrupt as well, which is raised here."""
+    """Return what failed on a rank: torch wraps whatever comes up there, an interrupt as well, which is raised here."""
     if not isinstance(error, CheckpointException):
         return error
     causes = [failure[0] for failure in error.failures.values()]

@@ -48,7 +48,9 @@ class SharedPrompts:
         self.leaves = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in self.outputs]
 
     def hidden(self, batch: MicroBatch) -> Tensor:
-        """The hidden state that predicts each response token, [N, H], for a batch made by `shared_micro_batches`."""
+        """Return the hidden state that predicts each response token, [N, H], for a batch made by
+        `shared_micro_batches`.
+        """
         rows_B = torch.tensor(
             [self.row_of[i] for i in batch.response_N.unique_consecutive().tolist()], device=self.policy.device
         )
@@ -78,7 +80,7 @@ class SharedPrompts:
 def shared_micro_batches(
     policy: Policy, trajectories: Sequence[Trajectory], indices: Sequence[int], budget: int
 ) -> Iterator[tuple[MicroBatch, SharedPrompts]]:
-    """Micro-batches of responses alone, with their prompts: as many prompts at a time as the budget holds.
+    """Yield micro-batches of responses alone, with their prompts: as many prompts at a time as the budget holds.
 
     Whoever iterates must be done with a micro-batch's backward pass before taking the next: the prompts' own backward
     pass is run when their last micro-batch has been used.
@@ -93,7 +95,7 @@ def shared_micro_batches(
 
 
 def _groups(trajectories: Sequence[Trajectory], indices: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices by prompt, longest prompts first, in lots whose padded prompts stay within the budget."""
+    """Yield indices by prompt, longest prompts first, in lots whose padded prompts stay within the budget."""
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for i in indices:
         by_prompt.setdefault(trajectories[i].prompt_ids, []).append(i)

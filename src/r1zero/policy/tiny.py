@@ -12,7 +12,7 @@ _ALPHABET = "\n " + string.digits + string.ascii_letters + string.punctuation
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per printable ASCII character, plus `<pad>`, `<eos>` and `<unk>`."""
+    """Return one token per printable ASCII character, plus `<pad>`, `<eos>` and `<unk>`."""
     vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", "<unk>", *_ALPHABET])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
@@ -25,7 +25,7 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_model(
     tokenizer: PreTrainedTokenizerFast, *, width: int = 128, layers: int = 3, heads: int = 4, seed: int = 0
 ) -> LlamaForCausalLM:
-    """A Llama decoder of `layers` × `width` with random weights (a pure function of `seed`), embeddings tied.
+    """Return a Llama decoder of `layers` × `width` with random weights (a pure function of `seed`), embeddings tied.
 
     Not Qwen2: for folders of that type transformers takes Qwen2's own tokenizer, whatever tokenizer.json says.
     """

@@ -23,7 +23,7 @@ _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "
 
 
 def open_corpus(settings: CorpusSettings) -> Any:
-    """The rows of a corpus: an Arrow table on disk, or an iterable when it is streamed.
+    """Return the rows of a corpus: an Arrow table on disk, or an iterable when it is streamed.
 
     Raises:
         UserError: nothing readable there, or a stated column is missing.
@@ -59,7 +59,7 @@ def open_corpus(settings: CorpusSettings) -> Any:
 
 
 def document_text(row: dict[str, Any], settings: CorpusSettings) -> str:
-    """A row as the text that is learnt, "" where it holds none."""
+    """Return a row as the text that is learnt, "" where it holds none."""
     if settings.text_column is not None:
         return str(row[settings.text_column] or "")
     question, answer = row[str(settings.question_column)], row[str(settings.answer_column)]
@@ -92,7 +92,7 @@ class Documents:
         self._stream: Iterator[dict[str, Any]] | None = None
 
     def next(self) -> list[int]:
-        """The next document with text. Raises UserError where a whole epoch holds none."""
+        """Return the next document with text. Raises UserError where a whole epoch holds none."""
         for _ in range(2 * (self.size or 10**9)):
             text = document_text(self._row(), self.settings)
             self.position += 1
@@ -143,7 +143,7 @@ class Packed:
         return int((~self.starts_BL).sum())
 
     def micro_batch(self, device: torch.device) -> MicroBatch:
-        """The rows as the policy computes log-probs of them.
+        """Return the rows as the policy computes log-probs of them.
 
         Positions begin anew with each document, from which transformers derives the mask between them; a document's
         first token is nobody's target, so that nothing is predicted from another document's end.
@@ -171,7 +171,7 @@ class Packer:
         self.rest: list[int] = []
 
     def next(self, rows: int) -> Packed:
-        """The next `rows` rows."""
+        """Return the next `rows` rows."""
         ids, starts = [], []
         for _ in range(rows):
             row, begins = [], []
@@ -185,7 +185,7 @@ class Packer:
         return Packed(torch.tensor(ids), torch.tensor(starts))
 
     def state(self) -> dict[str, Any]:
-        """Where it stands."""
+        """Tell where it stands."""
         return {"position": self.documents.position, "rest": list(self.rest)}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -194,7 +194,7 @@ class Packer:
 
 
 def held_out(documents: Documents, count: int, length: int) -> list[Packed]:
-    """The last `count` documents, which are never dealt, each a row of its own, cut at `length` tokens."""
+    """Return the last `count` documents, which are never dealt, each a row of its own, cut at `length` tokens."""
     packed, rows = [], documents.rows
     for i in range(len(rows) - count, len(rows)):
         ids = [*documents.encode(document_text(rows[i], documents.settings)), documents.eos][:length]

@@ -60,7 +60,7 @@ class Pretrainer:
             checkpoint_layers(policy.model)
 
     def step(self) -> dict[str, float]:
-        """One optimiser step; returns its numbers. Raises UserError when the gradient is not finite."""
+        """Return one optimiser step; returns its numbers. Raises UserError when the gradient is not finite."""
         settings = self.recipe.learner
         packed = self.packer.next(settings.rows)
         self.policy.model.train()
@@ -87,7 +87,7 @@ class Pretrainer:
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
-        """Mean −log π over the tokens of the documents that are held out, in nats."""
+        """Return mean −log π over the tokens of the documents that are held out, in nats."""
         self.policy.model.eval()
         total = sum(
             -response_logprobs(self.policy, each.micro_batch(self.policy.device), 1.0)[0].sum().item()
@@ -96,7 +96,7 @@ class Pretrainer:
         return total / sum(each.targets for each in self.unseen)
 
     def state(self) -> dict[str, Any]:
-        """Everything but the weights."""
+        """Return everything but the weights."""
         return self.optimiser.state() | {"packer": self.packer.state(), "steps": self.steps}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
 
 
 def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint | None) -> Pretrainer:
-    """Model and corpus of a recipe, at its start or where a checkpoint left them."""
+    """Return model and corpus of a recipe, at its start or where a checkpoint left them."""
     rows = open_corpus(recipe.corpus)
     if checkpoint or not recipe.model.from_scratch:
         policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
@@ -167,7 +167,7 @@ def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint |
 
 
 def begin(recipe: PretrainRecipe) -> Policy:
-    """A new model of the recipe's shape, its weights drawn with the recipe's seed."""
+    """Return a new model of the recipe's shape, its weights drawn with the recipe's seed."""
     settings = recipe.model
     device = pick_device(settings.device)
     try:
@@ -188,7 +188,7 @@ def begin(recipe: PretrainRecipe) -> Policy:
 
 
 def steps_of(recipe: PretrainRecipe, documents: Documents) -> int:
-    """Optimiser steps of `train.epochs` passes: every token is counted once, which reads the corpus once."""
+    """Return optimiser steps of `train.epochs` passes: every token is counted once, which reads the corpus once."""
     counter = Documents(
         documents.rows,
         recipe.corpus,

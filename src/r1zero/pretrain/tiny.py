@@ -58,7 +58,7 @@ def pretrain(
 def encode_documents(
     tokenizer: PreTrainedTokenizerBase, documents: list[tuple[str, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(inputs_BT, targets_BT): documents with EOS, right-padded; only answers and their EOS are targets."""
+    """Return (inputs_BT, targets_BT): documents with EOS, right-padded; only answers and their EOS are targets."""
     eos = tokenizer.convert_tokens_to_ids(str(tokenizer.eos_token))
     questions = [tokenizer.encode(question, add_special_tokens=False) for question, _ in documents]
     answers = [[*tokenizer.encode(answer, add_special_tokens=False), eos] for _, answer in documents]

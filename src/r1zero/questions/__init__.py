@@ -83,7 +83,7 @@ def load_questions(
     limit: int | None = None,
     options: Mapping[str, object] = _NO_OPTIONS,
 ) -> QuestionSet:
-    """The question set that `name` names.
+    """Return the question set that `name` names.
 
     Looked for in this order: `arithmetic`; a catalogue name, as a file or saved folder in `data_dir`, then in
     $R1ZERO_DATA, then on the Hub; an existing path, from here or inside those folders; `owner/name` on the Hub. (A
@@ -118,7 +118,7 @@ def load_questions(
 
 
 def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
-    """The error with every setting `questions.KEY` called `name(KEY)`, for sets that are named somewhere else."""
+    """Return the error with every setting `questions.KEY` called `name(KEY)`, for sets that are named elsewhere."""
     return error.renamed(lambda setting: name(setting.removeprefix("questions.")))
 
 
@@ -138,7 +138,7 @@ def _generated(split: str | None, limit: int | None, options: Mapping[str, objec
 
 
 def _find(name: str, folders: Sequence[Path]) -> Path | _HubPlace:
-    """Where the set called `name` is; the order is `load_questions`'s."""
+    """Tell where the set called `name` is; the order is `load_questions`'s."""
     entry = CATALOGUE.get(name)
     if entry is not None:
         found = (find_file(folder, entry) for folder in folders)
@@ -165,12 +165,12 @@ def _hub_place(entry: Entry, folders: Sequence[Path]) -> _HubPlace:
 
 
 def _data_folders(data_dir: Path | None) -> tuple[Path, ...]:
-    """The folders to look in, in order: `data_dir`, then $R1ZERO_DATA."""
+    """Return the folders to look in, in order: `data_dir`, then $R1ZERO_DATA."""
     variable = os.environ.get(DATA_VARIABLE)
     named = [("--data-dir", data_dir), (DATA_VARIABLE, Path(variable) if variable else None)]
     for setting, folder in named:
         if folder is not None and not folder.expanduser().is_dir():
-            raise UserError(f"{setting} is {folder}, which is no folder: set it to the folder of your question sets")
+            raise UserError(f"{setting} is {folder}, which is not a folder: set it to the folder of your question sets")
     return tuple(folder.expanduser() for _, folder in named if folder is not None)
 
 

@@ -88,7 +88,7 @@ class Problem:
         return self.steps[-1][3]
 
     def text(self, space: str = "") -> str:
-        """The expression as written, with `space` around its operators: "(12-5)*4" or "(12 - 5) * 4"."""
+        """Return the expression as written, with `space` around its operators: "(12-5)*4" or "(12 - 5) * 4"."""
         pieces = [str(term) for term in self.terms]
         if self.group is not None:
             pieces[self.group] = "(" + pieces[self.group]
@@ -125,7 +125,7 @@ class _Draw:
         return int(self._random.random() * n)
 
     def between(self, low: int, high: int) -> int:
-        """A whole number of low..high, both included."""
+        """Return a whole number of low..high, both included."""
         return low + self.below(high - low + 1)
 
     def one_of(self, items: Sequence[_Item]) -> _Item:
@@ -137,7 +137,7 @@ def _sum(draw: _Draw, left: tuple[int, int], right: tuple[int, int], level: int)
 
 
 def _difference(draw: _Draw, left: tuple[int, int], right: tuple[int, int], level: int) -> Problem:
-    """The larger minus the smaller, so that no answer is negative."""
+    """Return the larger minus the smaller, so that no answer is negative."""
     a, b = draw.between(*left), draw.between(*right)
     return Problem(level, (max(a, b), min(a, b)), ("-",))
 
@@ -191,7 +191,7 @@ _GENERATORS: Mapping[int, Callable[[_Draw], Problem]] = {
 
 
 def problem(seed: int, index: int, levels: Sequence[int] = (3,), split: str = "train") -> Problem:
-    """Problem `index` of the stream that `seed` names: the same in every style, process and version of Python.
+    """Return problem `index` of the stream that `seed` names: the same in every style, process and version of Python.
 
     Its level is drawn evenly from `levels` (a level named twice is drawn twice as often). Draws are repeated until one
     belongs to `split`; "all" takes the first. Arguments are those of an `ArithmeticQuestions`, which checks them.
@@ -259,7 +259,7 @@ _WORDINGS: Mapping[tuple[tuple[str, ...], int | None], tuple[str, ...]] = {
 
 
 def phrase(problem: Problem, style: str, key: str = "") -> str:
-    """The problem as a question: "37+48=" (bare), "What is 37 + 48?" (symbols) or in words, chosen by `key`."""
+    """Return the problem as a question: "37+48=" (bare), "What is 37 + 48?" (symbols) or in words, chosen by `key`."""
     if style == "bare":
         return f"{problem.text()}="
     if style == "symbols":
@@ -292,7 +292,9 @@ class ArithmeticQuestions(Sequence[Question]):
         return hashlib.sha256(json.dumps(["arithmetic", *content]).encode()).hexdigest()[:16]
 
     def problem(self, index: int) -> Problem:
-        """The operands behind question `index` (0 ≤ index < size): what a corpus of worked steps is written from."""
+        """Return the operands behind question `index` (0 ≤ index < size): what a corpus of worked steps is written
+        from.
+        """
         if not 0 <= index < self.size:
             raise IndexError(f"question {index} of {self.size}")
         return problem(self.seed, index, self.levels, self.split)
@@ -324,7 +326,7 @@ def arithmetic(
     count: int = DEFAULT_COUNT,
     seed: int = 0,
 ) -> ArithmeticQuestions:
-    """The built-in set.
+    """Return the built-in set.
 
     `level` is one of 1..5 or a list of them (mixed evenly); `style` one of "symbols", "words" and "bare"; `split` one
     of "train", "test" (one expression in ten, never in "train") and "all".

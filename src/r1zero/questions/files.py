@@ -36,7 +36,7 @@ class Split:
     preferred: str | None = None
 
     def choose(self, available: Sequence[str], source: str) -> str:
-        """The stated split, else the only one, else the preferred one.
+        """Return the stated split, else the only one, else the preferred one.
 
         Raises:
             UserError: the stated split does not exist, or several exist and none is stated or preferred.
@@ -51,12 +51,12 @@ class Split:
 
 
 def is_saved_folder(path: Path) -> bool:
-    """Whether `datasets` saved this folder (`Dataset.save_to_disk` or `DatasetDict.save_to_disk`)."""
+    """Tell whether `datasets` saved this folder (`Dataset.save_to_disk` or `DatasetDict.save_to_disk`)."""
     return any((path / mark).is_file() for mark in _SAVED_MARKS)
 
 
 def find_file(folder: Path, entry: Entry) -> Path | None:
-    """Where `folder` keeps a catalogue set: the first of its stems that is a file or a saved folder there."""
+    """Tell where `folder` keeps a catalogue set: the first of its stems that is a file or a saved folder there."""
     for stem in entry.files:
         for suffix in SUFFIXES:
             path = folder / f"{stem}{suffix}"
@@ -68,19 +68,19 @@ def find_file(folder: Path, entry: Entry) -> Path | None:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of an error's message, short enough to stand inside a sentence."""
+    """Return the first line of an error's message, short enough to stand inside a sentence."""
     line = first_line(error).rstrip(".:")
     return f"{line[:197]}..." if len(line) > 200 else line
 
 
 def _wanted(columns: Columns, available: Sequence[str]) -> list[str]:
-    """The columns that may be needed, so that images, solutions and the like are never decoded."""
+    """Return the columns that may be needed, so that images, solutions and the like are never decoded."""
     asked = {columns.question, columns.answer, *columns.question_candidates, *columns.answer_candidates, *LEVEL_COLUMNS}
     return [name for name in available if name in asked]
 
 
 def read_jsonl(path: Path) -> RawTable:
-    """A JSON Lines file: one object a line; blank lines are skipped.
+    """Return a JSON Lines file: one object a line; blank lines are skipped.
 
     Raises:
         UserError: the file is no UTF-8, or a line is no JSON object; the sentence names the line.
@@ -114,7 +114,7 @@ def _json_object(line: str, where: str) -> Row:
 
 
 def read_parquet(path: Path, columns: Columns) -> RawTable:
-    """A Parquet file, of which only the columns that may be needed are read.
+    """Return a Parquet file, of which only the columns that may be needed are read.
 
     Raises:
         UserError: the file is no readable Parquet.
@@ -125,12 +125,12 @@ def read_parquet(path: Path, columns: Columns) -> RawTable:
         names = pyarrow.parquet.read_schema(path).names
         rows = pyarrow.parquet.read_table(path, columns=_wanted(columns, names)).to_pylist()
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise UserError(f"{path} is no readable Parquet file ({_cause(error)}): write it again") from error
+        raise UserError(f"{path} is not a readable Parquet file ({_cause(error)}): write it again") from error
     return RawTable(str(path), tuple(names), rows)
 
 
 def read_saved(path: Path, columns: Columns, split: Split) -> RawTable:
-    """A folder that `datasets` saved: one data set, or a dictionary of splits.
+    """Return a folder that `datasets` saved: one data set, or a dictionary of splits.
 
     Raises:
         UserError: the folder is damaged, or the split to read is not clear or not there.
@@ -140,7 +140,7 @@ def read_saved(path: Path, columns: Columns, split: Split) -> RawTable:
     try:
         loaded = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no readable saved data set ({_cause(error)}): save it again") from error
+        raise UserError(f"{path} is not a readable saved data set ({_cause(error)}): save it again") from error
     return _from_dataset(loaded, str(path), columns, split)
 
 
@@ -159,7 +159,7 @@ def _from_dataset(loaded: Dataset | DatasetDict, source: str, columns: Columns, 
 
 
 def read_path(path: Path, columns: Columns, split: Split) -> RawTable:
-    """A file or saved folder, by its kind.
+    """Return a file or saved folder, by its kind.
 
     Raises:
         UserError: it is of no kind that can be read, or is damaged.
@@ -182,7 +182,7 @@ def read_path(path: Path, columns: Columns, split: Split) -> RawTable:
 def read_hub(
     name: str, columns: Columns, split: Split, options: Mapping[str, str | None], remedy: tuple[str, ...]
 ) -> RawTable:
-    """A data set of the Hub, or of its local cache. `options` holds `config` and `revision`, if any.
+    """Return a data set of the Hub, or of its local cache. `options` holds `config` and `revision`, if any.
 
     Raises:
         UserError: it cannot be had (no network, no such set, no such split); the sentence ends with `remedy`.

@@ -47,7 +47,7 @@ class RawTable:
 
 
 def format_number(value: int | float) -> str:
-    """The shortest exact decimal: 142.0 → "142", 0.5 → "0.5", 1e-07 → "0.0000001"; never an exponent."""
+    """Return the shortest exact decimal: 142.0 → "142", 0.5 → "0.5", 1e-07 → "0.0000001"; never an exponent."""
     if isinstance(value, int):
         return str(value)
     return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
@@ -66,7 +66,7 @@ def _pick(table: RawTable, role: str, stated: str | None, candidates: Sequence[s
 
 
 def _scalar(value: object, where: str) -> str:
-    """One alternative as text, "" for a missing one."""
+    """Return one alternative as text, "" for a missing one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
@@ -81,7 +81,7 @@ def _scalar(value: object, where: str) -> str:
 
 
 def gold_answers(value: object, where: str = "the answer", columns: Columns | None = None) -> tuple[str, ...]:
-    """The accepted alternatives in a cell, in order, without blanks and repeats; () when it holds no answer.
+    """Return the accepted alternatives in a cell, in order, without blanks and repeats; () when it holds no answer.
 
     Raises:
         UserError: the cell (or an element of its list) is a truth value, an infinity or an object.
@@ -105,7 +105,7 @@ def _level(row: Row, column: str | None) -> str | None:
 
 
 def _text(row: Row, column: str, where: str) -> str:
-    """The question exactly as stored (white space included: a prompt is bytes), "" for a missing one."""
+    """Return the question exactly as stored (white space included: a prompt is bytes), "" for a missing one."""
     value = row.get(column)
     if value is None:
         return ""
@@ -118,7 +118,7 @@ def _text(row: Row, column: str, where: str) -> str:
 
 
 def read_questions(set_name: str, table: RawTable, columns: Columns) -> tuple[tuple[Question, ...], dict[str, int]]:
-    """All usable questions of a table, with the number of rows left out for each reason.
+    """Return all usable questions of a table, with the number of rows left out for each reason.
 
     A question's id is `set_name/row`, counted from 0 over all rows of the table, so leaving rows out renames nothing.
 
@@ -146,7 +146,7 @@ def read_questions(set_name: str, table: RawTable, columns: Columns) -> tuple[tu
         if not all(map(is_text, (text, question.level or "", *golds))):
             raise UserError(
                 f"question {question.id} ({table.source}, row {number}) holds half a character (a lone surrogate such "
-                "as \\ud800), which is no text: mend the row"
+                "as \\ud800), which is not text: mend the row"
             )
         questions.append(question)
     if not questions:
@@ -162,5 +162,5 @@ def read_questions(set_name: str, table: RawTable, columns: Columns) -> tuple[tu
 
 
 def column_names(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Every key that occurs, in order of first appearance."""
+    """Return every key that occurs, in order of first appearance."""
     return tuple(dict.fromkeys(key for row in rows for key in row))

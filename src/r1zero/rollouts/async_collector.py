@@ -38,7 +38,7 @@ class AsyncCollector:
         self.pool, self.closed = ThreadPoolExecutor(1, "drawing ahead"), False
 
     def __call__(self, step: int, tally: Tally, progress: Progress = None) -> Batch:
-        """The rollout batch of a step, begun a step ago; begins that of the next one."""
+        """Return the rollout batch of a step, begun a step ago; begins that of the next one."""
         drawing = self.drawing or self._begin(step, progress)
         batch = drawing.wait()
         tally.merge(drawing.tally)
@@ -55,7 +55,7 @@ class AsyncCollector:
         yield from self.engine.sample(requests, samples, params, seed=seed, step=step)
 
     def state(self) -> dict[str, Any]:
-        """The batch that was drawn ahead, to the last response, and where the question set stands after it."""
+        """Return the batch that was drawn ahead, to the last response, and where the question set stands after it."""
         if self.drawing is None:
             return self.collector.state()
         return {"ahead": self.drawing.state()} | self.collector.state()
@@ -94,11 +94,11 @@ class _Drawing:
     batch: Future[Batch]
 
     def wait(self) -> Batch:
-        """The batch, when it is complete. Raises what drawing it raised."""
+        """Return the batch, when it is complete. Raises what drawing it raised."""
         return self.batch.result()
 
     def state(self) -> dict[str, Any]:
-        """The batch in plain values and tensors."""
+        """Return the batch in plain values and tensors."""
         graded = self.wait().graded
         return {
             "version": self.version,

@@ -31,12 +31,12 @@ class Penalty(Protocol):
     """What is taken from a response's reward for leaving a reference model."""
 
     def __call__(self, rollouts: list[Rollout]) -> Tensor:
-        """Penalties [P, G]."""
+        """Return penalties [P, G]."""
         ...
 
 
 def no_penalty(rollouts: list[Rollout]) -> Tensor:
-    """Nothing is taken."""
+    """Take nothing."""
     return torch.zeros(len(rollouts), len(rollouts[0].completions))
 
 
@@ -51,7 +51,7 @@ class ReferencePenalty:
     coefficient: float
 
     def __call__(self, rollouts: list[Rollout]) -> Tensor:
-        """Penalties [P, G], in units of reward."""
+        """Return penalties [P, G], in units of reward."""
         shape = (len(rollouts), len(rollouts[0].completions))
         trajectories = trajectories_of(rollouts, torch.zeros(shape))
         surprise = [
@@ -79,7 +79,7 @@ class GradedRollouts:
         return high_P > low_P
 
     def __add__(self, other: GradedRollouts) -> GradedRollouts:
-        """Both, in order."""
+        """Return both, in order."""
         return GradedRollouts(
             self.rollouts + other.rollouts,
             torch.cat([self.rewards_PG, other.rewards_PG]),
@@ -88,7 +88,7 @@ class GradedRollouts:
         )
 
     def some(self, groups: Tensor) -> GradedRollouts:
-        """The groups of these indices."""
+        """Return the groups of these indices."""
         rollouts = [self.rollouts[p] for p in groups.tolist()]
         return GradedRollouts(rollouts, self.rewards_PG[groups], self.graded_PG[groups], self.penalties_PG[groups])
 
@@ -106,11 +106,11 @@ class Batch:
         return self.graded.rollouts
 
     def trajectories(self) -> list[Trajectory]:
-        """All P·G responses, in question order."""
+        """Return all P·G responses, in question order."""
         return trajectories_of(self.rollouts, self.advantages_PG, self.graded.graded_PG)
 
     def columns(self) -> dict[str, list[float]]:
-        """What is saved beside the rollouts, one number per response."""
+        """Return what is saved beside the rollouts, one number per response."""
         return {"reward": self.graded.rewards_PG.flatten().tolist(), "advantage": self.advantages_PG.flatten().tolist()}
 
 
@@ -137,7 +137,7 @@ class RolloutCollector:
     rounds: int = 1
 
     def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
-        """The rollout batch of a step; what was sampled on the way is observed."""
+        """Return the rollout batch of a step; what was sampled on the way is observed."""
         graded = self._round(step, tally, progress)
         for _ in range(self.rounds - 1):
             if graded.live_P.sum() >= self.prompts:
@@ -158,7 +158,7 @@ class RolloutCollector:
         return Batch(kept, self.objective.penalised(advantages_PG, kept.penalties_PG, kept.graded_PG))
 
     def state(self) -> dict[str, Any]:
-        """Where the question set stands."""
+        """Tell where the question set stands."""
         return dict(self.stream.state())
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -50,7 +50,9 @@ def make_prompt(question: Question, template: Template, encode: Encode, key: str
 
 
 def longest_prompt(questions: QuestionSet, template: Template, encode: Encode, at_most: int) -> int:
-    """Tokens of the set's longest prompt among those of `at_most` tokens. Of an endless set, its beginning counts."""
+    """Return tokens of the set's longest prompt among those of `at_most` tokens. Of an endless set, its beginning
+    counts.
+    """
     first = itertools.islice(questions, _ALL_BUT_ENDLESS)
     lengths = (len(make_prompt(question, template, encode, question.id).ids) for question in first)
     return max((length for length in lengths if length <= at_most), default=0)
@@ -100,7 +102,7 @@ class PromptStream:
         return prompts
 
     def peek(self, count: int) -> list[Prompt]:
-        """The prompts that `next` would deal.
+        """Return the prompts that `next` would deal.
 
         Raises:
             UserError: the set has fewer questions than that, or a whole epoch holds too few short enough.
@@ -108,7 +110,7 @@ class PromptStream:
         return self._deal(count)[0]
 
     def _deal(self, count: int) -> tuple[list[Prompt], int]:
-        """The next `count` prompts, and the position after them."""
+        """Return the next `count` prompts, and the position after them."""
         size = len(self.questions)
         if size < count:
             raise UserError(
@@ -131,7 +133,7 @@ class PromptStream:
         return prompts, position
 
     def state(self) -> dict[str, int]:
-        """Where the stream stands."""
+        """Tell where the stream stands."""
         return {"position": self.position, "dropped": self.dropped}
 
     def restore(self, state: dict[str, int]) -> None:

@@ -15,7 +15,7 @@ from r1zero.verify.golds import gold_note
 
 
 def notes(questions: QuestionSet) -> list[str]:
-    """What a user should know about a set: rows left out, unexpected size, gold answers that cannot be graded."""
+    """Return what a user should know about a set: rows left out, another size, gold answers that cannot be graded."""
     dropped = [
         f"{questions.name}: {plural(count, 'row')} left out ({reason})" for reason, count in questions.dropped.items()
     ]
@@ -24,13 +24,13 @@ def notes(questions: QuestionSet) -> list[str]:
 
 
 def load_sets(recipe: Recipe) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
-    """The questions to train on and the sets to evaluate on. Raises UserError like `load_benchmarks`."""
+    """Return the questions to train on and the sets to evaluate on. Raises UserError like `load_benchmarks`."""
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
     return load_set(recipe.questions, data_dir), load_benchmarks(recipe.evaluation, data_dir)
 
 
 def load_set(settings: QuestionsSettings | BenchmarkSettings, data_dir: Path | None) -> QuestionSet:
-    """The question set that a section of the recipe names."""
+    """Return the question set that a section of the recipe names."""
     return load_questions(
         settings.name,
         data_dir=data_dir,
@@ -43,19 +43,19 @@ def load_set(settings: QuestionsSettings | BenchmarkSettings, data_dir: Path | N
 
 
 def in_recipe(key: str) -> str:
-    """A benchmark's setting as a recipe names it."""
+    """Return a benchmark's setting as a recipe names it."""
     return "evaluation.benchmarks" if key == "name" else f"{key} in evaluation.benchmarks"
 
 
 def flag(key: str) -> str:
-    """A benchmark's setting as the command line names it."""
+    """Return a benchmark's setting as the command line names it."""
     return "--benchmarks" if key == "name" else f"--{key.replace('_', '-')}"
 
 
 def load_benchmarks(
     settings: EvaluationSettings, data_dir: Path | None, named: Callable[[str], str] = in_recipe
 ) -> tuple[QuestionSet, ...]:
-    """The sets to evaluate on; `named` says what their settings are called where the user wrote them.
+    """Return the sets to evaluate on; `named` says what their settings are called where the user wrote them.
 
     Raises:
         UserError: a set cannot be had, has no end, or has another's name: nobody could tell their results apart.
@@ -78,7 +78,7 @@ def load_benchmarks(
 def longest_that_fits(
     recipe: Recipe, policy: Policy, template: Template, questions: QuestionSet, benchmarks: Sequence[PreparedSet]
 ) -> int:
-    """The longest prompt to train on, in tokens.
+    """Return the longest prompt to train on, in tokens.
 
     Raises:
         UserError: a prompt of the training set or of a benchmark, with its response, does not fit into the model.
@@ -104,7 +104,10 @@ def check_room(sets: Sequence[PreparedSet], positions: int | None, budget: int, 
 
 
 def context_length(recipe: Recipe, positions: int | None, longest: int, benchmarks: Sequence[PreparedSet]) -> int:
-    """Tokens of the longest prompt and response together, of training and evaluation, in a model of `positions`."""
+    """Return tokens of the longest prompt and response together, training's and evaluation's.
+
+    A model of `positions` holds no more.
+    """
     evaluated = max((each.longest for each in benchmarks), default=0)
     needed = max(longest + recipe.sampling.max_new_tokens, evaluated + recipe.eval_max_new_tokens)
     return needed if positions is None else min(needed, positions)

@@ -21,11 +21,11 @@ class Truncation:
     penalty: float = 0.0
 
     def reward(self, completion: Completion, verdict: Verdict) -> float:
-        """r_i of one response."""
+        """Return r_i of one response."""
         return TRUNCATION[self.policy](verdict.reward, self.penalty) if completion.truncated else verdict.reward
 
     def counts(self, completion: Completion, verdict: Verdict) -> bool:
-        """Whether the response enters its group's baseline and the gradient."""
+        """Tell whether the response enters its group's baseline and the gradient."""
         return verdict.graded and not (self.policy == "mask_out" and completion.truncated)
 
 
@@ -39,7 +39,7 @@ TRUNCATION: dict[str, Callable[[float, float], float]] = {
 
 
 def rewards_of(rollouts: Sequence[Rollout], truncation: Truncation) -> tuple[Tensor, Tensor]:
-    """(rewards_PG, graded_PG): rewards, and whether each is evidence: graded, and not masked out."""
+    """Return (rewards_PG, graded_PG): rewards, and whether each is evidence: graded, and not masked out."""
     pairs = [list(zip(r.completions, r.verdicts, strict=True)) for r in rollouts]
     rewards = [[truncation.reward(c, v) for c, v in group] for group in pairs]
     graded = [[truncation.counts(c, v) for c, v in group] for group in pairs]
@@ -47,7 +47,7 @@ def rewards_of(rollouts: Sequence[Rollout], truncation: Truncation) -> tuple[Ten
 
 
 def lengths_of(rollouts: Sequence[Rollout]) -> Tensor:
-    """|o|_PG, in tokens."""
+    """Return |o|_PG, in tokens."""
     return torch.tensor([[completion.length for completion in rollout.completions] for rollout in rollouts])
 
 

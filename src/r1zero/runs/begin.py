@@ -43,11 +43,11 @@ class Beginning:
         return self.checkpoint.step if self.checkpoint else 0
 
     def threads(self, asked: int | None) -> int | None:
-        """The threads to compute with: as many as are asked for, else as the run had."""
+        """Return the threads to compute with: as many as are asked for, else as the run had."""
         return asked or (self.existing.facts["threads"] if self.existing else None)
 
     def notes(self, facts: dict[str, Any]) -> list[str]:
-        """What a user should know of how a run goes on: damaged checkpoints, other versions, another machine."""
+        """Return what a user should know of how a run goes on: damaged checkpoints, other versions, another machine."""
         return [*self._newest[1], *self.existing.device_notes(provenance() | facts)] if self.existing else []
 
     @contextmanager

@@ -40,7 +40,7 @@ class Checkpoint:
     score: float | None
 
     def state(self) -> dict[str, Any]:
-        """The training state. Raises UserError when it cannot be read."""
+        """Return the training state. Raises UserError when it cannot be read."""
         try:
             return torch.load(self.path / _STATE, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
@@ -50,7 +50,7 @@ class Checkpoint:
             ) from None
 
     def intact(self) -> bool:
-        """Whether every file holds what was sealed. Reads all of them."""
+        """Tell whether every file holds what was sealed. Reads all of them."""
         try:
             sealed = _read_seal(self.path)["files"]
             return _sums(self.path, list(sealed)) == {name: entry["blake2b"] for name, entry in sealed.items()}
@@ -93,7 +93,7 @@ def save(
 
 
 def complete(folder: Path) -> list[Checkpoint]:
-    """All checkpoints that look whole, oldest first: sealed, with files of the sizes they were sealed with."""
+    """Return all checkpoints that look whole, oldest first: sealed, with files of the sizes they were sealed with."""
     found = []
     for path in steps(folder):
         try:
@@ -108,18 +108,18 @@ def complete(folder: Path) -> list[Checkpoint]:
 
 
 def steps(folder: Path) -> list[Path]:
-    """The folders that are named like checkpoints, whole or not; what else is kept there is no business of ours."""
+    """Return the folders that are named like checkpoints, whole or not; others may keep more there."""
     named = (path for path in folder.glob("step-*/") if re.fullmatch(r"step-\d{6,}", path.name))
     return sorted(named, key=_number)
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files hold what they were sealed with. Older ones are not read."""
+    """Return the newest checkpoint whose files hold what they were sealed with. Older ones are not read."""
     return next((checkpoint for checkpoint in reversed(complete(folder)) if checkpoint.intact()), None)
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint to continue from, and a note for every newer one that is damaged.
+    """Return the checkpoint to continue from, and a note for every newer one that is damaged.
 
     Raises:
         UserError: there are checkpoints but none is whole: starting over would throw the run away.
@@ -171,7 +171,7 @@ def _number(path: Path) -> int:
 
 
 def _sums(folder: Path, names: list[str]) -> dict[str, str]:
-    """The checksum of each of these files, several at a time."""
+    """Return the checksum of each of these files, several at a time."""
 
     def checksum(name: str) -> str:
         with (folder / name).open("rb") as file:
@@ -182,7 +182,7 @@ def _sums(folder: Path, names: list[str]) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files below a folder: a tokenizer with several chat templates keeps them in one of its own."""
+    """Return all files below a folder: a tokenizer with several chat templates keeps them in one of its own."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

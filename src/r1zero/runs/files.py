@@ -55,7 +55,7 @@ def writing(path: Path, *, resumes: bool = False) -> Iterator[None]:
 
 
 def remedy(error: Exception) -> str:
-    """What to do about a file that cannot be written, as the beginning of a clause."""
+    """Return what to do about a file that cannot be written, as the beginning of a clause."""
     number = error.errno if isinstance(error, OSError) else None
     said = re.search(r"os error (\d+)", str(error))  # how the writer of safetensors tells it
     if number is None and said:

@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "transformers", "datasets", "math-verify", "sympy", "numpy
 
 
 def provenance() -> dict[str, Any]:
-    """Where and with what a run was made: time, versions, git commit, command."""
+    """Tell where and with what a run was made: time, versions, git commit, command."""
     return {
         "started": now(),
         "r1zero": r1zero.__version__,
@@ -33,7 +33,7 @@ def now() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, with `+changes` when it was edited since; None outside a repository."""
+    """Return the commit of the code that runs, with `+changes` when it was edited since; None outside a repository."""
     try:
         ask = lambda *words: subprocess.run(  # noqa: E731
             ["git", "-C", str(_PACKAGE), *words], capture_output=True, text=True, timeout=10, check=True

@@ -133,7 +133,7 @@ def grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]], *, timed: bool = True) -> pa.Table:
-    """Rollouts as a table, one row a response in question order; `extra` are further columns of the same order."""
+    """Return rollouts as a table, one row a response in question order; `extra` are further columns in that order."""
     table = pa.Table.from_pylist(rows_of(rollouts), schema=_SCHEMA)
     if not timed:  # equal responses, equal bytes
         table = table.drop_columns(["grade_seconds"])
@@ -188,7 +188,7 @@ def _check(schema: pa.Schema, names: Iterable[str]) -> None:
 
 
 def _fits(kind: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether a column can be read as one of a kind, as other programs write it too."""
+    """Tell whether a column can be read as one of a kind, as other programs write it too."""
     if pa.types.is_list(wanted):
         return pa.types.is_null(kind) or (pa.types.is_list(kind) and _fits(kind.value_type, wanted.value_type))
     if pa.types.is_string(wanted):

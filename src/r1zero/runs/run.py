@@ -63,7 +63,7 @@ class Run:
 
     @classmethod
     def find(cls, path: Path, *, resume: bool) -> Run | None:
-        """The run to resume in `path`, or None for a fresh start. Raises UserError when one is there unasked."""
+        """Return the run to resume in `path`, or None for a fresh start. Raises UserError when one is there unasked."""
         if not (path / "run.json").exists():
             if (path / "metrics.jsonl").exists() or any(path.glob("checkpoints/step-*")):
                 raise UserError(
@@ -89,7 +89,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """A run that exists. Raises UserError when there is none."""
+        """Return a run that exists. Raises UserError when there is none."""
         if not (path / "run.json").is_file():
             raise UserError(f"{path} is not a run directory (it has no run.json); give the path of one.")
         return cls(path)
@@ -100,11 +100,11 @@ class Run:
         return self.recipe_with({})
 
     def recipe_with(self, overrides: Mapping[str, object]) -> Recipe:
-        """The same with dotted overrides."""
+        """Return the same with dotted overrides."""
         return self.read_recipe(Recipe, overrides)
 
     def read_recipe(self, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
-        """The recipe of a kind of run. Raises UserError when it is of another kind, or damaged."""
+        """Return the recipe of a kind of run. Raises UserError when it is of another kind, or damaged."""
         data, path = self._read_json("recipe.json", ("model", "train")), self.path / "recipe.json"
         missing = [name for name, field in kind.model_fields.items() if field.is_required() and name not in data]
         if missing:
@@ -155,7 +155,7 @@ class Run:
             )
 
     def device_notes(self, facts: Mapping[str, Any]) -> list[str]:
-        """A note when the run goes on with other versions, or on another machine, than its bits depend on."""
+        """Return a note when the run goes on with other versions, or on another machine, than its bits depend on."""
         old, new = _bits(self.facts), _bits(facts)
         other = {name for name in old.keys() & new.keys() if old[name] != new[name]}
         if not other:
@@ -186,7 +186,7 @@ class Run:
             os.fsync(file.fileno())
 
     def read(self, name: str) -> list[dict[str, Any]]:
-        """The lines of NAME.jsonl; one torn by a crash, or that is no row of a step, is left out."""
+        """Return the lines of NAME.jsonl; one torn by a crash, or that is no row of a step, is left out."""
         path = self.path / f"{name}.jsonl"
         rows: list[dict[str, Any]] = []
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
@@ -209,15 +209,15 @@ class Run:
                     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
 
     def save_rollouts(self, step: int, rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]]) -> None:
-        """One Parquet file for the step: one row a response, ids and log-probs included."""
+        """Write one Parquet file for the step: one row a response, ids and log-probs included."""
         write_parquet(self.path / "rollouts" / f"step-{step:06d}.parquet", rollout_table(rollouts, extra), resumes=True)
 
     def rollouts(self, step: int) -> list[Row]:
-        """The saved responses of a step."""
+        """Return the saved responses of a step."""
         return read_rows(self.rollout_file(step))
 
     def rollout_file(self, step: int) -> Path:
-        """Where the responses of a step are saved. Raises UserError when they are not."""
+        """Tell where the responses of a step are saved. Raises UserError when they are not."""
         path = self.path / "rollouts" / f"step-{step:06d}.parquet"
         if not path.is_file():
             raise UserError(f"{self.path} has no rollouts of step {step}; see the files in {path.parent}.")
@@ -239,18 +239,18 @@ class Run:
 
 
 def step_of(path: Path) -> int | None:
-    """The step that a rollout file or an evaluation's folder belongs to; None for another."""
+    """Return the step that a rollout file or an evaluation's folder belongs to; None for another."""
     match = re.fullmatch(r"step-(\d+)(?:\.parquet)?", path.name)
     return int(match[1]) if match else None
 
 
 def by_step(paths: Iterable[Path]) -> list[tuple[int, Path]]:
-    """(step, path) of those that belong to a step, in order."""
+    """Return (step, path) of those that belong to a step, in order."""
     return sorted((step, path) for path in paths if (step := step_of(path)) is not None)
 
 
 def _bits(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What a run's bits depend on beside its recipe and its threads, as far as it says."""
+    """Return what a run's bits depend on beside its recipe and its threads, as far as it says."""
     versions, device = facts["versions"], facts["device"].split(":")[0]
     found = {"torch": f"torch {versions.get('torch')} on {device}"}
     if "transformers" in versions:

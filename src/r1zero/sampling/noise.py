@@ -18,13 +18,13 @@ _BITS = 48  # granularity of u; leaves room below 1.0 so that u · total < total
 
 
 def row_key(seed: int, step: int, question: str, sample: int) -> int:
-    """The 64-bit key of one response's noise, as a signed integer (torch has no unsigned 64-bit arithmetic)."""
+    """Return the 64-bit key of one response's noise, as a signed integer (torch has no unsigned 64-bit arithmetic)."""
     text = f"{seed}/{step}/{sample}/{question}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
 
 
 def uniforms(keys_N: Tensor, positions_N: Tensor) -> Tensor:
-    """u_N ∈ [0, 1) as float64, from the rows' keys and the positions of the tokens to draw (both int64)."""
+    """Return u_N ∈ [0, 1) as float64, from the rows' keys and the positions of the tokens to draw (both int64)."""
     z = keys_N + (positions_N + 1) * _signed(0x9E3779B97F4A7C15)
     z = (z ^ _shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
     z = (z ^ _shift(z, 27)) * _signed(0x94D049BB133111EB)
@@ -33,7 +33,7 @@ def uniforms(keys_N: Tensor, positions_N: Tensor) -> Tensor:
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Logical right shift: torch's own copies the sign bit."""
+    """Return logical right shift: torch's own copies the sign bit."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 

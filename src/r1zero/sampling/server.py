@@ -80,7 +80,7 @@ class ServerSampler:
             ) from None
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids of a prompt, by the server's own tokenizer (vLLM and SGLang have one at /tokenize)."""
+        """Return token ids of a prompt, by the server's own tokenizer (vLLM and SGLang have one at /tokenize)."""
         body = {"model": self.model, "prompt": text, "add_special_tokens": True}
         try:
             return self.client.ask("//tokenize", body, content_key("tokenize", body), _read_tokens)
@@ -92,13 +92,13 @@ class ServerSampler:
 
 
 def request_seed(seed: int, step: int, key: str, sample: int) -> int:
-    """31 bits that name one response's noise."""
+    """Return 31 bits that name one response's noise."""
     text = f"{seed}/{step}/{sample}/{key}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little") >> 1
 
 
 def request_body(model: str, request: Request, params: SamplingParams, noise: int) -> dict[str, Any]:
-    """A completions request in the words that all servers know; `top_k` only where it is used."""
+    """Return a completions request in the words that all servers know; `top_k` only where it is used."""
     body: dict[str, Any] = {
         "model": model,
         "prompt": list(request.prompt_ids),
@@ -115,7 +115,7 @@ def request_body(model: str, request: Request, params: SamplingParams, noise: in
 
 
 def read_completion(answer: Mapping[str, Any], stops: Sequence[str]) -> Completion:
-    """The completion in a server's answer. Raises UnusableError when there is none, or it was broken off."""
+    """Return the completion in a server's answer. Raises UnusableError when there is none, or it was broken off."""
     try:
         choice = answer["choices"][0]
         text, finish = choice["text"], choice["finish_reason"]
@@ -123,9 +123,9 @@ def read_completion(answer: Mapping[str, Any], stops: Sequence[str]) -> Completi
         ids = choice.get("token_ids")
         counted = (answer.get("usage") or {}).get("completion_tokens")
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UnusableError(f"it is no completion: {error!r}") from None
+        raise UnusableError(f"it is not a completion: {error!r}") from None
     if not isinstance(text, str):
-        raise UnusableError("it is no completion: its text is none")
+        raise UnusableError("it is not a completion: its text is not text")
     if finish not in _FINISHED:
         raise UnusableError(f"it ended by {finish!r}")
     ids, logprobs = _all(ids, _is_token), _all(logprobs, lambda x: x is None or isinstance(x, int | float))
@@ -156,7 +156,9 @@ def _read_tokens(answer: dict[str, Any]) -> tuple[int, ...]:
 
 
 def slim(answer: dict[str, Any]) -> dict[str, Any]:
-    """A server's answer without what `read_completion` does not read: tokens as text, alternatives, their log-probs."""
+    """Return a server's answer without what `read_completion` does not read: tokens as text, alternatives, their log-
+    probs.
+    """
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return answer
@@ -167,7 +169,7 @@ def slim(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stop(finish: str, choice: Mapping[str, Any], text: str, stops: Sequence[str]) -> tuple[Stop, str]:
-    """How a response ended, and its text with the stop string that a server left out."""
+    """Tell how a response ended, and its text with the stop string that a server left out."""
     if finish == "length":
         return Stop.LENGTH, text
     # vLLM, SGLang: the string, or a token's id

@@ -25,7 +25,7 @@ class Jinja:
     source: str
 
     def render(self, question_text: str) -> str:
-        """The template with `question` filled in."""
+        """Return the template with `question` filled in."""
         return _compiled(self.source).render(question=question_text)
 
     @property
@@ -35,7 +35,7 @@ class Jinja:
 
 
 def from_jinja(path: Path) -> Template:
-    r"""A user's template file, with the one variable `question`.
+    r"""Return a user's template file, with the one variable `question`.
 
         {% set stop = ["</answer>"] %}
         {% set answer_format = "answer_tags" %}
@@ -90,7 +90,7 @@ def _compiled(source: str) -> jinja2.Template:
 
 
 def _check_names(source: str, path: Path) -> None:
-    """Whether `question` and nothing else is read, in all branches, before any of it runs."""
+    """Tell whether `question` and nothing else is read, in all branches, before any of it runs."""
     from jinja2 import meta
 
     environment = _environment()

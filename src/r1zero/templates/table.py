@@ -143,7 +143,7 @@ def few_shot(demonstrations: Sequence[tuple[str, str]] = DEMONSTRATIONS) -> Temp
 
 
 def chat(tokenizer: ChatTokenizer, *, instruction: str = "", system: str = "") -> Template:
-    """The tokenizer's own chat template: one user message, the question.
+    """Return the tokenizer's own chat template: one user message, the question.
 
     `instruction` follows the question on a line of its own; `system` is a system message before it. No stop strings:
     chat models end their turn with a token.
@@ -169,7 +169,7 @@ _ALIASES: Mapping[str, str] = MappingProxyType({"none": "no"})
 
 
 def template_names() -> tuple[str, ...]:
-    """The names that `get_template` knows; `none` is another name of `no`."""
+    """Return the names that `get_template` knows; `none` is another name of `no`."""
     return (*_TABLE, "chat")
 
 
@@ -180,7 +180,7 @@ def get_template(
     answer_format: AnswerFormat | None = None,
     instruction: str = "",
 ) -> Template:
-    """The template called `name`, or the Jinja file at that path (ending in .jinja, .j2 or .jinja2).
+    """Return the template called `name`, or the Jinja file at that path (ending in .jinja, .j2 or .jinja2).
 
     `tokenizer` and `instruction` are used by `chat` alone; `answer_format` overrides the template's own.
 
@@ -210,7 +210,7 @@ def _named(name: str, tokenizer: ChatTokenizer | None, instruction: str) -> Temp
     known = template_names()
     meant = did_you_mean(name, [*known, *_ALIASES], cutoff=0.4)
     raise UserError(
-        f"template.name is {name!r}, which is no template: {meant}"
+        f"template.name = {name!r} is not a valid template: {meant}"
         f"set it to one of {', '.join(known)} or to a {JINJA_SUFFIXES[0]} file"
     )
 

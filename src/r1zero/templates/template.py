@@ -15,7 +15,7 @@ class Renderer(Protocol):
     """How a question becomes a prompt. Implemented by `Surround`, `Chat` and `Jinja`."""
 
     def render(self, question_text: str) -> str:
-        """The whole prompt."""
+        """Return the whole prompt."""
         ...
 
     @property
@@ -35,7 +35,7 @@ class ChatTokenizer(Protocol):
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
     ) -> object:
-        """The conversation as text, with `tokenize=False`."""
+        """Return the conversation as text, with `tokenize=False`."""
         ...
 
 
@@ -66,7 +66,7 @@ class Chat:
     system: str
 
     def render(self, question_text: str) -> str:
-        """The conversation up to the point where the assistant speaks."""
+        """Return the conversation up to the point where the assistant speaks."""
         user = f"{question_text}\n{self.instruction}" if self.instruction else question_text
         messages = [{"role": "system", "content": self.system}] if self.system else []
         messages.append({"role": "user", "content": user})
@@ -95,7 +95,7 @@ class Template:
     renderer: Renderer
 
     def render(self, question_text: str) -> str:
-        """The prompt for a question, byte for byte as it is tokenised.
+        """Return the prompt for a question, byte for byte as it is tokenised.
 
         Raises:
             UserError: the tokenizer's chat template, or the user's own, fails on this question.
@@ -116,7 +116,7 @@ class Template:
 
 
 def rendering_errors() -> tuple[type[Exception], ...]:
-    """What a template's own expressions can raise when they are evaluated."""
+    """Return what a template's own expressions can raise when they are evaluated."""
     import jinja2
 
     own = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)

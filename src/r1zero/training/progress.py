@@ -65,7 +65,7 @@ class RichView:
             self.progress.update(self.task, now=plural(self.responses, "response"))
 
     def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """One line with reward, lengths, truncation and speed."""
+        """Print one line with reward, lengths, truncation and speed."""
         self.responses = 0
         if not self.progress.disable:
             self.progress.update(self.task, completed=step, now="")
@@ -73,7 +73,7 @@ class RichView:
             self.console.print(step_line(step, numbers), highlight=False)
 
     def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """One line with every set's accuracy."""
+        """Print one line with every set's accuracy."""
         parts = [f"{escape(r.name)} {r.accuracy:.3f} [{r.accuracy_low:.3f}, {r.accuracy_high:.3f}]" for r in results]
         mean = f"  average {average(results):.3f}" if len(results) > 1 else ""
         self.responses = 0
@@ -81,7 +81,7 @@ class RichView:
 
 
 def step_line(step: int, n: dict[str, float]) -> str:
-    """The line of one step, from its metrics."""
+    """Return the line of one step, from its metrics."""
     lengths = "/".join(
         f"{n[key]:.0f}" if key in n else "-" for key in ("rollout/length_correct", "rollout/length_incorrect")
     )
@@ -98,29 +98,29 @@ class View(Protocol):
     """Someone watching a run."""
 
     def begin(self, parts: RunSetup, recipe: Recipe) -> None:
-        """The run is about to start, or to go on."""
+        """Take note that the run is about to start, or to go on."""
 
     def sampled(self, completion: Completion) -> None:
-        """A response is finished."""
+        """Take note of a finished response."""
 
     def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """A step is finished and logged."""
+        """Take note of a step that is finished and logged."""
 
     def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """An evaluation is finished and logged."""
+        """Take note of an evaluation that is finished and logged."""
 
 
 class Unwatched:
     """A view that shows nothing."""
 
     def begin(self, parts: RunSetup, recipe: Recipe) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def sampled(self, completion: Completion) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -41,11 +41,11 @@ class Collector(Protocol):
     """What makes rollout batches, and can be gone on with."""
 
     def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
-        """The rollout batch of a step."""
+        """Return the rollout batch of a step."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
+        """Return what a checkpoint holds of it."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
 
 
 def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
-    """The policy, or on a cluster what is known of it without its weights, which live there."""
+    """Return the policy, or on a cluster what is known of it without its weights, which live there."""
     if recipe.cluster is not None:
         policy = load_blank(recipe.model.path, revision=recipe.model.revision)
     else:
@@ -185,7 +185,7 @@ def _collector(spec: WorkerSpec, stream: PromptStream, template: Template, worke
 
 
 def _penalty(learner: LearnerProtocol, objective: Objective) -> Penalty:
-    """What is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
+    """Return what is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
     if objective.kl != "k1_reward" or objective.critic:
         return no_penalty
     return ReferencePenalty(lambda found: learner.logprobs(found, reference=True), objective.kl_coefficient)
@@ -199,7 +199,7 @@ def describe(
     policy: Policy,
     threads: int,
 ) -> dict[str, Any]:
-    """What run.json says beyond versions and commit."""
+    """Return what run.json says beyond versions and commit."""
     return {
         "objective": objective.name,
         "objective_formula": objective.formula,

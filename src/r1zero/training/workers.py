@@ -43,11 +43,11 @@ class LearnerProtocol(Protocol):
         ...
 
     def logprobs(self, trajectories: Sequence[Trajectory], *, reference: bool = False) -> list[list[float]]:
-        """Log-probs of each response's tokens under the policy, or under the reference model."""
+        """Return log-probs of each response's tokens under the policy, or under the reference model."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside what `save` writes."""
+        """Return what a checkpoint holds beside what `save` writes."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -55,7 +55,7 @@ class LearnerProtocol(Protocol):
         ...
 
     def peak_memory(self) -> int:
-        """Peak memory in bytes."""
+        """Return peak memory in bytes."""
         ...
 
 
@@ -75,7 +75,7 @@ class WorkerSpec:
     probe: tuple[Request, ...]
 
     def synced(self, engine: Engine, learner: LearnerProtocol, exact: bool) -> SyncedEngine:
-        """The engine, brought up to date with this learner; `exact`: both compute in float32."""
+        """Return the engine, brought up to date with this learner; `exact`: both compute in float32."""
         params = SamplingParams(self.recipe.sampling.max_new_tokens, self.recipe.sampling.temperature)
 
         def score(found: Sequence[tuple[tuple[int, ...], Sampled]]) -> list[list[float]]:

@@ -26,7 +26,7 @@ class GoldFault:
 
 @lru_cache(maxsize=4096)
 def unreadable(gold: str) -> str | None:
-    """Why nothing can be compared with this gold answer, not even the same text; None for nearly all."""
+    """Tell why nothing can be compared with this gold answer, not even the same text; None for nearly all."""
     if not gold.strip():
         return "blank"
     if len(gold) > MAX_CHARS:
@@ -39,7 +39,7 @@ def unreadable(gold: str) -> str | None:
 
 
 def gold_fault(gold: str) -> str | None:
-    """Why a gold answer is of no use: it is `unreadable`, or too large to compute."""
+    """Tell why a gold answer is of no use: it is `unreadable`, or too large to compute."""
     why = unreadable(gold)
     if why is None and any(mark in gold for mark in _COSTLY):
         shape = parse(gold)
@@ -49,7 +49,7 @@ def gold_fault(gold: str) -> str | None:
 
 
 def check_golds(questions: Iterable[Question]) -> list[GoldFault]:
-    """Every faulty gold answer of a set, in order."""
+    """Return every faulty gold answer of a set, in order."""
     return [
         GoldFault(question.id, gold, why)
         for question in questions
@@ -59,7 +59,7 @@ def check_golds(questions: Iterable[Question]) -> list[GoldFault]:
 
 
 def gold_note(name: str, questions: Iterable[Question]) -> tuple[str, ...]:
-    """One sentence about a set's faulty golds for whoever loads it; nothing if there are none."""
+    """Return one sentence about a set's faulty golds for whoever loads it; nothing if there are none."""
     faults = check_golds(questions)
     if not faults:
         return ()

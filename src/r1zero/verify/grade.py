@@ -80,7 +80,7 @@ def _refused(gold: Shape, why: str) -> Verdict:
 
 
 def _kept_back(gold: str, answer: str) -> Verdict | None:
-    """What Math-Verify must not see."""
+    """Return what Math-Verify must not see."""
     if is_foreign(answer) or is_foreign(gold):
         same_text = gold.casefold() == answer.casefold()
         return Verdict(Outcome.RIGHT if same_text else Outcome.WRONG, rule="characters")
@@ -100,5 +100,5 @@ def _kept_back(gold: str, answer: str) -> Verdict | None:
 
 
 def _letters_and_digits(text: str) -> str:
-    """A text with prose in it, as it is compared: without blanks, case and macros that only dress."""
+    """Return a text with prose in it, as it is compared: without blanks, case and macros that only dress."""
     return "".join(_DRESS.sub("", text).split()).casefold()

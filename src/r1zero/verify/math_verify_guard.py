@@ -57,14 +57,14 @@ _LOOSE = re.compile(
 
 
 def is_unfaithful(text: str) -> bool:
-    """Whether it holds a command, sign or subscript that Math-Verify would pass over, and so read another answer."""
+    """Tell whether it holds a command, sign or subscript that Math-Verify would pass over, reading another answer."""
     if not _LETTERS_AND_SIGNS.fullmatch(text) or _LOOSE.search(text):
         return True
     return any(found[1] not in _FAITHFUL for found in _COMMAND.finditer(text))
 
 
 def refusal(text: str) -> str | None:
-    """Why a text is not handed on to be evaluated, or None if it may be."""
+    """Tell why a text is not handed on to be evaluated, or None if it may be."""
     if len(text) > MAX_CHARS:
         return "too long"
     if _depth(text) > _MAX_DEPTH:
@@ -90,7 +90,7 @@ def refusal(text: str) -> str | None:
 
 
 def has_prose(text: str) -> bool:
-    """Whether words stand in it that are neither macros, functions nor short names."""
+    """Tell whether words stand in it that are neither macros, functions nor short names."""
     for spoken in _TEXT.findall(text):
         if re.search(r"[A-Za-z]{3,}", spoken) and spoken.strip() not in _KNOWN:
             return True
@@ -99,7 +99,7 @@ def has_prose(text: str) -> bool:
 
 
 def is_foreign(text: str) -> bool:
-    """Whether it holds letters or signs of no mathematical notation: look-alikes, control characters, surrogates."""
+    """Tell whether it holds letters or signs of no notation: look-alikes, control characters, surrogates."""
     return any((not char.isprintable() and char not in "\n\t\r") or ord(char) > 127 for char in text)
 
 
@@ -112,7 +112,7 @@ def _depth(text: str) -> int:
 
 
 def _towers(text: str) -> int:
-    """How many exponents stand in the exponent of another, at most."""
+    """Tell how many exponents stand in the exponent of another, at most."""
     levels: list[bool] = []  # for each open bracket, whether it is an exponent
     expected = inside = False  # an exponent: right behind its sign, or in one without brackets
     deepest = 0

@@ -43,7 +43,7 @@ class Pair:
         return rf"\boxed{{{self.prediction}}}" if self.kind == "answer" else self.prediction
 
     def item(self, answer_format: AnswerFormat) -> tuple[str, tuple[str, ...], AnswerFormat]:
-        """What the verifier takes."""
+        """Return what the verifier takes."""
         return self.prediction, self.gold, AnswerFormat.BARE if self.kind == "answer" else answer_format
 
 
@@ -76,7 +76,7 @@ class GradedPair:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The lines of a JSONL file. UserError names the file, the line and what is missing."""
+    """Return the lines of a JSONL file. UserError names the file, the line and what is missing."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: strings may hold other line ends
     except (OSError, UnicodeDecodeError) as error:
@@ -99,7 +99,7 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     golds = gold if isinstance(gold, list) else [gold]
     prediction = row["prediction"]
     if not isinstance(prediction, str) or not all(map(_is_text, golds)):
-        raise UserError(f"{where} holds a gold or prediction that is no text; write strings.")
+        raise UserError(f"{where} holds a gold or prediction that is not text: write strings.")
     kind = row.get("kind")
     if kind is not None and kind not in KINDS:
         raise UserError(f"{where} has kind {kind!r}; write one of {', '.join(KINDS)}, or leave it out.")
@@ -110,13 +110,13 @@ def _pair(path: Path, number: int, line: str) -> Pair:
 
 
 def _is_text(gold: object) -> bool:
-    """Whether a gold is a string, or a number that is written without quotes; true and false are neither."""
+    """Tell whether a gold is a string, or a number that is written without quotes; true and false are neither."""
     return isinstance(gold, str | int | float) and not isinstance(gold, bool)
 
 
 def kind_of(prediction: str) -> str:
-    """What a prediction is of which nobody says it: a `response` if it holds a box, answer tags, an end of reasoning or
-    a line break, or is longer than seven words or 200 characters, else an `answer`.
+    """Return what a prediction is of which nobody says it: a `response` if it holds a box, answer tags, an end of
+    reasoning or a line break, or is longer than seven words or 200 characters, else an `answer`.
     """
     marked = any(mark in prediction.strip() for mark in _MARKS)
     is_long = len(prediction) > _BARE_CHARS or len(prediction.split()) > _BARE_WORDS
@@ -127,7 +127,7 @@ def kind_of(prediction: str) -> str:
 def grade_pairs(
     pairs: Sequence[Pair], verifier: Verifier, answer_format: AnswerFormat, second: Verifier | None = None
 ) -> Iterator[GradedPair]:
-    """Every pair with its verdict, in order, a few hundred at a time."""
+    """Yield every pair with its verdict, in order, a few hundred at a time."""
     for begin in range(0, len(pairs), _IN_FLIGHT):
         chosen = pairs[begin : begin + _IN_FLIGHT]
         verdicts = verifier.verify(pair.item(answer_format) for pair in chosen)
@@ -155,7 +155,7 @@ class Summary:
 
 
 def summarise(graded: Sequence[GradedPair]) -> Summary:
-    """The counts. A pair without `expected` has no part in right, false accepts and false rejects."""
+    """Count. A pair without `expected` has no part in right, false accepts and false rejects."""
     judged = [g for g in graded if g.pair.expected is not None]
     milliseconds = [g.verdict.seconds * 1e3 for g in graded] or [0.0]
     return Summary(

@@ -17,9 +17,9 @@ class VerifierProtocol(Protocol):
         ...
 
     def ready(self) -> list[tuple[object, Verdict]]:
-        """The verdicts that are there by now, each once."""
+        """Return the verdicts that are there by now, each once."""
         ...
 
     def drain(self) -> Iterator[tuple[object, Verdict]]:
-        """Every verdict still owed, as it is reached."""
+        """Return every verdict still owed, as it is reached."""
         ...

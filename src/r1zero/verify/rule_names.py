@@ -36,7 +36,7 @@ _PREFIXES = {
 
 
 def explained(rule: str) -> str:
-    """A rule with its meaning."""
+    """Return a rule with its meaning."""
     for prefix, meaning in _PREFIXES.items():
         if rule.startswith(prefix):
             return f"{rule} ({meaning})"

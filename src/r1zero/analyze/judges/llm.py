@@ -27,7 +27,7 @@ class Judge(Protocol):
         ...
 
     def judge(self, items: Sequence[Item]) -> list[Judgement]:
-        """A judgement of every response, in order."""
+        """Return a judgement of every response, in order."""
         ...
 
 
@@ -101,7 +101,7 @@ class LLMJudge:
         return Judgement(label, answer.text)
 
     def bill(self) -> Bill:
-        """What all judgements through this client took, those of the other rubric included."""
+        """Return what all judgements through this client took, those of the other rubric included."""
         counts = self.client.counts
         tokens = counts["prompt tokens"], counts["answer tokens"]
         known = self.price.prompt is not None and self.price.answer is not None
@@ -121,15 +121,15 @@ class Answer:
 
 
 def read_answer(answer: dict[str, Any]) -> Answer:
-    """A chat answer. Raises UnusableError where it is none."""
+    """Return a chat answer. Raises UnusableError where it is none."""
     try:
         said = answer["choices"][0]["message"]["content"]
         if isinstance(said, list):  # in parts
             said = "".join(part["text"] for part in said if part.get("type") == "text")
         if not isinstance(said, str | None):
-            raise TypeError("its content is no text")
+            raise TypeError("its content is not text")
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UnusableError(f"it is no chat completion: {error!r}") from None
+        raise UnusableError(f"it is not a chat completion: {error!r}") from None
     usage = answer.get("usage")
     counted = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
     prompt, words = (count if isinstance(count, int) else 0 for count in counted)
@@ -149,7 +149,7 @@ class Agreement:
 
 
 def agreement(names: tuple[str, str], first: Sequence[int | None], second: Sequence[int | None]) -> Agreement:
-    """Share and Cohen's kappa (1960): (p_o − p_e) / (1 − p_e), where p_e is what chance gives.
+    """Return share and Cohen's kappa (1960): (p_o − p_e) / (1 − p_e), where p_e is what chance gives.
 
     Kappa is None where nothing was judged by both, or where both always say the same one class (p_e = 1).
     """

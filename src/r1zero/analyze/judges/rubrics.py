@@ -41,7 +41,7 @@ class Rubric:
     """The class that the analysis counts."""
 
     def messages(self, item: Item) -> list[dict[str, str]]:
-        """The conversation that asks for a judgement of `item`."""
+        """Return the conversation that asks for a judgement of `item`."""
         classes = "\n".join(f"{number} = {meaning}" for number, meaning in self.classes.items())
         system = (
             f"{self.instructions}\n\nClasses:\n{classes}\n\nGive one short sentence of reason. Then end with a line "
@@ -54,7 +54,7 @@ class Rubric:
         return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
     def parse(self, text: str) -> int | None:
-        """The class that the last line names, exactly as asked for; None for anything else."""
+        """Return the class that the last line names, exactly as asked for; None for anything else."""
         lines = text.strip().splitlines()
         match = re.fullmatch(r"\W{0,3}CLASS:\s*(\d)\W{0,3}", lines[-1].strip()) if lines else None
         number = int(match[1]) if match else None

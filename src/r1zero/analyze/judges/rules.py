@@ -128,13 +128,13 @@ class RuleJudge:
         self.rubric = rubric
 
     def judge(self, items: Sequence[Item]) -> list[Judgement]:
-        """A judgement of every response; rules always come to one."""
+        """Return a judgement of every response; rules always come to one."""
         decide = _DECIDE[self.rubric.name]
         return [decide(item) for item in items]
 
 
 def answering(item: Item) -> Judgement:
-    """Whether a response tries to answer (1) or continues the text in some other way (0)."""
+    """Tell whether a response tries to answer (1) or continues the text in some other way (0)."""
     text = item.response.strip()
     if not _WORD.search(text):
         return Judgement(0, "nothing is said")
@@ -151,7 +151,7 @@ def answering(item: Item) -> Judgement:
 
 
 def reflection(item: Item) -> Judgement:
-    """The four classes: 2 wins over all others, then only code (3), then no attempt (0), else an attempt (1)."""
+    """Return the four classes: 2 wins over all others, then only code (3), then no attempt (0), else an attempt (1)."""
     hits = _hits(REFLECTION, item.response)
     if hits:
         return Judgement(2, "; ".join(rule.name for rule in hits))
@@ -162,14 +162,14 @@ def reflection(item: Item) -> Judgement:
 
 
 def loops(text: str, *, gram: int = 4) -> bool:
-    """Whether a text of some length mostly says the same words in a row again."""
+    """Tell whether a text of some length mostly says the same words in a row again."""
     words = _WORD.findall(text.lower())
     grams = [tuple(words[i : i + gram]) for i in range(len(words) - gram + 1)]
     return len(grams) >= 8 and len(set(grams)) / len(grams) < 0.3
 
 
 def only_code(text: str) -> bool:
-    """Whether a response is a program and hardly anything else."""
+    """Tell whether a response is a program and hardly anything else."""
     outside = _FENCE.sub("", text)
     prose = [line for line in outside.splitlines() if line.strip() and not _CODE_LINE.match(line)]
     has_code = "```" in text or re.search(r"^\s*(?:import |from \w+ import|def |print\()", text, re.MULTILINE)
@@ -185,5 +185,5 @@ def _hits(rules: Sequence[Rule], text: str) -> list[Rule]:
 
 
 def _content(text: str) -> set[str]:
-    """Words of four letters or more, and numbers."""
+    """Return words of four letters or more, and numbers."""
     return {word for word in _WORD.findall(text.lower()) if len(word) > 3 or word.isdigit()}

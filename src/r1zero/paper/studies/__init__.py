@@ -24,7 +24,7 @@ _ALSO = {"fig2": "table4", "keywords": "fig3-reflection", "fig9": "fig3-reflecti
 
 
 def pick_studies(names: Sequence[str]) -> list[Study]:
-    """The studies of these names, each once; `all` stands for all of them.
+    """Return the studies of these names, each once; `all` stands for all of them.
 
     Raises:
         UserError: there is no such study.

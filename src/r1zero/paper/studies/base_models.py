@@ -41,7 +41,7 @@ TEXTS = (
 
 
 def greedy_grid(out: Path, size: Size) -> list[Job]:
-    """Both base models under all templates, greedy."""
+    """Return both base models under all templates, greedy."""
     jobs: list[Job] = []
     for name in BASES:
         start = base(out, size, name, FIRST)
@@ -50,7 +50,7 @@ def greedy_grid(out: Path, size: Size) -> list[Job]:
 
 
 def sampled_grid(out: Path, size: Size) -> list[Job]:
-    """Eight samples of both base models at every temperature."""
+    """Return eight samples of both base models at every temperature."""
     jobs: list[Job] = []
     for name, template in BASES.items():
         start = base(out, size, name, FIRST)
@@ -59,7 +59,7 @@ def sampled_grid(out: Path, size: Size) -> list[Job]:
 
 
 def greedy_published(seeds: int) -> list[Job]:
-    """Table 1: Qwen2.5-Math under the templates, on the five benchmarks."""
+    """Return table 1: Qwen2.5-Math under the templates, on the five benchmarks."""
     del seeds  # greedy
     return [
         EvaluationJob(f"evaluations/{slug(model)}-{template}", template, [{"name": name} for name in SETS], model=model,
@@ -70,13 +70,13 @@ def greedy_published(seeds: int) -> list[Job]:
 
 
 def answering_published(seeds: int) -> list[Job]:
-    """500 MATH questions, a response each, without a template and under two."""
+    """Return 500 MATH questions, a response each, without a template and under two."""
     del seeds
     return [_on_math(model, template) for model in MODELS for template in ("no", "r1", "qwen_math")]
 
 
 def sampled_published(seeds: int) -> list[Job]:
-    """500 MATH questions, eight samples each, at ten temperatures."""
+    """Return 500 MATH questions, eight samples each, at ten temperatures."""
     del seeds
     return [_on_math(model, template, SAMPLES, t) for model, template in MODELS.items() for t in TEMPERATURES]
 
@@ -88,7 +88,7 @@ def _on_math(model: str, template: str, samples: int = 1, temperature: float = 0
 
 
 def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Scores by model and template; the paper's table beside them."""
+    """Return scores by model and template; the paper's table beside them."""
     cells = cells_of(out, jobs)
     rows = [
         [
@@ -121,7 +121,7 @@ def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
 
 
 def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Answering rates by template."""
+    """Return answering rates by template."""
     judge = RuleJudge(ANSWERING)
     rows, rates = [], {}
     for job, cell in cells_of(out, jobs):
@@ -148,7 +148,7 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
 
 
 def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
-    """pass@8 over temperatures."""
+    """Return pass@8 over temperatures."""
     series, claims = [], []
     for i, (model, cells) in enumerate(by_model(out, jobs).items()):
         found = [exploration.analyse(cell, 8) for cell in cells]
@@ -179,12 +179,12 @@ def _file(out: Path, template: str) -> str:
 
 
 def cells_of(out: Path, jobs: Sequence[Job]) -> list[tuple[EvaluationJob, ModelResponses]]:
-    """Evaluations with their responses."""
+    """Return evaluations with their responses."""
     return [(job, saved_cell(out / job.name)) for job in jobs if isinstance(job, EvaluationJob)]
 
 
 def by_model(out: Path, jobs: Sequence[Job]) -> dict[str, list[ModelResponses]]:
-    """The responses of every model, by temperature."""
+    """Return the responses of every model, by temperature."""
     found: dict[str, list[ModelResponses]] = {}
     for job, cell in cells_of(out, jobs):
         found.setdefault(model_of(job), []).append(cell)
@@ -192,12 +192,12 @@ def by_model(out: Path, jobs: Sequence[Job]) -> dict[str, list[ModelResponses]]:
 
 
 def model_of(job: EvaluationJob) -> str:
-    """Who is asked: a model of the miniature by its corpus or run, another by its name."""
+    """Tell who is asked: a model of the miniature by its corpus or run, another by its name."""
     return job.start.partition("/")[2].rpartition("-")[0] if job.start else slug(job.model)
 
 
 def slug(model: str) -> str:
-    """A model's name without its owner."""
+    """Return a model's name without its owner."""
     return model.rpartition("/")[2]
 
 
@@ -206,14 +206,14 @@ def _truncated(cell: ModelResponses) -> float:
 
 
 def percent(estimate: Estimate | None) -> str:
-    """A share with its interval."""
+    """Say a share with its interval."""
     if estimate is None:
         return "–"
     return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def line(label: str, i: int, at: Sequence[float], estimates: Sequence[Estimate]) -> Series:
-    """The `i`-th curve of a picture, with its band."""
+    """Return the `i`-th curve of a picture, with its band."""
     y, low, high = (tuple(getattr(each, name) for each in estimates) for name in ("value", "low", "high"))
     return Series(label, f"s{i}", tuple(at), y, (), low, high)
 

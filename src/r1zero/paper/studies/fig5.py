@@ -29,7 +29,7 @@ _LIMITS = (
 
 
 def grid(out: Path, size: Size, objectives: Sequence[str]) -> list[Job]:
-    """A base model a seed, and from each a run with every objective."""
+    """Return a base model a seed, and from each a run with every objective."""
     bases = [base(out, size, "qa", seed) for seed in range(FIRST, FIRST + size.seeds)]
     runs = [
         compared(out, size, objective, start, seed)
@@ -40,7 +40,7 @@ def grid(out: Path, size: Size, objectives: Sequence[str]) -> list[Job]:
 
 
 def published_grid(objectives: Sequence[str], seeds: int) -> list[Job]:
-    """The paper's own setting: Qwen2.5-1.5B, R1 template, MATH."""
+    """Return the paper's own setting: Qwen2.5-1.5B, R1 template, MATH."""
     return [
         RunJob(f"runs/{objective}-{seed}", "qwen2.5-1.5b-r1",
                  {"objective.name": objective, "objective.constant": None if objective.startswith("grpo") else 3000.0,
@@ -51,12 +51,12 @@ def published_grid(objectives: Sequence[str], seeds: int) -> list[Job]:
 
 
 def runs_of(out: Path, jobs: Sequence[Job], objectives: Sequence[str]) -> dict[str, SeedGroup]:
-    """Objective → its runs by seed."""
+    """Return objective → its runs by seed."""
     return curves.seed_groups(out, jobs, {objective: curves.NAMES[objective] for objective in objectives})
 
 
 def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
-    """The five panels of figure 5, the lengths that the claim is about, and the claim."""
+    """Return the five panels of figure 5, the lengths that the claim is about, and the claim."""
     found = runs_of(out, jobs, PAIR)
     groups = list(found.values())
     paper = {key: curves.by_objective(points) for key, points in curves.published("grpo_vs_dr_grpo").items()}
@@ -78,7 +78,7 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
 
 
 def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Reward against length along training."""
+    """Return reward against length along training."""
     found = runs_of(out, jobs, PAIR)
     paper = curves.published("grpo_vs_dr_grpo")
     chart = reward_against_length(list(found.values()))
@@ -95,7 +95,7 @@ def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
 
 
 def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Which of the two terms makes wrong answers long."""
+    """Tell which of the two terms makes wrong answers long."""
     found = runs_of(out, jobs, VARIANTS)
     groups = list(found.values())
     claims = [
@@ -112,12 +112,12 @@ def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
 
 
 def longer_when_wrong(found: dict[str, SeedGroup]) -> Claim:
-    """The paper's main claim about lengths."""
+    """Return the paper's main claim about lengths."""
     return _longer(found, "grpo", "dr_grpo", "Wrong answers end longer under GRPO than under Dr. GRPO.")
 
 
 def growing(found: dict[str, SeedGroup], objective: str) -> Claim:
-    """Whether wrong answers grow in training: under GRPO they do, under Dr. GRPO they do not."""
+    """Tell whether wrong answers grow in training: under GRPO they do, under Dr. GRPO they do not."""
     biased = objective == "grpo"
     return over_seeds(
         f"Wrong answers {'grow' if biased else 'do not grow'} under {curves.NAMES[objective]}.",
@@ -128,7 +128,7 @@ def growing(found: dict[str, SeedGroup], objective: str) -> Claim:
 
 
 def equal_reward(found: dict[str, SeedGroup]) -> Claim:
-    """That lengths are compared at equal reward."""
+    """Return the note that lengths are compared at equal reward."""
     return over_seeds(
         "Rewards at the end show no difference.",
         "reward at the end, GRPO − Dr. GRPO",
@@ -138,7 +138,7 @@ def equal_reward(found: dict[str, SeedGroup]) -> Claim:
 
 
 def table(found: dict[str, SeedGroup]) -> FoundTable:
-    """The end of training in numbers."""
+    """Return the end of training in numbers."""
     rows = []
     for group in found.values():
         numbers = (
@@ -166,7 +166,7 @@ def _wrong_lengths(study: str, groups: Sequence[SeedGroup]) -> Chart:
 
 
 def _joined(lengths: Sequence[Sequence[float]], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
-    """[length, reward] where both curves are known: each reward with the length of the nearest step."""
+    """Return [length, reward] where both curves are known: each reward with the length of the nearest step."""
     nearest = lambda step: min(lengths, key=lambda point: abs(point[0] - step))[1]  # noqa: E731
     return [[nearest(step), reward] for step, reward in rewards]
 

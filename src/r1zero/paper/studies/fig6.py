@@ -20,7 +20,7 @@ _TITLES = {"orz": "ORZ-57k", "math": "MATH-12k", "gsm": "GSM-8k", "asdiv": "ASDi
 
 
 def grid(out: Path, size: Size) -> list[Job]:
-    """One base model; a run with every template on every set."""
+    """Return one base model; a run with every template on every set."""
     start = base(out, size, "qa", FIRST)
     runs = [
         trained(out, size, f"{template}-{asked}", start, FIRST, template=template, asked=asked)
@@ -31,7 +31,7 @@ def grid(out: Path, size: Size) -> list[Job]:
 
 
 def published_grid(seeds: int) -> list[Job]:
-    """Qwen2.5-Math-1.5B, Dr. GRPO."""
+    """Return Qwen2.5-Math-1.5B, Dr. GRPO."""
     return [
         RunJob(f"runs/{template}-{asked}-{seed}", "qwen2.5-math-1.5b",
                  {"template.name": template, "questions.name": PAPER_SETS[theirs], "train.seed": seed})
@@ -42,7 +42,7 @@ def published_grid(seeds: int) -> list[Job]:
 
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
-    """A panel a template, and three claims on the test questions."""
+    """Return a panel a template, and three claims on the test questions."""
     labels = {asked: asked for asked in SETS}
     found = {template: curves.seed_groups(out, jobs, labels, f"runs/{template}-") for template in TEMPLATES}
     published = curves.published("template_question_duet")

@@ -23,7 +23,9 @@ _LLAMA = {"plain": "Llama3.2-3B", "domain": "FineMath", "numina": "NuminaQA"}
 
 
 def grid(out: Path, size: Size) -> list[Job]:
-    """Plain text; from there on the domain's facts, from there on questions with answers; and plain text throughout."""
+    """Return plain text; from there on the domain's facts, from there on questions with answers; and plain text
+    throughout.
+    """
     jobs: list[Job] = []
     for seed in range(FIRST, FIRST + size.fewer_seeds):
         plain = base(out, size, "plain", seed, part=0.15)
@@ -38,7 +40,9 @@ def grid(out: Path, size: Size) -> list[Job]:
 
 
 def published_grid(seeds: int) -> list[Job]:
-    """Llama-3.2-3B; continued on FineMath; that continued on NuminaMath; each trained with the R1 template on MATH."""
+    """Return Llama-3.2-3B; continued on FineMath; that continued on NuminaMath; each trained with the R1 template on
+    MATH.
+    """
     finemath = RunJob("bases/domain-0", "llama-3.2-3b-finemath-pretrain", kind=PretrainRecipe)
     numina = RunJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name, kind=PretrainRecipe)
     chain: dict[str, str | None] = {"plain": None, "domain": finemath.name, "numina": numina.name}
@@ -54,7 +58,7 @@ def published_grid(seeds: int) -> list[Job]:
 
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
-    """The two panels of the figure, and claims over seeds."""
+    """Return the two panels of the figure, and claims over seeds."""
     groups = curves.seed_groups(out, jobs, BASES | {"numina-grpo": "GRPO"}, "runs/on-")
     bases = [groups[name] for name in BASES if name in groups]
     pair = [replace(groups["numina"], label="Dr. GRPO"), groups["numina-grpo"]]

@@ -34,14 +34,14 @@ DETECTIONS = {"keywords": "by keyword", "judge": "by judge", "cross": "by both"}
 
 
 def helping_grid(out: Path, size: Size) -> list[Job]:
-    """Eight samples of the QA base model and of what Dr. GRPO made of it."""
+    """Return eight samples of the QA base model and of what Dr. GRPO made of it."""
     start = base(out, size, "qa", FIRST)
     run = compared(out, size, "dr_grpo", start, FIRST)
     return [start, run, *(evaluated(out, size, each, "no", temperature=1.0) for each in (start, run))]
 
 
 def helping_published(seeds: int) -> list[Job]:
-    """Qwen2.5-Math-1.5B and what Dr. GRPO makes of it; the paper's own pair is served (685B)."""
+    """Return Qwen2.5-Math-1.5B and what Dr. GRPO makes of it; the paper's own pair is served (685B)."""
     del seeds  # one pair
     run = RunJob("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
     sampled = partial(EvaluationJob, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0,
@@ -51,7 +51,7 @@ def helping_published(seeds: int) -> list[Job]:
 
 
 def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Questions with a self-reflecting response, and the keywords that tell it."""
+    """Return questions with a self-reflecting response, and the keywords that tell it."""
     judge, detector = RuleJudge(REFLECTION), Detector()
     found = {
         model: [self_reflection.analyse(cell, detector, judge, judge)[0] for cell in cells]
@@ -82,7 +82,7 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
 
 
 def _panel(found: dict[str, list[self_reflection.ReflectionRow]], detection: str) -> Panel:
-    """Shares of questions over temperatures by one way of telling, beside the paper's."""
+    """Return shares of questions over temperatures by one way of telling, beside the paper's."""
     series = []
     for i, (model, rows) in enumerate(found.items()):
         known = [(row.temperature, share) for row in rows if (share := row.share_of_questions[detection])]
@@ -96,7 +96,7 @@ def _panel(found: dict[str, list[self_reflection.ReflectionRow]], detection: str
 
 
 def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Accuracy of reflecting against other responses of the same question, before and after training."""
+    """Return accuracy of reflecting against other responses of the same question, before and after training."""
     judge, detector = RuleJudge(REFLECTION), Detector()
     claims, rows = [], []
     for job, cell in cells_of(out, jobs):
@@ -124,7 +124,7 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
         for level in range(5)
     ]
     tables = [
-        FoundTable("What becomes of responses, by level where questions have one", ["", "", *Fate], rows),
+        FoundTable("What came of responses, by level where questions have one", ["", "", *Fate], rows),
         FoundTable("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *fates], paper),
     ]
     return Findings(claims, (), tables, TEXTS[1:])

@@ -12,7 +12,7 @@ from r1zero.paper.jobs import Job
 
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Every row of the table of objectives, with its length bias and the exact bias of its gradient."""
+    """Return every row of the table of objectives, with its length bias and the exact bias of its gradient."""
     del out, jobs
     found = measured((PRESETS | PEERS).values(), 1.0)
     biased = {row["objective"]: row["relative_bias"] for row in found}

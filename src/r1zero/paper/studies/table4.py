@@ -15,14 +15,14 @@ from r1zero.statistics import clustered
 
 
 def grid(out: Path, size: Size) -> list[Job]:
-    """The QA base model and what both objectives make of it, greedy."""
+    """Return the QA base model and what both objectives make of it, greedy."""
     start = base(out, size, "qa", FIRST)
     runs = [compared(out, size, objective, start, FIRST) for objective in curves.PAIR]
     return [start, *runs, *(evaluated(out, size, each, "no") for each in (start, *runs))]
 
 
 def published_grid(seeds: int) -> list[Job]:
-    """Oat-Zero-1.5B and 7B, trained and evaluated on the five benchmarks with 3000 tokens."""
+    """Return Oat-Zero-1.5B and 7B, trained and evaluated on the five benchmarks with 3000 tokens."""
     jobs: list[Job] = []
     for seed in range(seeds):
         for recipe in ("qwen2.5-math-1.5b", "qwen2.5-math-7b"):
@@ -34,7 +34,7 @@ def published_grid(seeds: int) -> list[Job]:
 
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
-    """Scores, and whether training raised them on the same questions."""
+    """Return scores, and whether training raised them on the same questions."""
     names = [job.name for job in jobs if isinstance(job, EvaluationJob)]
     scores = {name.removeprefix("evaluations/"): curves.rights(out / name) for name in names}
     rows = []

@@ -29,22 +29,22 @@ _STEPS = (
 
 
 def span(estimate: Row) -> str:
-    """An estimate in words: 83.2 % [80.1 to 86.0]."""
+    """Return an estimate in words: 83.2 % [80.1 to 86.0]."""
     return f"{rate(estimate['value'])} [{bounds(estimate)}]"
 
 
 def bounds(estimate: Row) -> str:
-    """An interval in words, in per cent: 80.1 to 86.0."""
+    """Return an interval in words, in per cent: 80.1 to 86.0."""
     return f"{100 * estimate['low']:.1f} to {100 * estimate['high']:.1f}"
 
 
 def difference(value: float) -> str:
-    """A difference of accuracies in words."""
+    """Return a difference of accuracies in words."""
     return f"{value:+.3f}".replace("-", MINUS)
 
 
 def answering(part: Row) -> IntervalChart:
-    """Who answers, and who is right, by template; and the paper's two rates of the same model."""
+    """Tell who answers, and who is right, by template; and the paper's two rates of the same model."""
     rows = []
     for template in part["templates"]:
         if template["rate"]:
@@ -58,7 +58,7 @@ def answering(part: Row) -> IntervalChart:
 
 
 def exploration(part: Row) -> list[Chart]:
-    """pass@k, live groups and unsolved questions over temperature, and pass@k over k."""
+    """Return pass@k, live groups and unsolved questions over temperature, and pass@k over k."""
     rows, paper = part["temperatures"], part["paper"]
     n, size = rows[0]["samples"], rows[0]["live"]["group_size"]
     at = _by_temperature(rows)
@@ -82,7 +82,9 @@ def exploration(part: Row) -> list[Chart]:
 
 
 def reflection(part: Row) -> list[Chart]:
-    """Questions and responses that reflect, over temperature, by detection; each beside the paper's where it has it."""
+    """Return questions and responses that reflect, over temperature, by detection; each beside the paper's where it has
+    it.
+    """
     rows, paper = part["temperatures"], part["paper"]
     at = _by_temperature(rows)
     judged = any(row["responses"] > row["classes"]["unparsable"] + row["classes"]["refused"] for row in rows)
@@ -109,7 +111,7 @@ def reflection(part: Row) -> list[Chart]:
 
 
 def helping(rows: Sequence[Row]) -> IntervalChart | None:
-    """The differences of accuracy within questions; None where no question has both kinds of response."""
+    """Return the differences of accuracy within questions; None where no question has both kinds of response."""
     known = [row for row in rows if row["difference"]]
     if not known:
         return None
@@ -129,7 +131,7 @@ def helping(rows: Sequence[Row]) -> IntervalChart | None:
 
 
 def categories(row: Row) -> Chart | None:
-    """What becomes of responses, by difficulty level (the paper's Fig. 12); None of questions without levels."""
+    """Return what becomes of responses, by difficulty level (the paper's Fig. 12); None of questions without levels."""
     levels = sorted((int(level), counts) for level, counts in row["categories"].items() if level.isdecimal())
     if len(levels) < 2:
         return None
@@ -140,11 +142,11 @@ def categories(row: Row) -> Chart | None:
         if any(shares):
             series.append(Series(name, _CATEGORY_STYLES.get(name, name), x, shares))
     about = "Shares of all responses of a level. Every response is in one category; a truncated one is only truncated."
-    return _chart("categories", "What becomes of responses", series, about, x_label="level")
+    return _chart("categories", "What came of responses", series, about, x_label="level")
 
 
 def training(part: Row) -> list[Chart]:
-    """Every number over steps, a curve for each source of responses."""
+    """Return every number over steps, a curve for each source of responses."""
     sources = part["sources"]
     steps = [step["step"] for source in sources for step in source["steps"]]
     charts = []
@@ -163,7 +165,7 @@ def training(part: Row) -> list[Chart]:
 
 
 def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
-    """Truncated shares and lengths, which have no interval."""
+    """Return truncated shares and lengths, which have no interval."""
 
     def curves(read: Callable[[Row], float]) -> list[Series]:
         return [
@@ -180,7 +182,7 @@ def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
 
 
 def interval(label: str, style: str, estimate: Row) -> IntervalRow:
-    """A share with its interval, told in per cent."""
+    """Return a share with its interval, told in per cent."""
     return IntervalRow(label, style, estimate["value"], estimate["low"], estimate["high"], span(estimate))
 
 
@@ -209,12 +211,12 @@ def _published(label: str, values: Sequence[float]) -> Series:
 
 
 def _told_shares(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
-    """(temperature, share of the responses that could be told)."""
+    """Return (temperature, share of the responses that could be told)."""
     counts = [(row, row["counts"][name]) for row in rows]
     told = [(row, count, count.get("told", row["responses"])) for row, count in counts]
     return [(float(row["temperature"]), count["responses"] / of) for row, count, of in told if of]
 
 
 def _ends(n: int) -> tuple[int, ...]:
-    """1 and n, which are one number where one sample was drawn."""
+    """Return 1 and n, which are one number where one sample was drawn."""
     return tuple(dict.fromkeys((1, n)))

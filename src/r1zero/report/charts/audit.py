@@ -27,7 +27,7 @@ def weights(pushes: Mapping[str, Sequence[float]], lengths: Sequence[int], right
 
 
 def bias(biases: Mapping[str, float], title: str) -> IntervalChart:
-    """Relative bias of each objective, largest first; what is exact is said in words."""
+    """Return relative bias of each objective, largest first; what is exact is said in words."""
     rows = [
         IntervalRow(name, "s2" if value < _UNBIASED else "s1", value, None, None,
                     "unbiased" if value < _UNBIASED else f"{100 * value:.2g} %")
@@ -39,7 +39,7 @@ def bias(biases: Mapping[str, float], title: str) -> IntervalChart:
 
 
 def dynamics(paths: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Chart]:
-    """Length of wrong and of right answers, and J, along each objective's expected gradient.
+    """Return length of wrong and of right answers, and J, along each objective's expected gradient.
 
     `paths[name]` holds `length_wrong`, `length_right` and `reward`; the name ∇J is drawn as the yardstick.
     """
@@ -54,7 +54,7 @@ def dynamics(paths: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Chart]:
 
 
 def meter(series: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> list[Chart]:
-    """Length bias and difficulty bias by step; `series[kind][objective]` are (step, slope) pairs."""
+    """Return length bias and difficulty bias by step; `series[kind][objective]` are (step, slope) pairs."""
     return [
         Chart(slug(kind), kind, "", tuple(_points(name, f"s{i}", points) for i, (name, points) in
                                           enumerate(lines.items())), floor=None, references=((0.0, "unbiased"),))

@@ -11,7 +11,7 @@ from r1zero.report.charts.model import Chart, IntervalChart, Series, slug
 
 
 def accuracies(cells: Mapping[str, Sequence[SetResult]]) -> list[IntervalChart]:
-    """Accuracy with its 95 % interval: of one cell set by set, of several a panel a set."""
+    """Return accuracy with its 95 % interval: of one cell set by set, of several a panel a set."""
     if len(cells) == 1:
         ((label, results),) = cells.items()
         return [_right(label, [(result.name, "s0", result) for result in results])]
@@ -33,7 +33,7 @@ def _right(title: str, rows: Sequence[tuple[str, str, SetResult]]) -> IntervalCh
 
 
 def pass_at_k(curves: Mapping[str, Mapping[int, float]], title: str) -> Chart:
-    """pass@k over k, one curve a model."""
+    """Return pass@k over k, one curve a model."""
     series = [
         Series(label, f"s{i}", tuple(map(float, curve)), tuple(curve.values()))
         for i, (label, curve) in enumerate(curves.items())

@@ -66,7 +66,7 @@ class IntervalChart:
 
 
 def slug(text: str) -> str:
-    """Text as a name for files and page elements."""
+    """Return text as a name for files and page elements."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 

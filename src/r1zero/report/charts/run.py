@@ -81,24 +81,24 @@ _REFERENCES = {
 
 
 def demo(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Reward, lengths of right and wrong answers, and truncation: what a demo shows."""
+    """Return reward, lengths of right and wrong answers, and truncation: what a demo shows."""
     return _panels(groups, _DEMO)
 
 
 def pretraining(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Losses of pretraining runs."""
+    """Return losses of pretraining runs."""
     return _panels(groups, _PRETRAINING)
 
 
 def learning(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Reward and accuracies, pass@1 and pass@G, dead groups and entropy."""
+    """Return reward and accuracies, pass@1 and pass@G, dead groups and entropy."""
     panels = _panels(groups, _LEARNING)
     rewards = [panel for panel in panels if panel.key == slug("rollout/reward")]
     return [*rewards, *_evaluations(groups), *(panel for panel in panels if panel not in rewards)]
 
 
 def _evaluations(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Accuracy on each question set."""
+    """Return accuracy on each question set."""
     pattern = re.compile(r"eval/(.+)/accuracy")
     names = {
         match[1]
@@ -120,23 +120,23 @@ def _evaluations(groups: Sequence[SeedGroup]) -> list[Chart]:
 
 
 def lengths(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Mean lengths, all and by class, the truncated share, and what reward costs in tokens."""
+    """Return mean lengths, all and by class, the truncated share, and what reward costs in tokens."""
     path = reward_against_length(groups)
     return _panels(groups, _LENGTHS) + ([path] if path else [])
 
 
 def health(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """What tells whether training is in order."""
+    """Return what tells whether training is in order."""
     return _panels(groups, _HEALTH)
 
 
 def bias(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """The bias meter's two slopes."""
+    """Return the bias meter's two slopes."""
     return _panels(groups, _BIAS)
 
 
 def others(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Every other logged number, in the table's order; strangers last."""
+    """Return every other logged number, in the table's order; strangers last."""
     logged = {key for group in groups for run in group.runs for row in run.metrics.values() for key in row}
     known = [key for key in METRICS if key in logged]
     rest = [key for key in (*known, *sorted(logged - set(known))) if key not in _OWN_PANEL]
@@ -144,7 +144,7 @@ def others(groups: Sequence[SeedGroup]) -> list[Chart]:
 
 
 def missing(groups: Sequence[SeedGroup]) -> list[str]:
-    """The panels of reinforcement learning that no such run has logged anything for."""
+    """Return the panels of reinforcement learning that no such run has logged anything for."""
     if not any(key.startswith("rollout/") for group in groups for run in group.runs for row in run.metrics.values()
                for key in row):  # fmt: skip
         return []
@@ -154,7 +154,7 @@ def missing(groups: Sequence[SeedGroup]) -> list[str]:
 
 
 def reward_against_length(groups: Sequence[SeedGroup]) -> Chart | None:
-    """The path of training in the plane of mean length and reward (the paper's Fig. 1, right)."""
+    """Return the path of training in the plane of mean length and reward (the paper's Fig. 1, right)."""
     series = []
     for index, group in enumerate(groups):
         x, y = curve(group, index, "rollout/length"), curve(group, index, "rollout/reward")
@@ -173,12 +173,12 @@ def reward_against_length(groups: Sequence[SeedGroup]) -> Chart | None:
 
 
 def all_by_class(groups: Sequence[SeedGroup]) -> list[LengthCharts]:
-    """Every group's responses by class, of those that have saved any."""
+    """Return every group's responses by class, of those that have saved any."""
     return [each for i, group in enumerate(groups) if (each := by_class(group, i)) is not None]
 
 
 def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
-    """A group's responses by class; None where none are saved."""
+    """Return a group's responses by class; None where none are saved."""
     sums = group.lengths
     if not sums:
         return None
@@ -206,7 +206,7 @@ def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
 
 
 def _bins(steps: Sequence[int]) -> list[Sequence[int]]:
-    """Consecutive steps pooled into at most forty bins."""
+    """Return consecutive steps pooled into at most forty bins."""
     size = -(-len(steps) // _BINS)
     return [steps[at : at + size] for at in range(0, len(steps), size)]
 

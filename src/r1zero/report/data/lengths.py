@@ -21,12 +21,12 @@ ClassSums = Mapping[str, tuple[int, int]]
 
 
 def class_of(outcome: str, stop: str) -> Fate:
-    """The class of a response, from its verdict and how it ended."""
+    """Return the class of a response, from its verdict and how it ended."""
     return Fate.of(outcome, stop == Stop.LENGTH).coarse
 
 
 def class_sums(responses: Iterable[tuple[str, str, int]]) -> ClassSums:
-    """(outcome, stop, length) of responses, added up by class."""
+    """Return (outcome, stop, length) of responses, added up by class."""
     sums: dict[str, tuple[int, int]] = dict.fromkeys(COARSE_FATES, (0, 0))
     for outcome, stop, length in responses:
         name = class_of(outcome, stop)
@@ -36,7 +36,7 @@ def class_sums(responses: Iterable[tuple[str, str, int]]) -> ClassSums:
 
 
 def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
-    """Step → class sums of every rollout file that can be read; `problems` gets one sentence on the others."""
+    """Return step → class sums of every rollout file that can be read; `problems` gets one sentence on the others."""
     found: dict[int, ClassSums] = {}
     torn: list[str] = []
     for step, path in by_step(folder.glob("*.parquet")):
@@ -62,18 +62,18 @@ def pooled(sums: Iterable[ClassSums]) -> ClassSums:
 
 
 def shares(sums: ClassSums) -> dict[str, float]:
-    """Class → its share of the responses (0 of none)."""
+    """Return class → its share of the responses (0 of none)."""
     responses = sum(count for count, _ in sums.values())
     return {name: sums[name][0] / responses if responses else 0.0 for name in COARSE_FATES}
 
 
 def mean_lengths(sums: ClassSums) -> dict[str, float | None]:
-    """Class → its mean length; None of nothing."""
+    """Return class → its mean length; None of nothing."""
     return {name: tokens / count if count else None for name, (count, tokens) in sums.items()}
 
 
 def mean_length(sums: ClassSums) -> float | None:
-    """The mean length of all responses; None of nothing."""
+    """Return the mean length of all responses; None of nothing."""
     responses = sum(count for count, _ in sums.values())
     return sum(tokens for _, tokens in sums.values()) / responses if responses else None
 
@@ -91,7 +91,7 @@ class Change:
 
 
 def decompose(before: ClassSums, after: ClassSums) -> Change | None:
-    """The change of the mean length between two pools of responses; None when one holds none.
+    """Return the change of the mean length between two pools of responses; None when one holds none.
 
     With shares p and mean lengths m (0 before, 1 after), exactly:
 
@@ -114,6 +114,6 @@ def decompose(before: ClassSums, after: ClassSums) -> Change | None:
 
 
 def windows(steps: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The first and the last twentieth of the steps, at least one each: what "start" and "end" mean in a report."""
+    """Return the first and the last twentieth of the steps, one each at least: "start" and "end" of a report."""
     size = max(1, round(len(steps) / 20))
     return tuple(steps[:size]), tuple(steps[-size:])

@@ -148,7 +148,7 @@ def spaced(items: Sequence[Any], most: int) -> list[Any]:
 
 
 def answer_span(response: str, extracted: str | None) -> tuple[int, int] | None:
-    """Where the extracted answer stands in a response: in the last box or answer tag that holds it, else its last
+    """Tell where the extracted answer stands in a response: in the last box or answer tag that holds it, else its last
     place. Numbers are found in another dress too: 1,234 for 1234, \\frac{1}{2} for 1/2.
     """
     if not extracted:
@@ -166,12 +166,12 @@ def answer_span(response: str, extracted: str | None) -> tuple[int, int] | None:
 
 
 def utf16(text: str, offset: int) -> int:
-    """An offset in characters as one in UTF-16 units."""
+    """Return an offset in characters as one in UTF-16 units."""
     return len(text[:offset].encode("utf-16-le", errors="surrogatepass")) // 2
 
 
 def sparkline(logprobs: Sequence[float]) -> str:
-    """Surprisal along a response, at most 96 characters: 0 is none, z is 7 nats a token or more."""
+    """Return surprisal along a response, at most 96 characters: 0 is none, z is 7 nats a token or more."""
     count = min(len(logprobs), _BARS)
     edges = [round(i * len(logprobs) / count) for i in range(count + 1)] if count else []
     means = [-sum(logprobs[a:b]) / (b - a) for a, b in pairwise(edges)]
@@ -244,7 +244,7 @@ def _finite(value: object, digits: int) -> float | None:
 
 
 def _dressed(number: str) -> str:
-    """A pattern of the ways to write a plain number: thousands separators, TeX fractions, a long minus."""
+    """Return a pattern of the ways to write a plain number: thousands separators, TeX fractions, a long minus."""
     sign = "[-\u2212]" if number.startswith("-") else ""
     separated = [r"(?:,|\{,\}|,\\!)?".join(map(re.escape, part)) for part in number.lstrip("-").split("/")]
     if len(separated) == 1:

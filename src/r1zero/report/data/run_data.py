@@ -103,7 +103,8 @@ class RunData:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """The run directories among `paths`; a directory that holds runs stands for all of them. Each once, in order.
+    """Return the run directories among `paths`; a directory that holds runs stands for all of them. Each once, in
+    order.
 
     Raises:
         UserError: a path is neither.
@@ -182,7 +183,7 @@ def _reason(error: Exception) -> str:
 
 
 def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file that belong to a step; the others are counted into `problems`."""
+    """Return the rows of a .jsonl file that belong to a step; the others are counted into `problems`."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -206,7 +207,7 @@ def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
 
 
 def _numbers(path: Path, problems: list[str]) -> dict[int, dict[str, float]]:
-    """Step → its finite numbers; of a step that was logged twice, the later line."""
+    """Return step → its finite numbers; of a step that was logged twice, the later line."""
     found = {}
     for row in _lines(path, problems):
         found[row["step"]] = {
@@ -222,7 +223,7 @@ def _notes(path: Path, problems: list[str]) -> list[str]:
 
 
 def _locked(path: Path) -> bool:
-    """Whether a process trains in this directory: training holds a lock on run.json."""
+    """Tell whether a process trains in this directory: training holds a lock on run.json."""
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -40,7 +40,7 @@ class SeedGroup:
 
 
 def grouped(runs: Sequence[RunData]) -> list[SeedGroup]:
-    """The runs in groups, each labelled by what tells it from the others."""
+    """Return the runs in groups, each labelled by what tells it from the others."""
     buckets: dict[str, list[RunData]] = {}
     seen: Counter[tuple[str, int | None]] = Counter()
     for run in runs:
@@ -54,7 +54,7 @@ def grouped(runs: Sequence[RunData]) -> list[SeedGroup]:
 
 
 def curve(group: SeedGroup, index: int, key: str, width: int | None = None) -> Series | None:
-    """A logged number over steps: the smoothed mean of the group's runs; None where none logged it.
+    """Return a logged number over steps: the smoothed mean of the group's runs; None where none logged it.
 
     The band of several runs is one standard deviation (n − 1) to each side, between the smoothed runs.
     """
@@ -63,7 +63,7 @@ def curve(group: SeedGroup, index: int, key: str, width: int | None = None) -> S
 
 
 def evaluation_curve(group: SeedGroup, index: int, name: str) -> Series | None:
-    """A question set's accuracy over steps: of one run with its own interval, of several as `curve`, unsmoothed."""
+    """Return a question set's accuracy over steps: one run's with its interval, several's as `curve`, unsmoothed."""
     key = f"eval/{name}/accuracy"
     logged = [{step: row[key] for step, row in run.evaluations.items() if key in row} for run in group.runs]
     series = series_of(group, index, logged, 1)
@@ -77,13 +77,13 @@ def evaluation_curve(group: SeedGroup, index: int, name: str) -> Series | None:
 
 
 def window_of(points: int) -> int:
-    """How many steps are averaged into one point of a smoothed curve of `points` steps: about a tenth, odd."""
+    """Tell how many steps are averaged into one point of a smoothed curve of `points` steps: about a tenth, odd."""
     return min(51, 2 * (points // 24) + 1)
 
 
 def smooth(values: Sequence[float], window: int = 9) -> list[float]:
-    """Centred moving mean. At the beginning, where curves are steep, it narrows on both sides; at the end, where one
-    step's noise would be taken for the outcome, on one only.
+    """Return centred moving mean. At the beginning, where curves are steep, it narrows on both sides; at the end, where
+    one step's noise would be taken for the outcome, on one only.
     """
     half = window // 2
     spans = [values[max(0, i - half) : i + min(i, half) + 1] for i in range(len(values))]
@@ -91,7 +91,7 @@ def smooth(values: Sequence[float], window: int = 9) -> list[float]:
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (n − 1); of one value it is 0."""
+    """Return mean and standard deviation (n − 1); of one value it is 0."""
     mean = sum(values) / len(values)
     if len(values) < 2:
         return mean, 0.0
@@ -99,7 +99,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 
 def differing(runs: Iterable[RunData]) -> list[str]:
-    """The settings in which runs differ, those aside that make no other experiment."""
+    """Return the settings in which runs differ, those aside that make no other experiment."""
     recipes = [_settings(run) for run in runs]
     keys = dict.fromkeys(key for recipe in recipes for key in recipe)
     return [key for key in keys if len({_text(recipe.get(key)) for recipe in recipes}) > 1]
@@ -108,7 +108,7 @@ def differing(runs: Iterable[RunData]) -> list[str]:
 def series_of(
     group: SeedGroup, index: int, logged: Sequence[Mapping[int, float]], width: int | None = None
 ) -> Series | None:
-    """A number of every run over steps, as `curve` shows it; None where there is none."""
+    """Return a number of every run over steps, as `curve` shows it; None where there is none."""
     logged = [points for points in logged if points]
     if not logged:
         return None
@@ -136,13 +136,13 @@ def _experiment(run: RunData) -> str:
 
 
 def _settings(run: RunData) -> dict[str, object]:
-    """What makes the experiment. A setting of None is one that an older recipe does not know."""
+    """Return what makes the experiment. A setting of None is one that an older recipe does not know."""
     kind = PretrainRecipe if run.command == "pretrain" else Recipe
     return {k: v for k, v in without(run.recipe, kind, Keeps.EXPERIMENT).items() if v is not None}
 
 
 def _labels(firsts: Sequence[RunData]) -> list[str]:
-    """What tells runs apart: their objective or the settings that differ, else the directories' names."""
+    """Return what tells runs apart: their objective or the settings that differ, else the directories' names."""
     if len(firsts) == 1:
         return [str(firsts[0].facts.get("objective") or firsts[0].name)]
     keys = differing(firsts)

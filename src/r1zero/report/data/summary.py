@@ -43,7 +43,7 @@ class Setting:
 
 
 def facts(group: SeedGroup) -> list[tuple[str, str]]:
-    """How the runs of a group were made, as (name, value); what seeds share is said once."""
+    """Tell how the runs of a group were made, as (name, value); what seeds share is said once."""
     runs = group.runs
     pretraining = any(run.command == "pretrain" for run in runs)
     tell = lambda name: _shared(run.facts.get(name) for run in runs)  # noqa: E731
@@ -71,7 +71,7 @@ def facts(group: SeedGroup) -> list[tuple[str, str]]:
 
 
 def formula(group: SeedGroup) -> tuple[list[str], str]:
-    """The objective's formula, part by part, and its hash."""
+    """Return the objective's formula, part by part, and its hash."""
     first = group.runs[0].facts
     text = first.get("objective_formula")
     parts = [part.strip() for part in text.split(";")] if isinstance(text, str) else []
@@ -79,7 +79,7 @@ def formula(group: SeedGroup) -> tuple[list[str], str]:
 
 
 def headline(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
-    """The numbers to look at first. Rows that no group has are left out."""
+    """Return the numbers to look at first. Rows that no group has are left out."""
     rows = [
         _row(groups, "Loss, nats", "pretrain/loss", score),
         _row(groups, "Held-out loss, nats", "pretrain/held_out_loss", score),
@@ -100,7 +100,7 @@ def headline(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
 
 
 def recipes(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Setting]]]:
-    """Every setting by section, one value a group."""
+    """Return every setting by section, one value a group."""
     firsts = [group.runs[0] for group in groups]
     keys = list(dict.fromkeys(key for run in firsts for key in run.recipe))
     differ = set(differing(firsts))
@@ -140,7 +140,7 @@ def _row(groups: Sequence[SeedGroup], title: str, key: str, tell: Callable[[floa
 
 
 def _ends(group: SeedGroup, key: str, tell: Callable[[float | None], str]) -> TableCell:
-    """Mean over the first and the last twentieth of the steps; of several seeds their mean and its deviation."""
+    """Return mean over the first and the last twentieth of the steps; of several seeds their mean and its deviation."""
     ends = [_window_means({s: row[key] for s, row in run.metrics.items() if key in row}) for run in group.runs]
     known = [pair for pair in ends if pair is not None]
     return _cell([start for start, _ in known], [end for _, end in known], tell)
@@ -187,7 +187,7 @@ def _accuracy(group: SeedGroup, key: str) -> TableCell:
 
 
 def _lengths(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
-    """Lengths and the truncated share, pooled from saved responses; from the log where none are saved."""
+    """Return lengths and the truncated share, pooled from saved responses; from the log where none are saved."""
     if not all(group.lengths for group in groups):
         return [
             _row(groups, "Mean length", "rollout/length", number),

@@ -82,12 +82,12 @@ def draw_lengths(groups: Sequence[LengthCharts], name: Path) -> list[Path]:
 
 
 def _height(chart: Chart | IntervalChart) -> float:
-    """Inches that a panel takes."""
+    """Return inches that a panel takes."""
     return 2.7 if isinstance(chart, Chart) else 0.9 + _LINE * sum(map(_lines, chart.rows))
 
 
 def _lines(row: IntervalRow) -> float:
-    """How many lines of text an interval takes with its name."""
+    """Tell how many lines of text an interval takes with its name."""
     return row.label.count("\n") + 2.4
 
 
@@ -129,7 +129,7 @@ def _curves(axis: Axes, chart: Chart) -> None:
 
 
 def _curve(axis: Axes, series: Series, every: bool) -> None:
-    """A curve with its band, and marks at every point or at the last one."""
+    """Draw a curve with its band, and marks at every point or at the last one."""
     color, dash, shape = _look(series.style)
     if series.low:
         axis.fill_between(series.x, series.low, series.high, color=color, alpha=0.18, linewidth=0)
@@ -158,7 +158,7 @@ def _scales(axis: Axes, chart: Chart) -> None:
 
 
 def _intervals(axis: Axes, chart: IntervalChart) -> None:
-    """Values with their intervals, one below the other, each under its name and beside its number."""
+    """Draw values with their intervals, one below the other, each under its name and beside its number."""
     at = 0.0
     for row in chart.rows:
         at -= _lines(row)
@@ -205,7 +205,7 @@ def _waterfall(axis: Axes, lengths: LengthCharts) -> None:
 
 
 def _look(style: str) -> tuple[str, object, str]:
-    """The colour, the dashes and the mark of a style."""
+    """Return the colour, the dashes and the mark of a style."""
     if style == PUBLISHED:
         return "#111827", "--", "x"
     if style in COARSE_FATES:

@@ -10,7 +10,7 @@ SPACE = "\u00a0"  # one that no line breaks at
 
 
 def number(value: float | None) -> str:
-    """Three or four digits that count: 0.0123, 0.988, 12.3, 123, 4,857, 1.2 M."""
+    """Return three or four digits that count: 0.0123, 0.988, 12.3, 123, 4,857, 1.2 M."""
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -32,18 +32,18 @@ def number(value: float | None) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of some names, and how many more there are."""
+    """Return the first three of some names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def signed(value: float) -> str:
-    """A difference with its sign, to a tenth."""
+    """Return a difference with its sign, to a tenth."""
     text = f"{abs(value):.1f}" if abs(value) < 100 else f"{abs(value):,.0f}"
     return text if not text.strip("0.") else ("+" if value > 0 else MINUS) + text
 
 
 def percent(value: float | None) -> str:
-    """A share as per cent, as short as it is exact to a tenth."""
+    """Say a share as per cent, as short as it is exact to a tenth."""
     if value is None or not math.isfinite(value):
         return "–"
     text = f"{100 * value:.0f}" if abs(100 * value - round(100 * value)) < 0.05 else f"{100 * value:.1f}"
@@ -51,26 +51,26 @@ def percent(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A share as per cent with one decimal, for tables."""
+    """Say a share as per cent with one decimal, for tables."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{100 * value:.1f}{SPACE}%".replace("-", MINUS)
 
 
 def score(value: float | None) -> str:
-    """A number below ten with three decimals, for tables."""
+    """Return a number below ten with three decimals, for tables."""
     if value is None or not math.isfinite(value) or abs(value) >= 10:
         return number(value)
     return f"{value:.3f}".replace("-", MINUS)
 
 
 def size(count: int) -> str:
-    """Bytes as 52 kB or 1.3 MB."""
+    """Return bytes as 52 kB or 1.3 MB."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 45 s, 12 min or 3.4 h."""
+    """Return seconds as 45 s, 12 min or 3.4 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

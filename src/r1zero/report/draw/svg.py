@@ -33,13 +33,13 @@ class Axis:
     ticks: tuple[float, ...]
 
     def __call__(self, value: float) -> float:
-        """Where a value stands."""
+        """Tell where a value stands."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
 
 def line_chart(chart: Chart) -> Markup:
-    """Curves with bands, raw values faint behind them, levels of reference, and a mark at each end."""
+    """Return curves with bands, raw values faint behind them, levels of reference, and a mark at each end."""
     x, y = axes(chart)
     parts = [_frame(x, y, chart.x_label, chart.unit, percents=chart.percent)]
     for level, meaning in chart.references:
@@ -68,7 +68,7 @@ def line_chart(chart: Chart) -> Markup:
 
 
 def interval_chart(chart: IntervalChart) -> Markup:
-    """Values with their intervals, one below the other, each under its name and beside its number."""
+    """Return values with their intervals, one below the other, each under its name and beside its number."""
     x = _axis(chart.low, chart.high, 8, WIDTH - 8)
     base = 36.0 * len(chart.rows) + 10
     parts = []
@@ -90,7 +90,7 @@ def interval_chart(chart: IntervalChart) -> Markup:
 
 
 def area_chart(lengths: LengthCharts) -> Markup:
-    """The classes' shares over steps, stacked."""
+    """Return the classes' shares over steps, stacked."""
     x = _axis(*_extent(lengths.steps), LEFT, WIDTH - RIGHT, whole=True)
     y = _axis(0.0, 1.0, HEIGHT - BOTTOM, TOP)
     bounds = [0.0] * len(lengths.steps)
@@ -161,14 +161,14 @@ def waterfall(lengths: LengthCharts) -> Markup:
 
 
 def legend_mark(style: str) -> Markup:
-    """A short piece of a curve with its mark, for a legend."""
+    """Return a short piece of a curve with its mark, for a legend."""
     return Markup('<svg class="key" viewBox="0 0 34 12" width="34" height="12" aria-hidden="true">{}{}</svg>').format(
         _path([(1, 6), (33, 6)], f"curve {style}"), mark(shape_of(style), 17, 6, style)
     )
 
 
 def legend_area(name: str) -> Markup:
-    """A patch of a class's area, for a legend."""
+    """Return a patch of a class's area, for a legend."""
     return Markup(
         '<svg class="key" viewBox="0 0 18 12" width="18" height="12" aria-hidden="true">'
         '<rect class="area {}" x="0.5" y="0.5" width="17" height="11" rx="2"/></svg>'
@@ -176,7 +176,7 @@ def legend_area(name: str) -> Markup:
 
 
 def shape_of(style: str) -> str:
-    """The mark of a style."""
+    """Return the mark of a style."""
     if style == PUBLISHED:
         return "cross"
     if style in COARSE_FATES:
@@ -186,7 +186,7 @@ def shape_of(style: str) -> str:
 
 
 def mark(shape: str, x: float, y: float, style: str) -> Markup:
-    """A mark of about seven units across."""
+    """Return a mark of about seven units across."""
     shapes = {
         "circle": f'<circle cx="{x}" cy="{y}" r="3.4"',
         "ring": f'<circle cx="{x}" cy="{y}" r="3.4"',
@@ -199,7 +199,7 @@ def mark(shape: str, x: float, y: float, style: str) -> Markup:
 
 
 def described(chart: Chart) -> str:
-    """A chart in words: each curve's beginning and end."""
+    """Return a chart in words: each curve's beginning and end."""
     tell, at = percent if chart.percent else number, chart.x_label
     if chart.path:
         ends = [
@@ -216,7 +216,7 @@ def described(chart: Chart) -> str:
 
 
 def axes(chart: Chart) -> tuple[Axis, Axis]:
-    """The scales that show all of a chart's curves, and its references."""
+    """Return the scales that show all of a chart's curves, and its references."""
     xs = [value for series in chart.series for value in series.x] + list(chart.span or ())
     ys = [value for series in chart.series for value in (*series.y, *series.raw)]
     ys += [bound for series in chart.series for bound in _visible(series, ys)]
@@ -241,7 +241,7 @@ def axes(chart: Chart) -> tuple[Axis, Axis]:
 
 
 def ticks(low: float, high: float, whole: bool = False) -> tuple[float, ...]:
-    """About five round numbers from `low` to `high`."""
+    """Return about five round numbers from `low` to `high`."""
     span = high - low
     raw = span / 4.5
     size = 10 ** math.floor(math.log10(raw))
@@ -253,7 +253,7 @@ def ticks(low: float, high: float, whole: bool = False) -> tuple[float, ...]:
 
 
 def chart_data(chart: Chart) -> dict[str, object]:
-    """What the page's script needs to tell a chart's values where the reader points."""
+    """Return what the page's script needs to tell a chart's values where the reader points."""
     x, y = axes(chart)
     return {
         "x": [x.low, x.high, x.start, x.end],
@@ -281,7 +281,7 @@ def _brief(values: Sequence[float]) -> list[float]:
 
 
 def _rounded(low: float, high: float) -> float:
-    """The upper end of an axis, raised to its next tick where that is near."""
+    """Return the upper end of an axis, raised to its next tick where that is near."""
     marks = ticks(low, high)
     if len(marks) < 2:
         return high
@@ -290,7 +290,7 @@ def _rounded(low: float, high: float) -> float:
 
 
 def _visible(series: Series, ys: Sequence[float]) -> list[float]:
-    """A band's bounds, as far as they do not stretch the axis to more than twice the curves' own reach."""
+    """Return a band's bounds, as far as they do not stretch the axis to more than twice the curves' own reach."""
     low, high = _extent(ys)
     room = (high - low) or abs(high) or 1.0
     return [min(max(bound, low - room / 2), high + room / 2) for bound in (*series.low, *series.high)]

@@ -55,7 +55,7 @@ def write_page(folder: Path) -> Path:
 
 
 def read_parts(folder: Path) -> dict[str, Part]:
-    """Analysis → its JSON, of those in a folder. Of several models', only the one that was written last."""
+    """Return analysis → its JSON, of those in a folder. Of several models', only the one that was written last."""
     files = [path for name in PARTS if (path := folder / f"{name}.json").exists()]
     if not files:
         raise UserError(f"{folder} holds no analysis; name the --out folder of `r1zero analyze`.")
@@ -70,7 +70,7 @@ def read_parts(folder: Path) -> dict[str, Part]:
 
 
 def figures(parts: Mapping[str, Part]) -> dict[str, list[Chart | IntervalChart]]:
-    """Every analysis's panels."""
+    """Return every analysis's panels."""
     found: dict[str, list[Chart | IntervalChart]] = {}
     if "answering" in parts:
         found["answering"] = [charts.answering(parts["answering"])]
@@ -86,7 +86,7 @@ def figures(parts: Mapping[str, Part]) -> dict[str, list[Chart | IntervalChart]]
 
 
 def render(parts: Mapping[str, Part]) -> str:
-    """The page as text."""
+    """Return the page as text."""
     reflection, training = parts.get("reflection"), parts.get("training")
     helped = reflection["helping"] if reflection else []
     panels = figures(parts)
@@ -121,7 +121,7 @@ def _title(parts: Mapping[str, Part]) -> str:
 
 
 def _exploration_table(part: Part) -> tuple[list[str], list[list[str | tuple[str, str]]]]:
-    """Headings and rows: every temperature with its intervals, and the paper's pass@8 where it has one."""
+    """Return headings and rows: every temperature with its intervals, and the paper's pass@8 where it has one."""
     rows, paper = part["temperatures"], part["paper"]
     ks = [k for k in _KS if k <= rows[0]["samples"]]
     headings = ["temperature", *(f"pass@{k}" for k in ks), "never solved", "live groups", "truncated", "tokens"]
@@ -158,7 +158,7 @@ def _categories(row: Part) -> list[list[str]]:
 
 
 def _keywords(rows: Sequence[Part]) -> list[list[str]]:
-    """Keyword → occurrences, responses, and both as whole words, over all temperatures; the frequent first."""
+    """Return keyword → occurrences, responses, and both as whole words, over all temperatures; the frequent first."""
     total: dict[str, list[int]] = {}
     for row in rows:
         for count in row["keywords"]:
@@ -168,7 +168,7 @@ def _keywords(rows: Sequence[Part]) -> list[list[str]]:
 
 
 def _sources(part: Part) -> list[dict[str, Any]]:
-    """Where the responses of a run come from, in words, with their steps."""
+    """Tell where the responses of a run come from, in words, with their steps."""
     described = []
     for source in part["sources"]:
         first = source["steps"][0]

@@ -27,7 +27,7 @@ _HIDDEN = re.compile(
 
 
 def render_page(template: str, scripts: Sequence[str], data: Mapping[str, object], **context: object) -> str:
-    """A template of `base.html` as a page, with the theme's and these scripts, and data for them by element id."""
+    """Return a template of `base.html` as a page, with the theme's and these scripts, and their data by element id."""
     script = "\n".join(map(_read, ("theme.js", *scripts)))
     style = _read("page.css")
     return (
@@ -46,19 +46,19 @@ def render_page(template: str, scripts: Sequence[str], data: Mapping[str, object
 
 
 def script_json(data: object) -> Markup:
-    """Data as JSON that can stand in a script element: no character of it ends one, or begins markup."""
+    """Return data as JSON that can stand in a script element: no character of it ends one, or begins markup."""
     return Markup(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_SAFE))
 
 
 def visible(text: str) -> Markup:
-    """Text of a model, escaped, with the characters that do not show named: they could turn a line around."""
+    """Return text of a model, escaped, with the characters that do not show named: they could turn a line around."""
     parts = _HIDDEN.split(text)
     named = Markup('<span class="ctl" title="a character that does not show">U+{:04X}</span>')
     return Markup("").join(named.format(ord(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def code(sentence: str) -> Markup:
-    """A sentence with what stands between `backticks` set as code."""
+    """Set as code what stands between `backticks` in a sentence."""
     parts = sentence.split("`")
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
@@ -77,6 +77,6 @@ def _read(file: str) -> str:
 
 
 def _policy(script: str, style: str) -> str:
-    """A content security policy: nothing is loaded, and no script runs but the page's own."""
+    """Return a content security policy: nothing is loaded, and no script runs but the page's own."""
     sums = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
     return f"default-src 'none'; script-src 'sha256-{sums[0]}'; style-src 'sha256-{sums[1]}'; img-src data:"

@@ -88,7 +88,7 @@ def write_report(paths: Sequence[Path], out: Path | None = None) -> Written:
 
 
 def _draw(groups: Sequence[SeedGroup], folder: Path) -> list[Path]:
-    """Every figure of a report that something was logged for, as NAME.png and NAME.svg in `folder`."""
+    """Return every figure of a report that something was logged for, as NAME.png and NAME.svg in `folder`."""
     lengths = charts.all_by_class(groups)
     drawn = [section for section in _sections(groups, bool(lengths)) if section.key in _IN_FILES]
     written = [path for section in drawn for path in draw_charts(section.charts, folder / section.key)]
@@ -96,7 +96,7 @@ def _draw(groups: Sequence[SeedGroup], folder: Path) -> list[Path]:
 
 
 def destination(runs: Sequence[Path], out: Path | None) -> Path:
-    """Where the page goes. By default report.html in the run, or in the folder that holds all runs."""
+    """Tell where the page goes. By default report.html in the run, or in the folder that holds all runs."""
     if out is None:
         whole = [run.resolve() for run in runs]
         folder = runs[0] if len(runs) == 1 else _common([path.parent for path in whole])
@@ -109,7 +109,7 @@ def destination(runs: Sequence[Path], out: Path | None) -> Path:
 
 
 def render(groups: Sequence[SeedGroup], name: str = "report") -> str:
-    """The page as text."""
+    """Return the page as text."""
     runs = [run for group in groups for run in group.runs]
     problems: dict[Path, list[str]] = {run.path: list(run.problems) for run in runs}
     embedded = {run.path: embed(run, 1 / len(runs), problems[run.path]) for run in runs}
@@ -145,7 +145,7 @@ def render(groups: Sequence[SeedGroup], name: str = "report") -> str:
 
 
 def title(groups: Sequence[SeedGroup]) -> str:
-    """The page's title: what is compared, and on which questions if they agree."""
+    """Return the page's title: what is compared, and on which questions if they agree."""
     labels = [group.label for group in groups]
     if len(labels) > 4:
         text = plural(len(labels), "experiment")
@@ -156,7 +156,7 @@ def title(groups: Sequence[SeedGroup]) -> str:
 
 
 def formula_markup(part: str) -> Markup:
-    """A part of a formula with its subscripts set as such."""
+    """Return a part of a formula with its subscripts set as such."""
     pieces = re.split(r"_([A-Za-z]+)", part)
     return Markup("").join(
         Markup("<sub>{}</sub>").format(piece) if i % 2 else escape(piece) for i, piece in enumerate(pieces)
@@ -164,7 +164,7 @@ def formula_markup(part: str) -> Markup:
 
 
 def _said(runs: Sequence[RunData], embedded: Mapping[Path, Embedded]) -> list[tuple[str, str]]:
-    """What is embedded of each run; runs of which the same is true together."""
+    """Return what is embedded of each run; runs of which the same is true together."""
     names: dict[str, list[str]] = {}
     for run in runs:
         names.setdefault(embedded[run.path].sentence, []).append(run.name)
@@ -206,7 +206,7 @@ def _card(group: SeedGroup, index: int, problems: Mapping[Path, list[str]]) -> d
 
 
 def _in_short(groups: Sequence[SeedGroup]) -> list[tuple[str, str, str]]:
-    """One sentence a group, as (style, label, sentence): from where to where reward and lengths went."""
+    """Return one sentence a group, as (style, label, sentence): from where to where reward and lengths went."""
     rows = {row.title: row.cells for row in summary.headline(groups)}
     said = []
     for i, group in enumerate(groups):

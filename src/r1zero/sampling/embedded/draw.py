@@ -32,7 +32,7 @@ def draw(logits_NV: Tensor, u_N: Tensor, params: SamplingParams) -> tuple[Tensor
 
 
 def keep_top(logits_NV: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Logits with everything outside the k likeliest tokens, then outside the smallest set of mass ≥ p, at −inf.
+    """Return logits with everything outside the k likeliest tokens, then outside the smallest set of mass ≥ p, at −inf.
 
     The likeliest token always stays. k = 0 and p = 1 keep everything.
     """

@@ -51,15 +51,15 @@ class KvLayer(CacheLayerMixin):
         return self.keys[: cache.active, :, window], self.values[: cache.active, :, window]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(columns visible to the query, offset)."""
+        """Return (columns visible to the query, offset)."""
         return self.get_seq_length() + query_length, 0
 
     def get_seq_length(self) -> int:
-        """Columns before the write column, within the window."""
+        """Return columns before the write column, within the window."""
         return self.cache.t - self.cache.first
 
     def get_max_length(self) -> int:
-        """The cache grows as needed."""
+        """Return the cache grows as needed."""
         return -1
 
 
@@ -87,7 +87,7 @@ class KvCache(Cache):
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.kv_layers if layer.is_initialized)
 
     def holds(self, rows: int, t: int) -> bool:
-        """Whether the storage serves `rows` rows whose prompts end at column t."""
+        """Tell whether the storage serves `rows` rows whose prompts end at column t."""
         return self.rows == rows and t < self.capacity
 
     def insert(self, prefill: DynamicCache, copies: int, first_row: int) -> None:

@@ -44,7 +44,9 @@ def grouped(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Ten
 
 
 def packed(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    """The same with the h/k queries as rows of one product, as transformers does from 5.23 where there is a mask."""
+    """Return the same with the h/k queries as rows of one product, as transformers does from 5.23 where there is a
+    mask.
+    """
     if bias is None:
         return grouped(q, keys, values, bias)
     rows = q.reshape(len(q), keys.shape[1], -1, q.shape[3])
@@ -101,7 +103,7 @@ class LlamaStep:
 
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
-        """Whether this is such a model, in float32 and unchanged: nothing wrapped, hooked or of another attention."""
+        """Tell whether this is such a model, in float32 and unchanged: not wrapped, hooked or of other attention."""
         if type(model) not in _CLASSES.values():
             return False
         config: Any = model.config
@@ -117,7 +119,7 @@ class LlamaStep:
         )
 
     def __call__(self, last_n: Tensor, positions_n: Tensor, mask_nW: Tensor, cache: KvCache) -> Tensor:
-        """Logits [n, V] after the tokens `last_n`, which stand at `positions_n`; writes the cache's column t."""
+        """Return logits [n, V] after the tokens `last_n`, which stand at `positions_n`; writes the cache's column t."""
         n, half = len(last_n), self.size // 2
         cos, sin = self.cos_Cd[positions_n][:, None], self.sin_Cd[positions_n][:, None]
         bias = None if mask_nW.all() else _bias(mask_nW)
@@ -138,12 +140,12 @@ class LlamaStep:
 
 
 def _bias(mask_nW: Tensor) -> Tensor:
-    """What a mask adds to the scores: 0 or −∞, [n, 1, 1, W]."""
+    """Return what a mask adds to the scores: 0 or −∞, [n, 1, 1, W]."""
     return torch.zeros(mask_nW.shape, device=mask_nW.device).masked_fill_(~mask_nW, -torch.inf)[:, None, None]
 
 
 def make_step(model: PreTrainedModel, columns: int) -> LlamaStep | None:
-    """The step of a model; None where it must take its own forward."""
+    """Return the step of a model; None where it must take its own forward."""
     if not LlamaStep.fits(model):
         return None
     attention = same_bits(type(model).__name__, json.dumps(_small(model)), str(model.device), torch.get_num_threads())
@@ -160,7 +162,7 @@ def _small(model: PreTrainedModel) -> dict[str, Any]:
 
 @lru_cache
 def same_bits(kind: str, small: str, device: str, threads: int) -> Attention | None:
-    """Which attention gives the bits of a model's own forward here, if one does: tried on random weights.
+    """Tell which attention gives the bits of a model's own forward here, if one does: tried on random weights.
 
     These depend on nothing but the arguments, so that a run that goes on decides as the run did that was cut.
     """
@@ -184,7 +186,7 @@ def same_bits(kind: str, small: str, device: str, threads: int) -> Attention | N
 
 @torch.no_grad()
 def _agrees(model: PreTrainedModel, attention: Attention, prompts_nT: Tensor) -> bool:
-    """Whether a few steps after prompts of different lengths are the same to the last bit both ways."""
+    """Tell whether a few steps after prompts of different lengths are the same to the last bit both ways."""
     (n, width), steps = prompts_nT.shape, 4
     starts_n = torch.arange(n, device=prompts_nT.device) % 5
     columns = torch.arange(width + steps, device=prompts_nT.device)

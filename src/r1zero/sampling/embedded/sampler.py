@@ -64,7 +64,9 @@ class TorchSampler:
         self._kept: KvCache | None = None
 
     def kv_cache(self, rows: int, t: int, limit: int) -> KvCache:
-        """An empty cache: the last one's storage where it is small and fits, since fresh memory is slow to touch."""
+        """Return an empty cache: the last one's storage where it is small and fits, since fresh memory is slow to
+        touch.
+        """
         kept, self._kept = self._kept, None
         if kept is None or not kept.holds(rows, t) or kept.size > _KEPT_BYTES:
             return KvCache(self.layers, rows, t, limit)
@@ -134,7 +136,9 @@ class _Decoder:
         )  # fmt: skip
 
     def has_room(self) -> bool:
-        """Whether enough rows are free for waiting questions to enter (a quarter of the cache, to prefill in bulk)."""
+        """Tell whether enough rows are free for waiting questions to enter (a quarter of the cache, to prefill in
+        bulk).
+        """
         free = self.rows - self.active
         return bool(self.waiting) and free >= max(self.samples, self.rows // 4)
 
@@ -172,7 +176,7 @@ class _Decoder:
         self._append(rows, logits_pV.repeat_interleave(self.samples, 0))
 
     def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache]:
-        """One pass over left-padded prompts: the logits after each, and their keys and values."""
+        """Return one pass over left-padded prompts: the logits after each, and their keys and values."""
         width = max(map(len, prompts))
         ids = torch.zeros(len(prompts), width, dtype=torch.int64)
         mask = torch.zeros(len(prompts), width, dtype=torch.int64)
@@ -269,5 +273,5 @@ class _Decoder:
 
 
 def make_sampler(policy: Policy, rows: int) -> Sampler:
-    """The embedded sampler on a policy."""
+    """Return the embedded sampler on a policy."""
     return TorchSampler(policy.model, policy.tokenizer, policy.eos_ids, rows=rows, autocast=policy.autocast)

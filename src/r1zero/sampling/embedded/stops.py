@@ -37,11 +37,11 @@ class StopRules:
         self.is_eos_V, self.may_complete_V = self.is_eos_V.to(device), self.may_complete_V.to(device)
 
     def may_end(self, tokens_N: Tensor) -> Tensor:
-        """Which rows' newest token could have ended them (bool)."""
+        """Tell which rows' newest token could have ended them (bool)."""
         return self.may_complete_V[tokens_N]
 
     def ended(self, token_ids: list[int]) -> Stop | None:
-        """How a response ended with its newest token, or None. Budgets are the caller's business."""
+        """Tell how a response ended with its newest token, or None. Budgets are the caller's business."""
         if token_ids[-1] in self.eos_ids:
             return Stop.EOS
         if self.stop:
@@ -53,7 +53,7 @@ class StopRules:
         return None
 
     def text(self, token_ids: list[int], how: Stop) -> str:
-        """The response's text, without special tokens; ends with the stop string where that ended it."""
+        """Return the response's text, without special tokens; ends with the stop string where that ended it."""
         text = self._decode(token_ids)
         if how is Stop.STOP_STRING:
             ends = [text.find(stop) + len(stop) for stop in self.stop if stop in text]

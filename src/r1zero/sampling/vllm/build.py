@@ -30,7 +30,7 @@ _PACKED = 1 << 30  # bytes of one message of CUDA IPC, where no tensor is larger
 def make_sampler(
     recipe: Recipe, policy: Policy, transfer: Transfer, context: int, device: torch.device, *, sleeps: bool
 ) -> VllmSampler:
-    """The engine of a recipe, on a device; `sleeps` where a learner shares it."""
+    """Return the engine of a recipe, on a device; `sleeps` where a learner shares it."""
     settings = EngineSettings(
         context=context,
         rows=recipe.sampling.batch_rows,
@@ -45,7 +45,7 @@ def make_sampler(
 
 
 def own_transfer(policy: Policy, recipe: Recipe) -> Transfer:
-    """How the engine comes by the weights of a policy in this process: on a GPU by CUDA IPC, which it shares."""
+    """Tell how the engine comes by the weights of a policy in this process: on a GPU by CUDA IPC, which it shares."""
     if recipe.lora is not None:
         return Adapters(policy.model.save_pretrained, recipe.lora.rank)
     source = Weights(policy.device, policy.engine_dtype, ModuleSource(policy.model))
@@ -53,7 +53,7 @@ def own_transfer(policy: Policy, recipe: Recipe) -> Transfer:
 
 
 def _way(policy: Policy, device: torch.device, tensor_parallel: int) -> TrainerInitInfo:
-    """CUDA IPC where engine and weights are on one GPU; an engine on several could not open the handle."""
+    """Return CUDA IPC where engine and weights are on one GPU; an engine on several could not open the handle."""
     if device.type != "cuda" or tensor_parallel > 1:
         return SharedMemoryTrainerInit()
     largest = max(each.numel() for each in policy.model.parameters()) * policy.engine_dtype.itemsize
@@ -95,7 +95,7 @@ class Weights(WeightSource):
         self.device, self.dtype, self.named = device, dtype, named
 
     def metadata(self) -> list[ParamMeta]:
-        """Names, dtypes and shapes."""
+        """Return names, dtypes and shapes."""
         return [ParamMeta(name, self.dtype, tuple(tensor.shape)) for name, tensor in self.named]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:

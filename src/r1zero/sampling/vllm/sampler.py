@@ -54,7 +54,7 @@ class Transfer(Protocol):
     """Whether it sends all weights, so that a sleeping engine need keep none."""
 
     def options(self) -> dict[str, Any]:
-        """What the engine is started with for it."""
+        """Return what the engine is started with for it."""
         ...
 
     def send(self, llm: vllm.LLM) -> LoRARequest | None:
@@ -72,7 +72,9 @@ class InPlace:
         self.trainer: Any = None
 
     def options(self) -> dict[str, Any]:
-        """Weights that come before the first token need not be read from disk; what is then missed would be seen."""
+        """Return weights that come before the first token need not be read from disk; what is then missed would be
+        seen.
+        """
         if self.info.backend == vllm_weights.BACKEND:
             vllm_weights.check_plugin()
             vllm_weights.register()
@@ -122,19 +124,19 @@ class _Workers:
         self.llm = llm
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """The handshake."""
+        """Shake hands."""
         self.llm.collective_rpc("init_weight_transfer_engine", args=(init_info,))
 
     def start_weight_update(self) -> None:
-        """Before the weights."""
+        """Get ready for the weights."""
         self.llm.collective_rpc("start_weight_update")
 
     def update_weights(self, update_info: Any) -> None:
-        """The weights."""
+        """Take the weights over."""
         self.llm.collective_rpc("update_weights", args=(update_info,))
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """After them."""
+        """Put in order what depends on them."""
         self.llm.collective_rpc("finish_weight_update")
 
 
@@ -351,7 +353,7 @@ def _check_device(device: torch.device) -> None:
 
 
 def _memory(model: ModelName, settings: EngineSettings) -> dict[str, Any]:
-    """How much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
+    """Tell how much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
     if settings.device.type == "cuda":
         return {"gpu_memory_utilization": settings.memory}
     text = AutoConfig.from_pretrained(model.path, revision=model.revision).get_text_config()

@@ -87,14 +87,14 @@ class Place:
     start: int
 
     def view(self, memory: Tensor) -> Tensor:
-        """The tensor there."""
+        """Return the tensor there."""
         dtype = getattr(torch, self.dtype)
         size = math.prod(self.shape) * dtype.itemsize
         return memory[self.start : self.start + size].view(dtype).view(self.shape)
 
 
 def places(metadata: Sequence[ParamMeta]) -> tuple[list[Place], int]:
-    """Places for these tensors one after another, and the bytes of all."""
+    """Return places for these tensors one after another, and the bytes of all."""
     found, start = [], 0
     for each in metadata:
         found.append(Place(each.name, str(each.dtype).removeprefix("torch."), tuple(each.shape), start))
@@ -104,7 +104,7 @@ def places(metadata: Sequence[ParamMeta]) -> tuple[list[Place], int]:
 
 
 def mapped(path: str, size: int) -> Tensor:
-    """The bytes of a file as memory that all who map it share. Made where it is missing."""
+    """Return the bytes of a file as memory that all who map it share. Made where it is missing."""
     return torch.from_file(path, shared=True, size=size, dtype=torch.uint8)
 
 

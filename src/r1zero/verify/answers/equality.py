@@ -52,7 +52,7 @@ _NO_VALUE = frozenset({"\\infty", "\\emptyset", "\\ldots"})
 
 
 def equal(gold: Expr, answer: Expr, *, rounding: bool = True) -> bool | None:
-    """Whether they are equal; None where this module cannot tell. TooLargeError if one is too large to compute.
+    """Tell whether they are equal; None where this module cannot tell. TooLargeError if one is too large to compute.
 
     Without `rounding`, a long decimal stands for nothing but itself.
     """
@@ -81,7 +81,7 @@ def equal(gold: Expr, answer: Expr, *, rounding: bool = True) -> bool | None:
 
 
 def _is_long_ratio(expr: Op) -> bool:
-    """A ratio that is no quotient: of three terms, or with a zero in it."""
+    """Return a ratio that is no quotient: of three terms, or with a zero in it."""
     return expr.name == "ratio" and (len(expr.args) > 2 or _is_clock(expr))
 
 
@@ -90,7 +90,7 @@ def _is_time(expr: Expr) -> bool:
 
 
 def _may_be_time(gold: Expr) -> bool:
-    """Whether a gold ratio, though in lowest terms, may be a time as well: 7:15, but not 3:5."""
+    """Tell whether a gold ratio, though in lowest terms, may be a time as well: 7:15, but not 3:5."""
     if not isinstance(gold, Op) or gold.name != "ratio" or len(gold.args) != 2:
         return False
     return isinstance(gold.args[1], Num) and 10 <= gold.args[1].value < 60
@@ -102,7 +102,7 @@ def _is_clock(ratio: Op) -> bool:
 
 
 def _valueless(expr: Expr) -> bool:
-    """Whether a number is none, as 5/0."""
+    """Tell whether a number is none, as 5/0."""
     if symbols(expr):
         return False
     try:
@@ -115,7 +115,7 @@ def _valueless(expr: Expr) -> bool:
 
 
 def infinite(expr: Expr) -> int | None:
-    """+1 or −1 for ±∞, else None."""
+    """Return +1 or −1 for ±∞, else None."""
     if expr == INFINITY:
         return 1
     if isinstance(expr, Op) and expr.name in ("neg", "add") and len(expr.args) == 1:
@@ -125,18 +125,18 @@ def infinite(expr: Expr) -> int | None:
 
 
 def symbols(expr: Expr) -> set[str]:
-    """The names that need a value."""
+    """Return the names that need a value."""
     names = {node.name for node in walk(expr) if isinstance(node, Sym) and node.name not in CONSTANTS}
     return {name for name in names if not name.startswith(BOUND)}
 
 
 def names_in(expr: Expr) -> set[str]:
-    """All names, constants too."""
+    """Return all names, constants too."""
     return {node.name for node in walk(expr) if isinstance(node, Sym)}
 
 
 def real_value(expr: Expr) -> Fraction | None:
-    """The value of a number, exactly or to 60 digits; None if it has none that is real."""
+    """Return the value of a number, exactly or to 60 digits; None if it has none that is real."""
     try:
         at = Evaluator({}, _DIGITS)
         value = at(expr)
@@ -151,7 +151,7 @@ def real_value(expr: Expr) -> Fraction | None:
 
 
 def proportional(golds: tuple[Expr, ...], answers: tuple[Expr, ...]) -> bool | None:
-    """Whether a ratio of several terms is another's multiple: 1:2:3 is 2:4:6."""
+    """Tell whether a ratio of several terms is another's multiple: 1:2:3 is 2:4:6."""
     if len(golds) != len(answers):
         return False
     pairs = zip(golds[1:], answers[1:], strict=True)
@@ -173,7 +173,9 @@ def every(verdicts: Iterator[bool | None]) -> bool | None:
 
 
 def points_for(exprs: tuple[Expr, ...], names: list[str]) -> Iterator[dict[str, Fraction]]:
-    """The points at which expressions in these names are compared: positive, then negative, or whole where needed."""
+    """Yield the points at which expressions in these names are compared: positive, then negative, or whole where
+    needed.
+    """
     whole = any(_needs_whole(expr) for expr in exprs)
     for k in range(_POINTS):
         point = {}
@@ -220,7 +222,7 @@ def _same_everywhere(gold: Expr, answer: Expr, names: list[str]) -> bool | None:
 
 
 def _same_at(point: Mapping[str, Fraction], gold: Expr, answer: Expr, *, real: bool = False) -> bool | None:
-    """Whether they agree at a point; None where they have no value (or, with `real`, no real one)."""
+    """Tell whether they agree at a point; None where they have no value (or, with `real`, no real one)."""
     pair = _pair(point, gold, answer, _DIGITS)
     if pair is None or (real and not pair.real):
         return None
@@ -255,7 +257,7 @@ def _pair(point: Mapping[str, Fraction], gold: Expr, answer: Expr, digits: int) 
 
 
 def _rounds(gold: Expr, answer: Expr) -> bool:
-    """Whether one is a long decimal that the other, which is none, rounds to."""
+    """Tell whether one is a long decimal that the other, which is none, rounds to."""
     long, exact = (gold, answer) if _decimals(gold) is not None else (answer, gold)
     decimals = _decimals(long)
     if decimals is None or _decimals(exact) is not None or decimals < ROUNDED_DIGITS:
@@ -271,14 +273,14 @@ def _rounds(gold: Expr, answer: Expr) -> bool:
 
 
 def _decimals(expr: Expr) -> int | None:
-    """The decimals of a written decimal (or its negative), else None."""
+    """Return the decimals of a written decimal (or its negative), else None."""
     while isinstance(expr, Op) and expr.name in ("neg",):
         expr = expr.args[0]
     return expr.decimals if isinstance(expr, Num) else None
 
 
 def usable(shape: Shape) -> bool:
-    """Whether every value in a gold answer can be computed."""
+    """Tell whether every value in a gold answer can be computed."""
     point = _EveryName()
     for expr in _expressions(shape):
         try:

@@ -32,12 +32,12 @@ class ExpressionReader(ABC):
     # -- tokens
 
     def peek(self, ahead: int = 0) -> Token | None:
-        """The next token, or None at the end."""
+        """Return the next token, or None at the end."""
         place = self.at + ahead
         return self.tokens[place] if place < len(self.tokens) else None
 
     def take(self) -> Token:
-        """The next token, consumed."""
+        """Return the next token, consumed."""
         token = self.peek()
         if token is None:
             raise UnreadableError("it ends too early")
@@ -45,12 +45,12 @@ class ExpressionReader(ABC):
         return token
 
     def sees(self, kind: str, *texts: str) -> bool:
-        """Whether the next token is of that kind (and one of these texts)."""
+        """Tell whether the next token is of that kind (and one of these texts)."""
         token = self.peek()
         return token is not None and token.kind == kind and (not texts or token.text in texts)
 
     def done(self, *closers: str) -> bool:
-        """Whether the end, or one of the closing brackets, is next."""
+        """Tell whether the end, or one of the closing brackets, is next."""
         token = self.peek()
         if token is None:
             if closers:
@@ -70,11 +70,11 @@ class ExpressionReader(ABC):
     # -- sums and products
 
     def sum(self) -> Expr:
-        """A sum, which must be an expression."""
+        """Return a sum, which must be an expression."""
         return expression(self.sum_or_shape())
 
     def sum_or_shape(self) -> Shape:
-        """A sum, or a lone bracketed shape (tuple, set, interval, matrix)."""
+        """Return a sum, or a lone bracketed shape (tuple, set, interval, matrix)."""
         with self.deeper():
             begin = self.at
             first = self.product()
@@ -97,7 +97,7 @@ class ExpressionReader(ABC):
         return clock(self.tokens[begin : self.at]) or Op("ratio", (*ratio, total(terms)))
 
     def product(self) -> Shape:
-        """Signed factors, joined by signs or by nothing."""
+        """Return signed factors, joined by signs or by nothing."""
         signs = ""
         while self.sees("op", "+", "-", "pm", "mp"):
             signs += {"+": "", "-": "-", "pm": "p", "mp": "m"}[self.take().text]
@@ -110,7 +110,7 @@ class ExpressionReader(ABC):
         return shape
 
     def factors(self) -> Shape:
-        """Factors from left to right; `a/bc` is (a/b)·c unless nothing but a number stands before the slash."""
+        """Return factors from left to right; `a/bc` is (a/b)·c unless nothing but a number stands before the slash."""
         result = self.power()
         while True:
             if self.sees("op", "*", "/", "mod"):
@@ -127,7 +127,7 @@ class ExpressionReader(ABC):
                 return result
 
     def implied(self) -> bool:
-        """Whether the next token begins a factor without a sign."""
+        """Tell whether the next token begins a factor without a sign."""
         token = self.peek()
         if token is None or token.kind in ("sep", "relation", "close", "unit", "word", "postfix", "primes"):
             return False
@@ -173,7 +173,7 @@ class ExpressionReader(ABC):
     # -- powers and what stands behind a factor
 
     def power(self) -> Shape:
-        """A primary with its exponent, factorials, percent signs and degrees."""
+        """Return a primary with its exponent, factorials, percent signs and degrees."""
         shape = self.primary()
         while True:
             if self.sees("op", "^"):
@@ -195,7 +195,7 @@ class ExpressionReader(ABC):
                 return shape
 
     def exponent(self) -> Expr:
-        """What stands after `^`: a group, or one signed factor, itself with an exponent perhaps."""
+        """Return what stands after `^`: a group, or one signed factor, itself with an exponent perhaps."""
         with self.deeper():
             negative = False
             while self.sees("op", "-", "+"):
@@ -207,7 +207,7 @@ class ExpressionReader(ABC):
         return negated(value) if negative else value
 
     def argument(self, *, digit: bool = False) -> Expr:
-        r"""A macro's argument: a braced expression, or what TeX takes without braces (`digit`: one digit)."""
+        r"""Return a macro's argument: a braced expression, or what TeX takes without braces (`digit`: one digit)."""
         if self.sees("brace", "{"):
             self.take()
             with self.deeper():
@@ -228,7 +228,7 @@ class ExpressionReader(ABC):
         return expression(self.primary())
 
     def spelled(self) -> str:
-        """The canonical spelling of a subscript or accented name."""
+        """Return the canonical spelling of a subscript or accented name."""
         if not self.sees("brace", "{"):
             token = self.take()
             if token.kind not in ("number", "letter", "symbol", "run", "word"):
@@ -245,7 +245,7 @@ class ExpressionReader(ABC):
     # -- primaries
 
     def primary(self) -> Shape:
-        """A number, name, function, bracket or matrix."""
+        """Return a number, name, function, bracket or matrix."""
         token = self.peek()
         if token is None:
             raise UnreadableError("it ends too early")
@@ -271,11 +271,11 @@ class ExpressionReader(ABC):
 
     @abstractmethod
     def bracketed(self) -> Shape:
-        """A bracket and what it holds."""
+        """Read a bracket and what it holds."""
 
     @abstractmethod
     def matrix(self) -> Shape:
-        """A matrix environment."""
+        """Return a matrix environment."""
 
     def _absolute(self) -> Expr:
         self._bars += 1
@@ -300,7 +300,7 @@ class ExpressionReader(ABC):
         return Op(name, (value,))
 
     def _name(self, name: str) -> Expr:
-        """A symbol with its primes, subscript and, if it names a function, its arguments."""
+        """Return a symbol with its primes, subscript and, if it names a function, its arguments."""
         while self.sees("primes") or self.sees("op", "_"):
             name += self.take().text if self.sees("primes") else f"{self.take().text}{self.spelled()}"
         if self.sees("open", "(") and self._is_applied(name):
@@ -326,7 +326,7 @@ class ExpressionReader(ABC):
                 return spelled
 
     def _letters(self, run: Token) -> Expr:
-        """The first of letters side by side, which are a product; a longer lower-case word is one name."""
+        """Return the first of letters side by side, which are a product; a longer lower-case word is one name."""
         if len(run.text) > 12:
             raise UnreadableError("a word")
         if len(run.text) > 3 and run.text.islower():
@@ -372,7 +372,7 @@ class ExpressionReader(ABC):
         self.take()
 
     def _operands(self, name: str) -> tuple[Expr, ...]:
-        """A function's arguments: what its brackets hold, or the factors up to the next sign or function."""
+        """Return a function's arguments: what its brackets hold, or the factors up to the next sign or function."""
         with self.deeper():
             if self.sees("open", "(", "["):
                 self.take()

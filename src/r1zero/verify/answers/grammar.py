@@ -54,7 +54,7 @@ _HARMLESS = words(
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Shape | None:
-    """What an answer's text says, or None if it is not in the notation that is read here. Never raises."""
+    """Return what an answer's text says, or None if it is not in the notation that is read here. Never raises."""
     tokens: tuple[Token, ...] = ()
     try:
         said = spoken_number(text)
@@ -72,7 +72,7 @@ def parse(text: str) -> Shape | None:
 
 
 def _is_broken(shape: Shape) -> bool:
-    """Whether it is a number that is not whole."""
+    """Tell whether it is a number that is not whole."""
     if not is_expression(shape) or symbols(shape):  # type: ignore[arg-type]
         return False
     try:
@@ -83,7 +83,7 @@ def _is_broken(shape: Shape) -> bool:
 
 
 def _continues(token: Token) -> bool:
-    """Whether a sign right behind a choice's letter goes on computing with it."""
+    """Tell whether a sign right behind a choice's letter goes on computing with it."""
     return token.kind in ("op", "postfix", "primes") and not (token.text == "-" and token.spaced)
 
 
@@ -91,7 +91,7 @@ class Reader(ExpressionReader):
     """Reads one answer."""
 
     def whole(self) -> Shape:
-        """All tokens as one answer."""
+        """Return all tokens as one answer."""
         label = self._choice_label()
         if not self.tokens[self.at :] and label is not None:
             return label
@@ -124,13 +124,13 @@ class Reader(ExpressionReader):
         return Words(letter.text, letter=True, choice=True)
 
     def _is_plain_label(self, letter: str, sign: str, behind: tuple[Token, ...]) -> bool:
-        """Whether a letter in mathematics is a choice and no variable: (c) alone, or C) and C: before a number."""
+        """Tell whether a letter in mathematics is a choice and no variable: (c) alone, or C) and C: before a number."""
         if sign == letter:  # (c), but (e) and (i) are numbers
             return not behind and letter.upper() in _LETTERS and letter not in CONSTANTS
         return letter in _LETTERS and (sign == ")" or bool(behind and behind[0].kind in ("number", "unit")))
 
     def answer(self, *closers: str) -> Shape:
-        """Elements up to the end, or up to a closing bracket, which is left standing."""
+        """Return elements up to the end, or up to a closing bracket, which is left standing."""
         rows: list[list[Shape]] = [[]]
         while not self.done(*closers):
             token = self.peek()
@@ -156,7 +156,7 @@ class Reader(ExpressionReader):
         return self.at > 0 and self.tokens[self.at - 1].kind == "sep"
 
     def element(self) -> Shape:
-        r"""One element: a link, or links joined by relations.
+        r"""Return one element: a link, or links joined by relations.
 
         A leading `\approx` or `=` says nothing; any other relation says something of a thing without a name.
         """
@@ -183,7 +183,7 @@ class Reader(ExpressionReader):
         return relation
 
     def link(self) -> Shape:
-        """A set, an interval, words, or a value."""
+        """Return a set, an interval, words, or a value."""
         parts = [self.part()]
         while (token := self.peek()) is not None and token.kind == "op" and token.text in ("cup", "setminus"):
             self.at += 1
@@ -193,7 +193,7 @@ class Reader(ExpressionReader):
         return parts[0] if len(parts) == 1 else UnionOf(tuple(parts))
 
     def part(self) -> Shape:
-        """What stands between `\\cup` signs."""
+        """Return what stands between `\\cup` signs."""
         token, after = self.peek(), self.peek(1)
         if token is not None and token.kind == "unit":
             self.at += 1
@@ -210,14 +210,14 @@ class Reader(ExpressionReader):
         return self._with_unit(shape) if is_expression(shape) else shape  # type: ignore[arg-type]
 
     def _only_words(self) -> bool:
-        """Whether a run of letters is prose: no single letters or signs beside it up to the end of the link."""
+        """Tell whether a run of letters is prose: no single letters or signs beside it up to the end of the link."""
         rest = self.rest_of_link()
         return all(token.kind in ("run", "word") for token in rest) and (
             len(rest) > 1 or len(rest[0].text) > 3 or rest[0].text.lower() in ("yes", "no", "odd")
         )
 
     def rest_of_link(self) -> list[Token]:
-        """The tokens up to the end of this link."""
+        """Return the tokens up to the end of this link."""
         found: list[Token] = []
         depth = 0
         for token in self.tokens[self.at :]:
@@ -242,7 +242,7 @@ class Reader(ExpressionReader):
         return Words(spoken(words))
 
     def _introduced(self, rest: list[Token]) -> Shape:
-        """A value after words that only introduce it: `the answer is 5`, `about 3.5`."""
+        """Return a value after words that only introduce it: `the answer is 5`, `about 3.5`."""
         while (token := self.peek()) is not None and token.kind in ("word", "run") and token.text.lower() in _HARMLESS:
             self.at += 1
         token = self.peek()
@@ -254,7 +254,7 @@ class Reader(ExpressionReader):
         return self._with_unit(shape) if is_expression(shape) else shape  # type: ignore[arg-type]
 
     def _with_unit(self, value: Expr, unit: str = "") -> Shape:
-        """The value with the words behind it: a unit, a percent sign, or a scale such as million."""
+        """Return the value with the words behind it: a unit, a percent sign, or a scale such as million."""
         negative = isinstance(value, Op) and value.name == "neg"
         inner = value.args[0] if isinstance(value, Op) and negative else value
         if isinstance(inner, Op) and inner.name in ("percent", "degree"):
@@ -292,7 +292,7 @@ class Reader(ExpressionReader):
     # -- brackets
 
     def bracketed(self) -> Shape:
-        """A bracket and what it holds: an expression in parentheses, a tuple, an interval or a set."""
+        """Read a bracket and what it holds: an expression in parentheses, a tuple, an interval or a set."""
         opening = self.take()
         with self.deeper():
             if opening.text == "{" and (token := self.peek()) is not None and token.text in ("}",):
@@ -328,7 +328,7 @@ class Reader(ExpressionReader):
                 return
 
     def matrix(self) -> Shape:
-        """A matrix environment, or the determinant of one."""
+        """Return a matrix environment, or the determinant of one."""
         begin = self.take()
         if begin.text not in (*_MATRICES, *_DETERMINANTS):
             raise UnreadableError(begin.text)

@@ -46,7 +46,7 @@ class Region:
 
 
 def region(shape: Shape) -> Region | None:
-    """The set of numbers that a shape describes, None if it describes none (or none that is understood)."""
+    """Return the set of numbers that a shape describes, None if it describes none (or none that is understood)."""
     if isinstance(shape, Chain):
         return _from_chain(shape)
     if isinstance(shape, Items) and not shape.left and len(shape.items) == 2:
@@ -56,7 +56,7 @@ def region(shape: Shape) -> Region | None:
 
 
 def listed(shape: Shape) -> Region | None:
-    """A bare list of numbers as the set of them."""
+    """Return a bare list of numbers as the set of them."""
     if isinstance(shape, Items) and not shape.left and all(map(is_expression, shape.items)):
         return region(Items(shape.items, "{", "}"))
     return None
@@ -83,7 +83,7 @@ def _both(one: Shape, other: Shape) -> Region | None:
 
 
 def same_region(gold: Region, answer: Region) -> bool | None:
-    """Whether two sets are equal: the same name (where both have one) and the same intervals in ascending order."""
+    """Tell whether two sets are equal: the same name (where both have one) and intervals in ascending order."""
     if gold.name is not None and answer.name is not None and gold.name != answer.name:
         return False
     golds, answers = _ordered(gold.parts), _ordered(answer.parts)
@@ -119,7 +119,7 @@ def _parts(shape: Shape) -> tuple[Interval, ...] | None:
 
 
 def _without(shape: Difference) -> tuple[Interval, ...] | None:
-    """A set less some points."""
+    """Return a set less some points."""
     whole, holes = _parts(shape.whole), shape.part
     items = holes.items if isinstance(holes, Items) and holes.left == "{" else (holes,)
     if whole is None or len(whole) != 1 or not all(map(is_expression, items)):
@@ -141,7 +141,7 @@ def _interval(low: Expr, high: Expr, left: str, right: str) -> Interval:
 
 
 def _ordered(parts: tuple[Interval, ...]) -> list[Interval]:
-    """Ascending where every low end is a number; neighbours that touch are joined."""
+    """Return ascending where every low end is a number; neighbours that touch are joined."""
     keyed = []
     for part in parts:
         endless = infinite(part.low)
@@ -219,7 +219,7 @@ def _from_inequality(left: Expr, right: Expr, relation: str) -> Region | None:
 
 
 def _bound(left: Expr, right: Expr, name: str) -> tuple[Expr, bool] | None:
-    """Where left − right, linear in `name`, is zero, and whether it falls there."""
+    """Tell where left − right, linear in `name`, is zero, and whether it falls there."""
     if left == Sym(name) and name not in symbols(right):
         return right, False
     if right == Sym(name) and name not in symbols(left):
@@ -244,7 +244,7 @@ def _spelled(shape: Shape) -> str | None:
 
 
 def same_equation(gold: tuple[Expr, Expr], answer: tuple[Expr, Expr]) -> bool | None:
-    """Whether two equations say the same: left − right is the other's, times a constant that is not zero."""
+    """Tell whether two equations say the same: left − right is the other's, times a constant that is not zero."""
     one = Op("add", (gold[0], negated(gold[1])))
     other = Op("add", (answer[0], negated(answer[1])))
     names = sorted(symbols(one) | symbols(other))

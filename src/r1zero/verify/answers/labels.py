@@ -17,7 +17,7 @@ _EQUAL = ("=", "~")
 
 
 def stated(shape: Shape) -> tuple[str | None, Shape] | None:
-    """(name or None, value) of a chain of equalities; None if it states no value or is no chain."""
+    """Return (name or None, value) of a chain of equalities; None if it states no value or is no chain."""
     return head(shape)
 
 
@@ -42,7 +42,7 @@ def _is_constant(shape: Shape, relation: str) -> bool:
 
 
 def _computed(shape: Chain, exact: list[Shape]) -> tuple[None, Shape] | None:
-    """A chain of plain numbers that all agree."""
+    """Return a chain of plain numbers that all agree."""
     numbers = [link for link in shape.links if is_expression(link) and not symbols(link)]  # type: ignore[arg-type]
     if len(numbers) < len(shape.links):
         return None
@@ -55,7 +55,7 @@ def _computed(shape: Chain, exact: list[Shape]) -> tuple[None, Shape] | None:
 
 
 def contradictory(shape: Shape) -> bool:
-    """Whether it is a chain of plain numbers that do not agree, or says of a name that it is that name."""
+    """Tell whether it is a chain of plain numbers that do not agree, or says of a name that it is that name."""
     if not isinstance(shape, Chain) or any(relation not in _EQUAL for relation in shape.relations):
         return False
     if len(shape.links) > 2 and spelled(shape.links[0]) is not None and shape.links[0] in shape.links[1:]:
@@ -74,7 +74,7 @@ def _near(one: Expr, other: Expr) -> bool:
 
 
 def spelled(shape: Shape) -> str | None:
-    """The name that a link is, or None: letters, products and quotients of letters, |AB|, f(x), (p, q), A:B."""
+    """Return the name that a link is, or None: letters, products and quotients of letters, |AB|, f(x), (p, q), A:B."""
     if isinstance(shape, Words):
         return shape.text
     if isinstance(shape, Items):

@@ -27,7 +27,7 @@ class Tokens(Protocol):
 
 
 def read_braced(reader: Tokens, name: str) -> Expr:
-    r"""What stands after `\\frac`, `\\binom` or `\\sqrt`."""
+    r"""Return what stands after `\\frac`, `\\binom` or `\\sqrt`."""
     if name == "sqrt":
         degree: Expr = Num(Fraction(2))
         if reader.sees("open", "["):
@@ -37,7 +37,7 @@ def read_braced(reader: Tokens, name: str) -> Expr:
                 raise UnreadableError("an open root")
             reader.take()
         return Op("root", (reader.argument(), degree))
-    if reader.sees("open", "("):  # frac(1, 2) is nobody's notation
+    if reader.sees("open", "("):  # frac(1, 2) is notation that is not in use
         raise UnreadableError("a fraction without braces")
     top = reader.argument(digit=True)
     bottom = reader.argument(digit=True)
@@ -62,7 +62,7 @@ def read_bounds(reader: Tokens) -> tuple[Sym, Expr, Expr]:
 
 
 def expression(shape: Shape) -> Expr:
-    """A shape that has a value, or UnreadableError. Of what holds a matrix others may know the value."""
+    """Return a shape that has a value, or UnreadableError. Of what holds a matrix others may know the value."""
     if isinstance(shape, Matrix):
         raise UnreadableError("arithmetic with a matrix")
     if not is_expression(shape):
@@ -71,12 +71,12 @@ def expression(shape: Shape) -> Expr:
 
 
 def total(terms: list[Expr]) -> Expr:
-    """A sum, or its only term."""
+    """Return a sum, or its only term."""
     return terms[0] if len(terms) == 1 else Op("add", tuple(terms))
 
 
 def clock(tokens: tuple[Token, ...]) -> Expr | None:
-    """The time of a day that `hh:mm` is; None for a ratio.
+    """Return the time of a day that `hh:mm` is; None for a ratio.
 
     `10:30` is a time although it could be shortened to 1:3, and so is `12:05`; `5:12` and `2:3` may be ratios.
     """
@@ -95,7 +95,7 @@ def clock(tokens: tuple[Token, ...]) -> Expr | None:
 
 
 def applied(name: str, operands: tuple[Expr, ...], base: Expr | None) -> Expr:
-    """A function of its operands. The maximum or determinant of one number is no answer that anybody means."""
+    """Return a function of its operands. The maximum or determinant of one number is no answer that anybody means."""
     letters = (node.name for expr in operands for node in walk(expr) if isinstance(node, Sym))
     if (name == "det" or (name in MANY and len(operands) < 2)) and CONSTANTS.issuperset(letters):
         raise ValuelessError(f"{name} of one number")
@@ -103,6 +103,6 @@ def applied(name: str, operands: tuple[Expr, ...], base: Expr | None) -> Expr:
 
 
 def base_name(subscript: str) -> str:
-    """The base of a number: `_{two}` is `_{2}`."""
+    """Return the base of a number: `_{two}` is `_{2}`."""
     value = spoken_number(subscript.strip("{}"))
     return subscript if value is None else f"{{{value}}}"

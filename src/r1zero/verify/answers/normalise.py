@@ -85,13 +85,15 @@ def _ordered_chain(chain: Chain) -> Chain:
 
 
 def _is_run(names: list[str | None]) -> bool:
-    """Whether letters belong together as x, y, z and a, b, c do: p and x are two matters, in any order."""
+    """Tell whether letters belong together as x, y, z and a, b, c do: p and x are two matters, in any order."""
     letters = sorted(name[0] for name in names if name)
     return all(ord(other) - ord(one) <= 2 for one, other in pairwise(letters))
 
 
 def natural_order(names: list[str | None]) -> list[int] | None:
-    """The places of different letters in their natural order; None if they are not all letters, or not different."""
+    """Return the places of different letters in their natural order; None if they are not all letters, or not
+    different.
+    """
     letters = [_LETTER.fullmatch(name) if name else None for name in names]
     if len(names) < 2 or len(set(names)) < len(names) or None in letters:
         return None

@@ -15,7 +15,7 @@ _BEFORE_A_SET = ("op", "relation", "sep")
 
 
 def usual(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-    """The same tokens in the usual notation."""
+    """Return the same tokens in the usual notation."""
     found = list(tokens)
     for place, token in enumerate(tokens):
         before, after = tokens[place - 1 : place], tokens[place + 1 : place + 2]

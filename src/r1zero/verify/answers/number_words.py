@@ -16,7 +16,7 @@ _WITH_FIGURES = re.compile(r"([A-Za-z][A-Za-z -]*[a-z])(?: *\(([0-9][0-9,]*)\))?
 
 
 def spoken_number(text: str) -> int | None:
-    """The whole number that a text says in words, perhaps with the figures in brackets behind it; None for others."""
+    """Read a whole number in words, perhaps with the figures in brackets behind it; None for others."""
     if len(text) > _MAX_CHARS or not text.lstrip("\\{ ")[:1].isalpha():
         return None
     found = _WITH_FIGURES.fullmatch(_TEXT.sub(r"\1", text).strip())

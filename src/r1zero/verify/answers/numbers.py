@@ -44,7 +44,7 @@ def unwrap(text: str) -> str:
 
 
 def number(text: str) -> Fraction | None:
-    """The exact value of a plain number, or None: `1,234`, `-3.50`, `.5`, `3/4`, `\\frac{3}{4}`, `14{,}916`.
+    """Return the exact value of a plain number, or None: `1,234`, `-3.50`, `.5`, `3/4`, `\\frac{3}{4}`, `14{,}916`.
 
     Separators must stand before every third digit (12,34 is no number); a zero denominator is no number.
     """
@@ -70,7 +70,7 @@ def number(text: str) -> Fraction | None:
 
 
 def decimals(text: str) -> int | None:
-    """How many digits stand after the point of a plain decimal; None if it has no point."""
+    """Tell how many digits stand after the point of a plain decimal; None if it has no point."""
     digits = text.lstrip("+-\u2212").rpartition(".")
     return len(digits[2]) if digits[1] and digits[2].isdigit() and "frac" not in text and "/" not in text else None
 

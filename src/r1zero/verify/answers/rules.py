@@ -44,7 +44,7 @@ _EMPTY = (Sym("\\emptyset"), Items((), "{", "}"))
 
 
 def same(gold: Shape, answer: Shape) -> tuple[bool | None, str]:
-    """The judgement and the name of the rule that made it. TooLargeError if a value is too large to compute."""
+    """Return the judgement and the name of the rule that made it. TooLargeError if a value is too large to compute."""
     gold, answer = spread(gold), spread(answer)
     for name, rule in RULES:
         judged = rule(gold, answer)
@@ -65,7 +65,7 @@ def _identical(gold: Shape, answer: Shape) -> bool | Pass:
 
 
 def _opaque(gold: Shape, answer: Shape) -> bool | Pass:
-    """What stands for no answer is equal to nothing but itself."""
+    """Return what stands for no answer is equal to nothing but itself."""
     return False if isinstance(gold, Opaque) or isinstance(answer, Opaque) else PASS
 
 
@@ -88,7 +88,7 @@ def _choice(gold: Shape, answer: Shape) -> bool | Pass | None:
 
 
 def _words(gold: Shape, answer: Shape) -> bool | Pass:
-    """Prose is compared word by word, letters by themselves; prose is never a number."""
+    """Return prose is compared word by word, letters by themselves; prose is never a number."""
     if not isinstance(gold, Words) and not isinstance(answer, Words):
         return PASS
     one, other = _letter(gold), _letter(answer)
@@ -136,7 +136,7 @@ def _equation(gold: Shape, answer: Shape) -> bool | Pass | None:
 
 
 def _set_of_numbers(gold: Shape, answer: Shape) -> bool | Pass | None:
-    """Intervals, inequalities and unions in any notation, if at least one side is no plain pair."""
+    """Return intervals, inequalities and unions in any notation, if at least one side is no plain pair."""
     if not _is_region(gold) and not _is_region(answer):
         return PASS
     one, other = region(gold) or listed(gold), region(answer) or listed(answer)
@@ -150,7 +150,7 @@ def _set_of_numbers(gold: Shape, answer: Shape) -> bool | Pass | None:
 
 
 def _several(gold: Shape, answer: Shape) -> bool | Pass | None:
-    """Lists and sets in any order, tuples in theirs; brackets must match, but a bare list may be either."""
+    """Return lists and sets in any order, tuples in theirs; brackets must match, but a bare list may be either."""
     if not isinstance(gold, Items) or not isinstance(answer, Items):
         single = answer if isinstance(gold, Items) else gold
         if isinstance(gold, Items) or isinstance(answer, Items):
@@ -176,7 +176,7 @@ def _several(gold: Shape, answer: Shape) -> bool | Pass | None:
 
 
 def _matrices(gold: Shape, answer: Shape) -> bool | Pass | None:
-    """Entry by entry; a column is also a tuple."""
+    """Return entry by entry; a column is also a tuple."""
     if isinstance(gold, Matrix) and isinstance(answer, Matrix):
         if [len(row) for row in gold.rows] != [len(row) for row in answer.rows]:
             return False
@@ -238,7 +238,7 @@ def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
 
 
 def _expressions(gold: Shape, answer: Shape) -> bool | Pass | None:
-    """The same value."""
+    """Return the same value."""
     if is_expression(gold) and is_expression(answer):
         return equal(gold, answer)  # type: ignore[arg-type]
     return PASS
@@ -277,14 +277,14 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 
 def _is_region(shape: Shape) -> bool:
-    """Whether it may be a set of numbers and is no plain pair; a list of inequalities is one."""
+    """Tell whether it may be a set of numbers and is no plain pair; a list of inequalities is one."""
     if isinstance(shape, UnionOf | Difference | Chain) or shape == REALS:
         return True
     return isinstance(shape, Items) and shape.left == "" and region(shape) is not None
 
 
 def _named_in_order(gold: Items, answer: Items) -> bool:
-    """Whether one side names its items by different letters and the other names none: then the order counts."""
+    """Tell whether one side names its items by different letters and the other names none: then the order counts."""
     for one, other in ((gold, answer), (answer, gold)):
         heads = [found[0] if (found := stated(item)) else None for item in one.items]
         if None not in heads and not any(stated(item) for item in other.items):
@@ -303,7 +303,7 @@ def _out_of_order(gold: Items, answer: Items) -> bool:
 
 
 def _in_any_order(golds: tuple[Shape, ...], answers: tuple[Shape, ...]) -> bool | None:
-    """A matching of equal items, each used once."""
+    """Return a matching of equal items, each used once."""
     if len(golds) * len(answers) > MAX_PAIRINGS:
         return None
     left = list(answers)
@@ -332,12 +332,12 @@ def _is_equation(shape: Shape) -> bool:
 
 
 def _may_be_percent(gold: Expr) -> bool:
-    """Whether a bare gold may be a number of percent: a proportion as 0.75 or 3/4 is none."""
+    """Tell whether a bare gold may be a number of percent: a proportion as 0.75 or 3/4 is none."""
     return isinstance(gold, Num) and gold.value >= 1
 
 
 def _letter(shape: Shape) -> str | None:
-    """The letter of a choice or a lone symbol; a letter in `\\text` keeps its case."""
+    """Return the letter of a choice or a lone symbol; a letter in `\\text` keeps its case."""
     if isinstance(shape, Words) and shape.letter:
         return shape.text
     return shape.name if isinstance(shape, Sym) and len(shape.name) == 1 else None

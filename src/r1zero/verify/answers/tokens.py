@@ -17,7 +17,7 @@ MAX_DIGITS = 400
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of `text`."""
+    """Return the words of `text`."""
     return frozenset(text.split())
 
 
@@ -192,7 +192,7 @@ def plain(text: str) -> str:
 
 
 def tokenize(text: str) -> tuple[Token, ...]:
-    """The tokens of an answer.
+    """Return the tokens of an answer.
 
     Raises:
         UnreadableError: it is longer than `MAX_CHARS` or holds a character or macro that is not in the tables.
@@ -240,7 +240,7 @@ def _tokens(text: str, *, prose: bool, depth: int) -> list[Token]:
 
 
 def _argument(text: str, at: int) -> tuple[str, int]:
-    """The braced argument that starts at `at`, and where it ends."""
+    """Return the braced argument that starts at `at`, and where it ends."""
     while at < len(text) and text[at].isspace():
         at += 1
     if not text.startswith("{", at):

@@ -112,12 +112,12 @@ UNNAMED = Sym("")
 
 
 def is_expression(shape: Shape) -> bool:
-    """Whether it has a value by itself."""
+    """Tell whether it has a value by itself."""
     return isinstance(shape, Num | Sym | Op)
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
-    """The expression and all its parts, outermost first."""
+    """Yield the expression and all its parts, outermost first."""
     waiting = [expr]
     while waiting:
         node = waiting.pop()
@@ -127,7 +127,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def negated(expr: Expr) -> Expr:
-    """−expr."""
+    """Return −expr."""
     return Op("neg", (expr,))
 
 

@@ -61,7 +61,7 @@ _HARMLESS = words(
 
 
 def unit_of(words: list[str]) -> str | None:
-    """The canonical unit of words (and of `^2`, `/` and the like among them), or None if they are no unit.
+    """Return the canonical unit of words (and of `^2`, `/` and the like among them), or None if they are no unit.
 
     Any noun is a unit (`7 apples`); `cm`, `centimeters` and `centimetre` are the same one.
     """
@@ -80,7 +80,7 @@ def unit_of(words: list[str]) -> str | None:
 
 
 def in_letters(expr: Expr, unit: str) -> Measured | None:
-    """A value in a known unit whose letters read as a product: the `m/s` of `10 m/s`. None if they are another."""
+    """Return a value in a known unit whose letters read as a product: the `m/s` of `10 m/s`. None of others."""
     words: list[str] = []
     while isinstance(expr, Op) and expr.name in ("mul", "div"):
         divided = expr.name == "div"
@@ -118,6 +118,6 @@ _INTRODUCED = re.compile(r"^(?:the )?(?:final )?answer is (?=[a-z])")
 
 
 def spoken(words: list[str]) -> str:
-    """Words as they are compared: lower case, single blanks, without articles and `the answer is`."""
+    """Return words as they are compared: lower case, single blanks, without articles and `the answer is`."""
     low = _INTRODUCED.sub("", " ".join(word.lower() for word in words)).split()
     return " ".join(word for word in low if word not in ("the", "a", "an")) or " ".join(low)

@@ -48,7 +48,7 @@ class Evaluator:
         self._left = BUDGET
 
     def __call__(self, expr: Expr) -> Value:
-        """The value. TooLargeError or UndefinedError if there is none to be had."""
+        """Return the value. TooLargeError or UndefinedError if there is none to be had."""
         if isinstance(expr, Num):
             return expr.value
         if isinstance(expr, Sym):
@@ -66,7 +66,7 @@ class Evaluator:
         return self._checked(result)
 
     def _series(self, expr: Op) -> Value:
-        """A sum or product over whole numbers, term by term."""
+        """Return a sum or product over whole numbers, term by term."""
         index, low, high, body = expr.args
         first, last = self(low), self(high)
         for end in (first, last):
@@ -125,7 +125,7 @@ class Evaluator:
         return value
 
     def inexact(self, value: Value) -> Value:
-        """The value as one of mpmath's."""
+        """Return the value as one of mpmath's."""
         if isinstance(value, Fraction):
             if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_MAGNITUDE:
                 raise UndefinedError("too large or small to tell from others")
@@ -133,7 +133,7 @@ class Evaluator:
         return value
 
     def both(self, one: Value, other: Value) -> tuple[Value, Value]:
-        """Two values of one kind."""
+        """Return two values of one kind."""
         if isinstance(one, Fraction) and isinstance(other, Fraction):
             return one, other
         return self.inexact(one), self.inexact(other)
@@ -204,7 +204,7 @@ def _whole_power(base: Fraction, exponent: int) -> Fraction:
 
 
 def _rational_root(base: Fraction, exponent: Fraction) -> Fraction | None:
-    """base^(a/b) for a positive base that is the b-th power of a small fraction."""
+    """Return base^(a/b) for a positive base that is the b-th power of a small fraction."""
     if base <= 0 or exponent.denominator > 6 or max(base.numerator, base.denominator) > 1 << 40:
         return None
     roots = []
@@ -261,7 +261,7 @@ def _det(at: Evaluator, *entries: Value) -> Value:
 
 
 def _function(name: str) -> Callable[..., Value]:
-    """One of mpmath's functions of one argument, with exact values at zero and one where they are rational."""
+    """Return one of mpmath's functions of one argument, with exact values at zero and one where they are rational."""
 
     def apply(at: Evaluator, value: Value) -> Value:
         exact = _EXACT.get((name, value)) if isinstance(value, Fraction) else None

@@ -60,7 +60,7 @@ _LOOK_BACK = 30
 
 
 def last_answer(text: str) -> str | None:
-    r"""The content of the last box, or of the list of boxes that ends there, joined by commas.
+    r"""Return the content of the last box, or of the list of boxes that ends there, joined by commas.
 
     None when there is none, or the last has no content, is not closed, runs on in digits or is taken back. `\boxed 7`
     is read as TeX does.
@@ -89,14 +89,14 @@ def last_answer(text: str) -> str | None:
 
 
 def last_box(text: str) -> str | None:
-    r"""The content of the last `\boxed{…}` alone, or None when it is unclosed or blank."""
+    r"""Return the content of the last `\boxed{…}` alone, or None when it is unclosed or blank."""
     start = _last_start(text, 0, len(text))
     found = None if start < 0 else _content(text, start)
     return None if found is None else found[0]
 
 
 def balanced(text: str) -> bool:
-    r"""Whether the braces of `text` match; `\{` and `\}` do not count, nor does a brace after any other backslash."""
+    r"""Tell whether the braces of `text` match; `\{` and `\}` do not count, nor braces after another backslash."""
     return _closing_brace("{" + text + "}", 0, len(text) + 2) == len(text) + 1
 
 
@@ -105,7 +105,7 @@ def _last_start(text: str, begin: int, end: int) -> int:
 
 
 def _content(text: str, start: int) -> tuple[str, int] | None:
-    """What the box at `start` holds and where it ends, or None."""
+    """Return what the box at `start` holds and where it ends, or None."""
     macro = next(macro for macro in _MACROS if text.startswith(macro, start))
     found = _BLANKS.match(text, start + len(macro))
     opening = len(text) if found is None else found.end()
@@ -134,7 +134,7 @@ def _outermost(text: str, start: int, content: str, end: int) -> tuple[int, str,
 
 
 def _closing_brace(text: str, opening: int, end: int) -> int | None:
-    """The index of the brace that closes the first one from `opening` on, or None."""
+    """Return the index of the brace that closes the first one from `opening` on, or None."""
     depth = 0
     for token in islice(_BRACE_OR_ESCAPE.finditer(text, opening, end), _MAX_BRACES):
         if token[0] == "{":
@@ -147,7 +147,7 @@ def _closing_brace(text: str, opening: int, end: int) -> int | None:
 
 
 def _joint(gap: str) -> str | None:
-    """How two boxes with `gap` between them make one answer (as a list, or as an equation); None if they do not.
+    """Tell how two boxes with `gap` between them make one answer (as a list, or as an equation); None if they do not.
 
     What is left of the gap without dress, list marks and names must be no mathematics and no prose of its own.
     """

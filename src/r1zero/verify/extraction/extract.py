@@ -37,7 +37,7 @@ _NUMBER = re.compile(
 
 
 def extract(response: str, answer_format: AnswerFormat) -> str | None:
-    """The final answer in `response`, stripped of outer white space, or None when it holds none in that format.
+    """Return the final answer in `response`, stripped of outer white space, or None when it holds none in that format.
 
     Never raises and never guesses: an unclosed last box is None even if an earlier box was closed. Source: the answer
     extraction of understand-r1-zero's reward functions (PAPER.md 2.3); unlike it, any white space between the R1
@@ -48,7 +48,7 @@ def extract(response: str, answer_format: AnswerFormat) -> str | None:
 
 
 def final_part(response: str) -> str:
-    """What stands behind the reasoning: after the last `</think>`; nothing, if the reasoning was never ended."""
+    """Return what stands behind the reasoning: after the last `</think>`; nothing, if the reasoning was never ended."""
     _, mark, rest = response.rpartition("</think>")
     return rest if mark else "" if "<think>" in response else response
 
@@ -62,7 +62,7 @@ def _bare(response: str) -> str | None:
 
 
 def _auto(response: str) -> str | None:
-    """The last box, else answer tags, else a stated final answer, else the last number or expression."""
+    """Return the last box, else answer tags, else a stated final answer, else the last number or expression."""
     final = final_part(response)
     if "\\boxed" in final or "\\fbox" in final:
         return last_answer(final)
@@ -74,7 +74,7 @@ def _auto(response: str) -> str | None:
 
 
 def _tagged(response: str) -> str | None:
-    """The R1 template's answer. Its prompt ends in `<think>`, so the response holds only the closing tag."""
+    """Return the R1 template's answer. Its prompt ends in `<think>`, so the response holds only the closing tag."""
     if _THINK_THEN_ANSWER.search(response) is None:
         return None
     start = response.rfind("<answer>") + len("<answer>")

@@ -34,7 +34,7 @@ _ENDS = re.compile(r"\n\s*\n|\n(?=[A-Z#*-])|(?<=[^0-9])\.\s|\.\s+(?=[A-Z])|\.$")
 
 
 def stated_answer(text: str) -> str | None:
-    """The answer of a response without box and tags; None if it holds neither an expression nor a number.
+    """Return the answer of a response without box and tags; None if it holds neither an expression nor a number.
 
     The last statement of a final answer counts, and within it the last formula, else the whole if it can be read as an
     answer, else the last number. Without such a statement the last formula or number of the text counts.
@@ -65,7 +65,7 @@ def _within(statement: str) -> str | None:
 
 
 def _last(text: str) -> str | None:
-    """The last formula or number, whichever ends later."""
+    """Return the last formula or number, whichever ends later."""
     formula, number = _last_formula(text), _last_number(text)
     if formula is not None and (number is None or number[1] <= formula[1]):
         return formula[0]

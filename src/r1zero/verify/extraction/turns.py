@@ -32,7 +32,7 @@ def first_turn(response: str) -> str:
 
 
 def own_span(response: str) -> tuple[int, int]:
-    """Where `first_turn` begins and ends."""
+    """Tell where `first_turn` begins and ends."""
     begin = _behind_echo(response)
     end = len(response)
     for found in _TURN.finditer(response, begin):
@@ -47,7 +47,7 @@ def own_span(response: str) -> tuple[int, int]:
 
 
 def _behind_echo(response: str) -> int:
-    """Where an echoed prompt ends; a user's turn that nobody answers is all echo."""
+    """Tell where an echoed prompt ends; a user's turn that nobody answers is all echo."""
     turn = _ECHOED_TURN.match(response)
     if turn is not None:
         reply = _REPLY.search(response, turn.end())

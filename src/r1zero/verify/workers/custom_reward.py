@@ -37,7 +37,7 @@ RewardFunction = Callable[[str, list[str]], object]
 
 
 def check_reward(spec: str) -> None:
-    """UserError if `verifier.reward` can name no function or command; the function itself is loaded by the workers."""
+    """Refuse a `verifier.reward` that can name no function or command; workers load the function itself."""
     if spec.startswith(COMMAND):
         words = _words(spec)
         if not words or shutil.which(words[0]) is None:
@@ -57,7 +57,7 @@ def check_reward(spec: str) -> None:
 
 
 def located(spec: str) -> str:
-    """The same function for processes that work in another folder; a command is found by whoever runs it."""
+    """Name the same function for processes that work in another folder; a command is found by whoever runs it."""
     place, _, name = spec.rpartition(":")
     if spec.startswith(COMMAND) or not place.endswith(".py"):
         return spec
@@ -65,7 +65,7 @@ def located(spec: str) -> str:
 
 
 def load_reward(spec: str, limit_s: float) -> Callable[[str, list[str]], Judgement]:
-    """The function or command as a grader. Whatever importing it raises goes through; the caller reports it."""
+    """Return the function or command as a grader. Whatever importing it raises goes through; the caller reports it."""
     function = _command(_words(spec), limit_s) if spec.startswith(COMMAND) else _function(spec)
     name = spec.removeprefix(COMMAND).strip()
 
@@ -77,7 +77,7 @@ def load_reward(spec: str, limit_s: float) -> Callable[[str, list[str]], Judgeme
 
 
 def judged(result: object) -> tuple[str, float | None]:
-    """(outcome, score) of what a reward function returned. TypeError or ValueError if it is no result."""
+    """Return (outcome, score) of what a reward function returned. TypeError or ValueError if it is no result."""
     if result is None:
         return "ungraded", None
     if isinstance(result, bool):
@@ -92,7 +92,9 @@ def _words(spec: str) -> list[str]:
     try:
         return shlex.split(spec.removeprefix(COMMAND))
     except ValueError as error:
-        raise UserError(f"verifier.reward = {spec!r} is no command line ({error}); mend its quotes.") from error
+        raise UserError(
+            f"verifier.reward = {spec!r} is not a valid command line ({error}): mend its quotes."
+        ) from error
 
 
 def _function(spec: str) -> RewardFunction:

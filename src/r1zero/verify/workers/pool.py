@@ -134,7 +134,7 @@ class Verifier:
         return len(self._queue) + sum(task is not None for task in self._at.values())
 
     def _settle(self) -> None:
-        """In a forked child: let go of the parent's workers and begin anew, without its unfinished tasks."""
+        """Let go, in a forked child, of the parent's workers and begin anew, without its unfinished tasks."""
         if os.getpid() != self._pid:
             for worker in self._at:
                 worker.forget()
@@ -164,7 +164,7 @@ class Verifier:
             self._pump(0.0)
 
     def ready(self) -> list[tuple[object, Verdict]]:
-        """The verdicts that are there by now, each once, in the order they were reached. Does not block."""
+        """Return the verdicts that are there by now, each once, in the order they were reached. Does not block."""
         self._settle()
         with self._lock:
             self._pump(0.0)
@@ -173,7 +173,7 @@ class Verifier:
         return found
 
     def drain(self) -> Iterator[tuple[object, Verdict]]:
-        """Every verdict still owed, as it is reached; blocks until all that was submitted is answered."""
+        """Yield every verdict still owed, as it is reached; blocks until all that was submitted is answered."""
         self._settle()
         while self.pending or self._done:
             while self._done:
@@ -183,7 +183,7 @@ class Verifier:
                     self._pump(None)
 
     def verify(self, items: Iterable[tuple[str, Sequence[str], AnswerFormat]]) -> list[Verdict]:
-        """The verdicts of (response, gold, answer format) items, in their order. Leaves other submissions alone."""
+        """Return the verdicts of (response, gold, answer format) items, in order. Leaves other submissions alone."""
         batch, verdicts = object(), dict[int, Verdict]()
         total = 0
         for total, (response, gold, answer_format) in enumerate(items, start=1):
@@ -209,7 +209,7 @@ class Verifier:
     # -- the pool
 
     def _pump(self, wait_s: float | None) -> None:
-        """One round: hand out tasks, take replies, kill the overdue. Waits up to `wait_s` (None: one turn)."""
+        """Hand out tasks, take replies, kill the overdue: one round. Waits up to `wait_s` (None: one turn)."""
         if self._closed or not (self.pending or self._at):
             return
         self._hand_out()
@@ -243,7 +243,7 @@ class Verifier:
             starting += 1
 
     def _recall(self, task: _Task) -> WorkerReply | None:
-        """What was found before about the same gold and answer: a group's samples repeat each other."""
+        """Return what was found before about the same gold and answer: a group's samples repeat each other."""
         gold = task.golds[0]
         return self._known.get((gold, task.answer)) if isinstance(gold, str) else None
 
@@ -266,7 +266,7 @@ class Verifier:
         return True
 
     def _start_failed(self) -> None:
-        """After a few failures in a row the queue is answered, so that no caller waits for what cannot come."""
+        """Answer the queue after a few failures in a row, so that no caller waits for what cannot come."""
         self._failed_starts += 1
         if self._failed_starts < _START_ATTEMPTS or any(worker.started for worker in self._at):
             return
@@ -296,7 +296,7 @@ class Verifier:
             self._compared(task, reply)
 
     def _compared(self, task: _Task, reply: WorkerReply) -> None:
-        """One alternative is decided: conclude the task, or put it back for its next alternative."""
+        """Conclude the task of a decided alternative, or put it back for its next one."""
         task.golds.popleft()
         if reply.outcome is Outcome.RIGHT:
             self._conclude(task, Verdict(Outcome.RIGHT, rule=reply.rule, score=reply.score))

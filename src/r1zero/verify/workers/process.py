@@ -100,7 +100,7 @@ class WorkerProcess:
         return True
 
     def read(self) -> WorkerReply | Failure | None:
-        """The event that its output holds: a reply, its end, or None when the line is not whole yet."""
+        """Return the event that its output holds: a reply, its end, or None when the line is not whole yet."""
         chunk = self.output.read()
         if chunk is None:
             return None

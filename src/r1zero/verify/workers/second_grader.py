@@ -46,7 +46,7 @@ def prepare() -> None:
 
 
 def math_verify(response: str, gold: list[str]) -> bool | None:
-    """Math-Verify with golds and answer boxed; None if no gold can be parsed."""
+    """Return Math-Verify with golds and answer boxed; None if no gold can be parsed."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     logging.disable(logging.CRITICAL)
@@ -61,13 +61,13 @@ def math_verify(response: str, gold: list[str]) -> bool | None:
 
 
 def paper_fast(response: str, gold: list[str]) -> bool:
-    """The paper's training-time rules: normalised text, or simple algebra on what is left."""
+    """Return the paper's training-time rules: normalised text, or simple algebra on what is left."""
     answer = last_box(response)
     return answer is not None and any(_mathd(text, answer) or _algebra(text, answer) for text in gold)
 
 
 def paper_slow(response: str, gold: list[str]) -> bool:
-    """The paper's evaluation-time rules: the fast ones, or Math-Verify."""
+    """Return the paper's evaluation-time rules: the fast ones, or Math-Verify."""
     return paper_fast(response, gold) or bool(math_verify(response, gold))
 
 
@@ -76,7 +76,7 @@ def _mathd(gold: str, answer: str) -> bool:
 
 
 def _stripped(text: str) -> str:
-    """Normalised text: no dress, no unit words, no `k=`, fractions in one form."""
+    """Return normalised text: no dress, no unit words, no `k=`, fractions in one form."""
     text = _TEXT.sub(r"\1", _DRESS.sub("", text))
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\\\", "\\")
     for _ in range(2):
@@ -92,7 +92,7 @@ def _stripped(text: str) -> str:
 
 
 def _algebra(gold: str, answer: str) -> bool:
-    """Equality of values where the expressions are simple: at most two letters, no powers but of one digit."""
+    """Return equality of values where the expressions are simple: at most two letters, no powers but of one digit."""
     golds, answers = (_parts(_stripped(text).replace(",\\", ",").lower()) for text in (gold, answer))
     if golds[0] != answers[0] or len(golds[1]) != len(answers[1]):
         return False

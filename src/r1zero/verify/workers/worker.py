@@ -111,7 +111,7 @@ def grade_safely(grade: Grader, gold: Any, answer: str, *, told: bool = False) -
 
 
 def _load_reward(spec: str, limit_s: float) -> Grader:
-    """A user's function as a grader."""
+    """Return a user's function as a grader."""
     if spec in SECOND.values():
         prepare()
     grade = load_reward(spec, limit_s)
@@ -126,7 +126,7 @@ def _arm(seconds: float) -> None:
 
 
 def _private_stdout() -> int:
-    """A descriptor for the protocol alone; what libraries print goes nowhere."""
+    """Return a descriptor for the protocol alone; what libraries print goes nowhere."""
     protocol = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -136,7 +136,7 @@ def _private_stdout() -> int:
 
 
 def _next_line(parent: int) -> bytes:
-    """The next task's line; empty at the end of input or when the parent is gone.
+    """Return the next task's line; empty at the end of input or when the parent is gone.
 
     The process id is watched too because other children of the parent may hold our input's writing end open. At most
     one task is under way, so a readable input means that nothing is left in the buffer.
@@ -148,7 +148,7 @@ def _next_line(parent: int) -> bytes:
 
 
 def _load_grader() -> Grader:
-    r"""Math-Verify's comparison of two bare answers, as (outcome, rule).
+    r"""Return Math-Verify's comparison of two bare answers, as (outcome, rule).
 
     Both sides are wrapped in `\boxed{}`: with golds as data sets store them it scores 60 %, so 92 % (GRADERS.md). The
     box has priority over phrases such as "the answer is 3" inside an answer. No fallback to bare strings: Math-Verify's
