@@ -211,8 +211,8 @@ class ClusterSettings(Section):
     def _has_an_address(self) -> ClusterSettings:
         if self.address not in ("local", "auto") and not re.fullmatch(r"ray://[^/:]+:\d+", self.address):
             raise ValueError(
-                f'cluster.address = "{self.address}" is not a valid address: write "local", "auto" or "ray://HOST:10001" '
-                '(other clusters: set RAY_ADDRESS and write "auto")'
+                f'cluster.address = "{self.address}" is not a valid address: write "local", "auto" or '
+                '"ray://HOST:10001" (other clusters: set RAY_ADDRESS and write "auto")'
             )
         return self
 
