@@ -174,6 +174,8 @@ def test_an_interrupt_waits_for_no_thread() -> None:
 import os, signal, threading
 from r1zero.endpoint import Client, Endpoint
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which children of a background job ignore
+
 def hang(_):
     os.kill(os.getpid(), signal.SIGINT)
     threading.Event().wait()

@@ -215,7 +215,7 @@ def test_handles_of_cuda_ipc_reach_an_engines_process() -> None:
 
 @needs_vllm
 def test_no_room_for_weights_is_a_sentence_and_no_bus_error() -> None:
-    from r1zero.sampling.vllm.weights import mapped, reserved
+    from r1zero.sampling.vllm.weight_transfer import mapped, reserved
 
     with reserved(1000) as path:
         mapped(path, 1000).fill_(7)
@@ -227,16 +227,16 @@ def test_no_room_for_weights_is_a_sentence_and_no_bus_error() -> None:
 
 @needs_vllm
 def test_a_plugin_that_vllm_would_not_load_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from r1zero.sampling.vllm import weights as vllm_weights
+    from r1zero.sampling.vllm import weight_transfer
 
-    vllm_weights.check_plugin()
+    weight_transfer.check_plugin()
     monkeypatch.setenv("VLLM_PLUGINS", "another")
     with pytest.raises(UserError, match="leaves out r1zero's own plugin; add r1zero to it, or unset it"):
-        vllm_weights.check_plugin()
+        weight_transfer.check_plugin()
     monkeypatch.delenv("VLLM_PLUGINS")
-    monkeypatch.setattr(vllm_weights, "entry_points", lambda group: SimpleNamespace(names=set()))
+    monkeypatch.setattr(weight_transfer, "entry_points", lambda group: SimpleNamespace(names=set()))
     with pytest.raises(UserError, match="install it again"):
-        vllm_weights.check_plugin()
+        weight_transfer.check_plugin()
 
 
 @needs_vllm

@@ -264,19 +264,19 @@ def test_an_engine_that_keeps_old_weights_is_found_out(world: World) -> None:
 
 def leave_the_head(worker: object) -> None:
     """In the engine's process: finish a sync without packing the tied head again."""
-    from r1zero.sampling.vllm import weights as vllm_weights
+    from r1zero.sampling.vllm import weight_transfer
 
-    class Unpacked(vllm_weights.VocabParallelEmbedding):
+    class Unpacked(weight_transfer.VocabParallelEmbedding):
         pass
 
-    vllm_weights.VocabParallelEmbedding = Unpacked  # no module is one
+    weight_transfer.VocabParallelEmbedding = Unpacked  # no module is one
 
 
 def pack_the_head(worker: object) -> None:
     """Undo it."""
-    from r1zero.sampling.vllm import weights as vllm_weights
+    from r1zero.sampling.vllm import weight_transfer
 
-    [vllm_weights.VocabParallelEmbedding] = vllm_weights.VocabParallelEmbedding.__bases__
+    [weight_transfer.VocabParallelEmbedding] = weight_transfer.VocabParallelEmbedding.__bases__
 
 
 @needs_vllm
@@ -403,10 +403,10 @@ def test_heads_that_vllm_cannot_do_are_one_sentence_before_anything_is_made(tmp_
 
 PARENT = """
 import multiprocessing, sys, time
-from r1zero.sampling.vllm import weights as vllm_weights
+from r1zero.sampling.vllm import weight_transfer
 
 def child():
-    vllm_weights.register()
+    weight_transfer.register()
     print("ready", flush=True)
     time.sleep(3600)
 

@@ -22,7 +22,7 @@ from r1zero.policy.device import pick_autocast, pick_device
 from r1zero.policy.load import Policy, load_blank
 from r1zero.policy.lora import add_lora
 from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, ModelName, Transfer, VllmSampler
-from r1zero.sampling.vllm.weights import SharedMemoryTrainerInit
+from r1zero.sampling.vllm.weight_transfer import SharedMemoryTrainerInit
 
 _PACKED = 1 << 30  # bytes of one message of CUDA IPC, where no tensor is larger
 

@@ -44,7 +44,7 @@ from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # noqa: E40
 from vllm.v1.engine.exceptions import EngineDeadError  # noqa: E402
 
 from r1zero.sampling.synced_engine import EngineLostError  # noqa: E402
-from r1zero.sampling.vllm import weights as vllm_weights  # noqa: E402
+from r1zero.sampling.vllm import weight_transfer  # noqa: E402
 
 
 class Transfer(Protocol):
@@ -75,9 +75,9 @@ class InPlace:
         """Return weights that come before the first token need not be read from disk; what is then missed would be
         seen.
         """
-        if self.info.backend == vllm_weights.BACKEND:
-            vllm_weights.check_plugin()
-            vllm_weights.register()
+        if self.info.backend == weight_transfer.BACKEND:
+            weight_transfer.check_plugin()
+            weight_transfer.register()
         return {"weight_transfer_config": {"backend": self.info.backend}, "load_format": "dummy"}
 
     def send(self, llm: vllm.LLM) -> None:
