@@ -1,16 +1,14 @@
 """The doctor finds what is there, names what is not, and gives the command that mends it."""
 
 import importlib.metadata
-import io
 import sys
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from rich.console import Console
 
 from r1zero import doctor
-from r1zero.doctor import Check, Status, diagnose, exit_code, render
+from r1zero.doctor import Check, Status, diagnose, exit_code
 
 ABSENT = Requirement('no-such-package>=2 ; extra == "no-such-extra"')
 TOO_OLD = Requirement("pytest>=9999")
@@ -149,10 +147,3 @@ def test_a_busy_machine_is_a_warning_with_the_setting(monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor.os, "getloadavg", lambda: (0.1, 0.0, 0.0))
     device, _ = doctor._cpu()
     assert device.status is Status.OK
-
-
-def test_the_table_shows_commands_whole() -> None:
-    page = io.StringIO()
-    check = Check("wandb", Status.OPTIONAL, "not installed", 'pip install "r1zero[wandb]"')
-    Console(file=page, width=100).print(render([check]))
-    assert 'pip install "r1zero[wandb]"' in page.getvalue()

@@ -153,14 +153,6 @@ def test_chunks_keep_no_logits_for_backward() -> None:
     assert kept(10**9) > 0
 
 
-def test_the_head_runs_on_response_positions_only() -> None:
-    model = qwen()
-    batch = one_batch([Trajectory(encode("a very long question, indeed: "), encode("42"), (0.0, 0.0), 1.0)])
-    with LargestLogits() as seen:
-        response_logprobs(policy_of(model), batch, 1.0)
-    assert seen.elements == 2 * VOCABULARY
-
-
 def test_softcapped_heads_are_capped() -> None:
     model = MODELS["gemma2"]()
     hidden = torch.randn(3, 32, generator=torch.Generator().manual_seed(seeded())) * 10
