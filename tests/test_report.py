@@ -271,7 +271,7 @@ def test_an_empty_and_a_half_written_run_have_a_page(tmp_path: Path) -> None:
     written = write_report([half])
     assert written.figures == []
     text = written.page.read_text(encoding="utf-8")
-    assert "recipe.json cannot be read (there is none), so the recipe is not shown." in text
+    assert "recipe.json cannot be read (it does not exist), so the recipe is not shown." in text
     assert "beside this page" not in text
 
 

@@ -125,7 +125,7 @@ def saved_cell(folder: Path) -> ModelResponses:
     settings, size = saved.identity.get("settings"), saved.identity.get("parameters")
     temperature = settings.get("temperature", 0.0) if isinstance(settings, dict) else 0.0
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
-        raise UserError(f"{folder / IDENTITY} is damaged (its temperature is no number); restore the file.")
+        raise UserError(f"{folder / IDENTITY} is damaged (its temperature is not a number); restore the file.")
     return ModelResponses(
         str(saved.identity.get("model", folder.name)),
         template,

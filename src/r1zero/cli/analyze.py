@@ -143,7 +143,7 @@ def _check(asked: Asked, steps: int | None) -> None:
         (1, "max-new-tokens", asked.max_new_tokens), (1, "steps", steps),
     ):  # fmt: skip
         at_least(least, name, value, "is too few")
-    at_least(0, "seed", asked.seed, "is no seed")
+    at_least(0, "seed", asked.seed, "is not a valid seed")
     for name, given in (("temperatures", asked.temperatures), ("templates", asked.templates)):
         if not given:
             raise UserError(f"--{name} names none; give one or more, or leave it out.")

@@ -124,7 +124,7 @@ def _ask(
     from r1zero.evaluation.tables import details, headings_and_rows, notes
 
     engine.check()
-    at_least(0, "seed", drawing.seed, "is no seed")
+    at_least(0, "seed", drawing.seed, "is not a valid seed")
     columns = {name: getattr(sets, name) for name in ("split", "question_column", "answer_column", "limit")}
     draws = {name: getattr(drawing, name) for name in ("samples", "temperature", "top_p", "top_k", "max_new_tokens")}
     benchmarks = [checked(BenchmarkSettings, {"name": name} | columns) for name in sets.benchmarks]

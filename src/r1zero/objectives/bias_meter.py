@@ -15,6 +15,7 @@ shows it. Legend: P questions, G samples per question, N live responses.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,11 @@ from r1zero.objectives.objective import Objective
 
 NO_BASELINE = ("raw", "gae")
 """Advantages that subtract no mean of the group: leaving a baseline out, or having a critic's, biases nothing."""
+
+_NOTHING = 1e-18
+"""A sum of squares below this is rounding."""
+_TOGETHER = 4e-12
+"""sin² of the angle below which two columns are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +109,33 @@ def fit(
     share_N = share_N / share_N.sum()
     columns = torch.stack([lengths_N.double().log(), spreads_N.double().log(), m_N.double().log()])
     columns = columns - (columns * share_N).sum(dim=1, keepdim=True)
-    length_N, spread_N, target_N = columns * share_N.sqrt()
-    varying = [column for column in (length_N, spread_N) if column.norm() > 1e-9]
-    if not varying:
+    length, spread, target = (columns * share_N.sqrt()).tolist()
+    if _dot(spread, spread) <= _NOTHING:
+        return Bias(_slope(length, target), None)
+    if _dot(length, length) <= _NOTHING:
+        return Bias(None, _slope(spread, target))
+    # what is left of one when the other is taken out (Frisch and Waugh): nothing, where they vary only together
+    shared = _dot(length, spread) / _dot(length, length)
+    rest = [b - shared * a for a, b in zip(length, spread, strict=True)]
+    if _dot(rest, rest) <= _TOGETHER * _dot(spread, spread):
         return Bias(None, None)
-    design = torch.stack(varying, dim=1)
-    if int(torch.linalg.matrix_rank(design / design.norm(dim=0), rtol=1e-6)) < len(varying):
-        return Bias(None, None)
-    slopes = iter(torch.linalg.lstsq(design, target_N[:, None]).solution[:, 0].tolist())
-    return Bias(*(next(slopes) if column.norm() > 1e-9 else None for column in (length_N, spread_N)))
+    difficulty = _dot(rest, target) / _dot(rest, rest)
+    return Bias(_slope(length, [y - difficulty * b for y, b in zip(target, spread, strict=True)]), difficulty)
+
+
+def _slope(column: list[float], target: list[float]) -> float | None:
+    """Compute the least-squares slope of a target on one column; None where the column does not vary."""
+    size = _dot(column, column)
+    return _dot(column, target) / size if size > _NOTHING else None
+
+
+def _dot(one: list[float], other: list[float]) -> float:
+    """Compute a sum of products, rounded once.
+
+    LAPACK's least squares differ in their last bits with where in memory their numbers stand, and a run that is made
+    again is to log the same.
+    """
+    return math.fsum(a * b for a, b in zip(one, other, strict=True))
 
 
 def _parts(

@@ -208,7 +208,7 @@ def check_peft(what: str) -> None:
     if Version(installed) < Version(MIN_PEFT_VERSION):
         raise UserError(
             f"{what} peft {MIN_PEFT_VERSION} or newer beside transformers {beside}, and {installed} is installed; run "
-            f'`pip install "peft>={MIN_PEFT_VERSION}"`, or, if there is none yet, '
+            f'`pip install "peft>={MIN_PEFT_VERSION}"`, or, until there is one, '
             f'`pip install "transformers<{beside.major}.{beside.minor}"`.'
         )
 

@@ -179,7 +179,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    return "there is none" if isinstance(error, FileNotFoundError) else str(error)
+    return "it does not exist" if isinstance(error, FileNotFoundError) else str(error)
 
 
 def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:

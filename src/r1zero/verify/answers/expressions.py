@@ -187,7 +187,7 @@ class ExpressionReader(ABC):
             elif self.sees("op", "_"):
                 digits = self.tokens[self.at - 1]
                 if not (isinstance(shape, Num) and digits.kind == "number" and digits.text.replace(".", "").isdigit()):
-                    raise ValuelessError("a base of something that is no string of digits")
+                    raise ValuelessError("a base of something that is not a string of digits")
                 self.take()
                 base = base_name(self.spelled())
                 shape = shape if base == "{10}" else Sym(f"{digits.text}_{base}")
@@ -221,7 +221,7 @@ class ExpressionReader(ABC):
         token = self.peek()
         if digit and token is not None and token.kind == "number" and len(token.text) > 1:
             if not token.text.isdigit():
-                raise UnreadableError("an argument that is no digit")
+                raise UnreadableError("an argument that is not a digit")
             first, rest = token.text[0], token.text[1:]
             tokens = (Token("number", first, Fraction(first)), Token("number", rest, Fraction(rest)))
             self.tokens = (*self.tokens[: self.at], *tokens, *self.tokens[self.at + 1 :])
