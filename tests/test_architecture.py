@@ -412,3 +412,16 @@ def test_the_page_names_files_that_exist_and_what_is_in_them() -> None:
 def test_paths_in_the_prose_exist(page: Path) -> None:
     missing = [path.relative_to(ROOT) for path in coded(page.read_text(encoding="utf-8"))[0] if not path.exists()]
     assert not missing
+
+
+def test_sentences_say_what_is_not_valid_and_what_to_write() -> None:
+    """As CONTRIBUTING.md has it: "X is not a valid Y: write Z", never "X is none" or "X is no Y"."""
+    told = re.compile(r"\bis none\b|(?<![Tt]here )\bis no (?!longer|more|older)\w+|\bnobody's\b|\b[Ww]hat becomes of\b")
+    documentation = {id(node.value) for _, node in nodes(ast.Expr) if isinstance(node, ast.Expr)}
+    faults = [
+        f"{where(path, getattr(node, 'lineno', 0))} {node.value!r}"
+        for path, node in nodes(ast.Constant)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+        if told.search(node.value)
+    ]
+    assert not faults, "\n".join(faults)

@@ -327,7 +327,7 @@ def test_mistakes_are_one_sentence(settings, sentence):
 @pytest.mark.parametrize(
     "line, sentence",
     [
-        ("{", "line 1, is no JSON"),
+        ("{", "line 1, is not JSON"),
         ("[]", "lacks gold or prediction"),
         ('{"gold": "5"}', "lacks gold or prediction"),
         ('{"gold": "5", "prediction": 5}', "no text"),

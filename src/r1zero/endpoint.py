@@ -97,7 +97,7 @@ class Endpoint:
         with self._opener().open(request, timeout=self.timeout_s) as answer:
             found = json.loads(answer.read())
         if not isinstance(found, dict):
-            raise UnusableError("it is no JSON object")
+            raise UnusableError("it is not a JSON object")
         return found
 
     def _opener(self) -> urllib.request.OpenerDirector:

@@ -92,7 +92,7 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise UserError(f"{where} is no JSON ({error}); write one object a line.") from error
+        raise UserError(f"{where} is not JSON ({error}); write one object a line.") from error
     if not isinstance(row, dict) or "gold" not in row or "prediction" not in row:
         raise UserError(f"{where} lacks gold or prediction; write {{'gold': …, 'prediction': …}}.")
     gold = row["gold"]
