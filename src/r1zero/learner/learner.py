@@ -125,10 +125,10 @@ class Learner:
         advantage are skipped where their gradient is exactly zero; the weights have already counted them.
         """
         device, objective = self.policy.device, self.objective
-        weights, advantages = (
-            self._weights(trajectories),
-            torch.tensor([t.advantage for t in trajectories], device=device),
-        )
+        # Weights are worked out here, on the whole step, and never on a micro-batch or a rank's share: that is what
+        # makes the gradient the same however the step is cut.
+        weights = self._weights(trajectories)
+        advantages = torch.tensor([t.advantage for t in trajectories], device=device)
         total = 0.0
         indices = range(len(trajectories)) if share is None else share
         for (batch, prompts), real in self.ranks.pad_passes(self._batches(trajectories, indices)):

@@ -146,6 +146,7 @@ class RolloutCollector:
         dead_P = ~graded.live_P
         observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
         tally.add("rollout/groups", len(graded.rollouts))
+        # live groups first, then dead ones, each in the order drawn; sorted back, for a batch keeps question order
         kept = graded.some(torch.argsort(dead_P.int(), stable=True)[: self.prompts].sort().values)
         lengths_PG = lengths_of(kept.rollouts)
         bias = bias_meter(kept.rewards_PG, kept.graded_PG, lengths_PG, self.objective)

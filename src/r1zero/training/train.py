@@ -53,6 +53,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
             tally.add("time/step", now - begin)
             _log(parts, step, tally, view)
 
+            # After the line of the step: what a checkpoint goes on from is logged whole, and a resumed run forgets what
+            # was logged later. So the time that saving takes is told with the next step.
             better = recipe.checkpoint.keep_best and score is not None and score > best
             if last or _due(step, recipe.checkpoint.every) or better:
                 state = {"learner": parts.learner.state(), "stream": parts.collector.state()}
