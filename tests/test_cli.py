@@ -154,7 +154,10 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
         (["evaluate", "MODEL", "-b", "arithmetic", "--top-k", "-1"], "top_k = -1 cannot be used"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--max-new-tokens", "4096"], "--max-new-tokens = 4096 after a"),
         (["evaluate", "MODEL", "-b", "arithmetic", "arithmetic"], "names 'arithmetic' more than once"),
-        (["evaluate", "MODEL", "-b", "arithmetic", "--template", "qwen"], "no template: did you mean qwen3"),
+        (
+            ["evaluate", "MODEL", "-b", "arithmetic", "--template", "qwen"],
+            "is not a valid template: did you mean qwen3",
+        ),
         (["evaluate", "MODEL", "-b", "arithmetic", "--out", "/dev/null/x"], "cannot be written (Not a directory)"),
         (["demo", "--objectives", "grop", "--out", "/dev/null/x"], "objective.name = 'grop' is not in the table"),
         (["demo", "--seed", "-1", "--out", "/dev/null/x"], "train.seed = -1 cannot be used"),

@@ -335,7 +335,7 @@ def test_the_command_says_whether_it_fits_and_what_to_change(tmp_path: Path) -> 
         (("--recipe", "{recipe}", "--memory", "-1"), "is not the memory of a device"),
         (("--recipe", "{recipe}", "--mean-tokens", "0"), "is not a length"),
         (("--machine", "H200"), "belong to a plan; add --recipe"),
-        (("--recipe", "{recipe}", "--machine", "V100"), "(A100-40GB, A100-80GB, H100-80GB, H200)"),
+        (("--recipe", "{recipe}", "--machine", "V100"), "name one of A100-40GB, A100-80GB, H100-80GB, H200"),
         (("--recipe", "{recipe}", "--model.path", "no/such/model/here"), "does not exist"),
         (("--recipe", "{recipe}", "--objective.name", "no_such"), "no_such"),
         (("--recipe", "{recipe}", "--lora.rank", "4", "--lora.targets", '["nowhere"]'), "does not fit the model"),

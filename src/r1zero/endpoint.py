@@ -17,7 +17,8 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.pool import ThreadPool
+from multiprocessing import TimeoutError as NotYet
+from multiprocessing.pool import IMapIterator, ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -259,7 +260,7 @@ class Client:
             # not ThreadPoolExecutor, whose threads Python waits for at its end: these are daemons, so that an
             # interrupt does not wait for a server that takes its time
             with ThreadPool(max(1, min(workers, len(work)))) as pool:
-                for found in pool.imap_unordered(attempt, range(len(work))):
+                for found in _polled(pool.imap_unordered(attempt, range(len(work)))):
                     if isinstance(found, Exception):
                         failure = failure or found
                     elif found is not None:
@@ -269,6 +270,20 @@ class Client:
             self._over = threading.Event()
         if failure is not None:
             raise failure
+
+
+def _polled(results: IMapIterator[T]) -> Iterator[T]:
+    """Yield results as they come, looking up every second.
+
+    A signal that comes just before the main thread falls asleep on a lock does not wake it.
+    """
+    while True:
+        try:
+            yield results.next(timeout=1.0)
+        except NotYet:
+            continue
+        except StopIteration:
+            return
 
 
 def _times(count: int) -> str:
