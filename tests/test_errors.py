@@ -1,13 +1,17 @@
 """The words that sentences to users are made of, and the settings that they name."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
 from r1zero.config import make_recipe
+from r1zero.endpoint import NotThereError
 from r1zero.errors import SettingName, UserError, did_you_mean, first_line, reason
 from r1zero.policy.load import check_place
 from r1zero.policy.reference import blamed_on_the_reference
+from r1zero.runs.rollout_rows import RolloutFileError, read_rollouts
+from r1zero.sampling.synced_engine import EngineLostError
 
 
 def test_a_setting_is_renamed_and_the_rest_of_the_sentence_is_not() -> None:
@@ -41,3 +45,22 @@ def test_the_nearest_names() -> None:
     assert did_you_mean("grop", ["grpo", "ppo"], show=repr) == "did you mean 'grpo'? "
     assert did_you_mean("gsm8", ["gsm8k", "gsm9k", "amc"], most=2, cutoff=0.5) == "did you mean gsm8k or gsm9k? "
     assert did_you_mean("x", ["grpo"]) == ""
+
+
+@pytest.mark.parametrize("kind", [UserError, RolloutFileError, NotThereError, EngineLostError])
+def test_an_error_keeps_its_sentence_between_processes_and_under_another_name(kind: type[UserError]) -> None:
+    """Workers' errors come pickled, and may then be told of a setting under another name."""
+    error = kind(SettingName("questions.split"), " is not a valid split: write train")
+    sent = pickle.loads(pickle.dumps(error))
+    assert type(sent) is kind
+    assert str(sent) == str(error) == "questions.split is not a valid split: write train"
+    assert str(sent.renamed(lambda name: "--split")) == "--split is not a valid split: write train"
+
+
+def test_why_a_file_of_responses_cannot_be_read_is_told_between_processes(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"not parquet")
+    with pytest.raises(RolloutFileError) as raised:
+        read_rollouts(tmp_path / "a.parquet")
+    sent = pickle.loads(pickle.dumps(raised.value))
+    assert (str(sent), sent.reason) == (str(raised.value), raised.value.reason)
+    assert sent.reason in str(sent)

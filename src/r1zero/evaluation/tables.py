@@ -11,8 +11,6 @@ from r1zero.evaluation.summary import average, average_error
 from r1zero.published import SETS
 
 _MODEL_WIDTH = 28
-
-
 _BUDGETS = 6  # the largest token budgets that a table shows; results.json holds all
 
 

@@ -48,8 +48,8 @@ ROLLOUT_COLUMNS = tuple(name for name in _SCHEMA.names if name not in (*_SOMETIM
 class RolloutFileError(UserError):
     """A file of responses that cannot be read; `reason` says why."""
 
-    def __init__(self, path: Path, reason: str):
-        super().__init__(f"{path} holds no saved responses ({reason}); restore it, or remove it.")
+    def __init__(self, *parts: object, reason: str = ""):  # from parts as others, to be renamed and sent to a process
+        super().__init__(*parts)
         self.reason = reason
 
 
@@ -176,7 +176,9 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        raise RolloutFileError(path, next(iter(str(error).splitlines()), type(error).__name__)) from None
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        told = f"{path} holds no saved responses ({why}); restore it, or remove it."
+        raise RolloutFileError(told, reason=why) from None
 
 
 def _check(schema: pa.Schema, names: Iterable[str]) -> None:

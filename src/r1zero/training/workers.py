@@ -61,7 +61,7 @@ class LearnerProtocol(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What a workers is to work on.
+    """What a run's workers are to work on.
 
     `context` is the longest prompt and response together, in tokens; `probe` are prompts to hold an engine against the
     learner on.
