@@ -7,6 +7,7 @@ step (promise 1).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -16,22 +17,17 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from r1zero.learner.ranks import Pass
+from r1zero.learner.ranks import Pass, Ranks
 from r1zero.policy.batch import MicroBatch, Trajectory
 from r1zero.policy.logprobs import Scorer
 
 
-class FsdpRanks:
+class FsdpRanks(Ranks):
     """All ranks of the default process group. Every method that computes is to be called by all of them."""
 
     def __init__(self, device: torch.device):
-        self.device = device
+        self.device, self.first = device, dist.get_rank() == 0
         self.mesh: DeviceMesh = init_device_mesh(device.type, (dist.get_world_size(),))
-
-    @property
-    def first(self) -> bool:
-        """Whether this is rank 0."""
-        return dist.get_rank() == 0
 
     def shard(self, scorer: Scorer) -> Scorer:
         """Spread rank 0's model over the ranks: every decoder layer by itself, and the rest as one."""
@@ -55,10 +51,11 @@ class FsdpRanks:
         rank, count = dist.get_rank(), dist.get_world_size()
         size = [len(each.prompt_ids) + each.length for each in trajectories]
         order = sorted(range(len(trajectories)), key=lambda i: (not trajectories[i].advantage, -size[i], i))
-        return sorted(i for place, i in enumerate(order) if _turn(place, count) == rank)
+        turns = itertools.cycle([*range(count), *reversed(range(count))])  # 0 1 2 2 1 0 0 1 2 …
+        return sorted(i for i, turn in zip(order, turns, strict=False) if turn == rank)
 
     def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
-        """See `r1zero.learner.ranks.Ranks`: gathering weights and adding gradients takes all ranks at once."""
+        """See `Ranks`: gathering weights and adding gradients takes all ranks at once."""
         mine = list(passes)
         most = torch.tensor(len(mine), device=self.device)
         dist.all_reduce(most, dist.ReduceOp.MAX)
@@ -68,16 +65,10 @@ class FsdpRanks:
             yield (_idle(self.device), None), False
 
     def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
-        """See `r1zero.learner.ranks.Ranks`."""
+        """See `Ranks`."""
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(sums)
         return sums.tolist()
-
-
-def _turn(place: int, count: int) -> int:
-    """Return 0 1 2 2 1 0 0 1 2 …"""
-    lap, at = divmod(place, count)
-    return at if lap % 2 == 0 else count - 1 - at
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:

@@ -6,7 +6,7 @@ import math
 
 from r1zero.config import Recipe
 from r1zero.learner.learner import Learner
-from r1zero.learner.ranks import Ranks, SingleProcess
+from r1zero.learner.ranks import Ranks
 from r1zero.objectives.table import Objective
 from r1zero.policy.load import Policy
 from r1zero.policy.sharded import has_shards, load_plain_optimiser, load_shards
@@ -39,6 +39,6 @@ def restore(learner: Learner, checkpoint: checkpoints.Checkpoint) -> None:
     model, adam = learner.policy.model, learner.optimiser.adam
     if has_shards(checkpoint.path):
         load_shards(checkpoint.path, model, adam)
-    elif not isinstance(learner.ranks, SingleProcess):
+    elif type(learner.ranks) is not Ranks:  # sharded
         load_plain_optimiser(model, adam, state.pop("optimiser"))
     learner.restore(state)

@@ -19,15 +19,16 @@ from torch import Tensor
 from r1zero import config
 from r1zero.errors import UserError
 from r1zero.learner.critic import Critic
-from r1zero.learner.experience import Experience, batches, concat, token_advantages, token_scores
+from r1zero.learner.experience import Experience, concat, token_advantages
 from r1zero.learner.optimiser import Optimiser
-from r1zero.learner.ranks import Pass, Ranks, SingleProcess
+from r1zero.learner.ranks import Pass, Ranks
 from r1zero.learner.value_head import ValueHead
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
-from r1zero.policy.batch import MicroBatch, Trajectory
+from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
 from r1zero.policy.load import Policy, checkpoint_layers
 from r1zero.policy.logprobs import Scorer
+from r1zero.policy.shared_prompts import shared_micro_batches
 
 
 class Learner:
@@ -52,7 +53,7 @@ class Learner:
         critic: config.CriticSettings | None = None,
         ranks: Ranks | None = None,
     ):
-        self.ranks = ranks or SingleProcess()
+        self.ranks = ranks or Ranks()
         self.scorer = self.ranks.shard(Scorer(policy))
         self.reference = reference and self.ranks.shard(Scorer(reference))
         self.policy, self.objective, self.settings = policy, objective, settings
@@ -91,11 +92,12 @@ class Learner:
     def hold(self, trajectories: Sequence[Trajectory], tally: Tally) -> Experience:
         """Compute what the updates on this rollout batch hold fixed, with the weights as they are now."""
         old = reference = advantages = values = returns = None
+        indices = self._learnt_from(trajectories, self.ranks.partition(trajectories))
         if self.settings.updates > 1 or self.critic:
-            old, values = self._scores(self.scorer, trajectories, self.critic and self.critic.head)
+            old, values = self._scores(self.scorer, trajectories, indices, self.critic and self.critic.head)
             self._observe_gaps(trajectories, old, tally)
         if self.reference is not None and (self.objective.in_loss or self.critic):
-            reference, _ = self._scores(self.reference, trajectories)
+            reference, _ = self._scores(self.reference, trajectories, indices)
         if self.critic and values is not None and old is not None:
             advantages, returns = token_advantages(self.objective, trajectories, values, old, reference)
             self.critic.observe(values, returns, tally)
@@ -130,8 +132,8 @@ class Learner:
         weights = self._weights(trajectories)
         advantages = torch.tensor([t.advantage for t in trajectories], device=device)
         total = 0.0
-        indices = range(len(trajectories)) if share is None else share
-        for (batch, prompts), real in self.ranks.pad_passes(self._batches(trajectories, indices)):
+        indices = self._learnt_from(trajectories, range(len(trajectories)) if share is None else share)
+        for (batch, prompts), real in self.ranks.pad_passes(self._passes(self.policy, trajectories, indices)):
             states_NH, logprobs_N, entropies_N = self.scorer(batch, prompts, self.temperature, objective.entropy != 0)
             if not real:
                 (0 * logprobs_N.sum()).backward()  # every rank takes part in gathering weights and adding gradients
@@ -171,7 +173,7 @@ class Learner:
         if scorer is None:
             raise ValueError("this learner has no reference model")
         indices = [i for i in self.ranks.partition(trajectories) if trajectories[i].length]
-        found, _ = self._scored(scorer, trajectories, indices)
+        found, _ = self._scores(scorer, trajectories, indices)
         return [[] if each is None else each.tolist() for each in found]
 
     def save(self, folder: Path) -> None:
@@ -230,32 +232,34 @@ class Learner:
         known = [i for i in share if trajectories[i].counts and trajectories[i].length]
         return known if self.objective.every_response_counts else [i for i in known if trajectories[i].advantage != 0]
 
-    def _batches(self, trajectories: Sequence[Trajectory], share: Sequence[int]) -> Iterator[Pass]:
-        indices = self._learnt_from(trajectories, share)
-        settings = self.settings
-        return batches(self.policy, trajectories, indices, layout=settings.layout, budget=settings.micro_tokens)
+    def _passes(self, policy: Policy, trajectories: Sequence[Trajectory], indices: Sequence[int]) -> Iterator[Pass]:
+        """Yield micro-batches of some trajectories, laid out as `learner.layout` says."""
+        layout, budget = self.settings.layout, self.settings.micro_tokens
+        if layout == "shared":
+            yield from shared_micro_batches(policy, trajectories, indices, budget)
+            return
+        for batch in micro_batches(trajectories, indices, budget, packed=layout == "packed", device=policy.device):
+            yield batch, None
 
+    @torch.no_grad()
     def _scores(
-        self, scorer: Scorer, trajectories: Sequence[Trajectory], head: ValueHead | None = None
-    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """Return log-probs and values of all tokens that are learnt from, here."""
-        indices = self._learnt_from(trajectories, self.ranks.partition(trajectories))
-        return self._scored(scorer, trajectories, indices, head)
-
-    def _scored(
         self, scorer: Scorer, trajectories: Sequence[Trajectory], indices: Sequence[int], head: ValueHead | None = None
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        settings = self.settings
-        return token_scores(
-            scorer,
-            trajectories,
-            indices,
-            self.temperature,
-            layout=settings.layout,
-            budget=settings.micro_tokens,
-            ranks=self.ranks,
-            head=head,
-        )
+        """Return log-probs of each response's tokens under a policy, and their states' values under a head (zeros
+        without one).
+        """
+        logprobs: list[Tensor | None] = [None] * len(trajectories)
+        values: list[Tensor | None] = [None] * len(trajectories)
+        for (batch, prompts), real in self.ranks.pad_passes(self._passes(scorer.policy, trajectories, indices)):
+            states_NH, logprobs_N, _ = scorer(batch, prompts, self.temperature)
+            if not real:
+                continue
+            values_N = torch.zeros_like(logprobs_N) if head is None else head(states_NH)
+            present = batch.response_N.unique_consecutive().tolist()
+            sizes = [trajectories[i].length for i in present]
+            for i, logp, value in zip(present, logprobs_N.split(sizes), values_N.split(sizes), strict=True):
+                logprobs[i], values[i] = logp, value
+        return logprobs, values
 
     def _observe_gaps(self, trajectories: Sequence[Trajectory], old: Sequence[Tensor | None], tally: Tally) -> None:
         """Check before several updates that the sampler is the policy."""

@@ -7,7 +7,6 @@ only has to be added up: the gradient of R ranks is the sum of their gradients, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 from r1zero.policy.batch import MicroBatch, Trajectory
 from r1zero.policy.logprobs import Scorer
@@ -16,49 +15,24 @@ from r1zero.policy.shared_prompts import SharedPrompts
 Pass = tuple[MicroBatch, SharedPrompts | None]
 
 
-@runtime_checkable
-class Ranks(Protocol):
-    """What a learner asks of the ranks it is one of."""
+class Ranks:
+    """What a learner asks of the ranks it is one of; as it stands here, one process that has everything."""
 
-    @property
-    def first(self) -> bool:
-        """Whether this is the rank that speaks for all, where a number is to be counted once."""
-        ...
+    first = True
+    """Whether this is the rank that speaks for all, where a number is to be counted once."""
 
     def shard(self, scorer: Scorer) -> Scorer:
         """Return the same model, its parameters spread over all ranks: gradients that come back are sums over ranks."""
-        ...
-
-    def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
-        """Return the indices of the responses that this rank works on; every index is one rank's."""
-        ...
-
-    def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
-        """Return this rank's passes, each with True, and then idle ones until all ranks have made the same number."""
-        ...
-
-    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
-        """Return each value added up over all ranks."""
-        ...
-
-
-class SingleProcess:
-    """One process that has everything."""
-
-    first = True
-
-    def shard(self, scorer: Scorer) -> Scorer:
-        """Return nothing to spread it over."""
         return scorer
 
     def partition(self, trajectories: Sequence[Trajectory]) -> list[int]:
-        """Return all."""
+        """Return the indices of the responses that this rank works on; every index is one rank's."""
         return list(range(len(trajectories)))
 
     def pad_passes(self, passes: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
-        """Nobody to wait for."""
+        """Return this rank's passes, each with True, and then idle ones until all ranks have made the same number."""
         return ((each, True) for each in passes)
 
     def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
-        """Return the values."""
+        """Return each value added up over all ranks."""
         return list(values)
