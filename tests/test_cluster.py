@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from helpers import needs_peft
 from processes import END_S, Process, below, process
-from r1zero.config import Recipe
+from r1zero.config import ClusterSettings, Recipe
 from r1zero.errors import UserError
 from r1zero.policy.export import export
 from r1zero.policy.load import Policy, load_policy
@@ -363,7 +363,7 @@ def test_a_full_cluster_is_said_and_not_waited_for(monkeypatch: pytest.MonkeyPat
     try:
         with (
             pytest.raises(UserError, match=r"No place for cluster\.learners = 1 within 1 s"),
-            ray_session.placed(ray_session.Needs(1, 1, 1, 1, share_gpus=False), gpus=False),
+            ray_session.placed(ClusterSettings(), gpus=False),
         ):
             pass
         with pytest.raises(UserError, match="No place for verifier pool 0 within 1 s"):

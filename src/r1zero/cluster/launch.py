@@ -12,7 +12,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from r1zero.cluster.learner import ClusterLearner
-from r1zero.cluster.ray_session import Needs, connected, placed
+from r1zero.cluster.ray_session import connected, placed
 from r1zero.cluster.sampler import ClusterSampler
 from r1zero.cluster.verifier import ClusterVerifier
 from r1zero.config import Recipe
@@ -38,14 +38,11 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
     if recipe.verifier.reward is not None:
         check_reward(recipe.verifier.reward)
     spec = replace(spec, recipe=_located(recipe))
-    needs = Needs(
-        settings.learners, settings.samplers, settings.verifiers, recipe.sampling.tensor_parallel, settings.share_gpus
-    )
     with (
-        connected(recipe, needs) as gpus,
-        placed(needs, gpus=gpus) as group,
-        closing(ClusterLearner(spec, group, needs, gpus=gpus)) as learner,
-        closing(ClusterSampler(spec, learner, _places(needs, group, gpus=gpus))) as engine,
+        connected(recipe) as gpus,
+        placed(settings, gpus=gpus) as group,
+        closing(ClusterLearner(spec, group, gpus=gpus)) as learner,
+        closing(ClusterSampler(spec, learner, _places(spec.recipe, group, gpus=gpus))) as engine,
         closing(ClusterVerifier(spec.recipe.verifier, settings.verifiers)) as verifier,
     ):
         learner.join()
@@ -67,16 +64,22 @@ def _located(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"model": model, "objective": objective, "verifier": verifier})
 
 
-def _places(needs: Needs, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:
+def _places(recipe: Recipe, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:
     """Return the resources of each sampler replica: GPUs of its own, or half of a learner's."""
-    if not needs.share_gpus:
-        each = {"num_cpus": 1, "num_gpus": needs.tensor_parallel if gpus else 0, "scheduling_strategy": "SPREAD"}
-        return [each] * needs.samplers
+    settings = recipe.cluster
+    assert settings is not None
+    if not settings.share_gpus:
+        each = {
+            "num_cpus": 1,
+            "num_gpus": recipe.sampling.tensor_parallel if gpus else 0,
+            "scheduling_strategy": "SPREAD",
+        }
+        return [each] * settings.samplers
     return [
         {
             "num_cpus": 1,
             "num_gpus": 0.5 if gpus else 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i),
         }
-        for i in range(needs.samplers)
+        for i in range(settings.samplers)
     ]

@@ -14,7 +14,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from r1zero.cluster.learner_rank import LearnerRank
-from r1zero.cluster.ray_session import DEATHS, Needs, cause_of, quiet
+from r1zero.cluster.ray_session import DEATHS, cause_of, quiet
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
@@ -34,17 +34,18 @@ class ClusterLearner:
     """Whether forward passes run in float32 throughout."""
     updates: int
 
-    def __init__(self, job: WorkerSpec, group: PlacementGroup, needs: Needs, *, gpus: bool):
-        self.calling = threading.Lock()
-        share = 0.5 if needs.share_gpus else 1.0
+    def __init__(self, job: WorkerSpec, group: PlacementGroup, *, gpus: bool):
+        settings, self.calling = job.recipe.cluster, threading.Lock()
+        assert settings is not None
+        share = 0.5 if settings.share_gpus else 1.0
         actor: Any = ray.remote(LearnerRank)
         self.ranks: list[Any] = [
             actor.options(
                 num_cpus=1,
                 num_gpus=share if gpus else 0,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
-            ).remote(rank, needs.learners)
-            for rank in range(needs.learners)
+            ).remote(rank, settings.learners)
+            for rank in range(settings.learners)
         ]
         self.job = job
 

@@ -19,12 +19,11 @@ from r1zero.config import Recipe
 from r1zero.learner.build import make_learner, restore
 from r1zero.metrics import Tally
 from r1zero.objectives.from_recipe import recipe_objective
-from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.device import check_attention, pick_autocast
 from r1zero.policy.load import Policy, load_blank, recipe_policy
 from r1zero.policy.lora import add_lora
-from r1zero.policy.reference import blamed_on_the_reference, frozen, reference_settings
+from r1zero.policy.reference import load_reference
 from r1zero.policy.sharded import full_weights, has_shards, save_shards
 from r1zero.runs.checkpoints import Checkpoint
 
@@ -42,7 +41,7 @@ class LearnerRank:
         with socket.socket() as probe:
             probe.bind(("", 0))
             port = probe.getsockname()[1]
-        return f"tcp://{_own_address()}:{port}"
+        return f"tcp://{ray.util.get_node_ip_address()}:{port}"
 
     def join(self, address: str, recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Meet the others and build the learner; what the driver wants to know of it."""
@@ -54,9 +53,8 @@ class LearnerRank:
         objective = recipe_objective(recipe)
         policy = self._policy(recipe.model, recipe, device, checkpoint)
         add_lora(policy, recipe.lora, recipe.train.seed)
-        self.learner = make_learner(
-            recipe, policy, objective, self._reference(recipe, objective, device), FsdpRanks(device)
-        )
+        reference = load_reference(recipe, objective, lambda settings: self._policy(settings, recipe, device))
+        self.learner = make_learner(recipe, policy, objective, reference, FsdpRanks(device))
         if checkpoint:
             restore(self.learner, checkpoint)
         self.sent = policy.engine_dtype if recipe.sampling.engine == "vllm" and recipe.lora is None else torch.float32
@@ -80,14 +78,6 @@ class LearnerRank:
         if on_gpus_alone:
             policy.model.set_attn_implementation(model.attention)
         return replace(policy, autocast=pick_autocast(recipe.learner.autocast, device))
-
-    def _reference(self, recipe: Recipe, objective: Objective, device: torch.device) -> Policy | None:
-        """Return the reference model of a KL term, sharded like the policy."""
-        settings = reference_settings(recipe, objective)
-        if settings is None:
-            return None
-        with blamed_on_the_reference(recipe):
-            return frozen(self._policy(settings, recipe, device))
 
     def learn(self, trajectories: Sequence[Trajectory], step: int) -> Tally:
         """Take the steps on a rollout batch; this rank's part of the numbers."""
@@ -129,8 +119,3 @@ class LearnerRank:
     def peak_memory(self) -> int:
         """Return peak memory of this rank in bytes."""
         return self.learner.peak_memory()
-
-
-def _own_address() -> str:
-    """Return the address by which other nodes reach this one."""
-    return ray.util.get_node_ip_address()

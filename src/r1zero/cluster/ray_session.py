@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -48,29 +47,8 @@ DEATHS = (
 """What Ray raises where an actor has died or can be no more; Ray's memory monitor has one of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a recipe's actors take, in units of Ray's resources."""
-
-    learners: int
-    samplers: int
-    verifiers: int
-    tensor_parallel: int
-    share_gpus: bool
-
-    @property
-    def gpus(self) -> int:
-        """GPUs in all, where there are any."""
-        return self.learners + (0 if self.share_gpus else self.samplers * self.tensor_parallel)
-
-    @property
-    def cpus(self) -> int:
-        """CPUs in all: one an actor."""
-        return self.learners + self.samplers + self.verifiers
-
-
 @contextmanager
-def connected(recipe: Recipe, needs: Needs) -> Iterator[bool]:
+def connected(recipe: Recipe) -> Iterator[bool]:
     """A Ray cluster for as long as the context lasts; yields whether it has GPUs that the recipe may use.
 
     A program that is connected to one already stays with that.
@@ -80,17 +58,21 @@ def connected(recipe: Recipe, needs: Needs) -> Iterator[bool]:
     """
     settings, mine = recipe.cluster, not ray.is_initialized()
     assert settings is not None
+    needed = settings.learners + settings.samplers + settings.verifiers  # CPUs, one an actor
+    needed_gpus = settings.learners
+    if not settings.share_gpus:
+        needed_gpus += settings.samplers * recipe.sampling.tensor_parallel
     try:
         if mine:
-            _connect(settings, needs)
+            _connect(settings, needed)
         there = ray.cluster_resources()
         cpus, gpus = there.get("CPU", 0), there.get("GPU", 0) if recipe.model.device != "cpu" else 0
-        if (gpus and gpus < needs.gpus) or cpus < needs.cpus:
+        if (gpus and gpus < needed_gpus) or cpus < needed:
             raise UserError(
-                f"cluster.learners = {needs.learners}, cluster.samplers = {needs.samplers} and cluster.verifiers = "
-                f"{needs.verifiers} need {f'{needs.gpus} GPUs and ' if gpus else ''}{needs.cpus} CPUs, and the cluster "
-                f"at {settings.address} has {f'{gpus:g} and ' if gpus else ''}{cpus:g}; lower them"
-                f"{', or set cluster.share_gpus' if gpus and not needs.share_gpus else ''}."
+                f"cluster.learners = {settings.learners}, cluster.samplers = {settings.samplers} and cluster.verifiers "
+                f"= {settings.verifiers} need {f'{needed_gpus} GPUs and ' if gpus else ''}{needed} CPUs, and the "
+                f"cluster at {settings.address} has {f'{gpus:g} and ' if gpus else ''}{cpus:g}; lower them"
+                f"{', or set cluster.share_gpus' if gpus and not settings.share_gpus else ''}."
             )
         with _mourned(settings.address):
             yield gpus > 0
@@ -99,9 +81,9 @@ def connected(recipe: Recipe, needs: Needs) -> Iterator[bool]:
             ray.shutdown()
 
 
-def _connect(settings: config.ClusterSettings, needs: Needs) -> None:
+def _connect(settings: config.ClusterSettings, cpus: int) -> None:
     local = settings.address == "local"
-    options: dict[str, Any] = {"num_cpus": max(needs.cpus, os.cpu_count() or 1)} if local else {}
+    options: dict[str, Any] = {"num_cpus": max(cpus, os.cpu_count() or 1)} if local else {}
     try:
         ray.init(
             address=settings.address,
@@ -133,17 +115,17 @@ def _mourned(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def placed(needs: Needs, *, gpus: bool) -> Iterator[PlacementGroup]:
+def placed(settings: config.ClusterSettings, *, gpus: bool) -> Iterator[PlacementGroup]:
     """One bundle for every learner, as close together as they get; each with room for a sampler that shares its GPU."""
-    bundle = {"CPU": 1.0 + needs.share_gpus, **({"GPU": 1.0} if gpus else {})}
-    group = placement_group([bundle] * needs.learners, strategy="PACK")
+    bundle = {"CPU": 1.0 + settings.share_gpus, **({"GPU": 1.0} if gpus else {})}
+    group = placement_group([bundle] * settings.learners, strategy="PACK")
     try:
         ray.get(group.ready(), timeout=_PLACING_S)
     except GetTimeoutError:
         remove_placement_group(group)
         raise UserError(
-            f"No place for cluster.learners = {needs.learners} within {_PLACING_S:.0f} s: other work has the cluster's "
-            "GPUs or CPUs; wait for it, or lower cluster.learners."
+            f"No place for cluster.learners = {settings.learners} within {_PLACING_S:.0f} s: other work has the "
+            "cluster's GPUs or CPUs; wait for it, or lower cluster.learners."
         ) from None
     try:
         yield group
@@ -186,11 +168,6 @@ def cause_of(error: BaseException) -> str:
     told = " ".join(str(error).lower().split())
     if "out of memory" in told or "oom killer killed" in told or "memory pressure" in told:
         return "its node ran out of memory"
-    if (
-        "its node has died" in told
-        or "node was terminated" in told
-        or "node is dead" in told
-        or "node has died" in told
-    ):
+    if any(words in told for words in ("node has died", "node was terminated", "node is dead")):
         return "its node is gone"
     return "its process was killed or crashed"

@@ -8,9 +8,9 @@ the responses are those that would have come, and none comes twice.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -25,14 +25,6 @@ from r1zero.training.workers import WorkerSpec
 
 _DEATHS = 3  # of one replica in one batch: then something is wrong that a new one does not mend
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Share:
-    """What one replica has to draw: indices of requests."""
-
-    requests: list[int]
-    deaths: int = 0
 
 
 class ClusterSampler:
@@ -57,12 +49,13 @@ class ClusterSampler:
         for i, placed in self.placed.items():
             placed_in_time(placed, f"sampler replica {i}")
         loads = [(self.opened[i], replica.load.remote(self.weights)) for i, replica in enumerate(self.replicas)]
+        deaths = Counter[int]()
         for i, (opened, load) in enumerate(loads):
             try:
                 outcome(opened)
                 outcome(load)
             except DEATHS as error:
-                self.revive(i, _Share([]), error)
+                self._revive(i, deaths, error)
 
     def sleep(self) -> None:
         """See `Engine`. One that has died is missed at the next sync."""
@@ -77,14 +70,39 @@ class ClusterSampler:
     ) -> Iterator[Sampled]:
         """See `Sampler`."""
         order = sorted(range(len(requests)), key=lambda r: -len(requests[r].prompt_ids))
-        shares = [_Share(order[i :: len(self.replicas)]) for i in range(len(self.replicas))]
-        drawing = _Drawing(self, requests, samples, (params, seed, step), shares)
+        shares = [order[i :: len(self.replicas)] for i in range(len(self.replicas))]  # of each replica
+        done: set[tuple[int, int]] = set()
+        deaths = Counter[int]()
+        pieces: dict[Any, int] = {}  # who is asked for its next responses, by the reference of the call
+
+        def begin(i: int) -> None:
+            """Have a replica draw those of its requests that lack responses."""
+            shares[i] = [r for r in shares[i] if any((r, g) not in done for g in range(samples))]
+            if shares[i]:
+                replica = self.replicas[i]
+                replica.begin.remote([requests[r] for r in shares[i]], samples, params, seed, step)
+                pieces[replica.more.remote()] = i
+
         for i in range(len(shares)):
-            drawing.begin(i)
-        while drawing.pieces:
-            yield from drawing.next()
-        if len(drawing.done) != len(requests) * samples:
-            raise RuntimeError(f"{len(requests) * samples - len(drawing.done)} responses were lost")
+            begin(i)
+        while pieces:
+            [reference], _ = ray.wait(list(pieces), num_returns=1)
+            i = pieces.pop(reference)
+            try:
+                found: list[Sampled] = outcome(reference)
+            except DEATHS as error:
+                self._revive(i, deaths, error)
+                begin(i)
+                continue
+            if found:  # an empty piece is the last
+                pieces[self.replicas[i].more.remote()] = i
+            for each in found:
+                place = shares[i][each.request], each.sample
+                if place not in done:  # another gave it before it died
+                    done.add(place)
+                    yield Sampled(*place, each.completion)
+        if len(done) != len(requests) * samples:
+            raise RuntimeError(f"{len(requests) * samples - len(done)} responses were lost")
 
     def close(self) -> None:
         """End all replicas."""
@@ -92,16 +110,16 @@ class ClusterSampler:
             with quiet():
                 ray.kill(replica)
 
-    def revive(self, i: int, share: _Share, error: RayError) -> None:
+    def _revive(self, i: int, deaths: Counter[int], error: RayError) -> None:
         """Start a new replica in the place of one that died, with the weights it had.
 
         Raises:
             UserError: it has died too often.
         """
-        share.deaths += 1
-        if share.deaths > _DEATHS:
+        deaths[i] += 1
+        if deaths[i] > _DEATHS:
             raise UserError(
-                f"Sampler replica {i} died {share.deaths} times while drawing one batch ({cause_of(error)}); what it "
+                f"Sampler replica {i} died {deaths[i]} times while drawing one batch ({cause_of(error)}); what it "
                 "said is in the logs of its node (session_latest/logs/worker-*); lower sampling.batch_rows or "
                 'sampling.memory if it ran out of memory, or use sampling.engine = "torch", and continue with --resume.'
             )
@@ -113,51 +131,10 @@ class ClusterSampler:
             outcome(self.opened[i])
             outcome(replica.load.remote(self.weights))
         except DEATHS as again:
-            self.revive(i, share, again)
+            self._revive(i, deaths, again)
 
     def _start(self, i: int) -> Any:
         actor: Any = ray.remote(SamplerReplica).options(**self.options[i])
         replica = actor.remote(self.job.recipe, self.job.context)
         self.placed[i] = replica.here.remote()
         return replica
-
-
-@dataclass(slots=True)
-class _Drawing:
-    """One call of `sample`: which replica draws what, and what has come."""
-
-    sampler: ClusterSampler
-    requests: Sequence[Request]
-    samples: int
-    how: tuple[SamplingParams, int, int]
-    shares: list[_Share]
-    pieces: dict[Any, int] = field(default_factory=dict)
-    """Who is asked for its next responses, by the reference of the call."""
-    done: set[tuple[int, int]] = field(default_factory=set)
-
-    def begin(self, i: int) -> None:
-        """Have a replica draw those of its requests that lack responses."""
-        share = self.shares[i]
-        share.requests = [r for r in share.requests if any((r, g) not in self.done for g in range(self.samples))]
-        if share.requests:
-            replica = self.sampler.replicas[i]
-            replica.begin.remote([self.requests[r] for r in share.requests], self.samples, *self.how)
-            self.pieces[replica.more.remote()] = i
-
-    def next(self) -> list[Sampled]:
-        """Return what the first replica to answer has finished, without what another gave before it died."""
-        [reference], _ = ray.wait(list(self.pieces), num_returns=1)
-        i = self.pieces.pop(reference)
-        share = self.shares[i]
-        try:
-            found: list[Sampled] = outcome(reference)
-        except DEATHS as error:
-            self.sampler.revive(i, share, error)
-            self.begin(i)
-            return []
-        if found:  # an empty piece is the last
-            self.pieces[self.sampler.replicas[i].more.remote()] = i
-        fresh = [Sampled(share.requests[each.request], each.sample, each.completion) for each in found]
-        fresh = [each for each in fresh if (each.request, each.sample) not in self.done]
-        self.done |= {(each.request, each.sample) for each in fresh}
-        return fresh

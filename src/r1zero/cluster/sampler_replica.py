@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from contextlib import contextmanager
 
 import ray.actor
 import torch
@@ -14,27 +14,15 @@ from r1zero.config import Recipe
 from r1zero.policy.load import recipe_policy
 from r1zero.policy.lora import add_lora
 from r1zero.sampling.embedded.sampler import make_sampler
-from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.sampling.synced_engine import EngineLostError
 from r1zero.training.workers import vllm_module
 
 _PIECE_S = 0.05  # responses that finish within this go back together
 
 
-class Loadable(Sampler, Protocol):
-    """A sampler that is handed its weights."""
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over these weights, all that is trained."""
-        ...
-
-    def sleep(self) -> None:
-        """Give memory back to whoever shares the GPU; weights must come before the next response."""
-        ...
-
-
 class TorchReplica:
-    """The embedded sampler on a model of its own."""
+    """The embedded sampler on a model of its own; `VllmReplica` is the other engine of a replica."""
 
     def __init__(self, recipe: Recipe, context: int):
         del context  # its caches grow as needed
@@ -43,12 +31,21 @@ class TorchReplica:
         self.sample = make_sampler(self.policy, recipe.sampling.batch_rows).sample
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """See `Loadable`."""
+        """Take over these weights, all that is trained."""
         self.policy.model.load_state_dict(dict(weights), strict=False)
 
     def sleep(self) -> None:
-        """See `Loadable`: its caches are gone with the last response, and torch keeps their memory."""
+        """Give memory back: caches are gone with the last response, and torch keeps what they took."""
         torch.cuda.empty_cache()
+
+
+@contextmanager
+def _ending_with_its_engine() -> Iterator[None]:
+    """An actor whose engine is lost ends, too: a new replica is made, with an engine of its own."""
+    try:
+        yield
+    except EngineLostError:
+        ray.actor.exit_actor()
 
 
 class SamplerReplica:
@@ -65,22 +62,17 @@ class SamplerReplica:
         """Start the engine."""
         torch.set_num_threads(self.recipe.train.threads or 1)
         vllm = self.recipe.sampling.engine == "vllm"
-        make = vllm_module().VllmReplica if vllm else TorchReplica
-        self.engine: Loadable = make(self.recipe, self.context)
+        self.engine = (vllm_module().VllmReplica if vllm else TorchReplica)(self.recipe, self.context)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over these weights."""
-        try:
+        with _ending_with_its_engine():
             self.engine.load(weights)
-        except EngineLostError:
-            ray.actor.exit_actor()
 
     def sleep(self) -> None:
-        """See `Loadable`."""
-        try:
+        """Have the engine give memory back; weights must come before the next response."""
+        with _ending_with_its_engine():
             self.engine.sleep()
-        except EngineLostError:
-            ray.actor.exit_actor()
 
     def begin(self, requests: Sequence[Request], samples: int, params: SamplingParams, seed: int, step: int) -> None:
         """Start to draw."""
@@ -89,17 +81,10 @@ class SamplerReplica:
     def more(self) -> list[Sampled]:
         """Return the next responses that are finished; none when there are no more."""
         found: list[Sampled] = []
-        begin = time.monotonic()
-        while not found or time.monotonic() - begin < _PIECE_S:
-            each = self._next()
-            if each is None:
-                break
-            found.append(each)
+        end = time.monotonic() + _PIECE_S
+        with _ending_with_its_engine():
+            for each in self.running:
+                found.append(each)
+                if time.monotonic() >= end:
+                    break
         return found
-
-    def _next(self) -> Sampled | None:
-        try:
-            return next(self.running, None)
-        except EngineLostError:
-            ray.actor.exit_actor()  # a new replica is made, with an engine of its own
-            return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from r1zero import config
@@ -12,21 +12,18 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.load import Policy, recipe_policy
 
 
-def load_reference(recipe: Recipe, objective: Objective) -> Policy | None:
-    """Return the reference model of a KL term; none is loaded without one."""
-    settings = reference_settings(recipe, objective)
-    if settings is None:
-        return None
-    with blamed_on_the_reference(recipe):
-        return frozen(recipe_policy(settings, recipe.learner.autocast, None))
-
-
-def reference_settings(recipe: Recipe, objective: Objective) -> config.ModelSettings | None:
-    """Tell which model is the reference, if the objective has one."""
+def load_reference(
+    recipe: Recipe, objective: Objective, load: Callable[[config.ModelSettings], Policy] | None = None
+) -> Policy | None:
+    """Return the reference model of a KL term, never trained; none is loaded without one. `load` is for ranks."""
     if objective.kl == "none":
         return None
     other = {"path": recipe.objective.reference, "revision": None} if recipe.objective.reference else {}
-    return recipe.model.model_copy(update=other)
+    settings = recipe.model.model_copy(update=other)
+    with blamed_on_the_reference(recipe):
+        policy = load(settings) if load else recipe_policy(settings, recipe.learner.autocast, None)
+    policy.model.requires_grad_(requires_grad=False)
+    return policy
 
 
 @contextmanager
@@ -38,9 +35,3 @@ def blamed_on_the_reference(recipe: Recipe) -> Iterator[None]:
         if not recipe.objective.reference:
             raise
         raise error.renamed(lambda setting: "objective.reference" if setting == "model.path" else setting) from None
-
-
-def frozen(policy: Policy) -> Policy:
-    """Return the same, never trained."""
-    policy.model.requires_grad_(requires_grad=False)
-    return policy
