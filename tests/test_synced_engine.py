@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from r1zero.config import ModelSettings
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
+from r1zero.policy.batch import Trajectory
 from r1zero.rollouts.collector import ColocatedCollector
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.sampling.synced_engine import SyncedEngine
@@ -45,7 +47,7 @@ class Counting:
 
 
 def synced(engine: Counting, updates: Iterator[int], every: int = 1) -> SyncedEngine:
-    def score(found: Sequence[tuple[tuple[int, ...], Sampled]]) -> list[list[float]]:
+    def score(found: Sequence[Trajectory]) -> list[list[float]]:
         return [[-1.0, -1.0] for _ in found]
 
     return SyncedEngine(engine, lambda: next(updates), score, PROBES, SamplingParams(8), 0.1, every)
@@ -162,7 +164,7 @@ def test_a_sleeping_engine_has_its_weights_before_its_cache(
     monkeypatch.setattr(vllm_sampler.vllm, "LLM", Engine)
     monkeypatch.setattr(vllm_sampler, "_tell_of_death", lambda client: None)
     settings = vllm_sampler.EngineSettings(32, 4, 0.5, torch.float32, torch.device("cpu"), sleeps=True)
-    model = vllm_sampler.ModelName(str(taught_model(64, 2)))
+    model = ModelSettings(path=str(taught_model(64, 2)))
     sampler = vllm_sampler.VllmSampler(model, policy.tokenizer, policy.eos_ids, Sent(), settings)
     sampler.update_weights()
     sampler.sleep()

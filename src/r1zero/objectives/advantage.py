@@ -20,7 +20,7 @@ def centred(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) ->
     count_P1 = graded_PG.sum(dim=1, keepdim=True).clamp(min=1)
     known_PG = torch.where(graded_PG, rewards_PG, 0.0)
     mean_P1 = known_PG.sum(dim=1, keepdim=True) / count_P1
-    return torch.where(graded_PG & _varied(rewards_PG, graded_PG), known_PG - mean_P1, 0.0)
+    return torch.where(graded_PG & varied(rewards_PG, graded_PG), known_PG - mean_P1, 0.0)
 
 
 def standardised(
@@ -113,7 +113,7 @@ def gae(rewards_T: Float[Tensor, " T"], values_T: Float[Tensor, " T"], gamma: fl
     return torch.tensor(advantages, dtype=values_T.dtype, device=values_T.device)
 
 
-def _varied(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Bool[Tensor, "P 1"]:
+def varied(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Bool[Tensor, "P 1"]:
     """Tell whether a group's graded rewards differ at all."""
     high_P1 = torch.where(graded_PG, rewards_PG, -torch.inf).amax(dim=1, keepdim=True)
     low_P1 = torch.where(graded_PG, rewards_PG, torch.inf).amin(dim=1, keepdim=True)

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from r1zero.objectives.advantage import varied
 from r1zero.objectives.objective import Objective
 
 NO_BASELINE = ("raw", "gae")
@@ -91,9 +92,7 @@ def reward_spread(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G
     count_P = graded_PG.sum(dim=1).clamp(min=1)
     mean_P = known_PG.sum(dim=1) / count_P
     variance_P = torch.where(graded_PG, known_PG - mean_P[:, None], 0.0).square().sum(dim=1) / count_P
-    high_P = torch.where(graded_PG, known_PG, -torch.inf).amax(dim=1)
-    low_P = torch.where(graded_PG, known_PG, torch.inf).amin(dim=1)
-    return torch.where(high_P > low_P, variance_P.sqrt(), 0.0)
+    return torch.where(varied(known_PG, graded_PG)[:, 0], variance_P.sqrt(), 0.0)
 
 
 def fit(

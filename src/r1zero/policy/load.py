@@ -172,7 +172,6 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
         UserError: like `load_policy`.
     """
     check_place(path, revision)
-    at: dict[str, Any] = {"revision": revision} if revision else {}
     with nullcontext("") if Path(path).exists() else reached_or_offline() as unreached:
         try:
             tokenizer = load_tokenizer(path, revision)
@@ -183,7 +182,7 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
             raise _unloadable(path, attention, error, unreached) from None
     silence_dropout(model)
     with suppress(OSError, ValueError):  # not every folder has one
-        model.generation_config = GenerationConfig.from_pretrained(path, **at)
+        model.generation_config = GenerationConfig.from_pretrained(path, revision=revision or "main")
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), nullcontext)
 
 
@@ -195,8 +194,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenize
     """
     stated = get_tokenizer_config(path, revision=revision).get("tokenizer_class")
     if stated in ("TokenizersBackend", "PreTrainedTokenizerFast"):
-        at: dict[str, Any] = {"revision": revision} if revision else {}
-        return PreTrainedTokenizerFast.from_pretrained(path, **at)
+        return PreTrainedTokenizerFast.from_pretrained(path, revision=revision or "main")
     return AutoTokenizer.from_pretrained(path, revision=revision)
 
 
@@ -277,15 +275,14 @@ def find_eos_ids(
 
 def _states_eos(path: str, revision: str | None) -> bool:
     """Tell whether the model's files name an EOS id: Llama's config class has one of its own where they do not."""
-    at: dict[str, Any] = {"revision": revision} if revision else {}
     try:
-        raw, _ = PretrainedConfig.get_config_dict(path, **at)
+        raw, _ = PretrainedConfig.get_config_dict(path, revision=revision or "main")
     except (OSError, ValueError):  # a model that was never saved
         return True
     if "eos_token_id" in {**raw, **(raw.get("text_config") or {})}:
         return True
     try:
-        return GenerationConfig.from_pretrained(path, **at).eos_token_id is not None
+        return GenerationConfig.from_pretrained(path, revision=revision or "main").eos_token_id is not None
     except (OSError, ValueError):
         return False
 

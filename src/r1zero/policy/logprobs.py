@@ -62,7 +62,11 @@ class Scorer(nn.Module):
 
 def token_states(policy: Policy, batch: MicroBatch, prompts: SharedPrompts | None = None) -> Float[Tensor, "N H"]:
     """Return the hidden state that predicts each response token."""
-    return hidden(policy, batch) if prompts is None else prompts.hidden(batch)
+    if prompts is not None:
+        return prompts.hidden(batch)
+    with policy.autocast():
+        output = policy.model.base_model(input_ids=batch.input_ids_BT, position_ids=batch.positions_BT, use_cache=False)
+    return output.last_hidden_state.flatten(0, 1)[batch.predictor_N]
 
 
 def score(
@@ -80,18 +84,11 @@ def score(
         rows = max(1, chunk_logits // vocabulary)
         if states_NH.shape[0] <= rows:
             return _score(policy.model, states_NH, batch.targets_N, temperature, entropy_gradient)
-        chunks = [
-            _score_again_in_backward(policy.model, states, targets, temperature, entropy_gradient)
+        chunks: list[tuple[Tensor, Tensor]] = [  # computed again in the backward pass
+            checkpoint(_score, policy.model, states, targets, temperature, entropy_gradient, use_reentrant=False)
             for states, targets in zip(states_NH.split(rows), batch.targets_N.split(rows), strict=True)
         ]
     return torch.cat([logprobs for logprobs, _ in chunks]), torch.cat([entropies for _, entropies in chunks])
-
-
-def hidden(policy: Policy, batch: MicroBatch) -> Float[Tensor, "N H"]:
-    """Return the hidden state that predicts each response token."""
-    with policy.autocast():
-        output = policy.model.base_model(input_ids=batch.input_ids_BT, position_ids=batch.positions_BT, use_cache=False)
-    return output.last_hidden_state.flatten(0, 1)[batch.predictor_N]
 
 
 def _score(
@@ -108,13 +105,4 @@ def _score(
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
         probs_NV = (logits_NV - log_total_N[:, None]).exp()
         entropies_N = log_total_N - (probs_NV * logits_NV).sum(dim=-1)
-    return logprobs_N, entropies_N
-
-
-def _score_again_in_backward(
-    model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor, temperature: float, entropy_gradient: bool
-) -> tuple[Tensor, Tensor]:
-    logprobs_N, entropies_N = checkpoint(
-        _score, model, hidden_NH, targets_N, temperature, entropy_gradient, use_reentrant=False
-    )
     return logprobs_N, entropies_N

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from r1zero.metrics import Tally
+from r1zero.objectives.advantage import varied
 from r1zero.objectives.bias_meter import bias_meter
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
@@ -26,39 +27,24 @@ from r1zero.templates import Template
 from r1zero.types import Completion, Rollout, Verdict
 from r1zero.verify.protocol import VerifierProtocol
 
-
-class Penalty(Protocol):
-    """What is taken from a response's reward for leaving a reference model."""
-
-    def __call__(self, rollouts: list[Rollout]) -> Tensor:
-        """Return penalties [P, G]."""
-        ...
+Penalty = Callable[[list[Rollout]], Tensor]
+"""What is taken from each response's reward for leaving a reference model: [P, G], in units of reward."""
 
 
-def no_penalty(rollouts: list[Rollout]) -> Tensor:
-    """Take nothing."""
-    return torch.zeros(len(rollouts), len(rollouts[0].completions))
-
-
-@dataclass(frozen=True, slots=True)
-class ReferencePenalty:
-    """β·Σ_t (log π_sampler − log π_ref) of each response: the k1 estimate of the KL divergence, in the reward.
+def reference_penalty(
+    rollouts: list[Rollout], logprobs: Callable[[Sequence[Trajectory]], Sequence[Sequence[float]]], coefficient: float
+) -> Tensor:
+    """Compute β·Σ_t (log π_sampler − log π_ref) of each response, the k1 estimate of the KL divergence, as a `Penalty`.
 
     `logprobs` gives the reference model's log-probs of each response's tokens.
     """
-
-    logprobs: Callable[[Sequence[Trajectory]], Sequence[Sequence[float]]]
-    coefficient: float
-
-    def __call__(self, rollouts: list[Rollout]) -> Tensor:
-        """Return penalties [P, G], in units of reward."""
-        shape = (len(rollouts), len(rollouts[0].completions))
-        trajectories = trajectories_of(rollouts, torch.zeros(shape))
-        surprise = [
-            sum(trajectory.sampler_logprobs) - sum(reference)
-            for trajectory, reference in zip(trajectories, self.logprobs(trajectories), strict=True)
-        ]
-        return self.coefficient * torch.tensor(surprise).view(shape)
+    shape = (len(rollouts), len(rollouts[0].completions))
+    trajectories = trajectories_of(rollouts, torch.zeros(shape))
+    surprise = [
+        sum(trajectory.sampler_logprobs) - sum(reference)
+        for trajectory, reference in zip(trajectories, logprobs(trajectories), strict=True)
+    ]
+    return coefficient * torch.tensor(surprise).view(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +60,7 @@ class GradedRollouts:
     @property
     def live_P(self) -> Tensor:  # noqa: N802 - the suffix is the shape
         """Which groups have rewards of their task that differ."""
-        high_P = torch.where(self.graded_PG, self.rewards_PG, -torch.inf).amax(dim=1)
-        low_P = torch.where(self.graded_PG, self.rewards_PG, torch.inf).amin(dim=1)
-        return high_P > low_P
+        return varied(self.rewards_PG, self.graded_PG)[:, 0]
 
     def __add__(self, other: GradedRollouts) -> GradedRollouts:
         """Return both, in order."""
@@ -130,7 +114,7 @@ class RolloutCollector:
     params: SamplingParams
     objective: Objective
     truncation: Truncation
-    penalty: Penalty
+    penalty: Penalty | None
     prompts: int
     samples: int
     seed: int
@@ -181,8 +165,9 @@ class RolloutCollector:
         tally.add("time/sample", sample_seconds)
         tally.add("time/grade", grade_seconds)
         rewards_PG, graded_PG = rewards_of(rollouts, self.truncation)
-        penalty_PG = self.penalty(rollouts)
-        if self.penalty is not no_penalty:
+        penalty_PG = torch.zeros(rewards_PG.shape)
+        if self.penalty is not None:
+            penalty_PG = self.penalty(rollouts)
             tally.mean_of("rollout/kl_penalty", penalty_PG.flatten().tolist())
         return GradedRollouts(rollouts, rewards_PG, graded_PG, penalty_PG)
 

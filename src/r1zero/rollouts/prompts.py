@@ -126,7 +126,8 @@ class PromptStream:
                     f"questions.max_prompt_tokens = {self.max_tokens}; raise the one or lower the other."
                 )
             epoch, index = divmod(position, size)
-            prompt = self._prompt(epoch, int(self._permutation(epoch)[index]))
+            question = self.questions[int(self._permutation(epoch)[index])]
+            prompt = make_prompt(question, self.template, self.encode, f"{epoch}:{question.id}")
             position += 1
             if len(prompt.ids) <= self.max_tokens:
                 prompts.append(prompt)
@@ -144,7 +145,3 @@ class PromptStream:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.questions))
         return self._order[1]
-
-    def _prompt(self, epoch: int, index: int) -> Prompt:
-        question = self.questions[index]
-        return make_prompt(question, self.template, self.encode, f"{epoch}:{question.id}")

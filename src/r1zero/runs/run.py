@@ -97,14 +97,10 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe the run was started, or last continued, with."""
-        return self.recipe_with({})
-
-    def recipe_with(self, overrides: Mapping[str, object]) -> Recipe:
-        """Return the same with dotted overrides."""
-        return self.read_recipe(Recipe, overrides)
+        return self.read_recipe(Recipe)
 
     def read_recipe(self, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
-        """Return the recipe of a kind of run. Raises UserError when it is of another kind, or damaged."""
+        """Return the recipe of a kind of run, with dotted overrides. Raises UserError where it is another."""
         data, path = self._read_json("recipe.json", ("model", "train")), self.path / "recipe.json"
         missing = [name for name, field in kind.model_fields.items() if field.is_required() and name not in data]
         if missing:

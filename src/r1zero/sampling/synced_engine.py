@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Protocol
 
 from r1zero.errors import UserError
+from r1zero.policy.batch import Trajectory
 from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 
 _PROBE_STEP = -2  # in the noise; steps count from 0, evaluation is at −1
@@ -35,21 +36,18 @@ class Engine(Sampler, Protocol):
         ...
 
 
-Score = Callable[[Sequence[tuple[tuple[int, ...], Sampled]]], Sequence[Sequence[float]]]
-"""(prompt ids, what was sampled after them) → the learner's log-probs of the sampled tokens."""
-
-
 @dataclass(slots=True)
 class SyncedEngine:
     """An engine that is brought up to date whenever the learner has moved, and checked.
 
-    `version` counts the learner's updates. `probe` are prompts to check on, `gap` the mean absolute difference of
-    log-probs, in nats, above which the engine does not run the learner's policy.
+    `version` counts the learner's updates, `score` gives its log-probs of responses' tokens. `probe` are prompts to
+    check on, `gap` the mean absolute difference of log-probs, in nats, above which the engine does not run the
+    learner's policy.
     """
 
     engine: Engine
     version: Callable[[], int]
-    score: Score
+    score: Callable[[Sequence[Trajectory]], Sequence[Sequence[float]]]
     probe: Sequence[Request]
     params: SamplingParams
     gap: float
@@ -88,11 +86,13 @@ class SyncedEngine:
     def _check(self) -> None:
         budget = min(_PROBE_TOKENS, self.params.max_new_tokens)
         params = SamplingParams(budget, self.params.temperature)
-        found = list(self.engine.sample(self.probe, 1, params, seed=0, step=_PROBE_STEP))
-        ours = self.score([(self.probe[each.request].prompt_ids, each) for each in found])
+        drawn = [
+            Trajectory(self.probe[each.request].prompt_ids, each.completion.token_ids, each.completion.logprobs, 0.0)
+            for each in self.engine.sample(self.probe, 1, params, seed=0, step=_PROBE_STEP)
+        ]
         differences = [
-            [abs(theirs - our) for theirs, our in zip(each.completion.logprobs, row, strict=True)]
-            for each, row in zip(found, ours, strict=True)
+            [abs(theirs - our) for theirs, our in zip(each.sampler_logprobs, row, strict=True)]
+            for each, row in zip(drawn, self.score(drawn), strict=True)
         ]
         mean = fmean(difference for row in differences for difference in row)
         # one replica of many must not drown in the others; a few tokens alone may differ more than the mean does

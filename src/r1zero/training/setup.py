@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from r1zero import evaluation
 from r1zero.config import Recipe
 from r1zero.evaluation.run import make_protocol
-from r1zero.metrics import Tally
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
 from r1zero.policy.device import processor, set_threads
@@ -19,7 +19,7 @@ from r1zero.policy.load import Policy, load_blank, recipe_policy
 from r1zero.policy.lora import add_lora
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
-from r1zero.rollouts.collector import Batch, ColocatedCollector, Penalty, ReferencePenalty, RolloutCollector, no_penalty
+from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
 from r1zero.rollouts.prompts import PreparedSet, PromptStream
 from r1zero.rollouts.question_sets import context_length, load_sets, longest_that_fits, notes
 from r1zero.rollouts.rewards import Truncation
@@ -31,26 +31,13 @@ from r1zero.templates import Template
 from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
 from r1zero.training.workers import LearnerProtocol, Workers, WorkerSpec, check_apart, open_workers
-from r1zero.types import Completion
 from r1zero.verify.protocol import VerifierProtocol
 
 _PROBES = 4  # prompts that an engine is held against the learner on; every replica gets one
 
 
-class Collector(Protocol):
-    """What makes rollout batches, and can be gone on with."""
-
-    def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
-        """Return the rollout batch of a step."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of it."""
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
-        ...
+Collector = RolloutCollector | ColocatedCollector | AsyncCollector
+"""What makes rollout batches, and can be gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +171,12 @@ def _collector(spec: WorkerSpec, stream: PromptStream, template: Template, worke
     )
 
 
-def _penalty(learner: LearnerProtocol, objective: Objective) -> Penalty:
+def _penalty(learner: LearnerProtocol, objective: Objective) -> Penalty | None:
     """Return what is taken from whole responses' rewards: a critic charges its KL term token by token instead."""
     if objective.kl != "k1_reward" or objective.critic:
-        return no_penalty
-    return ReferencePenalty(lambda found: learner.logprobs(found, reference=True), objective.kl_coefficient)
+        return None
+    logprobs = partial(learner.logprobs, reference=True)
+    return partial(reference_penalty, logprobs=logprobs, coefficient=objective.kl_coefficient)
 
 
 def describe(

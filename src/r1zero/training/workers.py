@@ -24,7 +24,7 @@ from r1zero.policy.load import ADAPTER, Policy
 from r1zero.policy.reference import load_reference
 from r1zero.runs.checkpoints import Checkpoint
 from r1zero.sampling.embedded.sampler import make_sampler
-from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
+from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import Engine, SyncedEngine
 from r1zero.verify.protocol import VerifierProtocol
 from r1zero.verify.workers.pool import open_verifier
@@ -77,16 +77,10 @@ class WorkerSpec:
     def synced(self, engine: Engine, learner: LearnerProtocol, exact: bool) -> SyncedEngine:
         """Return the engine, brought up to date with this learner; `exact`: both compute in float32."""
         params = SamplingParams(self.recipe.sampling.max_new_tokens, self.recipe.sampling.temperature)
-
-        def score(found: Sequence[tuple[tuple[int, ...], Sampled]]) -> list[list[float]]:
-            return learner.logprobs(
-                [Trajectory(prompt, each.completion.token_ids, each.completion.logprobs, 0.0) for prompt, each in found]
-            )
-
         return SyncedEngine(
             engine,
             lambda: learner.updates,
-            score,
+            learner.logprobs,
             self.probe,
             params,
             self.recipe.train.max_logprob_gap or (1e-4 if exact else 0.1),

@@ -13,7 +13,7 @@ Legend: n active rows, H hidden size, h heads, k heads of keys and values, d hea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -68,11 +68,11 @@ class _Linear:
 @dataclass(frozen=True, slots=True)
 class _Layer:
     norm: Tensor
+    mlp_norm: Tensor
     q: _Linear
     k: _Linear
     v: _Linear
     o: _Linear
-    mlp_norm: Tensor
     gate: _Linear
     up: _Linear
     down: _Linear
@@ -94,7 +94,10 @@ class LlamaStep:
         self.embedding: Tensor = inner.embed_tokens.weight
         self.norm: Tensor = inner.norm.weight
         self.head = _linear(model.lm_head)
-        self.layers = [_layer(each) for each in inner.layers]
+        self.layers = [
+            _Layer(each.input_layernorm.weight, each.post_attention_layernorm.weight, *map(_linear, _projections(each)))
+            for each in inner.layers
+        ]
         positions = torch.arange(columns, device=self.embedding.device)[None]
         cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)
         half = self.size // 2
@@ -114,7 +117,8 @@ class LlamaStep:
             and config._attn_implementation == "sdpa"
             and not kinds
             and rope in _FIXED_ROPE
-            and all(type(part) is nn.Linear for part in _projections(model))
+            and type(model.lm_head) is nn.Linear
+            and all(type(part) is nn.Linear for layer in model.model.layers for part in _projections(layer))
             and not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
         )
 
@@ -208,28 +212,12 @@ def _agrees(model: PreTrainedModel, attention: Attention, prompts_nT: Tensor) ->
     return True
 
 
-def _layer(part: Any) -> _Layer:
-    attention, mlp = part.self_attn, part.mlp
-    return _Layer(
-        norm=part.input_layernorm.weight,
-        q=_linear(attention.q_proj),
-        k=_linear(attention.k_proj),
-        v=_linear(attention.v_proj),
-        o=_linear(attention.o_proj),
-        mlp_norm=part.post_attention_layernorm.weight,
-        gate=_linear(mlp.gate_proj),
-        up=_linear(mlp.up_proj),
-        down=_linear(mlp.down_proj),
-    )
-
-
 def _linear(part: nn.Linear) -> _Linear:
     return _Linear(part.weight, part.bias)
 
 
-def _projections(model: Any) -> Iterator[nn.Module]:
-    yield model.lm_head
-    for layer in model.model.layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        yield from (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
-        yield from (mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+def _projections(layer: Any) -> tuple[nn.Linear, ...]:
+    """Return a layer's products, in the order of `_Layer`."""
+    attention, mlp = layer.self_attn, layer.mlp
+    inner = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+    return (*inner, mlp.gate_proj, mlp.up_proj, mlp.down_proj)

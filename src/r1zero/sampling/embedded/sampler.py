@@ -124,12 +124,9 @@ class _Decoder:
         self.active = 0
         self.ids: list[tuple[int, int]] = []  # (request, sample) of each active row
         self.starts: list[int] = []  # first column of each active row
-        long = {"dtype": torch.int64, "device": self.device}
-        self.keys_S = torch.zeros(self.rows, **long)
-        self.start_S = torch.zeros(self.rows, **long)
-        self.count_S = torch.zeros(self.rows, **long)
-        self.last_S = torch.zeros(self.rows, **long)
-        self.tokens_SL = torch.zeros(self.rows, budget, **long)
+        numbers = torch.zeros(4, self.rows, dtype=torch.int64, device=self.device)
+        self.keys_S, self.start_S, self.count_S, self.last_S = numbers.unbind()
+        self.tokens_SL = torch.zeros(self.rows, budget, dtype=torch.int64, device=self.device)
         self.logprobs_SL = torch.zeros(self.rows, budget, device=self.device)
         self.row_states = (
             self.mask, self.keys_S, self.start_S, self.count_S, self.last_S, self.tokens_SL, self.logprobs_SL

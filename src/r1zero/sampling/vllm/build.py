@@ -21,7 +21,7 @@ from r1zero.config import Recipe
 from r1zero.policy.device import pick_autocast, pick_device
 from r1zero.policy.load import Policy, load_blank
 from r1zero.policy.lora import add_lora
-from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, ModelName, Transfer, VllmSampler
+from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, Transfer, VllmSampler
 from r1zero.sampling.vllm.weight_transfer import SharedMemoryTrainerInit
 
 _PACKED = 1 << 30  # bytes of one message of CUDA IPC, where no tensor is larger
@@ -40,8 +40,7 @@ def make_sampler(
         tensor_parallel=recipe.sampling.tensor_parallel,
         sleeps=sleeps and device.type == "cuda",
     )
-    model = ModelName(recipe.model.path, recipe.model.revision)
-    return VllmSampler(model, policy.tokenizer, policy.eos_ids, transfer, settings)
+    return VllmSampler(recipe.model, policy.tokenizer, policy.eos_ids, transfer, settings)
 
 
 def own_transfer(policy: Policy, recipe: Recipe) -> Transfer:

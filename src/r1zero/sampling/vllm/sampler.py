@@ -16,11 +16,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
+from r1zero import config
 from r1zero.errors import UserError, reason
 from r1zero.sampling.noise import row_key
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
@@ -47,33 +48,19 @@ from r1zero.sampling.synced_engine import EngineLostError  # noqa: E402
 from r1zero.sampling.vllm import weight_transfer  # noqa: E402
 
 
-class Transfer(Protocol):
-    """How an engine comes by the learner's weights."""
-
-    whole: bool
-    """Whether it sends all weights, so that a sleeping engine need keep none."""
-
-    def options(self) -> dict[str, Any]:
-        """Return what the engine is started with for it."""
-        ...
-
-    def send(self, llm: vllm.LLM) -> LoRARequest | None:
-        """Bring the engine's weights up to date; the adapters that requests are to name, if any."""
-        ...
-
-
 class InPlace:
     """All weights, into the storage that the engine has, by vLLM's weight-transfer API (`info` names the backend)."""
 
     whole = True
+    """Whether it sends all weights, so that a sleeping engine need keep none."""
 
     def __init__(self, source: WeightSource, info: TrainerInitInfo):
         self.source, self.info = source, info
         self.trainer: Any = None
 
     def options(self) -> dict[str, Any]:
-        """Return weights that come before the first token need not be read from disk; what is then missed would be
-        seen.
+        """Return what the engine is started with for it: weights that come before the first token need not be read from
+        disk; what is then missed would be seen.
         """
         if self.info.backend == weight_transfer.BACKEND:
             weight_transfer.check_plugin()
@@ -81,7 +68,7 @@ class InPlace:
         return {"weight_transfer_config": {"backend": self.info.backend}, "load_format": "dummy"}
 
     def send(self, llm: vllm.LLM) -> None:
-        """See `Transfer`."""
+        """Bring the engine's weights up to date."""
         if self.trainer is None:
             self.trainer = WeightTransferTrainerFactory.trainer_init(
                 self.info, client=_Workers(llm), source=self.source
@@ -102,11 +89,11 @@ class Adapters:
         self.number = 0
 
     def options(self) -> dict[str, Any]:
-        """See `Transfer`."""
+        """Return what the engine is started with for them."""
         return {"enable_lora": True, "max_lora_rank": max(8, self.rank), "max_loras": 1, "max_cpu_loras": 2}
 
     def send(self, llm: vllm.LLM) -> LoRARequest:
-        """See `Transfer`."""
+        """Bring the engine's adapters up to date; requests are to name what is returned."""
         self.number += 1
         with tempfile.TemporaryDirectory(prefix="r1zero-") as folder:
             self.save(folder)
@@ -115,6 +102,10 @@ class Adapters:
         if self.number > 1:
             llm.llm_engine.remove_lora(self.number - 1)
         return request
+
+
+Transfer = InPlace | Adapters
+"""How an engine comes by the learner's weights."""
 
 
 class _Workers:
@@ -138,14 +129,6 @@ class _Workers:
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Put in order what depends on them."""
         self.llm.collective_rpc("finish_weight_update")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelName:
-    """A folder or Hub name."""
-
-    path: str
-    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +160,7 @@ class VllmSampler:
 
     def __init__(
         self,
-        model: ModelName,
+        model: config.ModelSettings,
         tokenizer: PreTrainedTokenizerBase,
         eos_ids: Collection[int],
         transfer: Transfer,
@@ -352,7 +335,7 @@ def _check_device(device: torch.device) -> None:
         )
 
 
-def _memory(model: ModelName, settings: EngineSettings) -> dict[str, Any]:
+def _memory(model: config.ModelSettings, settings: EngineSettings) -> dict[str, Any]:
     """Tell how much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
     if settings.device.type == "cuda":
         return {"gpu_memory_utilization": settings.memory}
