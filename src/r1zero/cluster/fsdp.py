@@ -32,7 +32,7 @@ class FsdpRanks(Ranks):
     def shard(self, scorer: Scorer) -> Scorer:
         """Spread rank 0's model over the ranks: every decoder layer by itself, and the rest as one."""
         full = dict(scorer.model.state_dict()) if self.first else {}
-        for module in (*_layers(scorer.model), scorer):
+        for module in (*_layers(scorer.model), scorer):  # the whole last: it shards what no layer has sharded
             # weights are gathered in float32: autocast then computes what it computes in one process
             sharded = fully_shard(module, mesh=self.mesh, reshard_after_forward=True)
             sharded.set_gradient_divide_factor(1.0)  # a sum

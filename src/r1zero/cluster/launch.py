@@ -45,6 +45,8 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
         closing(ClusterSampler(spec, learner, _places(spec.recipe, group, gpus=gpus))) as engine,
         closing(ClusterVerifier(spec.recipe.verifier, settings.verifiers)) as verifier,
     ):
+        # Until here processes only start, side by side. Learners load first: an engine that shares their GPUs measures
+        # what memory is left when it opens.
         learner.join()
         engine.open()
         sampler = spec.synced(engine, learner, learner.exact)

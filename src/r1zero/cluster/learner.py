@@ -60,7 +60,7 @@ class ClusterLearner:
         """See `Learner.learn`. Every rank is given all responses, for the weights, and works on its share."""
         for part in self.all("learn", ray.put(list(trajectories)), step):
             tally.merge(part)
-        self.updates = self.all("updates")[0]
+        self.updates = self.all("updates")[0]  # kept here: an engine asks before every batch whether they moved
 
     def logprobs(self, trajectories: Sequence[Trajectory], *, reference: bool = False) -> list[list[float]]:
         """See `Learner.logprobs`."""
@@ -68,7 +68,7 @@ class ClusterLearner:
 
     def weights(self) -> Any:
         """Return a reference to all weights, in the object store of rank 0's node."""
-        references = self._call("weights", ())
+        references = self._call("weights", ())  # not `all`, which would fetch them into this process
         self.all("updates")  # a rank answers in turn: where one has died meanwhile, this says so
         return references[0]
 
@@ -135,6 +135,7 @@ class ClusterLearner:
     def _dead(self) -> dict[int, str]:
         """Tell which ranks have died, and of what."""
         found: dict[int, str] = {}
+        # asked of each alone: what takes all ranks waits for the dead one
         pings = {rank.address.remote(): i for i, rank in enumerate(self.ranks)}
         done, _ = ray.wait(list(pings), num_returns=len(pings), timeout=_GRACE_S)
         for ping in done:

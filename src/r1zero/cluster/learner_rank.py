@@ -45,7 +45,7 @@ class LearnerRank:
 
     def join(self, address: str, recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Meet the others and build the learner; what the driver wants to know of it."""
-        torch.set_num_threads(recipe.train.threads or 1)
+        torch.set_num_threads(recipe.train.threads or 1)  # of the CPU that Ray has given it
         gpu = torch.cuda.is_available() and recipe.model.device != "cpu"
         device = torch.device("cuda", 0) if gpu else torch.device("cpu")
         backend = "nccl" if device.type == "cuda" else "gloo"
@@ -67,14 +67,14 @@ class LearnerRank:
         check_attention(model.attention, device)
         on_gpus_alone = model.attention == "flash_attention_2"
         update = {"device": "cpu", "attention": "sdpa" if on_gpus_alone else model.attention}
-        loaded = model.model_copy(update=update)
+        loaded = model.model_copy(update=update)  # on the CPU: whole, a model might not fit on a rank's GPU
         if self.rank == 0:
             whole = None if checkpoint is None or has_shards(checkpoint.path) else checkpoint  # shards come later
             policy = recipe_policy(loaded, recipe.learner.autocast, whole)
         else:
             policy = load_blank(loaded.path, revision=loaded.revision, attention=loaded.attention)
             policy.model.to_empty(device="cpu")  # memory that nobody touches is none
-            policy.model.tie_weights()
+            policy.model.tie_weights()  # each has memory of its own now
         if on_gpus_alone:
             policy.model.set_attn_implementation(model.attention)
         return replace(policy, autocast=pick_autocast(recipe.learner.autocast, device))

@@ -39,6 +39,6 @@ def restore(learner: Learner, checkpoint: checkpoints.Checkpoint) -> None:
     model, adam = learner.policy.model, learner.optimiser.adam
     if has_shards(checkpoint.path):
         load_shards(checkpoint.path, model, adam)
-    elif type(learner.ranks) is not Ranks:  # sharded
+    elif type(learner.ranks) is not Ranks:  # sharded: moments are taken by name, and below not again by number
         load_plain_optimiser(model, adam, state.pop("optimiser"))
     learner.restore(state)

@@ -206,7 +206,7 @@ class Learner:
     ) -> None:
         self.optimiser.zero_grad()
         self.gradient(trajectories, experience, tally, share)
-        self._check_gap(tally)
+        self._check_gap(tally)  # after the pass that computes log-probs; nothing has moved yet
         for parameter in self.parameters:  # a step without live responses has a gradient too: zero
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -41,6 +41,7 @@ class Optimiser:
             UserError: the gradient of this step (the `number`-th) is not finite; nothing was moved.
         """
         total = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
+        # of several ranks each has the norm of its shards, and all take part in adding them up
         norm = (total.full_tensor() if isinstance(total, DTensor) else total).item()
         if not math.isfinite(norm):
             raise UserError(

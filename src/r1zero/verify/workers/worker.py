@@ -40,12 +40,13 @@ Grader = Callable[[Any, str], Judgement]
 def main(argv: list[str]) -> None:
     """Serve until standard input ends. `argv`: limits of a task and of the start (s), memory (MB), parent's id."""
     limit_s, start_s, memory_mb, parent = float(argv[0]), float(argv[1]), int(argv[2]), int(argv[3])
-    _arm(start_s)
+    _arm(start_s)  # before anything that may hang, such as an import
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a killed worker leaves no core file behind
+    # Read by libraries as they are imported: threads of theirs would not be in the child that `_in_child` forks.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    protocol = _private_stdout()
+    protocol = _private_stdout()  # before a user's module is imported, which may print
     try:
         grade = _load_reward(argv[4], limit_s) if len(argv) > 4 else _load_grader()
     except Exception as error:  # noqa: BLE001  a user's module may raise anything while it is imported
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> None:
             judge = partial(grade_safely, grade, task["gold"], task["answer"])
             outcome, rule, score = _in_child(judge, limit_s, protocol)
         reply = json.dumps({"id": task["id"], "outcome": outcome, "rule": rule[:500], "score": score}) + "\n"
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)  # before the reply: who has answered is not to die of the limit
         os.write(protocol, reply.encode("ascii"))  # below PIPE_BUF, so written whole
 
 
@@ -75,14 +76,14 @@ def _in_child(judge: Callable[[], Judgement], limit_s: float, protocol: int) -> 
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _arm(limit_s + GRACE_S)
+        _arm(limit_s + GRACE_S)  # a child inherits no timer, and would outlive a parent that is killed
         os.close(protocol)  # else the parent would not see that this worker ended
-        os.close(0)
+        os.close(0)  # the next tasks are the parent's to read
         try:
             os.write(writing, json.dumps(judge()).encode("ascii"))
         finally:
-            os._exit(0)
-    os.close(writing)
+            os._exit(0)  # without what Python does at its end: buffers and handlers are the parent's
+    os.close(writing)  # else the pipe would not end with the child
     in_time = bool(select.select([reading], [], [], limit_s)[0])
     found = os.read(reading, select.PIPE_BUF) if in_time else b""
     os.close(reading)
