@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from r1zero.config import ModelSettings
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
@@ -163,9 +162,8 @@ def test_a_sleeping_engine_has_its_weights_before_its_cache(
 
     monkeypatch.setattr(vllm_sampler.vllm, "LLM", Engine)
     monkeypatch.setattr(vllm_sampler, "_tell_of_death", lambda client: None)
-    settings = vllm_sampler.EngineSettings(32, 4, 0.5, torch.float32, torch.device("cpu"), sleeps=True)
-    model = ModelSettings(path=str(taught_model(64, 2)))
-    sampler = vllm_sampler.VllmSampler(model, policy.tokenizer, policy.eos_ids, Sent(), settings)
+    recipe = tiny_recipe({"sampling.batch_rows": 4, "sampling.memory": 0.5}, taught_model(64, 2))
+    sampler = vllm_sampler.VllmSampler(recipe, policy, Sent(), 32, torch.device("cpu"), sleeps=True)
     sampler.update_weights()
     sampler.sleep()
     sampler.sleep()

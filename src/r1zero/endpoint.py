@@ -140,11 +140,6 @@ class Store:
                 f"{self.path} cannot be written ({error}); make room there and give the same command again."
             ) from None
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._base.close()
-
 
 def as_text(text: str) -> str:
     """Return a text that can be written to a file: half a character, as JSON may hold one, becomes a replacement."""

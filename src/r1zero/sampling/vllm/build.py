@@ -21,7 +21,7 @@ from r1zero.config import Recipe
 from r1zero.policy.device import pick_autocast, pick_device
 from r1zero.policy.load import Policy, load_blank
 from r1zero.policy.lora import add_lora
-from r1zero.sampling.vllm.sampler import Adapters, EngineSettings, InPlace, Transfer, VllmSampler
+from r1zero.sampling.vllm.sampler import Adapters, InPlace, Transfer, VllmSampler
 from r1zero.sampling.vllm.weight_transfer import SharedMemoryTrainerInit
 
 _PACKED = 1 << 30  # bytes of one message of CUDA IPC, where no tensor is larger
@@ -31,16 +31,7 @@ def make_sampler(
     recipe: Recipe, policy: Policy, transfer: Transfer, context: int, device: torch.device, *, sleeps: bool
 ) -> VllmSampler:
     """Return the engine of a recipe, on a device; `sleeps` where a learner shares it."""
-    settings = EngineSettings(
-        context=context,
-        rows=recipe.sampling.batch_rows,
-        memory=recipe.sampling.memory,
-        dtype=policy.engine_dtype,
-        device=device,
-        tensor_parallel=recipe.sampling.tensor_parallel,
-        sleeps=sleeps and device.type == "cuda",
-    )
-    return VllmSampler(recipe.model, policy.tokenizer, policy.eos_ids, transfer, settings)
+    return VllmSampler(recipe, policy, transfer, context, device, sleeps=sleeps and device.type == "cuda")
 
 
 def own_transfer(policy: Policy, recipe: Recipe) -> Transfer:

@@ -12,17 +12,17 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
 import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from r1zero import config
+from r1zero.config import Recipe
 from r1zero.errors import UserError, reason
+from r1zero.policy.load import Policy
 from r1zero.sampling.noise import row_key
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
@@ -131,62 +131,42 @@ class _Workers:
         self.llm.collective_rpc("finish_weight_update")
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """What an engine is started with.
-
-    `context` is the longest prompt and response together, in tokens; `rows` the most responses side by side; `memory`
-    the share of the device's memory to take; `dtype` what it computes in.
-    """
-
-    context: int
-    rows: int
-    memory: float
-    dtype: torch.dtype
-    device: torch.device
-    tensor_parallel: int = 1
-    sleeps: bool = False
-    """Whether it gives its memory back between calls, to a learner on the same GPU."""
-
-
 class VllmSampler:
-    """Samples from a vLLM engine of a model.
+    """Samples from a vLLM engine of a policy's model.
 
-    `update_weights` comes before `sample`: it starts with no weights, and sleeps without.
+    `context` is the longest prompt and response together, in tokens; `sleeps` whether it gives its memory back between
+    calls, to a learner on the same GPU. `update_weights` comes before `sample`: it starts with no weights, and sleeps
+    without.
 
     Raises:
         UserError: vLLM does not take the model, or its tokenizer is another.
     """
 
     def __init__(
-        self,
-        model: config.ModelSettings,
-        tokenizer: PreTrainedTokenizerBase,
-        eos_ids: Collection[int],
-        transfer: Transfer,
-        settings: EngineSettings,
+        self, recipe: Recipe, policy: Policy, transfer: Transfer, context: int, device: torch.device, *, sleeps: bool
     ):
-        self.eos_ids, self.transfer, self.settings = frozenset(eos_ids), transfer, settings
+        model, settings = recipe.model, recipe.sampling
+        self.eos_ids, self.transfer, self.sleeps = policy.eos_ids, transfer, sleeps
         self.adapters: LoRARequest | None = None
         self.asleep = self.lost = False
         options: dict[str, Any] = {
             "model": model.path,
             "revision": model.revision,
             "tokenizer_revision": model.revision,
-            "dtype": settings.dtype,
-            "max_model_len": settings.context,
-            "max_num_seqs": settings.rows,
+            "dtype": policy.engine_dtype,
+            "max_model_len": context,
+            "max_num_seqs": settings.batch_rows,
             "tensor_parallel_size": settings.tensor_parallel,
             "logprobs_mode": "processed_logprobs",  # of the distribution that was sampled from
             "generation_config": "vllm",  # nothing of the model's own that a recipe does not say
             "enable_prefix_caching": True,
             "disable_log_stats": True,
             **({"distributed_executor_backend": "uni"} if settings.tensor_parallel == 1 else {}),
-            "enable_sleep_mode": settings.sleeps,
-            **_memory(model, settings),
+            "enable_sleep_mode": sleeps,
+            **_memory(recipe, policy.engine_dtype, context, device),
             **transfer.options(),
         }
-        _check_device(settings.device)
+        _check_device(device)
         try:
             with _quiet_children():
                 self.llm = vllm.LLM(**options)
@@ -195,7 +175,7 @@ class VllmSampler:
                 f'sampling.engine = "vllm" cannot be started on the model at {model.path!r} ({reason(error, 300)}); '
                 'set sampling.memory to what is free, or use sampling.engine = "torch".'
             ) from None
-        self._check_tokenizer(model.path, tokenizer)
+        self._check_tokenizer(model.path, policy.tokenizer)
         threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
 
     def update_weights(self) -> None:
@@ -234,7 +214,7 @@ class VllmSampler:
 
     def sleep(self) -> None:
         """See `Engine`."""
-        if self.settings.sleeps and not self.asleep:
+        if self.sleeps and not self.asleep:
             with self._alive():
                 self.llm.sleep(level=2 if self.transfer.whole else 1)
             self.asleep = True
@@ -335,9 +315,10 @@ def _check_device(device: torch.device) -> None:
         )
 
 
-def _memory(model: config.ModelSettings, settings: EngineSettings) -> dict[str, Any]:
+def _memory(recipe: Recipe, dtype: torch.dtype, context: int, device: torch.device) -> dict[str, Any]:
     """Tell how much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
-    if settings.device.type == "cuda":
+    model, settings = recipe.model, recipe.sampling
+    if device.type == "cuda":
         return {"gpu_memory_utilization": settings.memory}
     text = AutoConfig.from_pretrained(model.path, revision=model.revision).get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
@@ -348,9 +329,9 @@ def _memory(model: config.ModelSettings, settings: EngineSettings) -> dict[str, 
             f'sampling.engine = "vllm" cannot run the model at {model.path!r} on a CPU: its attention heads are '
             f'{width} wide and vLLM knows {", ".join(map(str, possible))}; use sampling.engine = "torch".'
         )
-    token = 2 * text.num_hidden_layers * heads * width * settings.dtype.itemsize
+    token = 2 * text.num_hidden_layers * heads * width * dtype.itemsize
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    blocks = (settings.context + 256) * settings.rows  # whole blocks of tokens
+    blocks = (context + 256) * settings.batch_rows  # whole blocks of tokens
     return {
         "kv_cache_memory_bytes": int(min(token * blocks, settings.memory * ram)),
         "enforce_eager": True,  # compiling takes longer than a small run
