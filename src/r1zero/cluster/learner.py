@@ -60,7 +60,7 @@ class ClusterLearner:
         """See `Learner.learn`. Every rank is given all responses, for the weights, and works on its share."""
         for part in self.all("learn", ray.put(list(trajectories)), step):
             tally.merge(part)
-        self.updates = self.all("updates")[0]  # kept here: an engine asks before every batch whether they moved
+        self.updates = self.all("updates")[0]  # kept here: an engine asks before every batch whether it has moved
 
     def logprobs(self, trajectories: Sequence[Trajectory], *, reference: bool = False) -> list[list[float]]:
         """See `Learner.logprobs`."""
