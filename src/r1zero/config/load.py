@@ -20,15 +20,12 @@ from r1zero.errors import UserError
 SectionT = TypeVar("SectionT", bound=Section)
 
 
-RecipeT = TypeVar("RecipeT", bound=Section)
-
-
 def load_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Recipe:
     """`read_recipe` for a training run."""
     return read_recipe(path, Recipe, overrides)
 
 
-def read_recipe(path: Path, kind: type[RecipeT], overrides: Mapping[str, object] | None = None) -> RecipeT:
+def read_recipe(path: Path, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
     """Read a recipe from a TOML file, or a run's recipe.json, and apply dotted overrides ({"train.seed": 1}).
 
     Raises:
@@ -50,7 +47,7 @@ def read_recipe(path: Path, kind: type[RecipeT], overrides: Mapping[str, object]
     return validated(data, kind, overrides, where=str(path))
 
 
-def packaged_recipe(name: str, kind: type[RecipeT], overrides: Mapping[str, object] | None = None) -> RecipeT:
+def packaged_recipe(name: str, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
     """`read_recipe` for a recipe that comes with the package."""
     with resources.as_file(resources.files("r1zero") / "recipes" / f"{name}.toml") as path:
         return read_recipe(path, kind, overrides)
@@ -64,8 +61,8 @@ def make_recipe(
 
 
 def validated(
-    data: Mapping[str, Any], kind: type[RecipeT], overrides: Mapping[str, object] | None, where: str
-) -> RecipeT:
+    data: Mapping[str, Any], kind: type[SectionT], overrides: Mapping[str, object] | None, where: str
+) -> SectionT:
     """Return nested mappings with overrides as a recipe of a kind. Raises UserError like `load_recipe`."""
     merged = merge(data, overrides or {})
     try:

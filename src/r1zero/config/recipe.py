@@ -7,45 +7,28 @@ from typing import Annotated
 
 from pydantic import model_validator
 
-from r1zero.config.sections import (
-    CheckpointSettings,
-    ClusterSettings,
-    CriticSettings,
-    EvaluationSettings,
-    Keeps,
-    LearnerSettings,
-    LogSettings,
-    LoraSettings,
-    ModelSettings,
-    ObjectiveSettings,
-    QuestionsSettings,
-    RolloutSettings,
-    SamplingSettings,
-    Section,
-    TemplateSettings,
-    TrainSettings,
-    VerifierSettings,
-)
+from r1zero.config import sections
+from r1zero.config.sections import ClusterSettings, Keeps, Section
 
 
 class Recipe(Section):
     """A whole run. `load_recipe` reads it from TOML."""
 
-    model: ModelSettings
-    questions: QuestionsSettings
-    train: TrainSettings
-    template: TemplateSettings = TemplateSettings()
-    sampling: SamplingSettings = SamplingSettings()
-    rollout: RolloutSettings = RolloutSettings()
-    objective: ObjectiveSettings = ObjectiveSettings()
-    learner: LearnerSettings = LearnerSettings()
-    critic: CriticSettings = CriticSettings()
-    lora: LoraSettings | None = None
+    model: sections.ModelSettings
+    questions: sections.QuestionsSettings
+    train: sections.TrainSettings
+    template: sections.TemplateSettings = sections.TemplateSettings()
+    sampling: sections.SamplingSettings = sections.SamplingSettings()
+    rollout: sections.RolloutSettings = sections.RolloutSettings()
+    objective: sections.ObjectiveSettings = sections.ObjectiveSettings()
+    learner: sections.LearnerSettings = sections.LearnerSettings()
+    critic: sections.CriticSettings = sections.CriticSettings()
+    lora: sections.LoraSettings | None = None
     cluster: Annotated[ClusterSettings | None, Keeps.BOTH] = None
-    verifier: VerifierSettings = VerifierSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
-    checkpoint: Annotated[CheckpointSettings, Keeps.BOTH] = CheckpointSettings()
-    log: Annotated[LogSettings, Keeps.BOTH] = LogSettings()
+    verifier: sections.VerifierSettings = sections.VerifierSettings()
+    evaluation: sections.EvaluationSettings = sections.EvaluationSettings()
+    checkpoint: Annotated[sections.CheckpointSettings, Keeps.BOTH] = sections.CheckpointSettings()
+    log: Annotated[sections.LogSettings, Keeps.BOTH] = sections.LogSettings()
 
     @property
     def responses(self) -> int:

@@ -6,5 +6,3 @@
 from r1zero.evaluation.run import EvalProtocol, evaluate_sets
 from r1zero.evaluation.summary import SetResult, average, summarise
 from r1zero.statistics import wilson
-
-__all__ = ["EvalProtocol", "SetResult", "average", "evaluate_sets", "summarise", "wilson"]

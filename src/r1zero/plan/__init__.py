@@ -17,8 +17,6 @@ from r1zero.plan.remedies import remedies
 from r1zero.plan.step_time import FACTOR, Pace, pace_of
 from r1zero.policy.device import pick_autocast, pick_device
 
-__all__ = ["FACTOR", "GIB", "USABLE", "Device", "Machine", "Pace", "Plan", "Shape", "make_plan", "plan_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -5,5 +5,3 @@ demo's tiny base model.
 """
 
 from r1zero.pretrain.tiny import pretrain
-
-__all__ = ["pretrain"]

@@ -6,5 +6,3 @@ Importing this package costs nothing: neither torch nor sympy nor Math-Verify is
 from r1zero.verify.extraction.extract import extract
 from r1zero.verify.grade import grade_exact
 from r1zero.verify.workers.pool import Verifier
-
-__all__ = ["Verifier", "extract", "grade_exact"]
