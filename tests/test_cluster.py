@@ -27,7 +27,7 @@ from r1zero.policy.export import export
 from r1zero.policy.load import Policy, load_policy
 from r1zero.runs.run import Run
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
-from r1zero.training.progress import Unwatched
+from r1zero.training.progress import View
 from r1zero.training.setup import RunSetup
 from r1zero.training.train import train
 from r1zero.types import Completion, Stop
@@ -74,7 +74,7 @@ def as_any(part: object) -> Any:
     return part
 
 
-class Killer(Unwatched):
+class Killer(View):
     """Kills both replicas and later both pools of verifiers, each when so many responses have come."""
 
     def __init__(self, replicas_at: int, verifiers_at: int):
@@ -185,7 +185,7 @@ def test_a_run_of_two_ranks_goes_on_with_one_and_without_any(disturbed: Run, tmp
 def test_a_lost_learner_rank_ends_the_run_at_its_last_checkpoint(tmp_path: Path) -> None:
     """The run of one process goes on with two ranks; one is killed; it goes on again and ends with the same weights."""
 
-    class KillAtThree(Unwatched):
+    class KillAtThree(View):
         def begin(self, parts: RunSetup, recipe: Recipe) -> None:
             self.rank = process_of(as_any(parts.learner).ranks[1])
 

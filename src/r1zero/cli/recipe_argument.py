@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from r1zero.config import Section
-
-SectionT = TypeVar("SectionT", bound="Section")
+    from r1zero.config.load import SectionT
 
 
 def chosen(

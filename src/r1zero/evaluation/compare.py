@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from r1zero.errors import UserError
 from r1zero.evaluation.saved import Saved
-from r1zero.statistics import Paired, clustered, paired, pass_at_k
+from r1zero.evaluation.summary import summarise
+from r1zero.statistics import Paired, paired
 from r1zero.types import Rollout
 
 
@@ -58,8 +59,8 @@ def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
                 sum(a) / len(a),
                 sum(b) / len(b),
                 paired(a, b, seed=seed),
-                _curve(mine),
-                _curve(theirs[name]),
+                {k: estimate.value for k, estimate in summarise(name, mine).pass_at.items()},
+                {k: estimate.value for k, estimate in summarise(name, theirs[name]).pass_at.items()},
             )
         )
     if not found:
@@ -73,9 +74,3 @@ def _by_question(rollouts: Sequence[Rollout]) -> dict[str, Rollout]:
 
 def _share(rollout: Rollout) -> float:
     return sum(v.right for v in rollout.verdicts) / len(rollout.verdicts)
-
-
-def _curve(rollouts: Sequence[Rollout]) -> dict[int, float]:
-    n = len(rollouts[0].verdicts)
-    rights = [sum(v.right for v in r.verdicts) for r in rollouts]
-    return {k: clustered([pass_at_k(n, c, k) for c in rights]).value for k in range(1, n + 1)}

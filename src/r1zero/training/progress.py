@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,7 +13,23 @@ from r1zero.training.setup import RunSetup
 from r1zero.types import Completion
 
 
-class RichView:
+class View:
+    """Someone watching a run; this one sees it and shows nothing."""
+
+    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
+        """Take note that the run is about to start, or to go on."""
+
+    def sampled(self, completion: Completion) -> None:
+        """Take note of a finished response."""
+
+    def stepped(self, step: int, numbers: dict[str, float]) -> None:
+        """Take note of a step that is finished and logged."""
+
+    def evaluated(self, step: int, results: list[SetResult]) -> None:
+        """Take note of an evaluation that is finished and logged."""
+
+
+class RichView(View):
     """A view for terminals; where output is not a terminal it prints the lines and no bar."""
 
     def __init__(self, console: Console, every: int = 1):
@@ -92,35 +106,3 @@ def step_line(step: int, n: dict[str, float]) -> str:
         f"truncated {n['rollout/truncated']:.0%}  dead groups {n['rollout/dead_groups']:.0%}  "
         f"{n['speed/tokens_per_second']:,.0f} tok/s  {n['time/step']:.1f} s{trouble}"
     )
-
-
-class View(Protocol):
-    """Someone watching a run."""
-
-    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
-        """Take note that the run is about to start, or to go on."""
-
-    def sampled(self, completion: Completion) -> None:
-        """Take note of a finished response."""
-
-    def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """Take note of a step that is finished and logged."""
-
-    def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """Take note of an evaluation that is finished and logged."""
-
-
-class Unwatched:
-    """A view that shows nothing."""
-
-    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
-        """Do nothing."""
-
-    def sampled(self, completion: Completion) -> None:
-        """Do nothing."""
-
-    def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """Do nothing."""
-
-    def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """Do nothing."""

@@ -10,7 +10,7 @@ from r1zero.evaluation import average, evaluate_sets
 from r1zero.metrics import Tally
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
-from r1zero.training.progress import Unwatched, View
+from r1zero.training.progress import View
 from r1zero.training.setup import RunSetup, set_up
 
 
@@ -23,7 +23,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
     Raises:
         UserError: anything the user has to mend, in one sentence.
     """
-    view = view or Unwatched()
+    view = view or View()
     with set_up(recipe, out, resume=resume) as parts:
         view.begin(parts, recipe)
         if parts.step == 0:
