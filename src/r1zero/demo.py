@@ -11,7 +11,6 @@ import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from rich.console import Console
 from rich.markup import escape
@@ -38,7 +37,6 @@ from r1zero.training.train import train
 LEVEL = 3
 PRETRAIN_STEPS = 1300
 SEED = "demo_seed.txt"  # in the base model's folder: the seed it was made with
-NO_CHANGES: Mapping[str, object] = MappingProxyType({})
 _WORKED_ONLY = 0.8  # share of pretraining on worked answers alone: the sums must be learnt before they are diluted
 
 
@@ -129,7 +127,7 @@ def run_demo(
     console: Console,
     *,
     pretrain_steps: int = PRETRAIN_STEPS,
-    changes: Mapping[str, object] = NO_CHANGES,
+    changes: Mapping[str, object] | None = None,
 ) -> Path:
     """Pretrain, train with each objective, report; returns the page. Parts that are already done are kept.
 
@@ -137,7 +135,7 @@ def run_demo(
     """
     set_threads(1)  # all that so small a model can use; and the same bits whatever else the machine does
     base = out / "base"
-    recipes = {objective: recipe(base, objective, seed, changes) for objective in objectives}
+    recipes = {objective: recipe(base, objective, seed, changes or {}) for objective in objectives}
     for resolved in recipes.values():
         recipe_objective(resolved)  # a wrong name is better told now than after pretraining
     check_seed(out, seed, objectives)

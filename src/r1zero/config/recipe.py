@@ -52,21 +52,19 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        _check_together(self)
+        """Raise a ValueError for settings that do not go together: their names, and what to do."""
+        _batch(self)
+        _objective(self)
+        _engine(self)
+        if self.rollout.max_staleness:
+            _one_step_ahead(self)
+        if self.cluster is not None:
+            _cluster(self, self.cluster)
+        if self.learner.layout == "packed" and self.model.attention == "eager":
+            raise ValueError(
+                'learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"'
+            )
         return self
-
-
-def _check_together(recipe: Recipe) -> None:
-    """Raise a ValueError for settings that do not go together: their names, and what to do."""
-    _batch(recipe)
-    _objective(recipe)
-    _engine(recipe)
-    if recipe.rollout.max_staleness:
-        _one_step_ahead(recipe)
-    if recipe.cluster is not None:
-        _cluster(recipe, recipe.cluster)
-    if recipe.learner.layout == "packed" and recipe.model.attention == "eager":
-        raise ValueError('learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"')
 
 
 def _batch(recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from r1zero.errors import UserError, plural
-from r1zero.plan.model_size import Autocast
+from r1zero.plan.model_size import Autocast, is_float32
 
 GIB = 2**30
 USABLE = 0.92
@@ -73,9 +73,7 @@ def by_name(name: str, autocast: Autocast) -> Machine:
             "out to plan for the device that is here."
         )
     sheet = GPUS[found]
-    with autocast():
-        lower = torch.is_autocast_enabled("cpu")
-    flops = sheet.bfloat16 if lower else sheet.float32
+    flops = sheet.float32 if is_float32(autocast) else sheet.bfloat16
     return Machine(f"{found} by its data sheet", sheet.memory * GIB, _PRODUCT * flops, _COPY * sheet.bandwidth)
 
 

@@ -110,12 +110,13 @@ def learning_parts(recipe: Recipe, shape: Shape, ranks: int) -> Parts:
 def _sampler(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> tuple[Parts, Parts, int | None]:
     """A sampler's own weights and its cache on one device, and the rows of full length that an engine's cache holds."""
     weights = ceil(shape.number * shape.parameters / staff.spread)
+    precision = "bfloat16" if shape.number == 2 else "float32"
     if not staff.engine:
-        own = {f"sampler's weights ({precision(shape)})": weights} if staff.own else {}
+        own = {f"sampler's weights ({precision})": weights} if staff.own else {}
         return own, {"keys and values of responses": slab(recipe, shape, staff.samplers)}, None
     size = engine_cache(recipe, shape, machine, staff)
     rows = int(size * staff.spread // (longest(recipe) * shape.cache_per_token))
-    return {f"vLLM's weights ({precision(shape)})": weights}, {"vLLM's cache": size}, rows
+    return {f"vLLM's weights ({precision})": weights}, {"vLLM's cache": size}, rows
 
 
 def engine_cache(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> int:
@@ -128,7 +129,7 @@ def engine_cache(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -
     return min(share, (longest(recipe) + _BLOCK) * recipe.sampling.batch_rows * shape.cache_per_token)
 
 
-def side_by_side(recipe: Recipe, samplers: int = 1) -> int:
+def side_by_side(recipe: Recipe, samplers: int) -> int:
     """Return responses that one sampler decodes side by side, at most."""
     return min(max(recipe.sampling.batch_rows, recipe.rollout.samples), ceil(recipe.responses / samplers))
 
@@ -145,8 +146,3 @@ def slab(recipe: Recipe, shape: Shape, samplers: int = 1) -> int:
 def longest(recipe: Recipe) -> int:
     """Return tokens of the longest prompt and response together."""
     return recipe.questions.max_prompt_tokens + recipe.sampling.max_new_tokens
-
-
-def precision(shape: Shape) -> str:
-    """That of forward passes."""
-    return "bfloat16" if shape.number == 2 else "float32"

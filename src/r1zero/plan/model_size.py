@@ -77,7 +77,7 @@ def shape_of(
             f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
             f"can reach. The loader said: {reason(error, 300)}"
         ) from None
-    counted = nullcontext if _is_float32(autocast) else BFLOAT16
+    counted = nullcontext if is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
         with FakeTensorMode(), torch.random.fork_rng(devices=[]):
@@ -99,7 +99,7 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSe
     checkpoint_layers(model)
     inputs, _ = _line(model, long, autocast)
     weights = sum(p.numel() for p in model.parameters())
-    number = 4 if _is_float32(autocast) else 2
+    number = 4 if autocast is nullcontext else 2
     adapters = 0 if lora is None else _adapters(model, lora)
     return Shape(
         parameters=weights + adapters,
@@ -161,6 +161,7 @@ def _kept(model: PreTrainedModel, tokens: int, autocast: Autocast) -> int:
     return sum(size for _, size in found.values())
 
 
-def _is_float32(autocast: Autocast) -> bool:
+def is_float32(autocast: Autocast) -> bool:
+    """Tell whether matrix products are in float32 under this autocast."""
     with autocast():
         return not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -28,23 +28,22 @@ def remedies(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, ...]:
     usable = USABLE * machine.memory
     if all(device.fits(machine) for device in placed({})):
         return ()
-    ranks = list(_ranks(recipe, machine))
+    ranks, shards = list(_ranks(recipe, machine)), _sharded(recipe, shape, machine)
     if not any(_held(placed(change)) < usable for change in ranks):
-        return (f"weights, gradients and moments alone do not fit: {_smaller(recipe, shape, machine)}",)
+        return (f"weights, gradients and moments alone do not fit: take a smaller model or a larger device{shards}",)
+    too_much = f"lower sampling.max_new_tokens{shards}: not one response's backward pass fits"
     milder = [{**more, **less} for more, less in product(ranks, _micro(recipe))]
     if any(device.at_once for device in placed({})):
         both = ({**learn, **draw} for learn, draw in product(milder, _drawing(recipe, machine)))
-        whole = _first(both, lambda change: all(device.fits(machine) for device in placed(change)))
-        return (_said(whole),) if whole is not None else (_too_much(recipe, shape, machine),)
-    learn = _first(milder, lambda change: all(_learns(device, usable) for device in placed(change)))
+        whole = next((change for change in both if all(device.fits(machine) for device in placed(change))), None)
+        return (_said(whole),) if whole is not None else (too_much,)
+    learn = next((change for change in milder if all(_learns(device, usable) for device in placed(change))), None)
     base = learn or {}
-    draw = _first(
-        _drawing(changed(recipe, base), machine),
-        lambda change: all(_draws(device, usable) for device in placed({**base, **change})),
-    )
+    drawing = _drawing(changed(recipe, base), machine)
+    draw = next((less for less in drawing if all(_draws(device, usable) for device in placed({**base, **less}))), None)
     found = [
         _said(draw) if draw is not None else _no_room(recipe),
-        _said(learn) if learn is not None else _too_much(recipe, shape, machine),
+        _said(learn) if learn is not None else too_much,
     ]
     return tuple(filter(None, found))
 
@@ -56,10 +55,6 @@ def changed(recipe: Recipe, change: Change) -> Recipe:
         part: Any = getattr(recipe, section)
         recipe = recipe.model_copy(update={section: part.model_copy(update={key: value})})
     return recipe
-
-
-def _first(changes: Iterable[Change], helps: Callable[[Change], bool]) -> Change | None:
-    return next((change for change in changes if helps(change)), None)
 
 
 def _said(change: Change) -> str:
@@ -125,15 +120,6 @@ def _no_room(recipe: Recipe) -> str:
         "lower sampling.max_new_tokens, or take a smaller model or a larger device: vLLM's weights and one response "
         "do not fit"
     )
-
-
-def _too_much(recipe: Recipe, shape: Shape, machine: Machine) -> str:
-    shards = _sharded(recipe, shape, machine)
-    return f"lower sampling.max_new_tokens{shards}: not one response's backward pass fits"
-
-
-def _smaller(recipe: Recipe, shape: Shape, machine: Machine) -> str:
-    return f"take a smaller model or a larger device{_sharded(recipe, shape, machine)}"
 
 
 def _sharded(recipe: Recipe, shape: Shape, machine: Machine) -> str:

@@ -93,16 +93,13 @@ def _learn_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int) ->
     """2·N FLOP a token forward and 4·N back; once more forward to checkpoint, and for old and reference log-probs."""
     again = recipe.learner.gradient_checkpointing + (recipe.learner.updates > 1 or recipe_objective(recipe).critic)
     again += recipe.objective.kl != "none"
-    tokens = recipe.responses * (mean + _prompt(recipe))
+    prompt = _usual_prompt(recipe)
+    if recipe.learner.layout == "shared":  # once for all responses of a question
+        prompt = ceil(prompt / recipe.rollout.samples)
+    tokens = recipe.responses * (mean + prompt)
     return (6 + 2 * again) * shape.parameters * tokens / (EFFICIENCY * machine.flops)
 
 
 def _usual_prompt(recipe: Recipe) -> int:
     """Return tokens of a prompt that the times assume."""
     return min(150, recipe.questions.max_prompt_tokens)
-
-
-def _prompt(recipe: Recipe) -> int:
-    """Return the same for learning: once for all responses of a question where prompts are shared."""
-    usual = _usual_prompt(recipe)
-    return ceil(usual / recipe.rollout.samples) if recipe.learner.layout == "shared" else usual

@@ -11,31 +11,25 @@ _WIDTH = 62
 def plan_text(plan: Plan) -> str:
     """Return the plan to read: memory of each kind of device by what it is for, times, and what to change."""
     shape, machine = plan.shape, plan.machine
+    count = sum(device.count for device in plan.devices)
+    together, every = (f"{count} × ", "every device's") if count > 1 else ("", "the device's")
     lines = [
         f"{shape.parameters / 1e6:,.1f} M parameters in {plural(shape.layers, 'layer')} on "
-        f"{_together(plan)}{machine.name} ({machine.memory / GIB:.1f} GiB)"
+        f"{together}{machine.name} ({machine.memory / GIB:.1f} GiB)"
     ]
     for device in plan.devices:
-        lines += ["", *_device(device, plan)]
+        fits = "" if count == 1 else ": fits" if device.fits(machine) else ": does not fit"
+        lines += ["", *_device(device, fits)]
     lines += ["", _times(plan), ""]
     if plan.fits:
         lines.append("It fits.")
     else:
-        lines.append(f"It does not fit into {USABLE:.0%} of {_every(plan)} memory. To mend it:")
+        lines.append(f"It does not fit into {USABLE:.0%} of {every} memory. To mend it:")
         lines += [f"  {remedy}" for remedy in plan.remedies]
     return "\n".join(lines)
 
 
-def _together(plan: Plan) -> str:
-    count = sum(device.count for device in plan.devices)
-    return f"{count} × " if count > 1 else ""
-
-
-def _every(plan: Plan) -> str:
-    return "the device's" if len(plan.devices) == 1 and plan.devices[0].count == 1 else "every device's"
-
-
-def _device(device: Device, plan: Plan) -> list[str]:
+def _device(device: Device, fits: str) -> list[str]:
     """Return what one of a kind holds, and whether that fits; said of each kind where there are several devices."""
     heading = _heading(device)
     lines = [heading, ""] if heading else []
@@ -49,8 +43,7 @@ def _device(device: Device, plan: Plan) -> list[str]:
             lines += [_line(f"  {name}", size) for name, size in parts.items()]
     if device.at_once and device.learning:
         lines.append("what drawing needs stays there while they are learnt from")
-    verdict = "" if len(plan.devices) == 1 and device.count == 1 else _verdict(device, plan)
-    lines += ["", _line("most at once", device.peak) + verdict]
+    lines += ["", _line("most at once", device.peak) + fits]
     if device.rows:
         lines.append(f"vLLM's cache holds at most {plural(device.rows, 'response')} of full length side by side.")
     elif device.rows is not None:
@@ -64,10 +57,6 @@ def _heading(device: Device) -> str:
         return f"each of {device.count} {shared if device.kind == 'both' else f'{device.kind} GPUs'}"
     alone = {"learner": "the learner's GPU", "sampler": "the sampler's GPU", "all": "all processes of the cluster"}
     return alone.get(device.kind, "")
-
-
-def _verdict(device: Device, plan: Plan) -> str:
-    return ": fits" if device.fits(plan.machine) else ": does not fit"
 
 
 def _line(name: str, size: int) -> str:

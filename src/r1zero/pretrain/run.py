@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -189,15 +190,7 @@ def begin(recipe: PretrainRecipe) -> Policy:
 
 def steps_of(recipe: PretrainRecipe, documents: Documents) -> int:
     """Return optimiser steps of `train.epochs` passes: every token is counted once, which reads the corpus once."""
-    counter = Documents(
-        documents.rows,
-        recipe.corpus,
-        documents.encode,
-        documents.eos,
-        seed=recipe.train.seed,
-        held_out=recipe.evaluation.documents,
-    )
-    tokens = 0
+    counter, tokens = copy(documents), 0
     while counter.epoch < 1:
         tokens += len(counter.next())
     per_step = recipe.learner.sequence_length * recipe.learner.rows

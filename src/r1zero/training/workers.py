@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -130,12 +130,9 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
 
 
 def _open_sampler(spec: WorkerSpec, learner: LearnerProtocol) -> AbstractContextManager[Sampler]:
-    return _synced_vllm(spec, learner) if spec.recipe.sampling.engine == "vllm" else _embedded(spec)
-
-
-@contextmanager
-def _embedded(spec: WorkerSpec) -> Iterator[Sampler]:
-    yield make_sampler(spec.policy, spec.recipe.sampling.batch_rows)
+    if spec.recipe.sampling.engine == "vllm":
+        return _synced_vllm(spec, learner)
+    return nullcontext(make_sampler(spec.policy, spec.recipe.sampling.batch_rows))
 
 
 @contextmanager

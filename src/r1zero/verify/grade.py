@@ -84,12 +84,10 @@ def _kept_back(gold: str, answer: str) -> Verdict | None:
     if is_foreign(answer) or is_foreign(gold):
         same_text = gold.casefold() == answer.casefold()
         return Verdict(Outcome.RIGHT if same_text else Outcome.WRONG, rule="characters")
-    if has_prose(gold) or has_prose(answer):
-        same_text = _letters_and_digits(gold) == _letters_and_digits(answer)
-        return Verdict(Outcome.RIGHT if same_text else Outcome.WRONG, rule="words")
-    if is_unfaithful(answer) or is_unfaithful(gold):
-        same_text = _letters_and_digits(gold) == _letters_and_digits(answer)
-        return Verdict(Outcome.RIGHT if same_text else Outcome.WRONG, rule="notation")
+    for rule, holds in (("words", has_prose), ("notation", is_unfaithful)):
+        if holds(gold) or holds(answer):
+            same_text = _letters_and_digits(gold) == _letters_and_digits(answer)
+            return Verdict(Outcome.RIGHT if same_text else Outcome.WRONG, rule=rule)
     if "dots" in gold + answer:
         return Verdict(Outcome.WRONG, rule="ellipsis")
     why = refusal(gold)

@@ -140,7 +140,7 @@ def grade_pairs(
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What an audit found; `wrong_kinds` counts false accepts and rejects by the lines' `category`."""
+    """What an audit found. The lists are the lines to look at."""
 
     pairs: int
     outcomes: Mapping[str, int]

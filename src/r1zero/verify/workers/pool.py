@@ -20,7 +20,6 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Self
 
 from r1zero import config
@@ -29,7 +28,7 @@ from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify.extraction.extract import extract
 from r1zero.verify.grade import grade_exact
 from r1zero.verify.workers.custom_reward import MAX_RESPONSE_CHARS, check_reward
-from r1zero.verify.workers.process import Failure, WorkerProcess, WorkerReply
+from r1zero.verify.workers.process import Failure, WorkerProcess
 
 MAX_ANSWER_CHARS = 2000
 """How much of an answer a verdict shows."""
@@ -49,17 +48,15 @@ class _Task:
     answer: str
     golds: deque[str | list[str]]  # alternatives still to be compared; the first may be at a worker now
     doubt: Verdict | None = None  # the first alternative that nobody could grade
-    rule: str = ""
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
 class _Slot:
     """The key of an item of one `verify` call, so that its verdicts are told from those of `submit`."""
 
-    __slots__ = ("batch", "index")
-
-    def __init__(self, batch: object, index: int) -> None:
-        self.batch, self.index = batch, index
+    batch: object
+    index: int
 
 
 class Verifier:
@@ -91,7 +88,7 @@ class Verifier:
         self._queue: deque[_Task] = deque()
         self._at: dict[WorkerProcess, _Task | None] = {}
         self._done: deque[tuple[object, Verdict]] = deque()
-        self._known: OrderedDict[tuple[str, str], WorkerReply] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Verdict] = OrderedDict()
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
         self._failure = ""
@@ -102,7 +99,7 @@ class Verifier:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -242,12 +239,12 @@ class Verifier:
         while starting < len(self._queue) and len(self._at) < self._size and self._start():
             starting += 1
 
-    def _recall(self, task: _Task) -> WorkerReply | None:
+    def _recall(self, task: _Task) -> Verdict | None:
         """Return what was found before about the same gold and answer: a group's samples repeat each other."""
         gold = task.golds[0]
         return self._known.get((gold, task.answer)) if isinstance(gold, str) else None
 
-    def _remember(self, task: _Task, reply: WorkerReply) -> None:
+    def _remember(self, task: _Task, reply: Verdict) -> None:
         gold = task.golds[0]
         if isinstance(gold, str) and reply.rule != "worker died":
             self._known[gold, task.answer] = reply
@@ -275,7 +272,7 @@ class Verifier:
             why = f": {self._failure}" if self._failure else ""
             self._conclude(task, task.doubt or Verdict(Outcome.UNGRADED, rule=f"no worker could be started{why}"))
 
-    def _take(self, worker: WorkerProcess, event: WorkerReply | Failure) -> None:
+    def _take(self, worker: WorkerProcess, event: Verdict | Failure) -> None:
         """Book one event of a worker: ready, a reply to its task, or its end."""
         task = self._at[worker]
         if isinstance(event, Failure):
@@ -295,19 +292,18 @@ class Verifier:
             self._remember(task, reply)
             self._compared(task, reply)
 
-    def _compared(self, task: _Task, reply: WorkerReply) -> None:
+    def _compared(self, task: _Task, reply: Verdict) -> None:
         """Conclude the task of a decided alternative, or put it back for its next one."""
         task.golds.popleft()
         if reply.outcome is Outcome.RIGHT:
-            self._conclude(task, Verdict(Outcome.RIGHT, rule=reply.rule, score=reply.score))
+            self._conclude(task, reply)
             return
-        task.rule = reply.rule
         if reply.outcome is not Outcome.WRONG and task.doubt is None:
-            task.doubt = Verdict(reply.outcome, rule=reply.rule)
+            task.doubt = reply
         if task.golds:
             self._queue.appendleft(task)
         else:
-            self._conclude(task, task.doubt or Verdict(Outcome.WRONG, rule=task.rule, score=reply.score))
+            self._conclude(task, task.doubt or reply)
 
     def _conclude(self, task: _Task, verdict: Verdict) -> None:
         extracted = None if self._reward else task.answer

@@ -9,26 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import IO
 
-from r1zero.types import Outcome
+from r1zero.types import Outcome, Verdict
 
 START_LIMIT_S = 120.0
 """Seconds a worker's imports may take: about 1 on a free core, far more on a machine that is paging."""
 
 _PATIENCE_S = 0.25
 """Our grader keeps its own limit without dying of it (`worker._in_child`); only if it is late is it killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerReply:
-    """What a worker said about one gold alternative (or, before its first task, that it is ready)."""
-
-    outcome: Outcome
-    rule: str
-    score: float | None = None
 
 
 class Failure(Enum):
@@ -59,7 +49,8 @@ class WorkerProcess:
         self._timeout_s = timeout_s
         self._patience_s = 0.0 if reward else _PATIENCE_S
         self._buffer = b""
-        self._sent = 0
+        self.served = 0
+        """How many tasks it has been given."""
         self._begun = time.monotonic()
         self.started = False
         self.failed_because = ""
@@ -80,16 +71,11 @@ class WorkerProcess:
         """Ready for a task."""
         return self.started and self.deadline is None
 
-    @property
-    def served(self) -> int:
-        """How many tasks it has been given."""
-        return self._sent
-
     def send(self, gold: str | list[str], answer: str) -> bool:
         """Hand it a task. False if it had died before and so never saw the task."""
         assert self._process.stdin is not None
-        self._sent += 1
-        line = json.dumps({"id": self._sent, "gold": gold, "answer": answer}) + "\n"
+        self.served += 1
+        line = json.dumps({"id": self.served, "gold": gold, "answer": answer}) + "\n"
         self._begun = time.monotonic()
         self.deadline = self._begun + self._timeout_s + self._patience_s
         try:
@@ -99,8 +85,11 @@ class WorkerProcess:
             return False
         return True
 
-    def read(self) -> WorkerReply | Failure | None:
-        """Return the event that its output holds: a reply, its end, or None when the line is not whole yet."""
+    def read(self) -> Verdict | Failure | None:
+        """Return the event that its output holds: a reply, its end, or None when the line is not whole yet.
+
+        A reply is about one gold alternative; the first of all says that it is ready.
+        """
         chunk = self.output.read()
         if chunk is None:
             return None
@@ -113,12 +102,12 @@ class WorkerProcess:
         if not self.started:
             self.started = line == b"ready\n"
             self.failed_because = "" if self.started else line.decode("ascii", "replace").strip()
-            return WorkerReply(Outcome.UNGRADED, "ready") if self.started else Failure.DIED
+            return Verdict(Outcome.UNGRADED, rule="ready") if self.started else Failure.DIED
         try:
             reply = json.loads(line)
-            if reply["id"] != self._sent:
+            if reply["id"] != self.served:
                 return Failure.DIED
-            return WorkerReply(Outcome(reply["outcome"]), reply["rule"], reply["score"])
+            return Verdict(Outcome(reply["outcome"]), rule=reply["rule"], score=reply["score"])
         except (ValueError, KeyError, TypeError):  # not our protocol: it cannot be trusted any more
             return Failure.DIED
 
@@ -142,11 +131,11 @@ class WorkerProcess:
             if pipe is not None:
                 pipe.close()
 
-    def end(self, failure: Failure) -> WorkerReply:
+    def end(self, failure: Failure) -> Verdict:
         """Kill it if it still runs; what its end says about the task it had."""
         self.busy_s = time.monotonic() - self._begun
         by_its_own_alarm = failure is Failure.DIED and self.kill() == -signal.SIGALRM
         if failure is Failure.OVERDUE or by_its_own_alarm:
             self.kill()
-            return WorkerReply(Outcome.TIMEOUT, f"killed after {self._timeout_s:g} s")
-        return WorkerReply(Outcome.UNGRADED, "worker died")
+            return Verdict(Outcome.TIMEOUT, rule=f"killed after {self._timeout_s:g} s")
+        return Verdict(Outcome.UNGRADED, rule="worker died")

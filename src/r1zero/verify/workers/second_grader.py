@@ -40,11 +40,6 @@ _DRESS = re.compile(r"\\left|\\right|\\[!,;: ]|\\quad|\\\$|\$|\\%|%|\^\s*\{?\s*\
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|mathrm)\{([^{}]*)\}")
 
 
-def prepare() -> None:
-    """Import what the graders need, so that the first answer's limit does not pay for it."""
-    import math_verify  # noqa: F401
-
-
 def math_verify(response: str, gold: list[str]) -> bool | None:
     """Return Math-Verify with golds and answer boxed; None if no gold can be parsed."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
@@ -63,16 +58,12 @@ def math_verify(response: str, gold: list[str]) -> bool | None:
 def paper_fast(response: str, gold: list[str]) -> bool:
     """Return the paper's training-time rules: normalised text, or simple algebra on what is left."""
     answer = last_box(response)
-    return answer is not None and any(_mathd(text, answer) or _algebra(text, answer) for text in gold)
+    return answer is not None and any(_stripped(text) == _stripped(answer) or _algebra(text, answer) for text in gold)
 
 
 def paper_slow(response: str, gold: list[str]) -> bool:
     """Return the paper's evaluation-time rules: the fast ones, or Math-Verify."""
     return paper_fast(response, gold) or bool(math_verify(response, gold))
-
-
-def _mathd(gold: str, answer: str) -> bool:
-    return _stripped(gold) == _stripped(answer)
 
 
 def _stripped(text: str) -> str:

@@ -27,7 +27,7 @@ from r1zero.verify.answers.numbers import unwrap
 from r1zero.verify.answers.tokens import plain
 from r1zero.verify.extraction.boxes import balanced
 from r1zero.verify.workers.custom_reward import Judgement, load_reward
-from r1zero.verify.workers.second_grader import SECOND, prepare
+from r1zero.verify.workers.second_grader import SECOND
 
 GRACE_S = 1.0
 """Seconds past the task's limit at which the worker ends itself, if its parent has not killed it by then."""
@@ -114,7 +114,7 @@ def grade_safely(grade: Grader, gold: Any, answer: str, *, told: bool = False) -
 def _load_reward(spec: str, limit_s: float) -> Grader:
     """Return a user's function as a grader."""
     if spec in SECOND.values():
-        prepare()
+        import math_verify  # noqa: F401  now, so that the first answer's limit does not pay for it
     grade = load_reward(spec, limit_s)
     return lambda gold, response: grade(response, gold)
 
