@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from r1zero.cli.app import app, several
+from r1zero.cli.console import make_console, plain_table, say
 
 
 @app.command
@@ -23,7 +24,6 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None, seed: int 
     seed
         Seed of the permutation test where it is not exact.
     """
-    from r1zero.cli.console import make_console, plain_table, say
     from r1zero.evaluation.compare import compare as compare_saved
     from r1zero.evaluation.run import file_name
     from r1zero.evaluation.saved import open_saved
@@ -77,7 +77,6 @@ def contamination(
     data_dir
         A folder to look for question sets in.
     """
-    from r1zero.cli.console import make_console, plain_table, say
     from r1zero.evaluation.contamination import overlaps
     from r1zero.evaluation.saved import open_saved
     from r1zero.evaluation.summary import summarise

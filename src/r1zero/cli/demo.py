@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r1zero.cli.app import app
+from r1zero.cli.console import make_console
 
 
 @app.command
@@ -20,7 +21,6 @@ def demo(*, out: Path = Path("runs/demo"), objectives: tuple[str, ...] = ("dr_gr
     seed
         Seed of the runs.
     """
-    from r1zero.cli.console import make_console
     from r1zero.demo import run_demo
 
     run_demo(out, objectives, seed, make_console())

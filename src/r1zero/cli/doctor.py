@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from r1zero.cli.app import Overrides, app, at_least
+from r1zero.cli.console import make_console, say
 from r1zero.errors import UserError
 
 
@@ -33,8 +34,6 @@ def doctor(
     machine
         A GPU to plan for by its data sheet, though it is not here: A100-40GB, A100-80GB, H100-80GB or H200.
     """
-    from r1zero.cli.console import make_console, say
-
     console = make_console()
     if recipe is None:
         if overrides or any(option is not None for option in (mean_tokens, memory, machine)):

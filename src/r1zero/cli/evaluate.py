@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from r1zero.cli.app import app, at_least, several
+from r1zero.cli.console import make_console, plain_table, response_counter, say
 from r1zero.cli.model_options import ENGINE, ModelOptions
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 
 
 @Parameter(name="*")
@@ -117,7 +119,6 @@ def _ask(
     reward: str | None,
     out: Path | None,
 ) -> None:
-    from r1zero.cli.console import make_console, plain_table, response_counter, say
     from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
     from r1zero.evaluation.cell import Conditions
     from r1zero.evaluation.matrix import evaluate_matrix
@@ -153,19 +154,13 @@ def _ask(
 
 
 def _regrade(folder: Path, reward: str | None) -> None:
-    import json
-
-    from r1zero.cli.console import make_console, plain_table, say
-    from r1zero.errors import plural
     from r1zero.evaluation.saved import open_saved, regrade
     from r1zero.evaluation.tables import details
     from r1zero.runs.files import write_text, writing
-    from r1zero.verify import Verifier
+    from r1zero.verify.workers.pool import open_verifier
 
     saved, console = open_saved(folder), make_console()
-    with Verifier(reward=reward) as verifier:
-        if reward:
-            verifier.check()
+    with open_verifier(reward=reward) as verifier:
         results, changed = regrade(saved, verifier)
     console.print(plain_table(f"{saved.label}, graded again", *details(results)))
     for d in changed[:20]:

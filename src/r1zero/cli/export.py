@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r1zero.cli.app import app
+from r1zero.cli.console import make_console, say
 
 
 @app.command
@@ -18,7 +19,6 @@ def export(checkpoint: Path, out: Path, /) -> None:
     out
         The folder to write; it must not exist yet.
     """
-    from r1zero.cli.console import make_console, say
     from r1zero.policy.export import export as write
 
     write(checkpoint, out)

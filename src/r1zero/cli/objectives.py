@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
 from r1zero.cli.app import Json, app
+from r1zero.cli.console import make_console, print_json, say
 from r1zero.errors import UserError
 
 
@@ -24,9 +27,7 @@ def objectives(*names: str, constant: float = 1.0, json_: Json = False) -> None:
         Print the rows as JSON.
     """
     import torch
-    from rich.markup import escape
 
-    from r1zero.cli.console import make_console, print_json, say
     from r1zero.objectives.measured import measured, share, slope
     from r1zero.objectives.table import pick_rows
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
 from r1zero.cli.app import Overrides, app
+from r1zero.cli.console import bar, make_console, say
 from r1zero.cli.recipe_argument import chosen
 
 
@@ -23,9 +26,6 @@ def pretrain(recipe: Path, /, *overrides: Overrides, out: Path | None = None, re
     resume
         Continue from the last checkpoint (from the start where there is none).
     """
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-
-    from r1zero.cli.console import bar, make_console, say
     from r1zero.config import parse_overrides
     from r1zero.config.pretrain import PretrainRecipe
     from r1zero.pretrain.run import pretrain_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r1zero.cli.app import Flag, app
+from r1zero.cli.console import make_console, say
 from r1zero.errors import UserError
 
 
@@ -27,7 +28,6 @@ def report(*runs: Path, out: Path | None = None, paper: Flag = False) -> None:
     if paper:
         _paper(runs, out)
         return
-    from r1zero.cli.console import make_console, say
     from r1zero.report.draw.numbers import size
     from r1zero.report.pages.run import write_report
 
@@ -40,7 +40,6 @@ def report(*runs: Path, out: Path | None = None, paper: Flag = False) -> None:
 
 
 def _paper(folders: tuple[Path, ...], out: Path | None) -> None:
-    from r1zero.cli.console import make_console, say
     from r1zero.paper.run import write_page
 
     if out is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r1zero.cli.app import Overrides, app, at_least
+from r1zero.cli.console import make_console, say
 from r1zero.cli.recipe_argument import chosen
 
 
@@ -35,7 +36,6 @@ def train(
     every
         Print every Nth step.
     """
-    from r1zero.cli.console import make_console, say
     from r1zero.config import Recipe, parse_overrides
     from r1zero.training.progress import RichView
     from r1zero.training.train import train as run_training

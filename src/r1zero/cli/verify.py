@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
 from r1zero.cli.app import app
+from r1zero.cli.console import make_console, say
 from r1zero.errors import UserError
+from r1zero.types import AnswerFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from rich.console import Console
-
-    from r1zero.types import AnswerFormat, Verdict
     from r1zero.verify import Verifier
     from r1zero.verify.pairs import GradedPair, Summary
 
@@ -64,9 +66,7 @@ def verify(
     memory_mb
         Address space of a grading process.
     """
-    from r1zero.cli.console import make_console
-    from r1zero.types import AnswerFormat
-    from r1zero.verify import Verifier
+    from r1zero.verify.workers.pool import Verifier, open_verifier
     from r1zero.verify.workers.second_grader import SECOND
 
     _check(format, second, workers, timeout_s, memory_mb)
@@ -78,10 +78,8 @@ def verify(
         raise UserError("nothing to verify: give GOLD and ANSWER, or --file PAIRS.")
     console, limits = make_console(), (workers, timeout_s, memory_mb)
     with ExitStack() as pools:
-        verifier = pools.enter_context(Verifier(*limits, reward))
+        verifier = pools.enter_context(open_verifier(*limits, reward))
         other = pools.enter_context(Verifier(*limits, SECOND[second])) if second is not None else None
-        if reward is not None:
-            verifier.check()
         if file is not None:
             _audit(console, file, out, AnswerFormat(format), verifier, other)
         elif gold is not None and answer is not None:
@@ -90,7 +88,6 @@ def verify(
 
 def _check(format: str, second: str | None, workers: int, timeout_s: float, memory_mb: int) -> None:
     """Refuse options that cannot be. Raises UserError."""
-    from r1zero.types import AnswerFormat
     from r1zero.verify.workers.pool import MAX_TIMEOUT_S
     from r1zero.verify.workers.second_grader import SECOND
 
@@ -108,38 +105,24 @@ def _check(format: str, second: str | None, workers: int, timeout_s: float, memo
 def _explain(
     console: Console, gold: str, answer: str, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
-    from r1zero.cli.console import say
-    from r1zero.types import AnswerFormat
     from r1zero.verify.pairs import kind_of
+    from r1zero.verify.rule_names import explained
 
     whole = kind_of(answer) == "response"
     bare = chosen is AnswerFormat.AUTO and not whole
     [verdict] = verifier.verify([(answer, [gold], AnswerFormat.BARE if bare else chosen)])
-    _show(console, "verdict", verdict)
+    say(console, f"verdict    {verdict.outcome.value}")
+    say(console, f"extracted  {verdict.extracted if verdict.extracted is not None else '(nothing)'}")
+    say(console, f"rule       {explained(verdict.rule)}")
+    say(console, f"seconds    {verdict.seconds:.6f}")
     if second is not None:
         [opinion] = second.verify([(answer if whole else rf"\boxed{{{answer}}}", [gold], AnswerFormat.BOXED)])
         say(console, f"second     {opinion.outcome.value}: {opinion.rule}")
 
 
-def _show(console: Console, title: str, verdict: Verdict) -> None:
-    from r1zero.cli.console import say
-    from r1zero.verify.rule_names import explained
-
-    lines = [
-        f"{title:10} {verdict.outcome.value}",
-        f"{'extracted':10} {verdict.extracted if verdict.extracted is not None else '(nothing)'}",
-        f"{'rule':10} {explained(verdict.rule)}",
-        f"{'seconds':10} {verdict.seconds:.6f}",
-    ]
-    for line in lines:
-        say(console, line)
-
-
 def _audit(
     console: Console, file: Path, out: Path | None, chosen: AnswerFormat, verifier: Verifier, second: Verifier | None
 ) -> None:
-    from rich.progress import track
-
     from r1zero.verify.pairs import grade_pairs, read_pairs, summarise
 
     pairs = read_pairs(file)
@@ -156,8 +139,6 @@ def _audit(
 
 def _kept(verdicts: Iterable[GradedPair], out: Path) -> Iterator[GradedPair]:
     """Yield the verdicts, each on disk before the next is asked for: an audit that is killed leaves its lines."""
-    import json
-
     try:
         with out.open("w", encoding="utf-8", buffering=1) as lines:
             for graded in verdicts:
@@ -168,8 +149,6 @@ def _kept(verdicts: Iterable[GradedPair], out: Path) -> Iterator[GradedPair]:
 
 
 def _table(console: Console, found: Summary) -> None:
-    from rich.table import Table
-
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("pairs", str(found.pairs))
     for name, count in found.outcomes.items():
@@ -190,8 +169,6 @@ def _table(console: Console, found: Summary) -> None:
 
 
 def _list(console: Console, title: str, graded: Sequence[GradedPair]) -> None:
-    from r1zero.cli.console import say
-
     if not graded:
         return
     say(console, f"\n{title}: {len(graded)}")

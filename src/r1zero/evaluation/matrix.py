@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1zero import config, evaluation
-from r1zero.config import EvaluationSettings, checked
+from r1zero.config import EvaluationSettings, TemplateSettings, checked
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions, EvalCell, claim, identity, slug
 from r1zero.evaluation.models import EvaluatedModel, local
-from r1zero.evaluation.run import make_protocol
+from r1zero.evaluation.run import evaluate_sets, make_protocol
 from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.evaluation.tables import markdown
 from r1zero.published import BenchmarkRow, published_benchmarks
@@ -22,7 +21,7 @@ from r1zero.rollouts.question_sets import flag, load_benchmarks
 from r1zero.runs.files import write_text, writing
 from r1zero.templates.table import make_template
 from r1zero.types import Completion
-from r1zero.verify import Verifier
+from r1zero.verify.workers.pool import open_verifier
 
 
 def evaluate(
@@ -45,7 +44,7 @@ def evaluate(
     """
     sets = [{"name": each} if isinstance(each, str) else dict(each) for each in benchmarks]
     section = checked(EvaluationSettings, {"benchmarks": sets} | settings)
-    shape = checked(config.TemplateSettings, {"name": template})
+    shape = checked(TemplateSettings, {"name": template})
     conditions = Conditions(seed=seed, data_dir=data_dir, out=out)
     (cell,) = evaluate_matrix([model], partial(local, rows=64), [shape], section, conditions)
     return cell.results
@@ -54,7 +53,7 @@ def evaluate(
 def evaluate_matrix(
     models: Sequence[str],
     open_model: Callable[[str], EvaluatedModel],
-    shapes: Sequence[config.TemplateSettings],
+    shapes: Sequence[TemplateSettings],
     settings: EvaluationSettings,
     conditions: Conditions,
     progress: Callable[[Completion], None] | None = None,
@@ -72,9 +71,7 @@ def evaluate_matrix(
     sets = load_benchmarks(settings, conditions.data_dir, flag)
     single = len(models) * len(shapes) == 1
     cells = []
-    with Verifier(reward=conditions.reward) as verifier:
-        if conditions.reward:
-            verifier.check()
+    with open_verifier(reward=conditions.reward) as verifier:
         for model in models:
             evaluated = open_model(model)
             for shape in shapes:
@@ -86,7 +83,7 @@ def evaluate_matrix(
                     folder = folder / f"{slug(model)}--{slug(template.name)}"
                 if folder is not None:
                     claim(folder, identity(model, evaluated.parameters, template, sets, settings, conditions))
-                results = evaluation.evaluate_sets(
+                results = evaluate_sets(
                     prepared, evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
                 )
                 cells.append(EvalCell(model, template.name, results, _paper(model, template.name, settings)))

@@ -125,7 +125,8 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
     learner = make_learner(recipe, spec.policy, spec.objective, load_reference(recipe, spec.objective))
     if spec.checkpoint:
         restore(learner, spec.checkpoint)
-    with open_verifier(recipe.verifier) as verifier, _open_sampler(spec, learner) as sampler:
+    limits = recipe.verifier.workers, recipe.verifier.timeout_s, recipe.verifier.memory_mb
+    with open_verifier(*limits, recipe.verifier.reward) as verifier, _open_sampler(spec, learner) as sampler:
         yield Workers(learner, sampler, verifier, sampler if isinstance(sampler, SyncedEngine) else None)
 
 

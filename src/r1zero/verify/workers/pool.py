@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self
 
-from r1zero import config
 from r1zero.errors import UserError
 from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify.extraction.extract import extract
@@ -351,9 +350,11 @@ def _decide(
 
 
 @contextmanager
-def open_verifier(settings: config.VerifierSettings) -> Iterator[Verifier]:
-    """The grading processes; a user's own reward function is tried at once."""
-    with Verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward) as verifier:
-        if settings.reward is not None:
+def open_verifier(
+    workers: int = 2, timeout_s: float = 2.0, memory_mb: int = 2048, reward: str | None = None
+) -> Iterator[Verifier]:
+    """A `Verifier`; a user's own reward function is tried at once."""
+    with Verifier(workers, timeout_s, memory_mb, reward) as verifier:
+        if reward is not None:
             verifier.check()
         yield verifier
