@@ -7,6 +7,7 @@ their proportions; reinforcement learning has to find out, from rewards alone, w
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,12 +67,10 @@ def corpus(seed: int, documents: int) -> Iterator[tuple[str, str]]:
     """Yield endless (question, answer) pairs; of the first `documents`, the first share is worked answers only."""
     questions = arithmetic(level=LEVEL, style="bare", seed=seed + 1)
     rng = random.Random(seed)
-    index = 0
-    while True:
+    for index in itertools.count():
         mixed = index >= _WORKED_ONLY * documents
         kind = rng.choices(("worked", "guess", "ramble"), (2, 3, 1))[0] if mixed else "worked"
         yield questions[index].text, answer(questions.problem(index), kind, rng)
-        index += 1
 
 
 def make_base_model(folder: Path, seed: int, console: Console, steps: int = PRETRAIN_STEPS) -> None:

@@ -128,11 +128,9 @@ def _installed(requirement: Requirement) -> Check:
     accepted = f"needs {requirement.specifier}" if requirement.specifier else "any version"
     bare = Requirement(str(requirement))
     bare.marker = None
-    remedy = f'pip install "{bare}"'
-    if found is None:
-        return Check(requirement.name, Status.MISSING, f"not installed, {accepted}", remedy)
-    if not requirement.specifier.contains(found, prereleases=True):
-        return Check(requirement.name, Status.MISSING, f"{found}, {accepted}", remedy)
+    if found is None or not requirement.specifier.contains(found, prereleases=True):
+        detail = f"{found or 'not installed'}, {accepted}"
+        return Check(requirement.name, Status.MISSING, detail, f'pip install "{bare}"')
     return Check(requirement.name, Status.OK, found)
 
 
@@ -168,21 +166,16 @@ def _torch() -> list[Check]:
     except (ImportError, OSError) as error:  # OSError: a shared library of CUDA is missing
         detail = f"{required.detail} cannot be loaded: {first_line(error)}"
         return [Check("torch", Status.MISSING, detail, "pip install --force-reinstall torch")]
-    build = f"CUDA {torch.version.cuda} build" if torch.version.cuda else "CPU build"
-    has_gpu = shutil.which("nvidia-smi") is not None
+    detail = f"{torch.__version__}, " + (f"CUDA {torch.version.cuda} build" if torch.version.cuda else "CPU build")
     if torch.cuda.is_available():
-        return [Check("torch", Status.OK, f"{torch.__version__}, {build}"), *_gpu()]
-    if has_gpu and torch.version.cuda:
-        version = Check("torch", Status.WARN, f"{torch.__version__}, {build}, sees no GPU", "nvidia-smi")
-    elif has_gpu:
-        version = Check(
-            "torch",
-            Status.WARN,
-            f"{torch.__version__}, {build}, though this machine has an NVIDIA GPU",
-            'pip install --force-reinstall "torch==' + torch.__version__.split("+")[0] + '"',
-        )
+        return [Check("torch", Status.OK, detail), *_gpu()]
+    if shutil.which("nvidia-smi") is None:
+        version = Check("torch", Status.OK, detail)
+    elif torch.version.cuda:
+        version = Check("torch", Status.WARN, f"{detail}, sees no GPU", "nvidia-smi")
     else:
-        version = Check("torch", Status.OK, f"{torch.__version__}, {build}")
+        remedy = f'pip install --force-reinstall "torch=={torch.__version__.split("+")[0]}"'
+        version = Check("torch", Status.WARN, f"{detail}, though this machine has an NVIDIA GPU", remedy)
     return [version, *_cpu()]
 
 
@@ -205,17 +198,15 @@ def _cpu() -> list[Check]:
     cores, threads = _cores(), torch.get_num_threads()
     memory = _free_memory()
     room = f", {memory / GIB:.0f} GiB of memory free" if memory is not None else ""
-    detail = f"CPU, {plural(cores, 'core')}, {plural(threads, 'thread')}{room}"
+    status, detail, remedy = Status.OK, f"CPU, {plural(cores, 'core')}, {plural(threads, 'thread')}{room}", ""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     # Threads of torch wait for each other: one that shares its core with another process stalls them all.
     if threads > 1 and threads + load > cores + 0.5:
-        detail += f", but the load is {load:.1f} already"
-        device = Check("device", Status.WARN, detail, f"train.threads = {max(1, int(cores - load))}")
-    else:
-        device = Check("device", Status.OK, detail)
+        status, detail = Status.WARN, f"{detail}, but the load is {load:.1f} already"
+        remedy = f"train.threads = {max(1, int(cores - load))}"
     amx = "amx_bf16" in _processor_flags()
     bf16 = "supported, with AMX" if amx else "works, slower than fp32 here (no AMX): keep learner.autocast off"
-    return [device, Check("bf16", Status.OK, bf16)]
+    return [Check("device", status, detail, remedy), Check("bf16", Status.OK, bf16)]
 
 
 def _cores() -> int:

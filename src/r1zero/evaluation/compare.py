@@ -26,13 +26,9 @@ class Comparison:
     @property
     def crossover(self) -> int | None:
         """The smallest k from which the one that loses pass@1 is ahead; None if that never happens."""
-        ahead = [
-            (k, self.second_pass_at[k] - self.first_pass_at[k])
-            for k in sorted(self.first_pass_at)
-            if k in self.second_pass_at
-        ]
-        start = ahead[0][1]
-        return next((k for k, gap in ahead if gap * start < 0), None)
+        common = sorted(self.first_pass_at.keys() & self.second_pass_at.keys())
+        gaps = {k: self.second_pass_at[k] - self.first_pass_at[k] for k in common}
+        return next((k for k, gap in gaps.items() if gap * gaps[1] < 0), None)
 
 
 def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
@@ -46,13 +42,13 @@ def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
     for name, mine in first.sets():
         if name not in theirs:
             continue
-        one, two = _by_question(mine), _by_question(theirs[name])
+        one, two = _shares(mine), _shares(theirs[name])
         if one.keys() != two.keys():
             raise UserError(
                 f"{first.path} and {second.path} asked different questions of {name} ({len(one)} and {len(two)}, "
                 f"{len(one.keys() & two.keys())} in common); evaluate both on the same ones."
             )
-        a, b = [_share(one[q]) for q in one], [_share(two[q]) for q in one]
+        a, b = list(one.values()), [two[question] for question in one]
         found.append(
             Comparison(
                 name,
@@ -68,9 +64,6 @@ def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
     return found
 
 
-def _by_question(rollouts: Sequence[Rollout]) -> dict[str, Rollout]:
-    return {rollout.question.id: rollout for rollout in rollouts}
-
-
-def _share(rollout: Rollout) -> float:
-    return sum(v.right for v in rollout.verdicts) / len(rollout.verdicts)
+def _shares(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Return by question which share of its responses is right."""
+    return {r.question.id: sum(v.right for v in r.verdicts) / len(r.verdicts) for r in rollouts}

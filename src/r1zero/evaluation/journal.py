@@ -29,21 +29,15 @@ class Journal:
     def read(self, samples: int) -> dict[int, dict[int, Graded]]:
         """By question and sample: the questions of which all `samples` are there."""
         found: dict[int, dict[int, Graded]] = defaultdict(dict)
-        if not self.path.exists():
-            return {}
-        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        content = self.path.read_bytes() if self.path.exists() else b""
+        if content and not content.endswith(b"\n"):  # torn: the next line begins on a line of its own
+            with writing(self.path), self.path.open("ab") as file:
+                file.write(b"\n")
+        for text in content.decode("utf-8", "replace").splitlines():
             try:
                 line: Row = dict(json.loads(text))
                 line |= {name: line[old] for old, name in _NAMES.items() if old in line}
                 found[line["question"]][line["sample"]] = graded_response(line)
             except (ValueError, KeyError, TypeError):  # torn or damaged: asked again
                 continue
-        self._mend()
         return {question: group for question, group in found.items() if len(group) == samples}
-
-    def _mend(self) -> None:
-        """Let the next line begin on a line of its own."""
-        content = self.path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            with writing(self.path), self.path.open("ab") as file:
-                file.write(b"\n")

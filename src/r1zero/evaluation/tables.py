@@ -57,7 +57,8 @@ def details(results: Sequence[evaluation.SetResult]) -> tuple[list[str], list[li
         "95 % interval": [f"{r.accuracy_low:.3f} – {r.accuracy_high:.3f}" for r in results],
     }
     if any(r.samples > 1 for r in results):
-        for k in _doubling(max(r.samples for r in results)):
+        most = max(r.samples for r in results)
+        for k in sorted({most, *(2**i for i in range(most.bit_length()))}):  # 1, 2, 4, … and all
             lines[f"pass@{k}"] = [f"{r.pass_at[k].value:.3f}" if k in r.pass_at else "-" for r in results]
         lines["maj@n"] = ["-" if r.majority is None else f"{r.majority.value:.3f}" for r in results]
     for rate in results[0].rates:
@@ -86,12 +87,6 @@ def tails(models: Sequence[str]) -> dict[str, str]:
         short = "/".join(kept)
         shown[model] = short if len(short) <= _MODEL_WIDTH or len(kept) < 3 else f"{kept[0]}/…/{kept[-1]}"
     return shown
-
-
-def _doubling(most: int) -> list[int]:
-    """Return 1, 2, 4, … and `most`."""
-    powers = [2**k for k in range(most.bit_length()) if 2**k < most]
-    return [*powers, most]
 
 
 def notes(results: Sequence[evaluation.SetResult]) -> list[str]:

@@ -29,7 +29,7 @@ def remedies(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, ...]:
     if all(device.fits(machine) for device in placed({})):
         return ()
     ranks, shards = list(_ranks(recipe, machine)), _sharded(recipe, shape, machine)
-    if not any(_held(placed(change)) < usable for change in ranks):
+    if not any(all(sum(device.always.values()) < usable for device in placed(change)) for change in ranks):
         return (f"weights, gradients and moments alone do not fit: take a smaller model or a larger device{shards}",)
     too_much = f"lower sampling.max_new_tokens{shards}: not one response's backward pass fits"
     milder = [{**more, **less} for more, less in product(ranks, _micro(recipe))]
@@ -59,11 +59,6 @@ def changed(recipe: Recipe, change: Change) -> Recipe:
 
 def _said(change: Change) -> str:
     return " and ".join(f"{name} = {json.dumps(value)}" for name, value in change.items())
-
-
-def _held(placed: tuple[Device, ...]) -> int:
-    """Return the most that a device with a learner holds all the time."""
-    return max(sum(device.always.values()) for device in placed)
 
 
 def _learns(device: Device, usable: float) -> bool:

@@ -35,16 +35,6 @@ from r1zero.runs.begin import Beginning
 from r1zero.runs.run import Run
 from r1zero.trackers import check_sinks, opened
 
-METRICS = {
-    "pretrain/loss": "Mean −log π of the step's target tokens, in nats.",
-    "pretrain/held_out_loss": "The same over the held-out documents (`evaluation.documents`).",
-    "pretrain/grad_norm": "Gradient norm before clipping.",
-    "pretrain/learning_rate": "Learning rate of the step.",
-    "pretrain/tokens": "Target tokens of the step.",
-    "pretrain/epoch": "Passes over the corpus so far; 0 of a stream.",
-    "time/step": "Seconds of the step.",
-    "speed/tokens_per_second": "Tokens a second.",
-}
 Watch = Callable[[int, int, dict[str, float]], None]
 """Called with (step, all steps, the step's numbers)."""
 
@@ -73,11 +63,11 @@ class Pretrainer:
         rate, norm = self.optimiser.step(self.steps + 1)
         self.steps += 1
         return {
-            "pretrain/loss": total,
-            "pretrain/grad_norm": norm,
+            "pretrain/loss": total,  # mean −log π of the step's target tokens, in nats
+            "pretrain/grad_norm": norm,  # before clipping
             "pretrain/learning_rate": rate,
             "pretrain/tokens": packed.targets,
-            "pretrain/epoch": self.packer.documents.epoch,
+            "pretrain/epoch": self.packer.documents.epoch,  # passes over the corpus so far; 0 of a stream
         }
 
     def _loss(self, packed: Packed, targets: int) -> float:

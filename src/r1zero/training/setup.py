@@ -45,7 +45,6 @@ class RunSetup:
     """Everything the loop works with. `step` is how many steps are already done (0, or the checkpoint's)."""
 
     run: Run
-    policy: Policy
     template: Template
     objective: Objective
     sampler: Sampler
@@ -83,7 +82,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
     probe = _probe(stream, recipe)
 
-    facts = describe(objective, questions, benchmarks, template, policy, threads) | {"device": _device(recipe, policy)}
+    facts = describe(recipe, objective, questions, benchmarks, template, policy, threads)
     if beginning.existing:
         beginning.existing.check_same(recipe, facts, beginning.done)
     going_on = beginning.notes(facts)
@@ -96,7 +95,6 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
             beginning.go_on(recipe, going_on)
             yield RunSetup(
                 run=run,
-                policy=policy,
                 template=template,
                 objective=objective,
                 sampler=sampler,
@@ -119,13 +117,6 @@ def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy
         policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
     add_lora(policy, recipe.lora, recipe.train.seed)
     return policy
-
-
-def _device(recipe: Recipe, policy: Policy) -> str:
-    cluster = recipe.cluster
-    if cluster is None:
-        return str(policy.device)
-    return f"{cluster.learners} learners and {cluster.samplers} samplers on {cluster.address}"
 
 
 def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
@@ -180,6 +171,7 @@ def _penalty(learner: LearnerProtocol, objective: Objective) -> Penalty | None:
 
 
 def describe(
+    recipe: Recipe,
     objective: Objective,
     questions: QuestionSet,
     benchmarks: Sequence[QuestionSet],
@@ -188,6 +180,8 @@ def describe(
     threads: int,
 ) -> dict[str, Any]:
     """Return what run.json says beyond versions and commit."""
+    cluster = recipe.cluster
+    actors = cluster and f"{cluster.learners} learners and {cluster.samplers} samplers on {cluster.address}"
     return {
         "objective": objective.name,
         "objective_formula": objective.formula,
@@ -200,6 +194,6 @@ def describe(
         "template": template.name,
         "template_hash": template.hash,
         "parameters": sum(p.numel() for p in policy.model.parameters()),
-        "device": str(policy.device),
+        "device": actors or str(policy.device),
         **processor(threads),
     }

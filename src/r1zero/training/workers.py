@@ -118,7 +118,7 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
     """
     recipe = spec.recipe
     if recipe.cluster is not None:
-        launch = _module("ray", "ray", "The section [cluster] needs", "r1zero.cluster.launch")
+        launch = _module("ray", "The section [cluster] needs", "r1zero.cluster.launch")
         with launch.open_workers(spec) as workers:
             yield workers
         return
@@ -148,10 +148,10 @@ def _synced_vllm(spec: WorkerSpec, learner: LearnerProtocol) -> Iterator[SyncedE
 
 def vllm_module() -> Any:
     """`r1zero.sampling.vllm.build`. Raises UserError where vLLM is not installed."""
-    return _module("vllm", "vllm", 'sampling.engine = "vllm" needs', "r1zero.sampling.vllm.build")
+    return _module("vllm", 'sampling.engine = "vllm" needs', "r1zero.sampling.vllm.build")
 
 
-def _module(package: str, extra: str, what: str, name: str) -> Any:
+def _module(package: str, what: str, name: str) -> Any:
     if importlib.util.find_spec(package) is None:
-        raise UserError(f'{what} the package {package}, which is not installed; run `pip install "r1zero[{extra}]"`.')
+        raise UserError(f'{what} the package {package}, which is not installed; run `pip install "r1zero[{package}]"`.')
     return importlib.import_module(name)

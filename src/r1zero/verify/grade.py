@@ -17,7 +17,6 @@ from r1zero.verify.answers.grammar import parse
 from r1zero.verify.answers.numbers import decimals, number, tidy
 from r1zero.verify.answers.rules import same
 from r1zero.verify.answers.tokens import MAX_CHARS, plain
-from r1zero.verify.answers.tree import Shape
 from r1zero.verify.answers.values import TooLargeError
 from r1zero.verify.golds import unreadable
 from r1zero.verify.math_verify_guard import has_prose, is_foreign, is_unfaithful, refusal
@@ -67,16 +66,13 @@ def _by_shape(gold: str, answer: str) -> Verdict | None:
         try:
             judged, rule = same(gold_shape, answer_shape)
         except (TooLargeError, RecursionError) as error:
-            return _refused(gold_shape, str(error) or "nested too deeply")
+            why = str(error) or "nested too deeply"
+            if usable(gold_shape):
+                return Verdict(Outcome.WRONG, rule=f"refused: {why}")
+            return Verdict(Outcome.UNGRADED, rule=f"gold refused: {why}")
         if judged is not None:
             return Verdict(Outcome.RIGHT if judged else Outcome.WRONG, rule=rule)
     return _kept_back(plain(gold), plain(answer))
-
-
-def _refused(gold: Shape, why: str) -> Verdict:
-    if not usable(gold):
-        return Verdict(Outcome.UNGRADED, rule=f"gold refused: {why}")
-    return Verdict(Outcome.WRONG, rule=f"refused: {why}")
 
 
 def _kept_back(gold: str, answer: str) -> Verdict | None:

@@ -28,16 +28,14 @@ MEANING = {
     "no gold": "there is no gold answer",
     "worker died": "the grading process died, perhaps of its memory limit",
 }
-_PREFIXES = {
-    "refused: ": "the answer was refused unseen",
-    "gold refused: ": "the gold answer was refused unseen",
-    "gold unreadable: ": "the gold answer is of no use",
+_WITH_A_REASON = {
+    "refused": "the answer was refused unseen",
+    "gold refused": "the gold answer was refused unseen",
+    "gold unreadable": "the gold answer is of no use",
 }
 
 
 def explained(rule: str) -> str:
     """Return a rule with its meaning."""
-    for prefix, meaning in _PREFIXES.items():
-        if rule.startswith(prefix):
-            return f"{rule} ({meaning})"
-    return f"{rule} ({MEANING[rule]})" if rule in MEANING else rule
+    meaning = MEANING.get(rule) or _WITH_A_REASON.get(rule.partition(": ")[0])
+    return f"{rule} ({meaning})" if meaning else rule
