@@ -139,13 +139,11 @@ def _packages() -> list[Check]:
     if _version("r1zero") is None:
         return [Check("r1zero", Status.MISSING, "its metadata is not installed", "pip install -e .")]
     asked = importlib.metadata.metadata("r1zero")["Requires-Python"] or ">=3.11"
-    right = SpecifierSet(asked).contains(platform.python_version(), prereleases=True)
-    python = Check(
-        "Python",
-        Status.OK if right else Status.MISSING,
-        f"{platform.python_version()}" + ("" if right else f", needs {asked}"),
-        "" if right else "make a virtual environment with a newer Python",
-    )
+    version = platform.python_version()
+    python = Check("Python", Status.OK, version)
+    if not SpecifierSet(asked).contains(version, prereleases=True):
+        remedy = "make a virtual environment with a newer Python"
+        python = Check("Python", Status.MISSING, f"{version}, needs {asked}", remedy)
     checks = [_installed(requirement) for requirement in _requirements()]
     named = ("transformers", "datasets", "math-verify")
     shown = [c for c in checks if c.name != "torch" and (c.name in named or c.status is not Status.OK)]
@@ -196,15 +194,15 @@ def _cpu() -> list[Check]:
     import torch
 
     cores, threads = _cores(), torch.get_num_threads()
-    memory = _free_memory()
-    room = f", {memory / GIB:.0f} GiB of memory free" if memory is not None else ""
+    memory = _told("/proc/meminfo", r"^MemAvailable:\s+(\d+) kB")
+    room = f", {int(memory) * 1024 / GIB:.0f} GiB of memory free" if memory else ""
     status, detail, remedy = Status.OK, f"CPU, {plural(cores, 'core')}, {plural(threads, 'thread')}{room}", ""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     # Threads of torch wait for each other: one that shares its core with another process stalls them all.
     if threads > 1 and threads + load > cores + 0.5:
         status, detail = Status.WARN, f"{detail}, but the load is {load:.1f} already"
         remedy = f"train.threads = {max(1, int(cores - load))}"
-    amx = "amx_bf16" in _processor_flags()
+    amx = "amx_bf16" in _told("/proc/cpuinfo", r"^flags\s*:(.*)$").split()
     bf16 = "supported, with AMX" if amx else "works, slower than fp32 here (no AMX): keep learner.autocast off"
     return [Check("device", status, detail, remedy), Check("bf16", Status.OK, bf16)]
 
@@ -216,19 +214,11 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _free_memory() -> int | None:
-    """Return bytes of memory available, where the system tells."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return None
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
-
-
-def _processor_flags() -> set[str]:
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
-    return set(found[1].split()) if found else set()
+def _told(file: str, pattern: str) -> str:
+    """Return what a file of the system says in a line, "" where it does not."""
+    path = Path(file)
+    found = re.search(pattern, path.read_text(), re.MULTILINE) if path.exists() else None
+    return found[1] if found else ""
 
 
 def _grader(probe: str = GRADER_PROBE, seconds: float = GRADER_SECONDS) -> Check:

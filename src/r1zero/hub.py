@@ -18,9 +18,15 @@ _SECONDS = 5.0  # a Hub that needs longer for an empty answer would need hours f
 @contextmanager
 def reached_or_offline() -> Iterator[str]:
     """Whatever loads from the Hub goes in here. Gives the reason why the Hub cannot be reached, "" when it can."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
-    why = "" if constants.is_offline_mode() else _unreachable()
+    why = ""
+    if not constants.is_offline_mode():
+        try:
+            get_session().head(constants.ENDPOINT, timeout=_SECONDS)  # with whatever status it answers
+        except (OSError, HTTPError) as error:
+            why = reason(error, None)
     if not why:
         yield ""
         return
@@ -29,15 +35,3 @@ def reached_or_offline() -> Iterator[str]:
         yield f"{constants.ENDPOINT} does not answer: {why}"
     finally:
         constants.HF_HUB_OFFLINE = False
-
-
-def _unreachable() -> str:
-    """Tell why the Hub does not answer, "" when it does, with whatever status."""
-    from huggingface_hub import constants, get_session
-    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_SECONDS)
-    except (OSError, HTTPError) as error:
-        return reason(error, None)
-    return ""

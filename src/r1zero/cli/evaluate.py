@@ -6,14 +6,18 @@ import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from r1zero.cli.app import app, at_least, several
 from r1zero.cli.console import make_console, plain_table, response_counter, say
 from r1zero.cli.model_options import ENGINE, ModelOptions
 from r1zero.errors import UserError, plural
+
+if TYPE_CHECKING:
+    from r1zero.evaluation.cell import EvalCell
 
 
 @Parameter(name="*")
@@ -107,22 +111,9 @@ def evaluate(
         raise UserError(
             "evaluate needs question sets: --benchmarks NAME …, for example --benchmarks math500 gsm8k-test."
         )
-    _ask(models, sets, asking, drawing, engine, reward, out)
-
-
-def _ask(
-    models: tuple[str, ...],
-    sets: SetOptions,
-    asking: PromptOptions,
-    drawing: SamplingOptions,
-    engine: ModelOptions,
-    reward: str | None,
-    out: Path | None,
-) -> None:
     from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
     from r1zero.evaluation.cell import Conditions
     from r1zero.evaluation.matrix import evaluate_matrix
-    from r1zero.evaluation.tables import details, headings_and_rows, notes
 
     engine.check()
     at_least(0, "seed", drawing.seed, "is not a valid seed")
@@ -136,8 +127,14 @@ def _ask(
     console = make_console()
     with response_counter(console) as count:
         cells = evaluate_matrix(models, partial(engine.open, out=out), shapes, protocol, conditions, count)
+    _tell(console, cells, drawing.temperature, out)
+
+
+def _tell(console: Console, cells: list[EvalCell], temperature: float, out: Path | None) -> None:
+    from r1zero.evaluation.tables import details, headings_and_rows, notes
+
     for cell in cells:
-        title = f"{cell.model}, template {cell.template}, temperature {drawing.temperature:g}"
+        title = f"{cell.model}, template {cell.template}, temperature {temperature:g}"
         console.print(plain_table(title, *details(cell.results)))
     if len(cells) > 1 or len(cells[0].results) > 1 or cells[0].paper:
         console.print(

@@ -73,7 +73,4 @@ def validated(
 
 def checked(section: type[SectionT], data: Mapping[str, Any]) -> SectionT:
     """Return one section of a recipe, checked by itself. Raises UserError like `load_recipe`."""
-    try:
-        return section.model_validate(data)
-    except ValidationError as error:
-        raise UserError(sentence(error, section.__name__.removesuffix("Settings").lower())) from None
+    return validated(data, section, None, section.__name__.removesuffix("Settings").lower())

@@ -6,11 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from r1zero import config
-from r1zero.config import Keeps, OptimiserSettings, Section, TrackersSettings
+from r1zero.config import Keeps, ModelSettings, OptimiserSettings, Section, TrackersSettings
 
 
-class PretrainModelSettings(config.ModelSettings):
+class PretrainModelSettings(ModelSettings):
     """What is trained: a model to continue, or with `from_scratch` one whose config and tokenizer are taken."""
 
     from_scratch: bool = False

@@ -7,15 +7,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from r1zero.config.recipe import Recipe
 from r1zero.config.sections import BenchmarkSettings
 from r1zero.errors import did_you_mean
 
 
-def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe) -> str:
-    """Return the first of pydantic's complaints about a recipe of type `root` as one sentence: the setting and the
-    remedy.
-    """
+def sentence(error: ValidationError, where: str, root: type[BaseModel]) -> str:
+    """Return the first of pydantic's complaints about a `root`, recipe or section: the setting and the remedy."""
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     key = ".".join(loc)
@@ -27,7 +24,8 @@ def sentence(error: ValidationError, where: str, root: type[BaseModel] = Recipe)
     if wanted := _items_wanted(error):
         key = ".".join(loc[:-1]) if first["type"] == "missing" else key
         return f"{where}: {key} = {_shown(first['input'])} cannot be used; write a list of {wanted} values."
-    section = isinstance(root.model_fields[key].annotation, type) if key in root.model_fields else False
+    kind = root.model_fields[key].annotation if key in root.model_fields else None
+    section = isinstance(kind, type) and issubclass(kind, BaseModel)
     if first["type"] == "missing" and section:
         return f"{where} lacks the section [{key}]; add it with its settings {', '.join(_known_keys(loc, root))}."
     if first["type"] == "missing":

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from r1zero import evaluation
 from r1zero.errors import plural
 from r1zero.evaluation.cell import EvalCell
-from r1zero.evaluation.summary import average, average_error
+from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.published import SETS
 
 _MODEL_WIDTH = 28
@@ -49,7 +48,7 @@ def markdown(cells: Sequence[EvalCell]) -> str:
     return "\n".join(lines)
 
 
-def details(results: Sequence[evaluation.SetResult]) -> tuple[list[str], list[list[str]]]:
+def details(results: Sequence[SetResult]) -> tuple[list[str], list[list[str]]]:
     """Return a column a set: what became of its responses, their lengths, pass@k and majority."""
     lines: dict[str, list[str]] = {
         "questions × samples": [f"{r.questions} × {r.samples}" for r in results],
@@ -89,7 +88,7 @@ def tails(models: Sequence[str]) -> dict[str, str]:
     return shown
 
 
-def notes(results: Sequence[evaluation.SetResult]) -> list[str]:
+def notes(results: Sequence[SetResult]) -> list[str]:
     """Return what a reader must know beside such numbers."""
     coarse = [r for r in results if r.standard_error >= 0.02]
     return [

@@ -56,10 +56,12 @@ class Pretrainer:
         packed = self.packer.next(settings.rows)
         self.policy.model.train()
         self.optimiser.zero_grad()
-        total = sum(
-            self._loss(packed.part(slice(at, at + settings.micro_rows)), packed.targets)
-            for at in range(0, settings.rows, settings.micro_rows)
-        )
+        total = 0.0
+        for at in range(0, settings.rows, settings.micro_rows):
+            rows = packed.part(slice(at, at + settings.micro_rows)).micro_batch(self.policy.device)
+            loss = -response_logprobs(self.policy, rows, 1.0)[0].sum() / packed.targets
+            loss.backward()
+            total += loss.item()
         rate, norm = self.optimiser.step(self.steps + 1)
         self.steps += 1
         return {
@@ -69,12 +71,6 @@ class Pretrainer:
             "pretrain/tokens": packed.targets,
             "pretrain/epoch": self.packer.documents.epoch,  # passes over the corpus so far; 0 of a stream
         }
-
-    def _loss(self, packed: Packed, targets: int) -> float:
-        logprobs_N, _ = response_logprobs(self.policy, packed.micro_batch(self.policy.device), 1.0)
-        loss = -logprobs_N.sum() / targets
-        loss.backward()
-        return loss.item()
 
     @torch.no_grad()
     def held_out_loss(self) -> float:

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1zero import evaluation
 from r1zero.config import Recipe
-from r1zero.evaluation.run import make_protocol
+from r1zero.evaluation.run import EvalProtocol, make_protocol
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
 from r1zero.policy.device import processor, set_threads
@@ -52,7 +51,7 @@ class RunSetup:
     learner: LearnerProtocol
     collector: Collector
     benchmarks: tuple[PreparedSet, ...]
-    protocol: evaluation.EvalProtocol
+    protocol: EvalProtocol
     sinks: tuple[Sink, ...]
     notes: tuple[str, ...]
     step: int

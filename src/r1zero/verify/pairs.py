@@ -98,7 +98,9 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     gold = row["gold"]
     golds = gold if isinstance(gold, list) else [gold]
     prediction = row["prediction"]
-    if not isinstance(prediction, str) or not all(map(_is_text, golds)):
+    # a number may stand without quotes; true and false, which are numbers to Python, may not
+    readable = all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in golds)
+    if not isinstance(prediction, str) or not readable:
         raise UserError(f"{where} holds a gold or prediction that is not text: write strings.")
     kind = row.get("kind")
     if kind is not None and kind not in KINDS:
@@ -107,11 +109,6 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     if expected is not None and not isinstance(expected, bool):
         raise UserError(f"{where} has expected {expected!r}; write true or false, or leave it out.")
     return Pair(number, tuple(map(str, golds)), prediction, kind or kind_of(prediction), expected, row)
-
-
-def _is_text(gold: object) -> bool:
-    """Tell whether a gold is a string, or a number that is written without quotes; true and false are neither."""
-    return isinstance(gold, str | int | float) and not isinstance(gold, bool)
 
 
 def kind_of(prediction: str) -> str:

@@ -149,14 +149,14 @@ class Verifier:
         if self._closed:
             raise RuntimeError("this Verifier is closed")
         begun = time.perf_counter()
-        decided = _whole(response, gold) if self._reward else _decide(response, gold, answer_format)
+        decided = _whole(key, response, gold) if self._reward else _decide(key, response, gold, answer_format)
         seconds = time.perf_counter() - begun
         with self._lock:
             if isinstance(decided, Verdict):
                 self._finish(key, replace(decided, seconds=seconds))
             else:
-                answer, golds, doubt = decided
-                self._queue.append(_Task(key, answer, golds, doubt, seconds=seconds))
+                decided.seconds = seconds
+                self._queue.append(decided)
             self._pump(0.0)
 
     def ready(self) -> list[tuple[object, Verdict]]:
@@ -318,17 +318,15 @@ class Verifier:
         worker.kill()
 
 
-def _whole(response: str, gold: Sequence[str]) -> Verdict | tuple[str, deque[str | list[str]], Verdict | None]:
+def _whole(key: object, response: str, gold: Sequence[str]) -> Verdict | _Task:
     """For a user's own reward function: the response as it is, and all its golds at once."""
     if len(response) > MAX_RESPONSE_CHARS:
         return Verdict(Outcome.UNGRADED, rule="response too long")
     golds = [gold] if isinstance(gold, str) else list(gold)
-    return response, deque([golds]), None
+    return _Task(key, response, deque([golds]))
 
 
-def _decide(
-    response: str, gold: Sequence[str], answer_format: AnswerFormat
-) -> Verdict | tuple[str, deque[str | list[str]], Verdict | None]:
+def _decide(key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> Verdict | _Task:
     """The verdict, if the exact path reaches one; else the answer, the undecided alternatives and any doubt so far."""
     alternatives = [gold] if isinstance(gold, str) else gold  # a bare string is one alternative, not its letters
     golds = [text for text in alternatives if text.strip()]
@@ -345,7 +343,7 @@ def _decide(
     doubt = replace(decided[Outcome.UNGRADED], extracted=shown) if Outcome.UNGRADED in decided else None
     undecided = deque[str | list[str]](text for text, verdict in zip(golds, found, strict=True) if verdict is None)
     if undecided:
-        return answer, undecided, doubt
+        return _Task(key, answer, undecided, doubt)
     return doubt or replace(decided[Outcome.WRONG], extracted=shown)
 
 
