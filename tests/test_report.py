@@ -668,7 +668,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 
 def test_every_panel_that_the_issue_asks_for() -> None:
-    every = (*charts._LEARNING, *charts._LENGTHS, *charts._HEALTH, *charts._BIAS)
+    every = (*charts.LEARNING, *charts.LENGTHS, *charts.HEALTH, *charts.BIAS)
     titles = {title for _, title, _ in every}
     assert {"Reward", "pass@1", "pass@G", "Dead groups", "Entropy", "Gradient norm", "Speed", "Truncated share",
             "Length of correct responses", "Length of incorrect responses", "Length of truncated responses",

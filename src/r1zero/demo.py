@@ -147,7 +147,7 @@ def run_demo(
         with RichView(console, every=10) as view:
             runs[objective] = train(resolved, out / objective, resume=True, view=view)
     groups = [SeedGroup(objective, (load_run(run.path),)) for objective, run in runs.items()]
-    draw_charts(charts.demo(groups), out / "curves", columns=4)
+    draw_charts(charts.panels(groups, charts.DEMO), out / "curves", columns=4)
     console.print(f"learning curves: {escape(str(out / 'curves.png'))}", soft_wrap=True)
     page = write_report([run.path for run in runs.values()], out / "report.html").page
     console.print(f"report: {escape(str(page))}", soft_wrap=True)

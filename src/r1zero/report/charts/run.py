@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from r1zero.metrics import METRICS
 from r1zero.report.charts.model import Chart, Series, slug
 from r1zero.report.data.lengths import Change, decompose, mean_lengths, pooled, shares, windows
-from r1zero.report.data.seed_groups import SeedGroup, curve, evaluation_curve
+from r1zero.report.data.seed_groups import SeedGroup, curve, evaluated_sets, evaluation_curve
 from r1zero.types import COARSE_FATES
 
 
@@ -30,127 +29,83 @@ class LengthCharts:
     """Steps in a bin."""
 
 
-_PRETRAINING = (
-    ("pretrain/loss", "Loss", False),
-    ("pretrain/held_out_loss", "Held-out loss", False),
-    ("pretrain/grad_norm", "Gradient norm of pretraining", False),
+# Panels: what was logged, the title, and the unit, which is % of a share.
+PRETRAINING = (
+    ("pretrain/loss", "Loss", "nats"),
+    ("pretrain/held_out_loss", "Held-out loss", "nats"),
+    ("pretrain/grad_norm", "Gradient norm of pretraining", ""),
 )
-_LEARNING = (
-    ("rollout/reward", "Reward", True),
-    ("rollout/pass_at_1", "pass@1", True),
-    ("rollout/pass_at_g", "pass@G", True),
-    ("rollout/dead_groups", "Dead groups", True),
-    ("learn/entropy", "Entropy", False),
+LEARNING = (
+    ("rollout/reward", "Reward", "%"),
+    ("rollout/pass_at_1", "pass@1", "%"),
+    ("rollout/pass_at_g", "pass@G", "%"),
+    ("rollout/dead_groups", "Dead groups", "%"),
+    ("learn/entropy", "Entropy", "nats"),
 )
-_LENGTHS = (
-    ("rollout/length", "Length of all responses", False),
-    ("rollout/length_correct", "Length of correct responses", False),
-    ("rollout/length_incorrect", "Length of incorrect responses", False),
-    ("rollout/length_truncated", "Length of truncated responses", False),
-    ("rollout/truncated", "Truncated share", True),
+LENGTHS = (
+    ("rollout/length", "Length of all responses", "tokens"),
+    ("rollout/length_correct", "Length of correct responses", "tokens"),
+    ("rollout/length_incorrect", "Length of incorrect responses", "tokens"),
+    ("rollout/length_truncated", "Length of truncated responses", "tokens"),
+    ("rollout/truncated", "Truncated share", "%"),
 )
-_HEALTH = (
-    ("learn/grad_norm", "Gradient norm", False),
-    ("speed/tokens_per_second", "Speed", False),
+HEALTH = (("learn/grad_norm", "Gradient norm", ""), ("speed/tokens_per_second", "Speed", "tokens/s"))
+BIAS = (("bias/length", "Length bias", ""), ("bias/difficulty", "Difficulty bias", ""))
+DEMO = (
+    ("rollout/reward", "Training reward", "%"),
+    ("rollout/length_correct", "Length of right answers", "tokens"),
+    ("rollout/length_incorrect", "Length of wrong answers", "tokens"),
+    ("rollout/truncated", "Truncated responses", "%"),
 )
-_BIAS = (("bias/length", "Length bias", False), ("bias/difficulty", "Difficulty bias", False))
-_DEMO = (
-    ("rollout/reward", "Training reward", True),
-    ("rollout/length_correct", "Length of right answers", False),
-    ("rollout/length_incorrect", "Length of wrong answers", False),
-    ("rollout/truncated", "Truncated responses", True),
-)
-_UNITS = {
-    "pretrain/loss": "nats",
-    "pretrain/held_out_loss": "nats",
-    "rollout/length": "tokens",
-    "rollout/length_correct": "tokens",
-    "rollout/length_incorrect": "tokens",
-    "rollout/length_truncated": "tokens",
-    "learn/entropy": "nats",
-    "speed/tokens_per_second": "tokens/s",
-    "learn/grad_norm": "",
-    "rollout/reward": "",
-}
 _BINS = 40
-_OWN_PANEL = {key for panels in (_PRETRAINING, _LEARNING, _LENGTHS, _HEALTH, _BIAS) for key, _, _ in panels}
+_OWN_PANEL = {key for each in (PRETRAINING, LEARNING, LENGTHS, HEALTH, BIAS) for key, _, _ in each}
 _REFERENCES = {
     "bias/length": ((0.0, "unbiased"), (-1.0, "1/|o|")),
     "bias/difficulty": ((0.0, "unbiased"), (-1.0, "1/std")),
 }
 
 
-def demo(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Return reward, lengths of right and wrong answers, and truncation: what a demo shows."""
-    return _panels(groups, _DEMO)
-
-
-def pretraining(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Return losses of pretraining runs."""
-    return _panels(groups, _PRETRAINING)
-
-
 def learning(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return reward and accuracies, pass@1 and pass@G, dead groups and entropy."""
-    panels = _panels(groups, _LEARNING)
-    rewards = [panel for panel in panels if panel.key == slug("rollout/reward")]
-    return [*rewards, *_evaluations(groups), *(panel for panel in panels if panel not in rewards)]
+    return panels(groups, LEARNING[:1]) + _evaluations(groups) + panels(groups, LEARNING[1:])
 
 
 def _evaluations(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return accuracy on each question set."""
-    pattern = re.compile(r"eval/(.+)/accuracy")
-    names = {
-        match[1]
-        for group in groups
-        for run in group.runs
-        for row in run.evaluations.values()
-        for key in row
-        if (match := pattern.fullmatch(key))
-    }
-    charts = []
-    for name in sorted(names):
-        series = _all(groups, lambda group, index, name=name: evaluation_curve(group, index, name))
-        about = "Share of responses graded right. The band is the 95 % interval (Wilson, over questions) of one run, "
-        about += "one standard deviation between seeds of several."
-        charts.append(
-            Chart(slug(f"eval-{name}"), f"Accuracy: {name}", "", series, about, better="up", percent=True, ceiling=0.05)
-        )
-    return charts
+    about = "Share of responses graded right. The band is the 95 % interval (Wilson, over questions) of one run, "
+    about += "one standard deviation between seeds of several."
+    return [
+        Chart(slug(f"eval-{name}"), f"Accuracy: {name}", "",
+              _all(groups, lambda group, index, name=name: evaluation_curve(group, index, name)), about, better="up",
+              percent=True, ceiling=0.05)
+        for name in evaluated_sets(groups)
+    ]  # fmt: skip
 
 
 def lengths(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return mean lengths, all and by class, the truncated share, and what reward costs in tokens."""
     path = reward_against_length(groups)
-    return _panels(groups, _LENGTHS) + ([path] if path else [])
-
-
-def health(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Return what tells whether training is in order."""
-    return _panels(groups, _HEALTH)
-
-
-def bias(groups: Sequence[SeedGroup]) -> list[Chart]:
-    """Return the bias meter's two slopes."""
-    return _panels(groups, _BIAS)
+    return panels(groups, LENGTHS) + ([path] if path else [])
 
 
 def others(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return every other logged number, in the table's order; strangers last."""
-    logged = {key for group in groups for run in group.runs for row in run.metrics.values() for key in row}
+    logged = _logged(groups)
     known = [key for key in METRICS if key in logged]
     rest = [key for key in (*known, *sorted(logged - set(known))) if key not in _OWN_PANEL]
-    return _panels(groups, [(key, key, False) for key in rest])
+    return panels(groups, [(key, key, "") for key in rest])
 
 
 def missing(groups: Sequence[SeedGroup]) -> list[str]:
     """Return the panels of reinforcement learning that no such run has logged anything for."""
-    if not any(key.startswith("rollout/") for group in groups for run in group.runs for row in run.metrics.values()
-               for key in row):  # fmt: skip
+    logged = _logged(groups)
+    if not any(key.startswith("rollout/") for key in logged):
         return []
-    panels = (*_LEARNING, *_LENGTHS, *_HEALTH, *_BIAS)
-    drawn = {chart.key for chart in _panels(groups, panels)}
-    return [title for key, title, _ in panels if slug(key) not in drawn]
+    return [title for key, title, _ in (*LEARNING, *LENGTHS, *HEALTH, *BIAS) if key not in logged]
+
+
+def _logged(groups: Sequence[SeedGroup]) -> set[str]:
+    return {key for group in groups for run in group.runs for row in run.metrics.values() for key in row}
 
 
 def reward_against_length(groups: Sequence[SeedGroup]) -> Chart | None:
@@ -211,11 +166,12 @@ def _bins(steps: Sequence[int]) -> list[Sequence[int]]:
     return [steps[at : at + size] for at in range(0, len(steps), size)]
 
 
-def _panels(groups: Sequence[SeedGroup], panels: Sequence[tuple[str, str, bool]]) -> list[Chart]:
+def panels(groups: Sequence[SeedGroup], wanted: Sequence[tuple[str, str, str]]) -> list[Chart]:
+    """Return a panel for each of these numbers that something was logged for."""
     steps = [step for group in groups for run in group.runs for step in run.metrics]
     span = (float(min(steps)), float(max(steps))) if steps else None
     charts = []
-    for key, title, percent in panels:
+    for key, title, unit in wanted:
         series = _all(groups, lambda group, index, key=key: curve(group, index, key))
         if not series:
             continue
@@ -224,14 +180,14 @@ def _panels(groups: Sequence[SeedGroup], panels: Sequence[tuple[str, str, bool]]
             Chart(
                 slug(key),
                 title,
-                _UNITS.get(key, ""),
+                unit.strip("%"),
                 series,
                 metric.meaning if metric else "",
                 metric.suspect if metric else "",
                 metric.better if metric else "",
-                percent=percent,
+                percent=unit == "%",
                 floor=None if key not in _OWN_PANEL else 0.0,
-                ceiling=0.05 if percent else None,
+                ceiling=0.05 if unit == "%" else None,
                 span=span,
                 references=_REFERENCES.get(key, ()),
             )

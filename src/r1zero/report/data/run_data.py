@@ -90,11 +90,9 @@ class RunData:
             return "no step logged yet" + (f" ({self.planned} planned)" if self.planned is not None else "")
         return f"stopped at step {self.done}{of}"
 
-    @property
-    def samples(self) -> int | None:
-        """G, the responses of a question."""
-        samples = self.recipe.get("rollout.samples")
-        return samples if isinstance(samples, int) else None
+    def logged(self, key: str) -> dict[int, float]:
+        """Return a number of training by step, of the steps that have it."""
+        return {step: row[key] for step, row in self.metrics.items() if key in row}
 
     @property
     def rollout_steps(self) -> tuple[int, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from r1zero.config import Keeps, Recipe
 from r1zero.config.overrides import without
@@ -58,8 +59,13 @@ def curve(group: SeedGroup, index: int, key: str, width: int | None = None) -> S
 
     The band of several runs is one standard deviation (n − 1) to each side, between the smoothed runs.
     """
-    logged = [{step: row[key] for step, row in run.metrics.items() if key in row} for run in group.runs]
-    return series_of(group, index, logged, width)
+    return series_of(group, index, [run.logged(key) for run in group.runs], width)
+
+
+def evaluated_sets(groups: Iterable[SeedGroup]) -> list[str]:
+    """Return the names of the question sets that any run has an accuracy on."""
+    rows = [row for group in groups for run in group.runs for row in run.evaluations.values()]
+    return sorted({name[1] for row in rows for key in row if (name := re.fullmatch(r"eval/(.+)/accuracy", key))})
 
 
 def evaluation_curve(group: SeedGroup, index: int, name: str) -> Series | None:
@@ -69,11 +75,11 @@ def evaluation_curve(group: SeedGroup, index: int, name: str) -> Series | None:
     series = series_of(group, index, logged, 1)
     if series is None or len(group.runs) > 1:
         return series
-    run = next(iter(group.runs))
+    [run] = group.runs
     rows = [run.evaluations[int(step)] for step in series.x]
     low = tuple(row.get(f"{key}_low", y) for row, y in zip(rows, series.y, strict=True))
     high = tuple(row.get(f"{key}_high", y) for row, y in zip(rows, series.y, strict=True))
-    return Series(series.label, series.style, series.x, series.y, series.raw, low, high)
+    return replace(series, low=low, high=high)
 
 
 def window_of(points: int) -> int:

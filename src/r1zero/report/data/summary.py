@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1zero.errors import plural
-from r1zero.report.data.lengths import mean_length, mean_lengths, pooled, shares, windows
+from r1zero.report.data.lengths import ClassSums, mean_length, mean_lengths, pooled, shares, windows
 from r1zero.report.data.run_data import RunData
-from r1zero.report.data.seed_groups import SeedGroup, differing, mean_and_deviation
+from r1zero.report.data.seed_groups import SeedGroup, differing, evaluated_sets, mean_and_deviation
 from r1zero.report.draw.numbers import duration, number, rate, score
 from r1zero.types import COARSE_FATES, Fate
 
@@ -141,17 +141,11 @@ def _row(groups: Sequence[SeedGroup], title: str, key: str, tell: Callable[[floa
 
 def _ends(group: SeedGroup, key: str, tell: Callable[[float | None], str]) -> TableCell:
     """Return mean over the first and the last twentieth of the steps; of several seeds their mean and its deviation."""
-    ends = [_window_means({s: row[key] for s, row in run.metrics.items() if key in row}) for run in group.runs]
-    known = [pair for pair in ends if pair is not None]
-    return _cell([start for start, _ in known], [end for _, end in known], tell)
-
-
-def _window_means(points: Mapping[int, float]) -> tuple[float, float] | None:
-    if not points:
-        return None
-    first, last = windows(list(points))
-    start, end = (mean_and_deviation([points[step] for step in span])[0] for span in (first, last))
-    return start, end
+    starts, ends = [], []
+    for points in filter(None, (run.logged(key) for run in group.runs)):
+        for means, span in zip((starts, ends), windows(list(points)), strict=True):
+            means.append(mean_and_deviation([points[step] for step in span])[0])
+    return _cell(starts, ends, tell)
 
 
 def _cell(starts: Sequence[float], ends: Sequence[float], tell: Callable[[float | None], str]) -> TableCell:
@@ -163,15 +157,9 @@ def _cell(starts: Sequence[float], ends: Sequence[float], tell: Callable[[float 
 
 
 def _accuracies(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
-    suffix = "/accuracy"
-    logged = [row for group in groups for run in group.runs for row in run.evaluations.values()]
-    keys = sorted({key for row in logged for key in row if key.endswith(suffix)})
     return [
-        HeadlineRow(
-            f"Accuracy, {key.removeprefix('eval/').removesuffix(suffix)}",
-            tuple(_accuracy(group, key) for group in groups),
-        )
-        for key in keys
+        HeadlineRow(f"Accuracy, {name}", tuple(_accuracy(group, f"eval/{name}/accuracy") for group in groups))
+        for name in evaluated_sets(groups)
     ]
 
 
@@ -198,29 +186,25 @@ def _lengths(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
     for group in groups:
         sums = group.lengths
         pools.append(tuple(pooled(sums[step] for step in span) for span in windows(list(sums))))
-    means = tuple(TableCell(number(mean_length(end)), number(mean_length(start))) for start, end in pools)
-    by_class = [
-        HeadlineRow(
-            f"Length, {name}",
-            tuple(
-                TableCell(number(mean_lengths(end)[name]), number(mean_lengths(start)[name])) for start, end in pools
-            ),
-        )
-        for name in COARSE_FATES[:3]
+
+    def row(title: str, tell: Callable[[ClassSums], str]) -> HeadlineRow:
+        return HeadlineRow(title, tuple(TableCell(tell(end), tell(start)) for start, end in pools))
+
+    return [
+        row("Mean length", lambda pool: number(mean_length(pool))),
+        *(row(f"Length, {n}", lambda pool, n=n: number(mean_lengths(pool)[n])) for n in COARSE_FATES[:3]),
+        row("Truncated", lambda pool: rate(shares(pool)[Fate.TRUNCATED])),
     ]
-    of = lambda pool: rate(shares(pool)[Fate.TRUNCATED])  # noqa: E731
-    cut = tuple(TableCell(of(end), of(start)) for start, end in pools)
-    return [HeadlineRow("Mean length", means), *by_class, HeadlineRow("Truncated", cut)]
 
 
 def _whole(group: SeedGroup, key: str) -> TableCell:
-    runs = [[row[key] for row in run.metrics.values() if key in row] for run in group.runs]
+    runs = [list(run.logged(key).values()) for run in group.runs]
     means = [round(mean_and_deviation(values)[0], 3) + 0.0 for values in runs if values]  # + 0.0: there is no −0
     return _cell([], means, score)
 
 
 def _sum(group: SeedGroup, key: str, tell: Callable[[float], str]) -> TableCell:
-    totals = [sum(row[key] for row in run.metrics.values() if key in row) for run in group.runs]
+    totals = [sum(run.logged(key).values()) for run in group.runs]
     return TableCell(tell(sum(totals)) if any(totals) else "–")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def destination(runs: Sequence[Path], out: Path | None) -> Path:
     """Tell where the page goes. By default report.html in the run, or in the folder that holds all runs."""
     if out is None:
         whole = [run.resolve() for run in runs]
-        folder = runs[0] if len(runs) == 1 else _common([path.parent for path in whole])
+        folder = runs[0] if len(runs) == 1 else Path(os.path.commonpath([path.parent for path in whole]))
         return folder / "report.html"
     if out.suffix.lower() in (".html", ".htm") and not out.is_dir():
         return out
@@ -174,14 +175,14 @@ def _said(runs: Sequence[RunData], embedded: Mapping[Path, Embedded]) -> list[tu
 def _sections(groups: Sequence[SeedGroup], change: bool) -> list[PageSection]:
     every = (
         PageSection("pretraining", "Pretraining", "Does the model come to expect the corpus?",
-                    charts.pretraining(groups)),
+                    charts.panels(groups, charts.PRETRAINING)),
         PageSection("learning", "Learning", "Does it get better?", charts.learning(groups)),
         PageSection("lengths", "Lengths", "Which responses grow, and what does the reward cost in tokens?",
                     charts.lengths(groups)),
         PageSection("change", "Why lengths change", _CHANGE, []),
         PageSection("bias", "Bias meter", "Does the objective weigh responses by length, or questions by difficulty?",
-                    charts.bias(groups), _BIAS),
-        PageSection("health", "Health", "Is training in order?", charts.health(groups)),
+                    charts.panels(groups, charts.BIAS), _BIAS),
+        PageSection("health", "Health", "Is training in order?", charts.panels(groups, charts.HEALTH)),
         PageSection("others", "Other logged numbers", "", charts.others(groups)),
     )  # fmt: skip
     return [section for section in every if section.charts or (change and section.key == "change")]
@@ -222,7 +223,7 @@ def _in_short(groups: Sequence[SeedGroup]) -> list[tuple[str, str, str]]:
         if "Truncated" in cell:
             parts.append(f"truncated {cell['Truncated'].start} → {cell['Truncated'].end}")
         done = max(run.done for run in group.runs)
-        seconds = sum(row.get("time/step", 0.0) for run in group.runs for row in run.metrics.values())
+        seconds = sum(each for run in group.runs for each in run.logged("time/step").values())
         pace = plural(done, "step") + (" each" if len(group.runs) > 1 else "")
         pace = f"{pace}, {duration(seconds)}" if done else "no step logged yet"
         said.append((f"s{i}", group.title, "; ".join([pace, *parts])))
@@ -246,9 +247,3 @@ def _responses(groups: Sequence[SeedGroup], embedded: Mapping[Path, Embedded]) -
     ]  # fmt: skip
     rules = {row[10] for run in runs for step in run["steps"] for group in step["groups"] for row in group["rows"]}
     return {"classes": COARSE_FATES, "runs": runs, "rules": {rule: explained(rule) for rule in sorted(rules)}}
-
-
-def _common(folders: Sequence[Path]) -> Path:
-    """The deepest folder that holds them all."""
-    first = folders[0]
-    return next(each for each in (first, *first.parents) if all(f.is_relative_to(each) for f in folders))
