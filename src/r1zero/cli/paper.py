@@ -11,9 +11,7 @@ from r1zero.cli.app import Flag, app, at_least
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from r1zero.paper.jobs import Progress
+    from r1zero.paper.jobs import Job
 
 paper = App(name="paper", help="The paper's tables and figures: in miniature on a laptop, or as published.")
 app.command(paper)
@@ -64,21 +62,15 @@ def run(
     from r1zero.cli.console import make_console, say
     from r1zero.paper.run import run_paper
     from r1zero.paper.studies import pick_studies
+    from r1zero.report.draw.numbers import duration
 
     at_least(1, "workers", workers, "does nothing")
     if quick and scale == "full":
         raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
     console, chosen = make_console(), "quick" if quick else scale
-    page = run_paper(pick_studies(names), out / chosen, chosen, seeds=seeds, workers=workers, progress=_lines(console))
+
+    def told(job: Job, seconds: float | None) -> None:
+        say(console, f"begun     {job.name}" if seconds is None else f"finished  {job.name}  {duration(seconds)}")
+
+    page = run_paper(pick_studies(names), out / chosen, chosen, seeds=seeds, workers=workers, told=told)
     say(console, f"page: {page}", whole=True)
-
-
-def _lines(console: Console) -> Progress:
-    from r1zero.cli.console import say
-    from r1zero.paper.jobs import Progress
-    from r1zero.report.draw.numbers import duration
-
-    return Progress(
-        lambda job: say(console, f"begun     {job.name}"),
-        lambda job, seconds: say(console, f"finished  {job.name}  {duration(seconds)}"),
-    )

@@ -108,7 +108,6 @@ class Findings:
 class Size:
     """How large the miniature is."""
 
-    name: str
     seeds: int
     base_steps: int
     compared: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from r1zero.paper.claims import Panel
 from r1zero.paper.jobs import Job
 from r1zero.paper.world import family
 from r1zero.report.charts.model import Chart, Series
-from r1zero.report.data.lengths import ClassSums, pooled
+from r1zero.report.data.lengths import ClassSums, mean_length, mean_lengths, pooled
 from r1zero.report.data.run_data import RunData, load_run
 from r1zero.report.data.seed_groups import SeedGroup, mean_and_deviation, series_of
 from r1zero.runs.rollout_rows import read_rows
@@ -57,7 +58,7 @@ def paths_of(groups: Iterable[SeedGroup]) -> list[Path]:
 
 def trained(groups: Sequence[SeedGroup], key: str) -> tuple[Series, ...]:
     """Return a logged number over the steps of training."""
-    return _over_steps(groups, lambda run: {step: row.get(key) for step, row in run.metrics.items()})
+    return _over_steps(groups, lambda run: run.logged(key))
 
 
 def evaluated(groups: Sequence[SeedGroup], what: str) -> tuple[Series, ...]:
@@ -88,32 +89,14 @@ def of_sets(row: Mapping[str, float], what: str) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def paper_chart(like: Chart, series: Mapping[str, Sequence[Sequence[float]]], scale: float = 1.0) -> Chart:
-    """Return the paper's own curves in the form of a chart of ours: label → [[x, y], …]."""
-    made = tuple(
+def beside(ours: Chart, paper: Mapping[str, Sequence[Sequence[float]]], scale: float = 1.0) -> Panel:
+    """Return a picture of ours beside the paper's own curves in the same form: label → [[x, y], …]."""
+    series = tuple(
         Series(label, f"s{i}", tuple(x for x, _ in points), tuple(y * scale for _, y in points))
-        for i, (label, points) in enumerate(series.items())
+        for i, (label, points) in enumerate(paper.items())
     )
-    title = f"The paper: {like.title[0].lower()}{like.title[1:]}"
-    return Chart(f"paper-{like.key}", title, like.unit, made, percent=like.percent, x_label=like.x_label,
-                 path=like.path)  # fmt: skip
-
-
-def panel(
-    key: str,
-    title: str,
-    unit: str,
-    series: Sequence[Series],
-    paper: Mapping[str, Sequence[Sequence[float]]] | None = None,
-    *,
-    percent: bool = False,
-    x_label: str = "step",
-    scale: float = 1.0,
-    about: str = "",
-) -> Panel:
-    """Return a picture of ours, beside the paper's where there is one."""
-    chart = Chart(key, title, unit, tuple(series), about, percent=percent, x_label=x_label)
-    return Panel(chart, paper_chart(chart, paper, scale) if paper else None)
+    title = f"The paper: {ours.title[0].lower()}{ours.title[1:]}"
+    return Panel(ours, replace(ours, key=f"paper-{ours.key}", title=title, series=series, about=""))
 
 
 def ending(steps: Sequence[int]) -> Sequence[int]:
@@ -123,7 +106,7 @@ def ending(steps: Sequence[int]) -> Sequence[int]:
 
 def at_end(run: RunData, key: str) -> float:
     """Return a logged number's mean at the end."""
-    rows = {step: row[key] for step, row in run.metrics.items() if key in row}
+    rows = run.logged(key)
     values = [rows[step] for step in ending(tuple(rows))]
     return math.fsum(values) / len(values) if values else math.nan
 
@@ -159,14 +142,12 @@ def wrong_at_start(run: RunData) -> float:
 
 def right_at_end(run: RunData) -> float:
     """Return mean length of right responses at the end."""
-    count, tokens = _last(run)[Fate.CORRECT]
-    return tokens / count if count else math.nan
+    return _or_nan(mean_lengths(_last(run))[Fate.CORRECT])
 
 
 def wrong_length(sums: ClassSums) -> float | None:
     """Return mean length of the responses without a right answer in class sums."""
-    count, tokens = (sum(sums[name][i] for name in (Fate.INCORRECT, Fate.TRUNCATED)) for i in (0, 1))
-    return tokens / count if count else None
+    return mean_length({name: sums[name] for name in (Fate.INCORRECT, Fate.TRUNCATED)})
 
 
 def spread(values: Sequence[float]) -> str:

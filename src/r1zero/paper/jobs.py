@@ -25,7 +25,7 @@ from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from r1zero import config
 from r1zero.config import Recipe, Section, TemplateSettings, checked
@@ -41,36 +41,16 @@ from r1zero.runs.run import Run
 from r1zero.training.train import train
 
 
-class Job(Protocol):
-    """A part of a grid."""
-
-    @property
-    def name(self) -> str:
-        """Its directory, below the grid's."""
-        ...
-
-    @property
-    def start(self) -> str | None:
-        """The job that has to be done before."""
-        ...
-
-    def done(self, out: Path) -> bool:
-        """Tell whether its directory holds all of it."""
-        ...
-
-    def carry_out(self, out: Path) -> None:
-        """Do it, or what is left of it."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class RunJob:
     """A run of one kind of recipe: a packaged one with dotted changes, from the last checkpoint of `start` if given."""
 
     name: str
+    """Its directory, below the grid's."""
     recipe: str
     changes: Mapping[str, object] = field(default_factory=dict)
     start: str | None = None
+    """The job that has to be done before."""
     kind: type[Section] = Recipe
 
     def resolved(self, out: Path) -> Section:
@@ -90,7 +70,7 @@ class RunJob:
         return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()
 
     def carry_out(self, out: Path) -> None:
-        """See `Job`."""
+        """Make the run, or what is left of it."""
         _COMMANDS[self.kind](self.resolved(out), out / self.name, resume=True)
 
 
@@ -113,7 +93,7 @@ class EvaluationJob:
     data_dir: Path | None = None
 
     def done(self, out: Path) -> bool:
-        """See `Job`. An evaluation of other settings is not: carried out, it refuses to be another."""
+        """Tell whether all results are there. Those of other settings do not count: carried out, it refuses them."""
         folder = out / self.name
         try:
             json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -125,7 +105,7 @@ class EvaluationJob:
         return _placeless(kept) == _placeless(self._settings())
 
     def carry_out(self, out: Path) -> None:
-        """See `Job`."""
+        """Evaluate, or grade what is left."""
         shape = checked(TemplateSettings, {"name": self.template, "answer_format": self.answer_format})
         model = str(last_checkpoint(out / self.start)) if self.start else self.model
         conditions = Conditions(0, self.data_dir, out / self.name)
@@ -141,6 +121,9 @@ class EvaluationJob:
                 "max_new_tokens": self.max_new_tokens,
             },
         )
+
+
+Job = RunJob | EvaluationJob
 
 
 def _placeless(settings: config.EvaluationSettings) -> dict[str, Any]:
@@ -177,15 +160,11 @@ def _moved(value: Any, old: str, new: str) -> Any:
     return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Someone is told how a grid comes on."""
-
-    begun: Callable[[Job], None]
-    ended: Callable[[Job, float], None]
+Told = Callable[[Job, float | None], None]
+"""Who is told that a job begins, and then in how many seconds it was done."""
 
 
-def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) -> None:
+def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told) -> None:
     """Carry out what is not done yet, `workers` at a time, each with one thread of computation.
 
     Interrupted, what is finished stays, and the rest goes on from its last checkpoints the next time.
@@ -211,11 +190,11 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, progress: Progress) 
                     job = ready.pop(0)
                     with _interrupts_held():
                         running[pool.submit(_timed, job, out)] = job
-                    progress.begun(job)
+                    told(job, None)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     seconds, job = future.result(), running.pop(future)
-                    progress.ended(job, seconds)
+                    told(job, seconds)
                     order.done(job.name)
         except BrokenProcessPool:
             names = ", ".join(job.name for job in running.values())

@@ -16,8 +16,8 @@ FIRST = 31
 TOKENS = 100
 """Token budget of a response."""
 
-LAPTOP = Size("laptop", 5, 2000, 150, 40, 20, 256, 100, (0.1, 0.2, 0.4, 0.6, 0.8, 1.0))
-QUICK = Size("quick", 2, 100, 10, 10, 10, 48, 24, (0.5, 1.0))
+LAPTOP = Size(5, 2000, 150, 40, 20, 256, 100, (0.1, 0.2, 0.4, 0.6, 0.8, 1.0))
+QUICK = Size(2, 100, 10, 10, 10, 48, 24, (0.5, 1.0))
 
 
 def questions(out: Path, name: str) -> str:

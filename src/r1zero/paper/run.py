@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from r1zero.errors import UserError, reason
 from r1zero.paper.claims import Study
-from r1zero.paper.jobs import Job, Progress, carry_out
+from r1zero.paper.jobs import Job, Told, carry_out
 from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
 from r1zero.paper.page import read_part, write_paper
 from r1zero.paper.studies import STUDIES, pick_studies
@@ -44,9 +44,7 @@ def grids(studies: Sequence[Study], out: Path, scale: str, seeds: int | None) ->
     return {study.name: list(study.laptop(out, size)) for study in studies}
 
 
-def run_paper(
-    studies: Sequence[Study], out: Path, scale: str, *, seeds: int | None, workers: int, progress: Progress
-) -> Path:
+def run_paper(studies: Sequence[Study], out: Path, scale: str, *, seeds: int | None, workers: int, told: Told) -> Path:
     """Carry out what is not there yet, and write the page; returns it. A page holds all studies ever begun there.
 
     Raises:
@@ -61,7 +59,7 @@ def run_paper(
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
     jobs = {job.name: job for each in planned.values() for job in each}
-    carry_out(list(jobs.values()), out, workers, progress)
+    carry_out(list(jobs.values()), out, workers, told)
     return write_page(out, whole=[study.name for study in studies])
 
 

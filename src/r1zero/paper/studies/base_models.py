@@ -15,7 +15,7 @@ from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import SAMPLES, SETS, TEMPERATURES
-from r1zero.report.charts.model import Series
+from r1zero.report.charts.model import Chart, Series
 from r1zero.statistics import Estimate, clustered
 
 BASES = {"qa": "no", "web": "qwen_math"}
@@ -170,8 +170,8 @@ def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
                    f"{percent(best[-1])} at {found[-1].temperature:g}", apart)
         )  # fmt: skip
     theirs = {row.model: list(zip(TEMPERATURES, row.pass_at_8, strict=True)) for row in ANALYSED}
-    panel = curves.panel("fig3-exploration", "pass@8", "", series, theirs, percent=True, x_label="temperature")
-    return Findings(claims, [panel], (), TEXTS)
+    chart = Chart("fig3-exploration", "pass@8", "", tuple(series), percent=True, x_label="temperature")
+    return Findings(claims, [curves.beside(chart, theirs)], (), TEXTS)
 
 
 def _file(out: Path, template: str) -> str:

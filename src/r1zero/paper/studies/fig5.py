@@ -9,7 +9,7 @@ from pathlib import Path
 
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, FoundTable, Panel, Size, Study, over_seeds, significant
-from r1zero.paper.curves import PAIR
+from r1zero.paper.curves import PAIR, beside
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared
 from r1zero.report.charts.model import Chart
@@ -61,19 +61,19 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
     groups = list(found.values())
     paper = {key: curves.by_objective(points) for key, points in curves.published("grpo_vs_dr_grpo").items()}
     panels = [
-        curves.panel("fig5-reward", "Training reward", "", curves.trained(groups, "rollout/reward"),
-                     paper["train_reward"], percent=True),
-        curves.panel("fig5-length", "Output length", "tokens", curves.trained(groups, "rollout/length"),
-                     paper["train_length"]),
+        beside(_reward("fig5", groups), paper["train_reward"]),
+        beside(Chart("fig5-length", "Output length", "tokens", curves.trained(groups, "rollout/length")),
+               paper["train_length"]),
         Panel(_wrong_lengths("fig5", groups)),
-        curves.panel("fig5-correct", "Length of correct, evaluated", "tokens",
-                     curves.evaluated(groups, "length_correct"), paper["eval_correct_length"]),
-        curves.panel("fig5-incorrect", "Length of incorrect, evaluated", "tokens",
-                     curves.evaluated(groups, "length_incorrect"), paper["eval_incorrect_length"]),
-        curves.panel("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"),
-                     paper["eval_average_score"], percent=True, scale=0.01),
+        beside(Chart("fig5-correct", "Length of correct, evaluated", "tokens",
+                     curves.evaluated(groups, "length_correct")), paper["eval_correct_length"]),
+        beside(Chart("fig5-incorrect", "Length of incorrect, evaluated", "tokens",
+                     curves.evaluated(groups, "length_incorrect")), paper["eval_incorrect_length"]),
+        beside(Chart("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"), percent=True),
+               paper["eval_average_score"], scale=0.01),
     ]  # fmt: skip
-    claims = [longer_when_wrong(found), equal_reward(found), growing(found, "grpo"), growing(found, "dr_grpo")]
+    longer = _longer(found, "grpo", "dr_grpo", "Wrong answers end longer under GRPO than under Dr. GRPO.")
+    claims = [longer, equal_reward(found), growing(found, "grpo"), growing(found, "dr_grpo")]
     return Findings(claims, panels, [table(found)], _LIMITS, curves.paths_of(found.values()))
 
 
@@ -90,7 +90,7 @@ def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
     panels = []
     if chart is not None:
         theirs = {o: _joined(paper["train_length"][o], paper["train_reward"][o]) for o in PAIR}
-        panels.append(Panel(chart, curves.paper_chart(chart, curves.by_objective(theirs))))
+        panels.append(beside(chart, curves.by_objective(theirs)))
     return Findings([claim, equal_reward(found)], panels, [], _LIMITS, curves.paths_of(found.values()))
 
 
@@ -104,16 +104,8 @@ def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
                 "alone."),
         _longer(found, "grpo", "grpo_no_length", "Taking the length term out of GRPO shortens wrong answers."),
     ]  # fmt: skip
-    panels = [
-        Panel(_wrong_lengths("ablation", groups)),
-        curves.panel("ablation-reward", "Training reward", "", curves.trained(groups, "rollout/reward"), percent=True),
-    ]
+    panels = [Panel(_wrong_lengths("ablation", groups)), Panel(_reward("ablation", groups))]
     return Findings(claims, panels, [table(found)], _LIMITS, curves.paths_of(found.values()))
-
-
-def longer_when_wrong(found: dict[str, SeedGroup]) -> Claim:
-    """Return the paper's main claim about lengths."""
-    return _longer(found, "grpo", "dr_grpo", "Wrong answers end longer under GRPO than under Dr. GRPO.")
 
 
 def growing(found: dict[str, SeedGroup], objective: str) -> Claim:
@@ -157,6 +149,11 @@ def _longer(found: dict[str, SeedGroup], longer: str, shorter: str, text: str) -
     more, less = found[longer], found[shorter]
     measured = f"length of wrong answers at the end, {more.label} − {less.label}"
     return over_seeds(text, measured, curves.apart(more, less, curves.wrong_at_end))
+
+
+def _reward(study: str, groups: Sequence[SeedGroup]) -> Chart:
+    series = curves.trained(groups, "rollout/reward")
+    return Chart(f"{study}-reward", "Training reward", "", series, percent=True)
 
 
 def _wrong_lengths(study: str, groups: Sequence[SeedGroup]) -> Chart:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from r1zero.paper import curves
 from r1zero.paper.claims import Findings, FoundTable, Size, Study, over_questions
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, trained
-from r1zero.report.charts.model import Series
+from r1zero.report.charts.model import Chart
 
 TEMPLATES = {"r1": "R1 template", "qwen_math": "Qwen-Math template", "no": "no template"}
 SETS = {"wide": "orz", "middle": "math", "easy": "gsm", "basic": "asdiv"}
@@ -51,8 +50,8 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
         groups = list(found[template].values())
         theirs = {_TITLES[s]: published["none" if template == "no" else template][s] for s in _TITLES}
         panels.append(
-            curves.panel(f"fig6-{template}", title, "", _named(curves.evaluated(groups, "accuracy"), list(SETS)),
-                         theirs, percent=True, scale=0.01)
+            curves.beside(Chart(f"fig6-{template}", title, "", curves.evaluated(groups, "accuracy"), percent=True),
+                          theirs, scale=0.01)
         )  # fmt: skip
         for each in groups:
             first, last = (curves.spread([curves.score(run, last=last) for run in each.runs]) for last in (False, True))
@@ -79,10 +78,6 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     ]
     every = curves.paths_of(group for groups in found.values() for group in groups.values())
     return Findings(claims, panels, [FoundTable("Twelve runs", headings, rows)], notes, every)
-
-
-def _named(series: Sequence[Series], names: Sequence[str]) -> list[Series]:
-    return [replace(each, label=name) for name, each in zip(names, series, strict=True)]
 
 
 STUDIES = (

@@ -9,8 +9,10 @@ from pathlib import Path
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, FoundTable, Size, Study, over_seeds
+from r1zero.paper.curves import beside
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, trained
+from r1zero.report.charts.model import Chart
 from r1zero.report.data.seed_groups import SeedGroup
 
 BASES = {
@@ -65,12 +67,12 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     by_base, llama = curves.published("domain_pretraining"), curves.published("llama_numinaqa")
     theirs = {BASES[name]: by_base[key] for name, key in _LLAMA.items()}
     panels = [
-        curves.panel("fig7-accuracy", "Score by base model", "", curves.evaluated(bases, "accuracy"), theirs,
-                     percent=True, scale=0.01),
-        curves.panel("fig7-pair", "Score on the QA-pretrained base", "", curves.evaluated(pair, "accuracy"),
-                     curves.by_objective(llama["accuracy"]), percent=True, scale=0.01),
-        curves.panel("fig7-length", "Length on the QA-pretrained base", "tokens",
-                     curves.trained(pair, "rollout/length"), curves.by_objective(llama["length"])),
+        beside(Chart("fig7-accuracy", "Score by base model", "", curves.evaluated(bases, "accuracy"), percent=True),
+               theirs, scale=0.01),
+        beside(Chart("fig7-pair", "Score on the QA-pretrained base", "", curves.evaluated(pair, "accuracy"),
+                     percent=True), curves.by_objective(llama["accuracy"]), scale=0.01),
+        beside(Chart("fig7-length", "Length on the QA-pretrained base", "tokens",
+                     curves.trained(pair, "rollout/length")), curves.by_objective(llama["length"])),
     ]  # fmt: skip
     claims = [
         _higher(groups, "numina", "plain", "Pretraining on the domain and on questions with answers raises the ceiling "

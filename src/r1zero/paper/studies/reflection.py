@@ -28,6 +28,7 @@ from r1zero.paper.studies.base_models import (
 )
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import KEYWORDS, QUESTIONS, TEMPERATURES
+from r1zero.report.charts.model import Chart
 from r1zero.types import Fate
 
 DETECTIONS = {"keywords": "by keyword", "judge": "by judge", "cross": "by both"}
@@ -91,8 +92,8 @@ def _panel(found: dict[str, list[self_reflection.ReflectionRow]], detection: str
         row.model: [(t, n / QUESTIONS) for t, n in zip(TEMPERATURES, getattr(row, detection), strict=True)]
         for row in ANALYSED
     }
-    title = f"Questions with a reflecting response, {DETECTIONS[detection]}"
-    return curves.panel(f"fig3-reflection-{detection}", title, "", series, theirs, percent=True, x_label="temperature")
+    title, key = f"Questions with a reflecting response, {DETECTIONS[detection]}", f"fig3-reflection-{detection}"
+    return curves.beside(Chart(key, title, "", tuple(series), percent=True, x_label="temperature"), theirs)
 
 
 def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
