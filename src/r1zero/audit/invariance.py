@@ -34,6 +34,7 @@ from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.templates.table import make_template
 
 QUESTIONS, SAMPLES, LONGEST = 3, 4, 64
+RANKS = 2
 TOLERANCE = 1e-5
 """Largest relative difference that counts as equal in float32."""
 ROUGH_TOLERANCE = 0.05
@@ -51,12 +52,7 @@ class Variation:
     """Why not."""
 
 
-def tolerance(policy: Policy) -> float:
-    """Return what counts as equal on this policy."""
-    return TOLERANCE if policy.exact else ROUGH_TOLERANCE
-
-
-def certify(recipe: Recipe, *, ranks: int = 2) -> Iterator[tuple[Variation, bool]]:
+def certify(recipe: Recipe) -> Iterator[tuple[Variation, bool]]:
     """Yield each variation with whether its gradient equals that of the recipe as it stands.
 
     Raises:
@@ -65,39 +61,37 @@ def certify(recipe: Recipe, *, ranks: int = 2) -> Iterator[tuple[Variation, bool
     policy, objective = recipe_policy(recipe.model, recipe.learner.autocast, None), recipe_objective(recipe)
     trajectories = sample(recipe, policy, objective)
     base = gradient(recipe, policy, objective, trajectories)
-    equal = tolerance(policy)
-    for variation in _variations(recipe, policy, objective, trajectories, base, ranks):
-        yield variation, variation.difference is None or variation.difference <= equal
+    tolerance = TOLERANCE if policy.exact else ROUGH_TOLERANCE
+    for name, other in _variations(recipe, policy, objective, trajectories):
+        if isinstance(other, str):
+            yield Variation(name, None, other), True
+        else:
+            off = difference(other, base)
+            yield Variation(name, off), off <= tolerance
 
 
 def _variations(
-    recipe: Recipe,
-    policy: Policy,
-    objective: Objective,
-    trajectories: Sequence[Trajectory],
-    base: Sequence[Tensor],
-    ranks: int,
-) -> Iterator[Variation]:
-    for name, budget in (("one response per micro-batch", 1), ("everything in one micro-batch", 1 << 40)):
-        other = _with(recipe, micro_tokens=budget)
-        yield Variation(name, difference(gradient(other, policy, objective, trajectories), base))
+    recipe: Recipe, policy: Policy, objective: Objective, trajectories: Sequence[Trajectory]
+) -> Iterator[tuple[str, list[Tensor] | str]]:
+    """Yield the same gradient computed otherwise, each way by its name; where it is not possible, why not."""
+
+    def with_learner(**settings: object) -> list[Tensor]:
+        other = recipe.model_copy(update={"learner": recipe.learner.model_copy(update=settings)})
+        return gradient(other, policy, objective, trajectories)
+
+    yield "one response per micro-batch", with_learner(micro_tokens=1)
+    yield "everything in one micro-batch", with_learner(micro_tokens=1 << 40)
     generator = torch.Generator().manual_seed(1)
     shuffled = [trajectories[i] for i in torch.randperm(len(trajectories), generator=generator).tolist()]
-    yield Variation("responses in another order", difference(gradient(recipe, policy, objective, shuffled), base))
+    yield "responses in another order", gradient(recipe, policy, objective, shuffled)
     for layout in ("padded", "packed", "shared"):
-        if layout == recipe.learner.layout:
-            continue
-        if reason := _impossible(recipe, layout):
-            yield Variation(f"layout {layout}", None, reason)
-            continue
-        other = _with(recipe, layout=layout)
-        yield Variation(f"layout {layout}", difference(gradient(other, policy, objective, trajectories), base))
+        if layout != recipe.learner.layout:
+            yield f"layout {layout}", _impossible(recipe, layout) or with_learner(layout=layout)
     if objective.cut_equally:
         cut = replace(objective, chunks=len(trajectories))
         name = f"the micro-batches of its own formula: {len(trajectories)} instead of {objective.chunks}"
-        yield Variation(name, difference(gradient(recipe, policy, cut, trajectories), base))
-    name = f"{ranks} processes, gradients summed"
-    yield Variation(name, difference(_spread(recipe, trajectories, ranks), base))
+        yield name, gradient(recipe, policy, cut, trajectories)
+    yield f"{RANKS} processes, gradients summed", _spread(recipe, trajectories)
 
 
 def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Trajectory]:
@@ -145,10 +139,6 @@ def difference(gradient: Sequence[Tensor], base: Sequence[Tensor]) -> float:
     return (off / norm) ** 0.5 if norm else float(off > 0)
 
 
-def _with(recipe: Recipe, **settings: object) -> Recipe:
-    return recipe.model_copy(update={"learner": recipe.learner.model_copy(update=settings)})
-
-
 def _impossible(recipe: Recipe, layout: str) -> str:
     if layout == "packed" and recipe.model.attention == "eager":
         return 'not with model.attention = "eager"'
@@ -157,33 +147,31 @@ def _impossible(recipe: Recipe, layout: str) -> str:
     return ""
 
 
-def _spread(recipe: Recipe, trajectories: Sequence[Trajectory], ranks: int) -> list[Tensor]:
-    """Return the gradient as `ranks` processes on this machine compute it: each its share, all summed with gloo."""
+def _spread(recipe: Recipe, trajectories: Sequence[Trajectory]) -> list[Tensor]:
+    """Return the gradient as several processes on this machine compute it: each its share, all summed with gloo."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        work = (ranks, port, recipe.model_dump_json(), list(trajectories), folder, torch.get_num_threads())
-        spawn(_rank, work, nprocs=ranks)
+        work = (port, recipe.model_dump_json(), list(trajectories), folder, torch.get_num_threads())
+        spawn(_rank, work, nprocs=RANKS)
         return torch.load(Path(folder) / "gradient.pt")
 
 
-def _rank(
-    rank: int, ranks: int, port: int, recipe_json: str, trajectories: list[Trajectory], folder: str, threads: int
-) -> None:
+def _rank(rank: int, port: int, recipe_json: str, trajectories: list[Trajectory], folder: str, threads: int) -> None:
     """What one process of a data-parallel step does."""
-    torch.set_num_threads(max(1, threads // ranks))
+    torch.set_num_threads(max(1, threads // RANKS))
     recipe = Recipe.model_validate_json(recipe_json)
     torch.distributed.init_process_group(
         "gloo",
         init_method=f"tcp://127.0.0.1:{port}",
         rank=rank,
-        world_size=ranks,
+        world_size=RANKS,
         timeout=timedelta(minutes=10),
     )
     try:
         policy, objective = recipe_policy(recipe.model, recipe.learner.autocast, None), recipe_objective(recipe)
-        parts = gradient(recipe, policy, objective, trajectories, range(rank, len(trajectories), ranks))
+        parts = gradient(recipe, policy, objective, trajectories, range(rank, len(trajectories), RANKS))
         for part in parts:
             torch.distributed.all_reduce(part, op=torch.distributed.ReduceOp.SUM)
         if rank == 0:

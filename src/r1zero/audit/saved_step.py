@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from r1zero.errors import UserError
-from r1zero.objectives.bias_meter import Bias, bias_meter, pushes
+from r1zero.objectives.bias_meter import Bias, bias_meter
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.rollouts.rewards import Truncation, lengths_of, rewards_of, trajectories_of
@@ -37,10 +37,6 @@ class SavedStep:
             Trajectory(r.prompt_ids, r.response_ids, r.sampler_logprobs, advantage, r.counts)
             for r, advantage in zip(self.responses, advantages_PG.flatten().tolist(), strict=True)
         ]
-
-    def pushes(self, objective: Objective) -> Float[Tensor, " N"]:
-        """Return w_i·Â_i: what every token of a response is multiplied with."""
-        return pushes(self.rewards_PG, self.graded_PG, self.lengths_PG, objective).flatten()
 
     def bias(self, objective: Objective) -> Bias:
         """Return the bias meter's reading, all responses of the batch in one optimiser step."""

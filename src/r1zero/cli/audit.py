@@ -68,6 +68,7 @@ def audit(
     """
     from r1zero.objectives.table import PRESETS, TABLE, pick_rows
     from r1zero.runs.files import writing
+    from r1zero.runs.run import Run
 
     if exactly != _EXACTLY and (options.run is not None or options.invariance is not None):
         raise UserError("--group-sizes and --off-policy belong to the exact audit; leave --run and --invariance out.")
@@ -84,10 +85,14 @@ def audit(
         _invariance(options.invariance, json_)
     elif options.run is None:
         _exact(pick_rows(objectives, TABLE), exactly, out, json_)
-    elif options.step is None:
-        _meter(options.run, pick_rows(objectives, {}), out, json_)
     else:
-        _replay(options.run, options.step, pick_rows(objectives, PRESETS), out, json_)
+        rows = pick_rows(objectives, {} if options.step is None else PRESETS)
+        run = Run.open(options.run)
+        rows = _beside_its_own(run, rows)
+        if options.step is None:
+            _meter(run, rows, out, json_)
+        else:
+            _replay(run, options.step, rows, out, json_)
 
 
 def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: bool) -> None:
@@ -124,20 +129,17 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
         views.exact_pictures(mdp, rows, measures, out, off_policy=exactly.off_policy)
 
 
-def _meter(path: Path, rows: list[Objective], out: Path | None, as_json: bool) -> None:
+def _meter(run: Run, rows: list[Objective], out: Path | None, as_json: bool) -> None:
     from r1zero.audit.saved_step import read_meter
     from r1zero.cli import audit_views as views
-    from r1zero.runs.run import Run
 
-    run = Run.open(path)
-    chosen = _beside_its_own(run, rows)
-    readings = list(read_meter(run, chosen))
+    readings = list(read_meter(run, rows))
     if as_json:
         views.meter_json(readings)
     else:
-        views.meter_table(readings, len(chosen))
+        views.meter_table(readings, len(rows))
     if out is not None:
-        views.meter_pictures(readings, path, out)
+        views.meter_pictures(readings, run.path, out)
 
 
 def _beside_its_own(run: Run, rows: list[Objective]) -> list[Objective]:
@@ -150,21 +152,18 @@ def _beside_its_own(run: Run, rows: list[Objective]) -> list[Objective]:
     return [own, *(replace(row, constant=own.constant) for row in rows if row.name != own.name)]
 
 
-def _replay(path: Path, step: int, rows: list[Objective], out: Path | None, as_json: bool) -> None:
+def _replay(run: Run, step: int, rows: list[Objective], out: Path | None, as_json: bool) -> None:
     from r1zero.audit.replay import replay
     from r1zero.cli import audit_views as views
     from r1zero.policy.device import set_threads
-    from r1zero.runs.run import Run
 
-    run = Run.open(path)
-    chosen = _beside_its_own(run, rows)
-    playable = [row for row in chosen if not row.critic]
+    playable = [row for row in rows if not row.critic]
     set_threads(run.recipe.train.threads)
     result = replay(run, step, playable)
     if as_json:
         views.as_json(result.rows)
     else:
-        views.replay_table(result, [row.name for row in chosen if row.critic])
+        views.replay_table(result, [row.name for row in rows if row.critic])
     if out is not None:
         views.replay_pictures(result, playable, out)
 

@@ -26,6 +26,8 @@ from r1zero.report.charts import audit as charts
 from r1zero.report.draw.files import draw_charts
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from r1zero.audit.invariance import Variation
     from r1zero.audit.replay import Replay
 
@@ -54,13 +56,13 @@ def as_json(rows: Iterable[Any]) -> None:
 def exact_table(measures: Sequence[Measure], rows: Sequence[Objective]) -> None:
     """Print bias by group size, and the largest group's other numbers; rows with equal numbers share a line."""
     sizes = sorted({measure.group_size for measure in measures})
-    critics = {row.name for row in rows if row.critic}
     lines: dict[tuple[str, ...], list[str]] = {}
-    for name, measured in _by_name(measures).items():
+    for row in rows:
+        measured = {measure.group_size: measure for measure in measures if measure.objective == row.name}
         last = measured[sizes[-1]]
         numbers = [share(measured[size].relative_bias) for size in sizes]
         numbers += [f"{last.cosine:.3f}", f"{last.scale:.3g}", slope(last.length_bias), slope(last.difficulty_bias)]
-        lines.setdefault(tuple(numbers), []).append(name + (" (V = 0)" if name in critics else ""))
+        lines.setdefault(tuple(numbers), []).append(row.name + (" (V = 0)" if row.critic else ""))
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in (*(f"bias\nG = {size}" for size in sizes), "cosine", "scale", "length", "diffi-\nculty"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -81,27 +83,14 @@ def exact_table(measures: Sequence[Measure], rows: Sequence[Objective]) -> None:
             say(console, f"{row.name}: {row.note}", style="dim")
 
 
-def _by_name(measures: Sequence[Measure]) -> dict[str, dict[int, Measure]]:
-    by_name: dict[str, dict[int, Measure]] = {}
-    for measure in measures:
-        by_name.setdefault(measure.objective, {})[measure.group_size] = measure
-    return by_name
-
-
 def exact_pictures(
     mdp: Mdp, rows: Sequence[Objective], measures: Sequence[Measure], out: Path, *, off_policy: bool
 ) -> None:
     """Draw weight against length, bias bars, and the length dynamics."""
     chosen = {row.name: row for row in rows}
     shown = [TABLE[name] for name in _SHOWN if name in chosen] or list(rows)[:6]
-    rewards_PG, graded_PG, lengths_PG = example_batch()
-    weights = charts.weights(
-        {row.name: pushes(rewards_PG, graded_PG, lengths_PG, row).flatten().tolist() for row in shown},
-        lengths_PG.flatten().tolist(),
-        (rewards_PG == 1).flatten().tolist(),
-    )
     title = "What a token is multiplied with, on a made-up batch of easy and hard questions"
-    files = draw_charts(weights, out / "weights", title)
+    files = _draw_weights(example_batch(), shown, out / "weights", title)
     size = max(measure.group_size for measure in measures)
     alike: dict[str, list[Measure]] = {}
     for measured in measures:
@@ -186,13 +175,19 @@ def replay_table(result: Replay, left_out: Sequence[str]) -> None:
 def replay_pictures(result: Replay, objectives: Sequence[Objective], out: Path) -> None:
     """Draw what every response of the step would have weighed."""
     step = result.step
-    weights = charts.weights(
-        {row.name: step.pushes(row).tolist() for row in objectives},
-        step.lengths_PG.flatten().tolist(),
-        (step.rewards_PG > 0).flatten().tolist(),
-    )
     title = f"What a token of each response is multiplied with, step {step.number}"
-    _told(draw_charts(weights, out / f"weights-step-{step.number:06d}", title))
+    batch = (step.rewards_PG, step.graded_PG, step.lengths_PG)
+    _told(_draw_weights(batch, objectives, out / f"weights-step-{step.number:06d}", title))
+
+
+def _draw_weights(
+    batch: tuple[Tensor, Tensor, Tensor], rows: Sequence[Objective], name: Path, title: str
+) -> list[Path]:
+    """Draw w·Â of rewards, whether they are known, and lengths; what earned anything as right."""
+    rewards_PG, _, lengths_PG = batch
+    weights = {row.name: pushes(*batch, row).flatten().tolist() for row in rows}
+    right = (rewards_PG > 0).flatten().tolist()
+    return draw_charts(charts.weights(weights, lengths_PG.flatten().tolist(), right), name, title)
 
 
 def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:
