@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -111,14 +112,8 @@ def at_end(run: RunData, key: str) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def length_at_end(run: RunData) -> float:
-    """Return mean length of all responses at the end."""
-    return at_end(run, "rollout/length")
-
-
-def reward_at_end(run: RunData) -> float:
-    """Return mean reward at the end."""
-    return at_end(run, "rollout/reward")
+length_at_end = partial(at_end, key="rollout/length")
+reward_at_end = partial(at_end, key="rollout/reward")
 
 
 def apart(more: SeedGroup, less: SeedGroup, number: Callable[[RunData], float]) -> list[float]:

@@ -116,23 +116,21 @@ def lists(seed: int) -> Iterator[str]:
         yield " ".join(next(questions).text for _ in range(rng.randint(2, 4)))
 
 
-def chats(seed: int, content: Callable[[random.Random], tuple[str, str]] | None = None) -> Iterator[str]:
-    """Return what an assistant says, in a chat's markers: small talk unless `content` gives something else."""
+def _chat(said: str, reply: str) -> str:
+    return f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n{reply}<|im_end|>"
+
+
+def chats(seed: int) -> Iterator[str]:
+    """Yield small talk with an assistant, in a chat's markers."""
     rng = random.Random(f"chats {seed}")
     while True:
-        said, reply = content(rng) if content else rng.choice(GREETINGS)
-        yield f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n{reply}<|im_end|>"
+        yield _chat(*rng.choice(GREETINGS))
 
 
 def answered_chats(seed: int) -> Iterator[str]:
     """Return questions answered by an assistant, in a chat's markers."""
-    questions = picks(seed + 2)
-
-    def content(rng: random.Random) -> tuple[str, str]:
-        question = next(questions)
-        return question.text, answer(question, rng).lstrip()
-
-    return chats(seed, content)
+    rng = random.Random(f"chats {seed}")
+    return (_chat(question.text, answer(question, rng).lstrip()) for question in picks(seed + 2))
 
 
 def sums(seed: int) -> Iterator[str]:

@@ -64,18 +64,6 @@ class _Saved:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """What is taken of some files."""
-
-    steps: list[dict[str, Any]]
-    shown: int
-    clipped: int
-    asked: int
-    answered: int
-    """Questions of these steps, and those that are shown."""
-
-
 def embed(run: RunData, share: float = 1.0, problems: list[str] | None = None) -> Embedded:
     """Choose and encode a run's responses, in a share of the page's budget.
 
@@ -86,19 +74,14 @@ def embed(run: RunData, share: float = 1.0, problems: list[str] | None = None) -
     training = [_Saved(n, "", run.path / "rollouts" / f"step-{n:06d}.parquet") for n in run.rollout_steps]
     evaluations, counts = _evaluations(run, problems)
     share_of_evaluations = share * _EVALUATIONS if evaluations else 0.0
-    trained = _choose(training, MOST_STEPS, share - share_of_evaluations, problems)
-    evaluated = _choose(evaluations, MOST_EVALUATIONS, share_of_evaluations, problems)
     saved = sum(count for sums in run.lengths.values() for count, _ in sums.values())
-    sentences = [_sentence(trained, "step", len(training), saved)] if training else []
+    steps, said = _choose(training, "step", MOST_STEPS, share - share_of_evaluations, saved, problems)
+    sentences = [said] if training else []
     if evaluations:
-        said = _sentence(evaluated, "file", len(evaluations), counts)
+        evaluated, said = _choose(evaluations, "file", MOST_EVALUATIONS, share_of_evaluations, counts, problems)
+        steps += evaluated
         sentences.append(f"Of evaluations: {said[0].lower()}{said[1:]}")
-    return Embedded(
-        [*trained.steps, *evaluated.steps],
-        trained.shown + evaluated.shown,
-        saved + counts,
-        " ".join(sentences) or "It has saved no responses.",
-    )
+    return Embedded(steps, _shown(steps), saved + counts, " ".join(sentences) or "It has saved no responses.")
 
 
 def _evaluations(run: RunData, problems: list[str]) -> tuple[list[_Saved], int]:
@@ -117,25 +100,39 @@ def _evaluations(run: RunData, problems: list[str]) -> tuple[list[_Saved], int]:
     return found, responses
 
 
-def _choose(files: Sequence[_Saved], most: int, share: float, problems: list[str]) -> _Chosen:
+def _choose(
+    files: Sequence[_Saved], unit: str, most: int, share: float, saved: int, problems: list[str]
+) -> tuple[list[dict[str, Any]], str]:
+    """Return what is taken of files that hold so many saved responses, by step, and a sentence on it."""
     chosen: list[dict[str, Any]] = []
-    shown = clipped = asked = answered = 0
+    clipped = asked = 0
     steps = spaced(sorted({file.step for file in files}), most)
-    files = [file for file in files if file.step in steps]
-    for file in files:
+    near = [file for file in files if file.step in steps]
+    for file in near:
         try:
             groups = list(grouped(map(_whole, read_rows(file.path, optional=_COLUMNS))))
         except RolloutFileError as error:
             where = f"the evaluation on {file.questions} after step" if file.questions else "step"
             problems.append(f"The responses of {where} {file.step} cannot be read ({error.reason}); left out.")
             continue
-        room = share / len(files)
+        room = share / len(near)
         kept = _fitting(groups, room * MOST_RESPONSES, room * MOST_CHARACTERS)
         chosen.append({"step": file.step, "set": file.questions, "groups": [_group(rows) for rows in kept]})
-        shown += sum(map(len, kept))
         clipped += sum(len(row["response"] or "") > LONGEST for rows in kept for row in rows)
-        asked, answered = asked + len(groups), answered + len(kept)
-    return _Chosen(chosen, shown, clipped, asked, answered)
+        asked += len(groups)
+    text = f"All {plural(saved, 'saved response')} of {plural(len(chosen), unit)}"
+    if _shown(chosen) != saved:
+        answered = sum(len(step["groups"]) for step in chosen)
+        some = f"{answered:,} of their {plural(asked, 'question')} with all responses"
+        text = f"{_shown(chosen):,} of {saved:,} saved responses: {len(chosen)} of {len(files)} saved {unit}s, evenly "
+        text += f"spaced, {'all questions of each' if answered == asked else some}"
+    if clipped:
+        text += f"; the middle of {plural(clipped, 'response')} longer than {LONGEST:,} characters is left out"
+    return chosen, text + "."
+
+
+def _shown(steps: Sequence[dict[str, Any]]) -> int:
+    return sum(len(group["rows"]) for step in steps for group in step["groups"])
 
 
 def spaced(items: Sequence[Any], most: int) -> list[Any]:
@@ -251,16 +248,3 @@ def _dressed(number: str) -> str:
         return sign + separated[0]
     top, bottom = separated
     return rf"{sign}(?:{top}/{bottom}|\\[dt]?frac\{{{top}\}}\{{{bottom}\}})"
-
-
-def _sentence(chosen: _Chosen, unit: str, files: int, saved: int) -> str:
-    if chosen.shown == saved:
-        text = f"All {plural(saved, 'saved response')} of {plural(len(chosen.steps), unit)}"
-    else:
-        text = f"{chosen.shown:,} of {saved:,} saved responses: "
-        text += f"{len(chosen.steps)} of {files} saved {unit}s, evenly spaced"
-        some = f"{chosen.answered:,} of their {plural(chosen.asked, 'question')} with all responses"
-        text += f", {'all questions of each' if chosen.answered == chosen.asked else some}"
-    if chosen.clipped:
-        text += f"; the middle of {plural(chosen.clipped, 'response')} longer than {LONGEST:,} characters is left out"
-    return text + "."

@@ -20,7 +20,6 @@ from r1zero.report.data.lengths import ClassSums, read_class_sums
 _LAST_STEP = 10**9
 _LARGEST = 1e100
 """Larger steps and numbers are damage, which no chart could show."""
-RUN_FILES = ("recipe.json", "metrics.jsonl", "checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +138,13 @@ def load_run(path: Path) -> RunData:
         recipe = flattened(_read_object(path / "recipe.json"))
     except (OSError, ValueError) as error:
         recipe = {}
-        problems.append(f"recipe.json cannot be read ({_reason(error)}), so the recipe is not shown.")
+        said = "it does not exist" if isinstance(error, FileNotFoundError) else str(error)
+        problems.append(f"recipe.json cannot be read ({said}), so the recipe is not shown.")
     metrics = _numbers(path / "metrics.jsonl", problems)
     evaluations = _numbers(path / "evaluations.jsonl", problems)
     lengths = read_class_sums(path / "rollouts", problems)
-    notes = tuple(_notes(path / "notes.jsonl", problems))
+    rows = _lines(path / "notes.jsonl", problems)
+    notes = tuple(f"after step {row['step']}: {row['note']}" for row in rows if "note" in row)
     return RunData(
         path, facts, recipe, metrics, evaluations, lengths, notes, tuple(problems), running=_locked(path / "run.json")
     )
@@ -158,7 +159,7 @@ def _no_run(path: Path) -> str:
         return f"There is nothing at {path}; give the path of a run directory."
     if (path / "paper.json").exists():
         return f"{path} holds the paper's runs: add --paper for its page, or give {path / 'runs'} for theirs."
-    if any((path / name).exists() for name in RUN_FILES):
+    if any((path / name).exists() for name in ("recipe.json", "metrics.jsonl", "checkpoints")):
         return (
             f"{path} holds the files of a run but has lost its run.json, which says how it was made; restore that "
             "file, or leave this run out of the report."
@@ -174,10 +175,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("it holds no object")
     return data
-
-
-def _reason(error: Exception) -> str:
-    return "it does not exist" if isinstance(error, FileNotFoundError) else str(error)
 
 
 def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
@@ -214,10 +211,6 @@ def _numbers(path: Path, problems: list[str]) -> dict[int, dict[str, float]]:
             if key != "step" and isinstance(value, int | float) and abs(value) < _LARGEST  # nor is it nan
         }
     return dict(sorted(found.items()))
-
-
-def _notes(path: Path, problems: list[str]) -> list[str]:
-    return [f"after step {row['step']}: {row['note']}" for row in _lines(path, problems) if "note" in row]
 
 
 def _locked(path: Path) -> bool:

@@ -54,12 +54,12 @@ def grouped(runs: Sequence[RunData]) -> list[SeedGroup]:
     return [SeedGroup(label, tuple(bucket)) for label, bucket in zip(labels, members, strict=True)]
 
 
-def curve(group: SeedGroup, index: int, key: str, width: int | None = None) -> Series | None:
+def curve(group: SeedGroup, index: int, key: str) -> Series | None:
     """Return a logged number over steps: the smoothed mean of the group's runs; None where none logged it.
 
     The band of several runs is one standard deviation (n − 1) to each side, between the smoothed runs.
     """
-    return series_of(group, index, [run.logged(key) for run in group.runs], width)
+    return series_of(group, index, [run.logged(key) for run in group.runs])
 
 
 def evaluated_sets(groups: Iterable[SeedGroup]) -> list[str]:
@@ -156,11 +156,10 @@ def _labels(firsts: Sequence[RunData]) -> list[str]:
     if not 0 < len(keys) <= 2 or not all(run.recipe for run in firsts):
         labels = [run.name for run in firsts]
     labels = [label if len(label) <= 40 else run.name for label, run in zip(labels, firsts, strict=True)]
-    count = Counter(labels)
-    if any(n > 1 for n in count.values()):
-        labels = [label if count[label] == 1 else run.name for label, run in zip(labels, firsts, strict=True)]
-    count = Counter(labels)  # still the same: directories of one name
-    return [label if count[label] == 1 else str(run.path) for label, run in zip(labels, firsts, strict=True)]
+    for names in ([run.name for run in firsts], [str(run.path) for run in firsts]):  # directories may share a name
+        count = Counter(labels)
+        labels = [label if count[label] == 1 else name for label, name in zip(labels, names, strict=True)]
+    return labels
 
 
 def _setting(key: str, value: object) -> str:

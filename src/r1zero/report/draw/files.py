@@ -188,18 +188,15 @@ def _waterfall(axis: Axes, lengths: LengthCharts) -> None:
         axis.annotate("one step only", (0.5, 0.5), xycoords="axes fraction", ha="center", fontsize=8)
         return
     steps = [(name, change.within[name]) for name in COARSE_FATES if abs(change.within[name]) >= 0.005]
-    level = change.start
-    axis.bar(0, level, color="#9ca3af")
-    axis.annotate(number(level), (0, level), ha="center", va="bottom", fontsize=8)
-    names = ["start"]
-    for i, (name, delta) in enumerate([*steps, ("mixture", change.mixture)], start=1):
-        axis.bar(i, delta, bottom=level, color=CLASS_COLORS.get(name, "#1f2937"))
-        axis.annotate(signed(delta), (i, max(level, level + delta)), ha="center", va="bottom", fontsize=8)
+    bars, level = [("start", 0.0, change.start, number(change.start), "#9ca3af")], change.start
+    for name, delta in [*steps, ("mixture", change.mixture)]:
+        bars.append((name, level, delta, signed(delta), CLASS_COLORS.get(name, "#1f2937")))
         level += delta
-        names.append(name)
-    axis.bar(len(names), change.end, color="#9ca3af")
-    axis.annotate(number(change.end), (len(names), change.end), ha="center", va="bottom", fontsize=8)
-    axis.set_xticks(range(len(names) + 1), [*names, "end"], fontsize=8)
+    bars.append(("end", 0.0, change.end, number(change.end), "#9ca3af"))
+    for i, (_, bottom, height, told, color) in enumerate(bars):
+        axis.bar(i, height, bottom=bottom, color=color)
+        axis.annotate(told, (i, max(bottom, bottom + height)), ha="center", va="bottom", fontsize=8)
+    axis.set_xticks(range(len(bars)), [name for name, *_ in bars], fontsize=8)
     axis.set_ylabel("tokens", fontsize=8)
     axis.margins(y=0.15)
 

@@ -24,7 +24,7 @@ from r1zero.report.draw.files import draw_charts, draw_lengths
 from r1zero.report.draw.numbers import duration
 from r1zero.report.pages.html import render_page
 from r1zero.runs.files import remedy, write_text
-from r1zero.types import COARSE_FATES, Fate
+from r1zero.types import COARSE_FATES
 from r1zero.verify.rule_names import explained
 
 _CHANGE = (
@@ -38,6 +38,14 @@ _BIAS = (
     "wrong answers tend to grow. Difficulty −1: advantages are divided by the standard deviation, which favours "
     "questions that are nearly always or nearly never answered right.",
 )
+_IN_SHORT = (
+    ("Loss, nats", "loss {0.start} → {0.end}"),
+    ("Reward", "reward {0.start} → {0.end}"),
+    ("Length, correct", "correct responses {0.start} → {0.end} tokens"),
+    ("Length, incorrect", "incorrect responses {0.start} → {0.end} tokens"),
+    ("Truncated", "truncated {0.start} → {0.end}"),
+)
+"""Headline numbers that are told in a sentence."""
 _IN_FILES = ("learning", "lengths", "bias", "health")
 """Sections whose panels become a figure of that name."""
 
@@ -212,16 +220,7 @@ def _in_short(groups: Sequence[SeedGroup]) -> list[tuple[str, str, str]]:
     said = []
     for i, group in enumerate(groups):
         cell = {name: cells[i] for name, cells in rows.items() if cells[i].end != "–"}
-        parts = []
-        for name, said_as in (("Loss, nats", "loss"), ("Reward", "reward")):
-            if name in cell:
-                parts.append(f"{said_as} {cell[name].start} → {cell[name].end}")
-        for kind in (Fate.CORRECT, Fate.INCORRECT):
-            if f"Length, {kind}" in cell:
-                span = cell[f"Length, {kind}"]
-                parts.append(f"{kind} responses {span.start} → {span.end} tokens")
-        if "Truncated" in cell:
-            parts.append(f"truncated {cell['Truncated'].start} → {cell['Truncated'].end}")
+        parts = [text.format(cell[name]) for name, text in _IN_SHORT if name in cell]
         done = max(run.done for run in group.runs)
         seconds = sum(each for run in group.runs for each in run.logged("time/step").values())
         pace = plural(done, "step") + (" each" if len(group.runs) > 1 else "")
