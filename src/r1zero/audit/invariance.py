@@ -7,7 +7,6 @@ the gradient of that one step is computed again and again, each time otherwise.
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -149,25 +148,16 @@ def _impossible(recipe: Recipe, layout: str) -> str:
 
 def _spread(recipe: Recipe, trajectories: Sequence[Trajectory]) -> list[Tensor]:
     """Return the gradient as several processes on this machine compute it: each its share, all summed with gloo."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        work = (port, recipe.model_dump_json(), list(trajectories), folder, torch.get_num_threads())
-        spawn(_rank, work, nprocs=RANKS)
+    with tempfile.TemporaryDirectory() as folder:
+        spawn(_rank, (recipe, list(trajectories), folder, torch.get_num_threads()), nprocs=RANKS)
         return torch.load(Path(folder) / "gradient.pt")
 
 
-def _rank(rank: int, port: int, recipe_json: str, trajectories: list[Trajectory], folder: str, threads: int) -> None:
+def _rank(rank: int, recipe: Recipe, trajectories: list[Trajectory], folder: str, threads: int) -> None:
     """What one process of a data-parallel step does."""
     torch.set_num_threads(max(1, threads // RANKS))
-    recipe = Recipe.model_validate_json(recipe_json)
     torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"tcp://127.0.0.1:{port}",
-        rank=rank,
-        world_size=RANKS,
-        timeout=timedelta(minutes=10),
+        "gloo", f"file://{folder}/meeting", timedelta(minutes=10), world_size=RANKS, rank=rank
     )
     try:
         policy, objective = recipe_policy(recipe.model, recipe.learner.autocast, None), recipe_objective(recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from r1zero.learner.build import make_learner
 from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
+from r1zero.objectives.bias_meter import Bias
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, recipe_policy
@@ -59,24 +61,21 @@ def replay(run: Run, number: int, objectives: Sequence[Objective]) -> Replay:
     policy = recipe_policy(recipe.model, recipe.learner.autocast, before[-1] if before else None)
     exact = (before[-1].step if before else 0) == number - 1
     plain = make_objective("dr_grpo", constant=recipe.constant)
-    yardstick = _gradient(run, policy, plain, step, exact=exact)
-    rows = tuple(_compare(run, policy, objective, step, yardstick, exact=exact) for objective in objectives)
+    gradient = partial(_gradient, run, policy, step, exact)
+    yardstick = gradient(plain)
+    rows = tuple(_compare(each.name, gradient(each), yardstick, step.bias(each)) for each in objectives)
     source = before[-1].path.name if before else recipe.model.path
     return Replay(step, source, exact, rows)
 
 
-def _compare(
-    run: Run, policy: Policy, objective: Objective, step: SavedStep, yardstick: Sequence[Tensor], *, exact: bool
-) -> Replayed:
-    gradient = _gradient(run, policy, objective, step, exact=exact)
+def _compare(name: str, gradient: Sequence[Tensor], yardstick: Sequence[Tensor], bias: Bias) -> Replayed:
     along = sum(_dot(g, y) for g, y in zip(gradient, yardstick, strict=True))
     norm, other = (sum(_dot(g, g) for g in each) ** 0.5 for each in (gradient, yardstick))
-    bias = step.bias(objective)
     cosine = along / (norm * other) if norm and other else None
-    return Replayed(objective.name, norm, cosine, bias.length, bias.difficulty)
+    return Replayed(name, norm, cosine, bias.length, bias.difficulty)
 
 
-def _gradient(run: Run, policy: Policy, objective: Objective, step: SavedStep, *, exact: bool) -> list[Tensor]:
+def _gradient(run: Run, policy: Policy, step: SavedStep, exact: bool, objective: Objective) -> list[Tensor]:
     """Return the gradient of L, parameter by parameter, on the CPU."""
     recipe, trajectories = run.recipe, step.trajectories(objective)
     reference = load_reference(recipe, objective) if objective.in_loss else None

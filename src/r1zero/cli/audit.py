@@ -18,20 +18,13 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Exactly:
-    """The exact audit."""
+class AuditOptions:
+    """How to audit the formulas exactly, and what to audit in their place."""
 
     group_sizes: Annotated[tuple[int, ...], several("--group-sizes")] = (2, 4, 8)
     """Samples per question, 2 to 10."""
     off_policy: bool = False
     """Audit at a policy some way ahead of the one that sampled."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True)
-class AuditOptions:
-    """What to audit in place of the formulas."""
-
     run: Path | None = None
     """A run directory: the bias meter on its saved rollouts, step by step."""
     step: int | None = None
@@ -40,14 +33,13 @@ class AuditOptions:
     """A recipe: certify that micro-batches, order, layout and processes do not change its gradient."""
 
 
-_EXACTLY, _AUDIT_OPTIONS = Exactly(), AuditOptions()
+_DEFAULT = AuditOptions()
 
 
 @app.command
 def audit(
     *objectives: str,
-    exactly: Exactly = _EXACTLY,
-    options: AuditOptions = _AUDIT_OPTIONS,
+    options: AuditOptions = _DEFAULT,
     out: Path | None = None,
     json_: Json = False,
 ) -> None:
@@ -70,7 +62,8 @@ def audit(
     from r1zero.runs.files import writing
     from r1zero.runs.run import Run
 
-    if exactly != _EXACTLY and (options.run is not None or options.invariance is not None):
+    exactly = options.group_sizes != _DEFAULT.group_sizes or options.off_policy
+    if exactly and (options.run is not None or options.invariance is not None):
         raise UserError("--group-sizes and --off-policy belong to the exact audit; leave --run and --invariance out.")
     if out is not None and options.invariance is not None:
         raise UserError("--invariance draws no picture; leave --out out.")
@@ -84,7 +77,7 @@ def audit(
             raise UserError("--invariance audits the objective of its recipe; leave other objectives and --run out.")
         _invariance(options.invariance, json_)
     elif options.run is None:
-        _exact(pick_rows(objectives, TABLE), exactly, out, json_)
+        _exact(pick_rows(objectives, TABLE), options, out, json_)
     else:
         rows = pick_rows(objectives, {} if options.step is None else PRESETS)
         run = Run.open(options.run)
@@ -95,7 +88,7 @@ def audit(
             _replay(run, options.step, rows, out, json_)
 
 
-def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: bool) -> None:
+def _exact(rows: list[Objective], options: AuditOptions, out: Path | None, as_json: bool) -> None:
     import torch
 
     from r1zero.cli import audit_views as views
@@ -103,9 +96,9 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
     from r1zero.objectives.toy_mdp import Mdp, ahead
 
     torch.set_num_threads(1)  # small operations by the thousand: two threads would wait for each other
-    if not exactly.group_sizes:
+    if not options.group_sizes:
         raise UserError("--group-sizes names no size; give sizes from 2 to 10.")
-    for size in exactly.group_sizes:
+    for size in options.group_sizes:
         if not 2 <= size <= 10:
             raise UserError(
                 f"--group-sizes {size} cannot be audited: a group of one has no baseline, and beyond 10 there are too "
@@ -113,11 +106,11 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
             )
     mdp = Mdp()
     old = mdp.policy()
-    new = ahead(mdp, old) if exactly.off_policy else old
+    new = ahead(mdp, old) if options.off_policy else old
     measures = []
-    with views.progress("auditing", len(rows) * len(exactly.group_sizes)) as advance:
-        for size in sorted(set(exactly.group_sizes)):
-            audit = Audit(mdp, size, new, old if exactly.off_policy else None)
+    with views.progress("auditing", len(rows) * len(options.group_sizes)) as advance:
+        for size in sorted(set(options.group_sizes)):
+            audit = Audit(mdp, size, new, old if options.off_policy else None)
             for row in rows:
                 measures.append(audit.measure(row))
                 advance()
@@ -126,7 +119,7 @@ def _exact(rows: list[Objective], exactly: Exactly, out: Path | None, as_json: b
     else:
         views.exact_table(measures, rows)
     if out is not None:
-        views.exact_pictures(mdp, rows, measures, out, off_policy=exactly.off_policy)
+        views.exact_pictures(mdp, rows, measures, out, off_policy=options.off_policy)
 
 
 def _meter(run: Run, rows: list[Objective], out: Path | None, as_json: bool) -> None:

@@ -81,7 +81,7 @@ def _over_steps(
         for group in groups
     ]
     made = (series_of(group, i, logged, width) for i, (group, logged) in enumerate(zip(groups, known, strict=True)))
-    return tuple(series for series in made if series is not None)
+    return tuple(filter(None, made))
 
 
 def of_sets(row: Mapping[str, float], what: str) -> float | None:

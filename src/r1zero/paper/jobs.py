@@ -89,7 +89,7 @@ class EvaluationJob:
     samples: int = 1
     temperature: float = 0.0
     max_new_tokens: int = 3000
-    answer_format: str | None = "boxed"
+    answer_format: str | None = None
     data_dir: Path | None = None
 
     def done(self, out: Path) -> bool:

@@ -83,4 +83,5 @@ def evaluated(out: Path, size: Size, start: RunJob, template: str, *, temperatur
         samples=1 if greedy else 8,
         temperature=temperature,
         max_new_tokens=TOKENS,
+        answer_format="boxed",
     )

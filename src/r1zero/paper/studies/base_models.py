@@ -58,50 +58,39 @@ def sampled_grid(out: Path, size: Size) -> list[Job]:
     return jobs
 
 
-def greedy_published(seeds: int) -> list[Job]:
-    """Return table 1: Qwen2.5-Math under the templates, on the five benchmarks."""
-    del seeds  # greedy
+def greedy_published(_seeds: int) -> list[Job]:
+    """Return table 1: Qwen2.5-Math under the templates, greedy, on the five benchmarks."""
     return [
-        EvaluationJob(f"evaluations/{slug(model)}-{template}", template, [{"name": name} for name in SETS], model=model,
-                   answer_format=None)
+        EvaluationJob(f"evaluations/{slug(model)}-{template}", template, [{"name": name} for name in SETS], model=model)
         for model in list(MODELS)[:2]
         for template in TEMPLATES
-    ]  # fmt: skip
+    ]
 
 
-def answering_published(seeds: int) -> list[Job]:
+def answering_published(_seeds: int) -> list[Job]:
     """Return 500 MATH questions, a response each, without a template and under two."""
-    del seeds
     return [_on_math(model, template) for model in MODELS for template in ("no", "r1", "qwen_math")]
 
 
-def sampled_published(seeds: int) -> list[Job]:
+def sampled_published(_seeds: int) -> list[Job]:
     """Return 500 MATH questions, eight samples each, at ten temperatures."""
-    del seeds
     return [_on_math(model, template, SAMPLES, t) for model, template in MODELS.items() for t in TEMPERATURES]
 
 
 def _on_math(model: str, template: str, samples: int = 1, temperature: float = 0.0) -> EvaluationJob:
     name = f"evaluations/{slug(model)}-{template}-t{temperature:g}"
-    return EvaluationJob(name, template, MATH_500, model=model, samples=samples, temperature=temperature,
-                         answer_format=None)  # fmt: skip
+    return EvaluationJob(name, template, MATH_500, model=model, samples=samples, temperature=temperature)
 
 
 def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return scores by model and template; the paper's table beside them."""
-    cells = cells_of(out, jobs)
-    rows = [
-        [
-            model_of(job),
-            NAMES[cell.template],
-            percent(clustered(curves.rights(out / job.name))),
-            f"{_truncated(cell):.0%}",
-        ]
-        for job, cell in cells
-    ]
+    rows, found = [], {}
+    for job, cell in cells_of(out, jobs):
+        rights, cut = curves.rights(out / job.name), sum(reply.truncated for reply in cell.replies) / len(cell.replies)
+        found.setdefault(model_of(job), {})[cell.template] = rights
+        rows.append([model_of(job), NAMES[cell.template], percent(clustered(rights)), f"{cut:.0%}"])
     claims = []
-    for model in dict.fromkeys(model_of(job) for job, _ in cells):
-        scores = {cell.template: curves.rights(out / job.name) for job, cell in cells if model_of(job) == model}
+    for model, scores in found.items():
         best = max(scores, key=lambda template: sum(scores[template]))
         if model in BASES or "r1" in scores:
             text = f"{model}: the R1 template, far from its pretraining, lowers its score."
@@ -199,10 +188,6 @@ def model_of(job: EvaluationJob) -> str:
 def slug(model: str) -> str:
     """Return a model's name without its owner."""
     return model.rpartition("/")[2]
-
-
-def _truncated(cell: ModelResponses) -> float:
-    return sum(reply.truncated for reply in cell.replies) / len(cell.replies)
 
 
 def percent(estimate: Estimate | None) -> str:

@@ -41,12 +41,10 @@ def helping_grid(out: Path, size: Size) -> list[Job]:
     return [start, run, *(evaluated(out, size, each, "no", temperature=1.0) for each in (start, run))]
 
 
-def helping_published(seeds: int) -> list[Job]:
-    """Return Qwen2.5-Math-1.5B and what Dr. GRPO makes of it; the paper's own pair is served (685B)."""
-    del seeds  # one pair
+def helping_published(_seeds: int) -> list[Job]:
+    """Return Qwen2.5-Math-1.5B and what Dr. GRPO makes of it, one pair; the paper's own is served (685B)."""
     run = RunJob("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
-    sampled = partial(EvaluationJob, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0,
-                      answer_format=None)  # fmt: skip
+    sampled = partial(EvaluationJob, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0)
     return [run, sampled("evaluations/base", model="Qwen/Qwen2.5-Math-1.5B"),
             sampled("evaluations/runs-trained", start=run.name)]  # fmt: skip
 

@@ -11,9 +11,8 @@ from r1zero.paper.claims import Findings, FoundTable, Study, judged
 from r1zero.paper.jobs import Job
 
 
-def read(out: Path, jobs: Sequence[Job]) -> Findings:
+def read(_out: Path, _jobs: Sequence[Job]) -> Findings:
     """Return every row of the table of objectives, with its length bias and the exact bias of its gradient."""
-    del out, jobs
     found = measured((PRESETS | PEERS).values(), 1.0)
     biased = {row["objective"]: row["relative_bias"] for row in found}
     sloped = sum("/" in row["objective"] and abs(row["length_bias"] or 0.0) > 1e-6 for row in found)

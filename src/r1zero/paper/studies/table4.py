@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from r1zero.analyze.responses import saved_cell
 from r1zero.paper import curves
 from r1zero.paper.claims import Findings, FoundTable, Size, Study, over_questions, published_scores
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared, evaluated
+from r1zero.paper.studies.base_models import cells_of
 from r1zero.published import SETS
 from r1zero.statistics import clustered
 
@@ -28,18 +28,16 @@ def published_grid(seeds: int) -> list[Job]:
         for recipe in ("qwen2.5-math-1.5b", "qwen2.5-math-7b"):
             run = RunJob(f"runs/{recipe}-{seed}", recipe, {"train.seed": seed})
             sets = [{"name": name} for name in SETS]
-            jobs += [run, EvaluationJob(f"evaluations/runs-{recipe}-{seed}", "qwen_math", sets, start=run.name,
-                                     answer_format=None)]  # fmt: skip
+            jobs += [run, EvaluationJob(f"evaluations/runs-{recipe}-{seed}", "qwen_math", sets, start=run.name)]
     return jobs
 
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return scores, and whether training raised them on the same questions."""
-    names = [job.name for job in jobs if isinstance(job, EvaluationJob)]
-    scores = {name.removeprefix("evaluations/"): curves.rights(out / name) for name in names}
-    rows = []
-    for name, values in scores.items():
-        found, cell = clustered(values), saved_cell(out / f"evaluations/{name}")
+    rows, scores = [], {}
+    for job, cell in cells_of(out, jobs):
+        name, values = job.name.removeprefix("evaluations/"), curves.rights(out / job.name)
+        scores[name], found = values, clustered(values)
         tokens = sum(reply.tokens for reply in cell.replies) / len(cell.replies)
         rows.append([name.partition("-")[2], f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]",
                      f"{tokens:.1f}"])  # fmt: skip

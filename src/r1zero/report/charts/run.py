@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1zero.metrics import METRICS
+from r1zero.metrics import METRICS, Metric
 from r1zero.report.charts.model import Chart, Series, slug
 from r1zero.report.data.lengths import Change, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.data.seed_groups import SeedGroup, curve, evaluated_sets, evaluation_curve
@@ -74,12 +74,13 @@ def _evaluations(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return accuracy on each question set."""
     about = "Share of responses graded right. The band is the 95 % interval (Wilson, over questions) of one run, "
     about += "one standard deviation between seeds of several."
-    return [
-        Chart(slug(f"eval-{name}"), f"Accuracy: {name}", "",
-              _all(groups, lambda group, index, name=name: evaluation_curve(group, index, name)), about, better="up",
-              percent=True, ceiling=0.05)
-        for name in evaluated_sets(groups)
-    ]  # fmt: skip
+    charts = []
+    for name in evaluated_sets(groups):
+        series = tuple(filter(None, (evaluation_curve(group, i, name) for i, group in enumerate(groups))))
+        charts.append(
+            Chart(slug(f"eval-{name}"), f"Accuracy: {name}", "", series, about, better="up", percent=True, ceiling=0.05)
+        )
+    return charts
 
 
 def lengths(groups: Sequence[SeedGroup]) -> list[Chart]:
@@ -172,19 +173,19 @@ def panels(groups: Sequence[SeedGroup], wanted: Sequence[tuple[str, str, str]]) 
     span = (float(min(steps)), float(max(steps))) if steps else None
     charts = []
     for key, title, unit in wanted:
-        series = _all(groups, lambda group, index, key=key: curve(group, index, key))
+        series = tuple(filter(None, (curve(group, i, key) for i, group in enumerate(groups))))
         if not series:
             continue
-        metric = METRICS.get(key)
+        metric = METRICS.get(key, Metric(key, ""))
         charts.append(
             Chart(
                 slug(key),
                 title,
                 unit.strip("%"),
                 series,
-                metric.meaning if metric else "",
-                metric.suspect if metric else "",
-                metric.better if metric else "",
+                metric.meaning,
+                metric.suspect,
+                metric.better,
                 percent=unit == "%",
                 floor=None if key not in _OWN_PANEL else 0.0,
                 ceiling=0.05 if unit == "%" else None,
@@ -193,8 +194,3 @@ def panels(groups: Sequence[SeedGroup], wanted: Sequence[tuple[str, str, str]]) 
             )
         )
     return charts
-
-
-def _all(groups: Sequence[SeedGroup], make: Callable[[SeedGroup, int], Series | None]) -> tuple[Series, ...]:
-    made = (make(group, index) for index, group in enumerate(groups))
-    return tuple(series for series in made if series is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from r1zero.errors import plural
@@ -107,7 +107,7 @@ def recipes(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Setting]]]:
     sections: dict[str, list[Setting]] = {}
     for key in keys:
         section, _, name = key.rpartition(".")
-        values = tuple(_seeds(group) if key == "train.seed" else _value(group.runs[0].recipe, key) for group in groups)
+        values = tuple(_seeds(group) if key == "train.seed" else _value(group.runs[0], key) for group in groups)
         sections.setdefault(section or "recipe", []).append(Setting(name, values, key in differ))
     return list(sections.items())
 
@@ -116,10 +116,8 @@ def _seeds(group: SeedGroup) -> str:
     return ", ".join("–" if run.seed is None else str(run.seed) for run in group.runs)
 
 
-def _value(recipe: Mapping[str, Any], key: str) -> str:
-    if key not in recipe:
-        return "–"
-    value = recipe[key]
+def _value(run: RunData, key: str) -> str:
+    value = run.recipe.get(key)
     if isinstance(value, list | tuple):
         return "; ".join(map(_plain, value)) or "none"
     return _plain(value)
@@ -169,8 +167,7 @@ def _accuracy(group: SeedGroup, key: str) -> TableCell:
     cell = _cell([each[0][key] for each in rows], [each[-1][key] for each in rows], rate)
     last = rows[0][-1] if len(rows) == 1 else {}
     if f"{key}_low" in last and f"{key}_high" in last:
-        interval = f"{rate(last[f'{key}_low'])} to {rate(last[f'{key}_high'])}"
-        cell = TableCell(cell.end, cell.start, interval)
+        return replace(cell, spread=f"{rate(last[f'{key}_low'])} to {rate(last[f'{key}_high'])}")
     return cell
 
 

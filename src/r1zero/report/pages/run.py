@@ -107,8 +107,7 @@ def _draw(groups: Sequence[SeedGroup], folder: Path) -> list[Path]:
 def destination(runs: Sequence[Path], out: Path | None) -> Path:
     """Tell where the page goes. By default report.html in the run, or in the folder that holds all runs."""
     if out is None:
-        whole = [run.resolve() for run in runs]
-        folder = runs[0] if len(runs) == 1 else Path(os.path.commonpath([path.parent for path in whole]))
+        folder = runs[0] if len(runs) == 1 else Path(os.path.commonpath([run.resolve().parent for run in runs]))
         return folder / "report.html"
     if out.suffix.lower() in (".html", ".htm") and not out.is_dir():
         return out
