@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,10 +33,8 @@ class SavedStep:
     def trajectories(self, objective: Objective) -> list[Trajectory]:
         """Return the same responses with the advantages that an objective gives them."""
         advantages_PG = objective.advantages(self.rewards_PG, self.graded_PG, self.lengths_PG)
-        return [
-            Trajectory(r.prompt_ids, r.response_ids, r.sampler_logprobs, advantage, r.counts)
-            for r, advantage in zip(self.responses, advantages_PG.flatten().tolist(), strict=True)
-        ]
+        advantages = advantages_PG.flatten().tolist()
+        return [replace(r, advantage=advantage) for r, advantage in zip(self.responses, advantages, strict=True)]
 
     def bias(self, objective: Objective) -> Bias:
         """Return the bias meter's reading, all responses of the batch in one optimiser step."""
