@@ -100,8 +100,7 @@ def exact_pictures(
         fill(", ".join(m.objective for m in group), 64, break_on_hyphens=False): group[0].relative_bias
         for group in alike.values()
     }
-    when = ", off-policy" if off_policy else ""
-    title = f"Bias of the expected gradient, groups of {size}{when}"
+    title = f"Bias of the expected gradient, groups of {size}{', off-policy' if off_policy else ''}"
     files += draw_charts([charts.bias(biases, title)], out / "bias")
     followed = [TABLE[name] for name in _FOLLOWED if name in chosen] or list(rows)[:4]
     start, paths = mdp.policy(), {}
@@ -192,9 +191,8 @@ def _draw_weights(
 
 def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:
     """Say each variation as it is found; whether all were equal."""
-    console, rows, equal = make_console(), [], True
+    console, rows = make_console(), []
     for variation, same in found:
-        equal &= same
         rows.append(asdict(variation) | {"equal": same})
         if as_json:
             continue
@@ -203,6 +201,7 @@ def invariance(found: Iterable[tuple[Variation, bool]], as_json: bool) -> bool:
         else:
             mark = "[green]same[/]" if same else "[red]differs[/]"
             console.print(f"  {variation.difference:.1e}  {variation.name}: {mark}", highlight=False)
+    equal = all(row["equal"] for row in rows)
     if as_json:
         print_json(rows)
     else:

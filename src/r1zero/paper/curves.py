@@ -176,8 +176,3 @@ def rights(folder: Path) -> list[float]:
             unit = family(row["prompt"]) or row["question_id"]
             found.setdefault((path.name, unit), []).append(row["outcome"] == "right")
     return [sum(values) / len(values) for _, values in sorted(found.items())]
-
-
-def evaluations(run: Path) -> list[Path]:
-    """Return a training run's folders of evaluations, first to last."""
-    return sorted((run / "evaluations").glob("step-*"))

@@ -27,8 +27,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from r1zero import config
-from r1zero.config import Recipe, Section, TemplateSettings, checked
+from r1zero.config import EvaluationSettings, Recipe, Section, TemplateSettings, checked
 from r1zero.config.load import packaged_recipe
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
@@ -90,43 +89,34 @@ class EvaluationJob:
     temperature: float = 0.0
     max_new_tokens: int = 3000
     answer_format: str | None = None
-    data_dir: Path | None = None
 
     def done(self, out: Path) -> bool:
         """Tell whether all results are there. Those of other settings do not count: carried out, it refuses them."""
         folder = out / self.name
         try:
             json.loads((folder / "results.json").read_text(encoding="utf-8"))
-            kept = checked(
-                config.EvaluationSettings, json.loads((folder / IDENTITY).read_text(encoding="utf-8"))["settings"]
-            )
+            identity = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+            kept = checked(EvaluationSettings, identity["settings"])
         except (OSError, ValueError, LookupError, TypeError, UserError):
             return False
         return _placeless(kept) == _placeless(self._settings())
 
     def carry_out(self, out: Path) -> None:
-        """Evaluate, or grade what is left."""
+        """Make the evaluation, or what is left of it."""
         shape = checked(TemplateSettings, {"name": self.template, "answer_format": self.answer_format})
         model = str(last_checkpoint(out / self.start)) if self.start else self.model
-        conditions = Conditions(0, self.data_dir, out / self.name)
+        conditions = Conditions(out=out / self.name)
         evaluate_matrix([model], partial(local, rows=256), [shape], self._settings(), conditions)
 
-    def _settings(self) -> config.EvaluationSettings:
-        return checked(
-            config.EvaluationSettings,
-            {
-                "benchmarks": [dict(each) for each in self.benchmarks],
-                "samples": self.samples,
-                "temperature": self.temperature,
-                "max_new_tokens": self.max_new_tokens,
-            },
-        )
+    def _settings(self) -> EvaluationSettings:
+        drawn = {name: getattr(self, name) for name in ("samples", "temperature", "max_new_tokens")}
+        return checked(EvaluationSettings, {"benchmarks": [dict(each) for each in self.benchmarks], **drawn})
 
 
 Job = RunJob | EvaluationJob
 
 
-def _placeless(settings: config.EvaluationSettings) -> dict[str, Any]:
+def _placeless(settings: EvaluationSettings) -> dict[str, Any]:
     """Return settings without the folders of question files, which may have moved."""
     plain = settings.model_dump(mode="json", exclude={"every"})
     for benchmark in plain["benchmarks"]:

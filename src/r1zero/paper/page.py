@@ -88,7 +88,6 @@ def write_paper(parts: Sequence[StudyPart], out: Path, size: str) -> Path:
 def render(parts: Sequence[StudyPart], size: str) -> str:
     """Return the page as text."""
     drawn = [chart for part in parts for panel in part.panels for chart in (panel.ours, panel.paper) if chart]
-    counts = Counter(claim.verdict for part in parts for claim in part.claims)
     return render_page(
         "paper.html",
         ("charts.js",),
@@ -99,7 +98,7 @@ def render(parts: Sequence[StudyPart], size: str) -> str:
         lead=_LEADS[size],
         size="the miniature" if size != "full" else "these runs",
         parts=parts,
-        counts={verdict: counts[verdict] for verdict in ClaimStatus},
+        counts=Counter(claim.verdict for part in parts for claim in part.claims),
         unread=sum(bool(part.problems) for part in parts),
         styles=_STYLES,
         figures="figures/" if drawn else "",

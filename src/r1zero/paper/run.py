@@ -58,8 +58,7 @@ def run_paper(studies: Sequence[Study], out: Path, scale: str, *, seeds: int | N
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
-    jobs = {job.name: job for each in planned.values() for job in each}
-    carry_out(list(jobs.values()), out, workers, told)
+    carry_out([job for each in planned.values() for job in each], out, workers, told)
     return write_page(out, whole=[study.name for study in studies])
 
 

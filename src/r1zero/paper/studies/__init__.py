@@ -10,15 +10,8 @@ from r1zero.paper.studies import base_models, fig5, fig6, fig7, reflection, tabl
 
 STUDIES: dict[str, Study] = {
     study.name: study
-    for study in (
-        *base_models.STUDIES,
-        *reflection.STUDIES,
-        *fig5.STUDIES,
-        *table2.STUDIES,
-        *fig6.STUDIES,
-        *fig7.STUDIES,
-        *table4.STUDIES,
-    )
+    for module in (base_models, reflection, fig5, table2, fig6, fig7, table4)
+    for study in module.STUDIES
 }
 _ALSO = {"fig2": "table4", "keywords": "fig3-reflection", "fig9": "fig3-reflection", "fig12": "reflection-accuracy"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, FoundTable, Panel, Size, Study, over_seeds, significant
-from r1zero.paper.curves import PAIR, beside
+from r1zero.paper.curves import NAMES, PAIR, beside
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, compared
 from r1zero.report.charts.model import Chart
@@ -50,14 +50,9 @@ def published_grid(objectives: Sequence[str], seeds: int) -> list[Job]:
     ]  # fmt: skip
 
 
-def runs_of(out: Path, jobs: Sequence[Job], objectives: Sequence[str]) -> dict[str, SeedGroup]:
-    """Return objective → its runs by seed."""
-    return curves.seed_groups(out, jobs, {objective: curves.NAMES[objective] for objective in objectives})
-
-
 def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return the five panels of figure 5, the lengths that the claim is about, and the claim."""
-    found = runs_of(out, jobs, PAIR)
+    found = curves.seed_groups(out, jobs, NAMES)
     groups = list(found.values())
     paper = {key: curves.by_objective(points) for key, points in curves.published("grpo_vs_dr_grpo").items()}
     panels = [
@@ -79,7 +74,7 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
 
 def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return reward against length along training."""
-    found = runs_of(out, jobs, PAIR)
+    found = curves.seed_groups(out, jobs, NAMES)
     paper = curves.published("grpo_vs_dr_grpo")
     chart = reward_against_length(list(found.values()))
     claim = over_seeds(
@@ -96,7 +91,7 @@ def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
 
 def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
     """Tell which of the two terms makes wrong answers long."""
-    found = runs_of(out, jobs, VARIANTS)
+    found = curves.seed_groups(out, jobs, NAMES)
     groups = list(found.values())
     claims = [
         _longer(found, "grpo_no_std", "grpo_no_length",
@@ -112,7 +107,7 @@ def growing(found: dict[str, SeedGroup], objective: str) -> Claim:
     """Tell whether wrong answers grow in training: under GRPO they do, under Dr. GRPO they do not."""
     biased = objective == "grpo"
     return over_seeds(
-        f"Wrong answers {'grow' if biased else 'do not grow'} under {curves.NAMES[objective]}.",
+        f"Wrong answers {'grow' if biased else 'do not grow'} under {NAMES[objective]}.",
         "length of wrong answers, end − start of training",
         [curves.wrong_at_end(run) - curves.wrong_at_start(run) for run in found[objective].runs],
         lambda test: significant(test) == biased,
@@ -131,16 +126,12 @@ def equal_reward(found: dict[str, SeedGroup]) -> Claim:
 
 def table(found: dict[str, SeedGroup]) -> FoundTable:
     """Return the end of training in numbers."""
-    rows = []
-    for group in found.values():
-        numbers = (
-            curves.reward_at_end,
-            curves.score,
-            curves.right_at_end,
-            curves.wrong_at_end,
-            lambda run: curves.at_end(run, "rollout/truncated"),
-        )
-        rows.append([group.label, *(curves.spread([number(run) for run in group.runs]) for number in numbers)])
+    truncated = partial(curves.at_end, key="rollout/truncated")
+    numbers = (curves.reward_at_end, curves.score, curves.right_at_end, curves.wrong_at_end, truncated)
+    rows = [
+        [group.label, *(curves.spread([number(run) for run in group.runs]) for number in numbers)]
+        for group in found.values()
+    ]
     headings = ["", "reward", "score on held-out questions", "length of right", "length of wrong", "truncated"]
     return FoundTable("At the end: mean ± standard deviation over seeds", headings, rows)
 

@@ -57,7 +57,8 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
             first, last = (curves.spread([curves.score(run, last=last) for run in each.runs]) for last in (False, True))
             length = curves.spread([curves.length_at_end(run) for run in each.runs])
             rows.append([title, each.label, first, last, length])
-    folders = {(t, s): curves.evaluations(found[t][s].runs[0].path) for t in TEMPLATES for s in SETS}
+    runs = {(t, s): found[t][s].runs[0].path for t in TEMPLATES for s in SETS}
+    folders = {key: sorted(path.glob("evaluations/step-*")) for key, path in runs.items()}
     first, last = ({key: curves.rights(steps[i]) for key, steps in folders.items()} for i in (0, -1))
     claims = [
         over_questions("A template that the base model never saw wrecks its start.",

@@ -19,8 +19,8 @@ def weights(pushes: Mapping[str, Sequence[float]], lengths: Sequence[int], right
         size = sum(map(abs, values)) / max(1, len(values)) or 1.0
         series = []
         for kind, label, style in ((True, "right", "correct"), (False, "wrong", "incorrect")):
-            points = [(float(n), v / size) for n, v, r in zip(lengths, values, right, strict=True) if r is kind and v]
-            series.append(Series(label, style, tuple(n for n, _ in points), tuple(v for _, v in points)))
+            points = [(n, v / size) for n, v, r in zip(lengths, values, right, strict=True) if r is kind and v]
+            series.append(_points(label, style, points))
         charts.append(Chart(slug(name), name, "weight of a token", tuple(series), x_label="length of its response",
                             floor=None, references=((0.0, ""),), cloud=True, log=10))  # fmt: skip
     return charts

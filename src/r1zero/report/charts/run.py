@@ -91,10 +91,9 @@ def lengths(groups: Sequence[SeedGroup]) -> list[Chart]:
 
 def others(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return every other logged number, in the table's order; strangers last."""
-    logged = _logged(groups)
-    known = [key for key in METRICS if key in logged]
-    rest = [key for key in (*known, *sorted(logged - set(known))) if key not in _OWN_PANEL]
-    return panels(groups, [(key, key, "") for key in rest])
+    logged = _logged(groups) - _OWN_PANEL
+    keys = [*(key for key in METRICS if key in logged), *sorted(logged - METRICS.keys())]
+    return panels(groups, [(key, key, "") for key in keys])
 
 
 def missing(groups: Sequence[SeedGroup]) -> list[str]:
@@ -142,13 +141,10 @@ def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
     bins = _bins(steps)
     pools = [pooled(sums[step] for step in each) for each in bins]
     middles = tuple(sum(each) / len(each) for each in bins)
+    means = [mean_lengths(pool) for pool in pools]
     series = []
     for name in COARSE_FATES:
-        points = [
-            (middle, mean)
-            for middle, pool in zip(middles, pools, strict=True)
-            if (mean := mean_lengths(pool)[name]) is not None
-        ]
+        points = [(at, mean) for at, each in zip(middles, means, strict=True) if (mean := each[name]) is not None]
         if points:
             x, y = zip(*points, strict=True)
             series.append(Series(name, name, x, y))

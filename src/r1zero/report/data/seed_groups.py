@@ -77,8 +77,9 @@ def evaluation_curve(group: SeedGroup, index: int, name: str) -> Series | None:
         return series
     [run] = group.runs
     rows = [run.evaluations[int(step)] for step in series.x]
-    low = tuple(row.get(f"{key}_low", y) for row, y in zip(rows, series.y, strict=True))
-    high = tuple(row.get(f"{key}_high", y) for row, y in zip(rows, series.y, strict=True))
+    low, high = (
+        tuple(row.get(f"{key}_{end}", y) for row, y in zip(rows, series.y, strict=True)) for end in ("low", "high")
+    )
     return replace(series, low=low, high=high)
 
 

@@ -47,7 +47,6 @@ def facts(group: SeedGroup) -> list[tuple[str, str]]:
     runs = group.runs
     pretraining = any(run.command == "pretrain" for run in runs)
     tell = lambda name: _shared(run.facts.get(name) for run in runs)  # noqa: E731
-    versions = _shared(_versions(run.facts) for run in runs)
     dropped = sum(sum(_counts(run.facts.get("questions_dropped"))) for run in runs)
     count = runs[0].facts.get("questions_count")
     questions = tell("questions") + (f", {plural(count, 'question')}" if isinstance(count, int) else "")
@@ -60,7 +59,7 @@ def facts(group: SeedGroup) -> list[tuple[str, str]]:
         ("Template", f"{tell('template')} ({tell('template_hash')})"),
         ("Seeds" if len(runs) > 1 else "Seed", ", ".join(UNKNOWN if r.seed is None else str(r.seed) for r in runs)),
         ("Code", f"r1zero {tell('r1zero')}, commit {_shared(_commit(run) for run in runs)}"),
-        ("Versions", versions),
+        ("Versions", _shared(_versions(run.facts) for run in runs)),
         ("Machine", f"{tell('device')}, {_shared(_processor(run) for run in runs)}"),
         ("Started", _shared(_moment(run.facts.get("started")) for run in runs)),
         ("Command", _shared(_command(run.facts) for run in runs)),

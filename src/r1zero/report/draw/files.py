@@ -58,9 +58,7 @@ def draw_charts(
 
 def draw_lengths(groups: Sequence[LengthCharts], name: Path) -> list[Path]:
     """Draw each group's responses by class and why its mean length changed, to NAME.png and NAME.svg."""
-    figure, axes = plt.subplots(
-        len(groups), 3, figsize=(11, 2.9 * len(groups)), layout="constrained", squeeze=False
-    )  # fmt: skip
+    figure, axes = plt.subplots(len(groups), 3, figsize=(11, 2.9 * len(groups)), layout="constrained", squeeze=False)
     for (share, length, change), each in zip(axes, groups, strict=True):
         present = [kind for kind in COARSE_FATES if any(each.shares[kind])]
         stack = share.stackplot(each.steps, [each.shares[kind] for kind in present], labels=present,

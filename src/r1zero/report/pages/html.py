@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 
@@ -18,7 +18,6 @@ from r1zero.errors import plural
 from r1zero.report.draw import svg
 from r1zero.report.draw.numbers import number, percent, rate, signed
 
-_ASSETS = "assets"
 _SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 # control, zero-width and direction characters; the browser of responses has the same list
 _HIDDEN = re.compile(
@@ -52,15 +51,18 @@ def script_json(data: object) -> Markup:
 
 def visible(text: str) -> Markup:
     """Return text of a model, escaped, with the characters that do not show named: they could turn a line around."""
-    parts = _HIDDEN.split(text)
     named = Markup('<span class="ctl" title="a character that does not show">U+{:04X}</span>')
-    return Markup("").join(named.format(ord(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
+    return by_turns(_HIDDEN.split(text), lambda character: named.format(ord(character)))
 
 
 def code(sentence: str) -> Markup:
     """Set as code what stands between `backticks` in a sentence."""
-    parts = sentence.split("`")
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return by_turns(sentence.split("`"), Markup("<code>{}</code>").format)
+
+
+def by_turns(parts: Sequence[str], set_otherwise: Callable[[str], Markup]) -> Markup:
+    """Join parts of a text of which every second is set otherwise than as plain text."""
+    return Markup("").join(set_otherwise(part) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def _environment() -> jinja2.Environment:
@@ -73,7 +75,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _read(file: str) -> str:
-    return (resources.files("r1zero.report") / _ASSETS / file).read_text(encoding="utf-8")
+    return (resources.files("r1zero.report") / "assets" / file).read_text(encoding="utf-8")
 
 
 def _policy(script: str, style: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from r1zero.analyze.keywords import KEYWORDS
 from r1zero.errors import UserError, plural
@@ -22,7 +22,7 @@ from r1zero.report.data.seed_groups import SeedGroup, grouped, window_of
 from r1zero.report.draw import svg
 from r1zero.report.draw.files import draw_charts, draw_lengths
 from r1zero.report.draw.numbers import duration
-from r1zero.report.pages.html import render_page
+from r1zero.report.pages.html import by_turns, render_page
 from r1zero.runs.files import remedy, write_text
 from r1zero.types import COARSE_FATES
 from r1zero.verify.rule_names import explained
@@ -165,10 +165,7 @@ def title(groups: Sequence[SeedGroup]) -> str:
 
 def formula_markup(part: str) -> Markup:
     """Return a part of a formula with its subscripts set as such."""
-    pieces = re.split(r"_([A-Za-z]+)", part)
-    return Markup("").join(
-        Markup("<sub>{}</sub>").format(piece) if i % 2 else escape(piece) for i, piece in enumerate(pieces)
-    )
+    return by_turns(re.split(r"_([A-Za-z]+)", part), Markup("<sub>{}</sub>").format)
 
 
 def _said(runs: Sequence[RunData], embedded: Mapping[Path, Embedded]) -> list[tuple[str, str]]:
