@@ -144,26 +144,20 @@ class Tally:
         Raises KeyError for a metric that is not in the table.
         """
         kind = METRICS[key].kind
-        if key not in self._totals:
-            self._totals[key] = (value, count)
-            return
-        total, n = self._totals[key]
-        match kind:
-            case Kind.MEAN:
-                self._totals[key] = (total + value, n + count)
-            case Kind.SUM:
-                self._totals[key] = (total + value, n)
-            case Kind.MAX:
-                self._totals[key] = (max(total, value), n)
-            case Kind.MIN:
-                self._totals[key] = (min(total, value), n)
-            case Kind.LAST:
-                self._totals[key] = (value, n)
+        if key in self._totals:
+            total, n = self._totals[key]
+            count += n
+            if kind in (Kind.MEAN, Kind.SUM):
+                value += total
+            elif kind is Kind.MAX:
+                value = max(total, value)
+            elif kind is Kind.MIN:
+                value = min(total, value)
+        self._totals[key] = (value, count)
 
     def mean_of(self, key: str, values: Iterable[float]) -> None:
         """Add every value of a MEAN; none at all leaves the metric unlogged rather than 0."""
-        numbers = list(values)
-        if numbers:
+        if numbers := list(values):
             self.add(key, float(sum(numbers)), len(numbers))
 
     def sum_of(self, key: str) -> tuple[float, float]:

@@ -169,6 +169,5 @@ def _invariance(recipe: Path, as_json: bool) -> None:
 
     resolved = load_recipe(recipe, {})
     set_threads(resolved.train.threads)
-    equal = views.invariance(certify(resolved), as_json)
-    if not equal:
+    if not views.invariance(certify(resolved), as_json):
         raise SystemExit(1)

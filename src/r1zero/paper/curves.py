@@ -76,11 +76,10 @@ def _over_steps(
     groups: Sequence[SeedGroup], read: Callable[[RunData], Mapping[int, float | None]], width: int | None = None
 ) -> tuple[Series, ...]:
     """Return curves of what is read from each run, by step; groups without a number have none."""
-    known = [
-        [{step: value for step, value in read(run).items() if value is not None} for run in group.runs]
-        for group in groups
-    ]
-    made = (series_of(group, i, logged, width) for i, (group, logged) in enumerate(zip(groups, known, strict=True)))
+    made = []
+    for i, group in enumerate(groups):
+        known = [{step: value for step, value in read(run).items() if value is not None} for run in group.runs]
+        made.append(series_of(group, i, known, width))
     return tuple(filter(None, made))
 
 

@@ -69,10 +69,9 @@ def write_paper(parts: Sequence[StudyPart], out: Path, size: str) -> Path:
     """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        figures = out / "figures"
         for part in parts:
             charts = [chart for panel in part.panels for chart in (panel.ours, panel.paper) if chart is not None]
-            draw_charts(charts, figures / part.study.name)
+            draw_charts(charts, out / "figures" / part.study.name)
         content = [
             {"study": part.study.name, "source": part.study.source, "claims": [asdict(claim) for claim in part.claims],
              "tables": [asdict(table) for table in part.tables], "notes": list(part.notes),

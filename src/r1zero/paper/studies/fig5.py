@@ -82,10 +82,8 @@ def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
         "length of all responses at the end, GRPO − Dr. GRPO",
         curves.apart(found["grpo"], found["dr_grpo"], curves.length_at_end),
     )
-    panels = []
-    if chart is not None:
-        theirs = {o: _joined(paper["train_length"][o], paper["train_reward"][o]) for o in PAIR}
-        panels.append(beside(chart, curves.by_objective(theirs)))
+    theirs = {o: _joined(paper["train_length"][o], paper["train_reward"][o]) for o in PAIR}
+    panels = [beside(chart, curves.by_objective(theirs))] if chart else []
     return Findings([claim, equal_reward(found)], panels, [], _LIMITS, curves.paths_of(found.values()))
 
 

@@ -42,8 +42,7 @@ def published_grid(seeds: int) -> list[Job]:
 
 def read(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return a panel a template, and three claims on the test questions."""
-    labels = {asked: asked for asked in SETS}
-    found = {template: curves.seed_groups(out, jobs, labels, f"runs/{template}-") for template in TEMPLATES}
+    found = {t: curves.seed_groups(out, jobs, {s: s for s in SETS}, f"runs/{t}-") for t in TEMPLATES}
     published = curves.published("template_question_duet")
     panels, rows = [], []
     for template, title in TEMPLATES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ DEMO = (
     ("rollout/truncated", "Truncated responses", "%"),
 )
 _BINS = 40
+"""Points of responses by class, at most: each of consecutive steps, pooled."""
 _OWN_PANEL = {key for each in (PRETRAINING, LEARNING, LENGTHS, HEALTH, BIAS) for key, _, _ in each}
 _REFERENCES = {
     "bias/length": ((0.0, "unbiased"), (-1.0, "1/|o|")),
@@ -138,7 +140,8 @@ def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
     if not sums:
         return None
     steps = tuple(sums)
-    bins = _bins(steps)
+    size = math.ceil(len(steps) / _BINS)
+    bins = [steps[at : at + size] for at in range(0, len(steps), size)]
     pools = [pooled(sums[step] for step in each) for each in bins]
     middles = tuple(sum(each) / len(each) for each in bins)
     means = [mean_lengths(pool) for pool in pools]
@@ -154,13 +157,7 @@ def by_class(group: SeedGroup, index: int) -> LengthCharts | None:
     share: dict[str, tuple[float, ...]] = {name: tuple(shares(pool)[name] for pool in pools) for name in COARSE_FATES}
     first, last = windows(steps)
     change = decompose(pooled(sums[s] for s in first), pooled(sums[s] for s in last)) if len(steps) > 1 else None
-    return LengthCharts(group.title, key, middles, share, chart, change, first, last, len(bins[0]))
-
-
-def _bins(steps: Sequence[int]) -> list[Sequence[int]]:
-    """Return consecutive steps pooled into at most forty bins."""
-    size = -(-len(steps) // _BINS)
-    return [steps[at : at + size] for at in range(0, len(steps), size)]
+    return LengthCharts(group.title, key, middles, share, chart, change, first, last, size)
 
 
 def panels(groups: Sequence[SeedGroup], wanted: Sequence[tuple[str, str, str]]) -> list[Chart]:

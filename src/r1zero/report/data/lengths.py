@@ -55,10 +55,8 @@ def read_class_sums(folder: Path, problems: list[str]) -> dict[int, ClassSums]:
 
 def pooled(sums: Iterable[ClassSums]) -> ClassSums:
     """Several steps' sums as one."""
-    total: dict[str, tuple[int, int]] = dict.fromkeys(COARSE_FATES, (0, 0))
-    for one in sums:
-        total = {name: (total[name][0] + one[name][0], total[name][1] + one[name][1]) for name in COARSE_FATES}
-    return total
+    every = list(sums)
+    return {name: (sum(one[name][0] for one in every), sum(one[name][1] for one in every)) for name in COARSE_FATES}
 
 
 def shares(sums: ClassSums) -> dict[str, float]:

@@ -78,14 +78,12 @@ def write_report(paths: Sequence[Path], out: Path | None = None) -> Written:
         UserError: a path holds no run, or nothing can be written at `out`.
     """
     found = find_runs(paths)
-    runs = [load_run(path) for path in found]
+    groups = grouped([load_run(path) for path in found])
     page = destination(found, out)
-    groups = grouped(runs)
     text = render(groups, page.stem)
-    figures = page.parent / f"{page.stem}-figures"
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        drawn = _draw(groups, figures)
+        drawn = _draw(groups, page.parent / f"{page.stem}-figures")
         write_text(page, text.encode("utf-8", errors="replace").decode("utf-8"))
         size = page.stat().st_size
     except OSError as error:
