@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from r1zero.analyze import answering, exploration, markdown, over_training, refl
 from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, Item, Judgement
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector, Piece
-from r1zero.analyze.markdown import agreement_lines
 from r1zero.analyze.readiness_card import command, make_card, suggested_group_size, training_temperature
 from r1zero.analyze.responses import (
     GradedResponse,
@@ -173,7 +173,8 @@ def test_where_nothing_can_be_judged_nothing_is_claimed() -> None:
     assert found.share_of_questions["judge"] is None
     step = over_training.analyse_step(1, some, Detector(), RuleJudge(ANSWERING), Blind())
     assert (step.judge, step.cross, step.questions_reflecting, step.unjudged) == (None, None, None, 2)
-    page = markdown.training_page([over_training.Source("rollouts", 1.0, [step])], "run", "blind")
+    sources = [asdict(over_training.Source("rollouts", 1.0, [step]))]
+    page = markdown.page("training", {"run": "run", "judge": "blind", "bill": None, "sources": sources})
     assert "| – | – | – | 2 |" in page
 
 
@@ -212,7 +213,7 @@ def test_a_judge_that_cannot_be_read_finds_nothing_and_the_card_says_nothing_of_
     assert (found.judged, found.classes["unparsable"]) == (0, 2)
     assert found.agreement is not None
     assert (found.agreement.judged, found.agreement.share) == (0, None)
-    (line, _) = agreement_lines(found.agreement, "temperature 1")
+    line = found.agreement.sentence("temperature 1")
     assert line == "a mute judge judged no response readably, so that its agreement with " + (
         f"{RuleJudge(REFLECTION).name} is unknown (temperature 1)."
     )

@@ -60,10 +60,10 @@ class Source:
     temperature: float
     steps: list[StepNumbers]
 
-    @property
-    def kind(self) -> str:
-        """What these responses are, in words."""
-        return "what it trained on" if self.name == ROLLOUTS else "evaluation, the same questions at every step"
+
+def kind(source: str) -> str:
+    """Say what the responses of a source are."""
+    return "what it trained on" if source == ROLLOUTS else "evaluation, the same questions at every step"
 
 
 def analyse_step(

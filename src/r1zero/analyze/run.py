@@ -125,7 +125,7 @@ def analyse_answering(cells: Sequence[ModelResponses], judges: Judges, out: Path
         "templates": rows,
         "paper": paper,
     }
-    write(out, "answering", content, markdown.answering_page(rows, chosen, judges.bill(), paper))
+    write(out, "answering", content)
     return chosen
 
 
@@ -145,11 +145,11 @@ def analyse_sampled(
     if "exploration" in plan.analyses:
         explored = [exploration.analyse(cell, plan.group_size) for cell in cells]
         content = {"model": model, "template": template, "temperatures": explored, "paper": paper}
-        write(out, "exploration", content, markdown.exploration_page(explored, template, paper))
+        write(out, "exploration", content)
     if "reflection" in plan.analyses:
         reflected = _reflection(cells, judges, out)
     card = make_card(template, chosen, cells, explored, reflected, parameters)
-    write(out, "card", asdict(card), markdown.card_page(card))
+    write(out, "card", card)
     return card
 
 
@@ -165,7 +165,7 @@ def _reflection(cells: Sequence[ModelResponses], judges: Judges, out: Path) -> l
         helped += [reflection_effect.analyse(cell, flags.by_detection[name], name) for name in detections]
     content = {"model": model, "template": template, "keywords": judges.detector.keywords, "bill": judges.bill(),
                "temperatures": rows, "helping": helped, "paper": paper}  # fmt: skip
-    write(out, "reflection", content, markdown.reflection_page(rows, helped, template, judges.bill(), paper))
+    write(out, "reflection", content)
     return rows
 
 
@@ -186,20 +186,14 @@ def analyse_training(
     label = run.path.resolve().name
     content = {"run": label, "judge": judges.reflection.name, "keywords": judges.detector.keywords,
                "bill": judges.bill(), "sources": found}  # fmt: skip
-    page = markdown.training_page(found, label, judges.reflection.name)
-    write(out, "training", content, "\n".join([page, *markdown.bill_lines(judges.bill())]))
+    write(out, "training", content)
     return found
 
 
-def write(out: Path, name: str, content: dict[str, Any], page: str) -> None:
-    """Write NAME.json and NAME.md. Raises UserError when they cannot be written."""
+def write(out: Path, name: str, content: object) -> None:
+    """Write NAME.json, records as objects of their fields, and its page NAME.md. Raises UserError where it cannot."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
-        write_text(out / f"{name}.json", text.encode("utf-8", "replace").decode() + "\n")
-        write_text(out / f"{name}.md", page.encode("utf-8", "replace").decode())
-
-
-def _plain(value: object) -> object:
-    """Return records as objects of their fields."""
-    return asdict(value)  # type: ignore[call-overload]
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=asdict)
+        for suffix, each in (("json", text + "\n"), ("md", markdown.page(name, json.loads(text)))):
+            write_text(out / f"{name}.{suffix}", each.encode("utf-8", "replace").decode())

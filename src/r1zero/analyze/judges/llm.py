@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from r1zero.analyze.judges.rubrics import Item, Judgement, Rubric
 from r1zero.endpoint import Client, RefusedError, UnusableError, as_text, content_key
+from r1zero.errors import plural
 
 
 class Judge(Protocol):
@@ -53,6 +54,14 @@ class Bill:
     prompt_tokens: int
     answer_tokens: int
     cost: float | None
+
+    def __str__(self) -> str:
+        cost = "" if self.cost is None else f", cost {self.cost:.4f}"
+        return (
+            f"The judge was asked {plural(self.asked, 'time')} ({plural(self.stored, 'answer')} from disk, "
+            f"{self.retried:,} retried, {self.refused:,} refused, {self.unparsable:,} unreadable); all its answers "
+            f"took {self.prompt_tokens:,} + {self.answer_tokens:,} tokens{cost}."
+        )
 
 
 class LLMJudge:
@@ -146,6 +155,15 @@ class Agreement:
     share: float | None
     kappa: float | None
     table: dict[str, int]
+
+    def sentence(self, where: str) -> str:
+        """Say it of the responses of `where`."""
+        if self.share is None:
+            said = f"judged no response readably, so that its agreement with {self.second} is unknown"
+            return f"{self.first} {said} ({where})."
+        kappa = "undefined (one class only)" if self.kappa is None else f"{self.kappa:.2f}"
+        said = f"agree on {100 * self.share:.1f} % of {plural(self.judged, 'response')}, Cohen's kappa {kappa}"
+        return f"{self.first} and {self.second} {said} ({where})."
 
 
 def agreement(names: tuple[str, str], first: Sequence[int | None], second: Sequence[int | None]) -> Agreement:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from r1zero.analyze.self_reflection import BY_WORDS, DETECTIONS
+from r1zero.analyze.tables import signed
 from r1zero.published import QUESTIONS, TEMPERATURES
 from r1zero.report.charts.model import PUBLISHED, Chart, IntervalChart, IntervalRow, Series, slug
-from r1zero.report.draw.numbers import MINUS, rate
+from r1zero.report.draw.numbers import rate
 from r1zero.types import Fate
 
 Row = Mapping[str, Any]
@@ -30,17 +31,7 @@ _STEPS = (
 
 def span(estimate: Row) -> str:
     """Return an estimate in words: 83.2 % [80.1 to 86.0]."""
-    return f"{rate(estimate['value'])} [{bounds(estimate)}]"
-
-
-def bounds(estimate: Row) -> str:
-    """Return an interval in words, in per cent: 80.1 to 86.0."""
-    return f"{100 * estimate['low']:.1f} to {100 * estimate['high']:.1f}"
-
-
-def difference(value: float) -> str:
-    """Return a difference of accuracies in words."""
-    return f"{value:+.3f}".replace("-", MINUS)
+    return f"{rate(estimate['value'])} [{100 * estimate['low']:.1f} to {100 * estimate['high']:.1f}]"
 
 
 def answering(part: Row) -> IntervalChart:
@@ -120,7 +111,7 @@ def helping(rows: Sequence[Row]) -> IntervalChart | None:
     for row in known:
         d = row["difference"]
         label = row["detection"] + (f", temperature {row['temperature']:g}" if several else "")
-        told = f"{difference(d['difference'])} [{difference(d['low'])}, {difference(d['high'])}]"
+        told = f"{signed(d['difference'])} [{signed(d['low'])}, {signed(d['high'])}]"
         style = f"s{DETECTIONS.index(row['detection'])}"
         intervals.append(IntervalRow(label, style, d["difference"], d["low"], d["high"], told))
     low, high = min(0.0, *(i.low or 0.0 for i in intervals)), max(0.0, *(i.high or 0.0 for i in intervals))
