@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from r1zero.analyze.judges.llm import Agreement, Judge, agreement
-from r1zero.analyze.judges.rubrics import ANSWERING, Item, Judgement
+from r1zero.analyze.judges.llm import Agreement, Judge, beside_rules
+from r1zero.analyze.judges.rubrics import ANSWERING, Item, Judgement, Rubric
+from r1zero.analyze.keywords import responses_with
 from r1zero.analyze.responses import ModelResponses
 from r1zero.statistics import Estimate, clustered
 
@@ -49,15 +50,15 @@ def items_of(cell: ModelResponses) -> list[Item]:
     return [Item(group.question, reply.text) for group in cell.groups for reply in group.replies]
 
 
+def positive(cell: ModelResponses, judged: Sequence[Judgement], rubric: Rubric) -> list[list[bool | None]]:
+    """Tell which responses are of the class that is counted, by question; None of one that was not judged."""
+    return cell.by_question([None if j.label is None else j.label == rubric.positive for j in judged])
+
+
 def analyse(cell: ModelResponses, judge: Judge, rules: Judge) -> Answering:
     """Return the answering rate of one cell, by `judge`, beside the rules'."""
     items = items_of(cell)
     judged = judge.judge(items)
-    other = None
-    if judge.name != rules.name:
-        labels = [j.label for j in judged], [j.label for j in rules.judge(items)]
-        other = agreement((judge.name, rules.name), *labels)
-    shares = answering_shares(cell, judged)
     continuing = [(item, j) for item, j in zip(items, judged, strict=True) if j.label == 0]
     return Answering(
         cell.template,
@@ -65,25 +66,14 @@ def analyse(cell: ModelResponses, judge: Judge, rules: Judge) -> Answering:
         len(cell.groups),
         len(items),
         judge.name,
-        clustered(shares) if shares else None,
+        responses_with(positive(cell, judged, ANSWERING)),
         sum(j.label is None and not j.refused for j in judged),
         sum(j.refused for j in judged),
         clustered([group.right / len(group.replies) for group in cell.groups]),
         sum(reply.truncated for reply in cell.replies) / len(items),
-        other,
+        beside_rules(judge, rules, items, [j.label for j in judged]),
         [Example(item.question, item.response, j.label, j.reason) for item, j in continuing[:_SHOWN]],
     )
-
-
-def answering_shares(cell: ModelResponses, judged: Sequence[Judgement]) -> list[float]:
-    """Compute each question's share of answering among its judged responses, questions without any left out."""
-    shares = []
-    rest = iter(judged)
-    for group in cell.groups:
-        labels = [label for _ in group.replies if (label := next(rest).label) is not None]
-        if labels:
-            shares.append(sum(label == ANSWERING.positive for label in labels) / len(labels))
-    return shares
 
 
 def best(rows: Sequence[Answering]) -> Answering:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1zero.errors import UserError
+from r1zero.statistics import Estimate, clustered
 
 KEYWORDS = (
     "recheck", "rethink", "reassess", "reevaluate", "re-evaluate", "reevaluation", "re-examine", "reexamine",
@@ -101,10 +102,31 @@ class Counted:
     """Responses of which it is known; those that no judge could judge are none of them."""
 
 
-def count_levels(flags_PG: Sequence[Sequence[bool | None]]) -> Counted:
-    """Return counts at both levels, of one flag per response (None: unknown), grouped by question."""
-    told = [[flag for flag in group if flag is not None] for group in flags_PG]
-    return Counted(sum(map(sum, told)), sum(map(any, told)), sum(map(len, told)))
+FlagsByQuestion = Sequence[Sequence[bool | None]]
+"""One flag per response (None: unknown), grouped by question."""
+
+
+def told(flags_PG: FlagsByQuestion) -> list[list[bool]]:
+    """Return the flags that are known, of the questions that have any."""
+    return [known for group in flags_PG if (known := [flag for flag in group if flag is not None])]
+
+
+def count_levels(flags_PG: FlagsByQuestion) -> Counted:
+    """Return counts at both levels."""
+    known = told(flags_PG)
+    return Counted(sum(map(sum, known)), sum(map(any, known)), sum(map(len, known)))
+
+
+def questions_with(flags_PG: FlagsByQuestion) -> Estimate | None:
+    """Compute the share of questions with a flagged response, of those with a response that could be told."""
+    known = told(flags_PG)
+    return clustered([float(any(group)) for group in known]) if known else None
+
+
+def responses_with(flags_PG: FlagsByQuestion) -> Estimate | None:
+    """Compute the share of flagged responses, questions alike, of those that could be told."""
+    known = told(flags_PG)
+    return clustered([sum(group) / len(group) for group in known]) if known else None
 
 
 @dataclass(frozen=True, slots=True)

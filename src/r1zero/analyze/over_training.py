@@ -6,18 +6,18 @@ and those of its evaluations (the same questions at every step, so that steps ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from r1zero.analyze.answering import answering_shares, items_of
+from r1zero.analyze.answering import items_of, positive
 from r1zero.analyze.exploration import mixed
-from r1zero.analyze.judges.llm import Agreement, Judge, agreement
-from r1zero.analyze.judges.rubrics import REFLECTION
+from r1zero.analyze.judges.llm import Agreement, Judge, beside_rules
+from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
 from r1zero.analyze.judges.rules import RuleJudge
-from r1zero.analyze.keywords import Detector
+from r1zero.analyze.keywords import Detector, questions_with, responses_with
 from r1zero.analyze.responses import ROLLOUTS, ModelResponses, read_groups
-from r1zero.analyze.self_reflection import flags_of, questions_with, responses_with
+from r1zero.analyze.self_reflection import flags_of
 from r1zero.statistics import Estimate, clustered, pass_at_k
 from r1zero.types import Fate
 
@@ -37,8 +37,8 @@ class StepNumbers:
     pass_at_n: Estimate
     live_groups: Estimate | None
     """None of one sample a question."""
-    keywords: Estimate
-    whole_words: Estimate
+    keywords: Estimate | None
+    whole_words: Estimate | None
     judge: Estimate | None
     cross: Estimate | None
     questions_reflecting: Estimate | None
@@ -72,28 +72,23 @@ def analyse_step(
     """Return one step of a run."""
     replies, n = cell.replies, cell.samples
     flags = flags_of(cell, detector, reflection)
-    found, rules, other = flags.by_detection, RuleJudge(REFLECTION), None
-    if reflection.name != rules.name:
-        labels = [j.label for j in rules.judge(items_of(cell))]
-        other = agreement((reflection.name, rules.name), flags.labels, labels)
-    share = lambda name: responses_with(found[name])  # noqa: E731
-    answers = answering_shares(cell, answering.judge(items_of(cell)))
+    items, found = items_of(cell), flags.by_detection
     rights = [group.right for group in cell.groups]
     return StepNumbers(
         step,
         len(cell.groups),
         n,
-        clustered(answers) if answers else None,
+        responses_with(positive(cell, answering.judge(items), ANSWERING)),
         clustered([c / n for c in rights]),
         clustered([pass_at_k(n, c, n) for c in rights]),
         clustered([mixed(n, c, n) for c in rights]) if n > 1 else None,
-        clustered([sum(map(bool, group)) / len(group) for group in found["keywords"]]),
-        clustered([sum(map(bool, group)) / len(group) for group in found["whole words"]]),
-        share("judge"),
-        share("cross"),
+        responses_with(found["keywords"]),
+        responses_with(found["whole words"]),
+        responses_with(found["judge"]),
+        responses_with(found["cross"]),
         questions_with(found["cross"]),
         sum(label is None for label in flags.labels),
-        other,
+        beside_rules(reflection, RuleJudge(REFLECTION), items, flags.labels),
         {fate: sum(reply.fate is fate for reply in replies) / len(replies) for fate in Fate},
         sum(len(reply.text) for reply in replies) / len(replies),
     )
@@ -104,16 +99,10 @@ def analyse_steps(
     template: str,
     detector: Detector,
     judges: tuple[Judge, Judge],
-    progress: Callable[[int], None] | None = None,
 ) -> list[StepNumbers]:
     """Return every one of a run's steps, by the judges of answering and of reflection."""
-    found = []
-    for step, path in steps:
-        cell = ModelResponses("", template, 1.0, tuple(read_groups(path, template)))
-        found.append(analyse_step(step, cell, detector, *judges))
-        if progress is not None:
-            progress(step)
-    return found
+    cells = ((step, ModelResponses("", template, 1.0, tuple(read_groups(path, template)))) for step, path in steps)
+    return [analyse_step(step, cell, detector, *judges) for step, cell in cells]
 
 
 def evenly(steps: Sequence[tuple[int, Path]], most: int | None) -> list[tuple[int, Path]]:

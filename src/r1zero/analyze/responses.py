@@ -6,9 +6,10 @@ from a run's saved rollouts. Token ids and log-probs stay on disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from r1zero.errors import UserError
 from r1zero.evaluation.saved import IDENTITY, open_saved
@@ -18,6 +19,7 @@ from r1zero.templates import get_template, template_names
 from r1zero.templates.template import Surround
 from r1zero.types import Fate, Outcome, Stop
 
+T = TypeVar("T")
 _COLUMNS = ("question_id", "level", "sample", "prompt", "response", "stop", "length", "outcome")
 ROLLOUTS = "rollouts"
 """The name of the responses that a run trained on, beside the question sets of its evaluations."""
@@ -80,6 +82,11 @@ class ModelResponses:
     def replies(self) -> list[GradedResponse]:
         """All responses in question order."""
         return [reply for group in self.groups for reply in group.replies]
+
+    def by_question(self, flat: Iterable[T]) -> list[list[T]]:
+        """Return what is known of each response, grouped by question."""
+        rest = iter(flat)
+        return [[next(rest) for _ in group.replies] for group in self.groups]
 
 
 def read_groups(path: Path, template: str = "") -> list[QuestionResponses]:

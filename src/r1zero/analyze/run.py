@@ -117,15 +117,8 @@ def analyse_answering(cells: Sequence[ModelResponses], judges: Judges, out: Path
     rules = RuleJudge(ANSWERING)
     rows = [answering.analyse(cell, judges.answering, rules) for cell in cells]
     chosen = answering.best(rows)
-    paper = published_base_model(model)
-    content = {
-        "model": model,
-        "best_template": chosen.template,
-        "bill": judges.bill(),
-        "templates": rows,
-        "paper": paper,
-    }
-    write(out, "answering", content)
+    write(out, "answering", {"model": model, "best_template": chosen.template, "bill": judges.bill(),
+                             "templates": rows, "paper": published_base_model(model)})  # fmt: skip
     return chosen
 
 
@@ -144,8 +137,7 @@ def analyse_sampled(
     reflected: list[self_reflection.ReflectionRow] = []
     if "exploration" in plan.analyses:
         explored = [exploration.analyse(cell, plan.group_size) for cell in cells]
-        content = {"model": model, "template": template, "temperatures": explored, "paper": paper}
-        write(out, "exploration", content)
+        write(out, "exploration", {"model": model, "template": template, "temperatures": explored, "paper": paper})
     if "reflection" in plan.analyses:
         reflected = _reflection(cells, judges, out)
     card = make_card(template, chosen, cells, explored, reflected, parameters)
@@ -163,31 +155,24 @@ def _reflection(cells: Sequence[ModelResponses], judges: Judges, out: Path) -> l
         rows.append(row)
         detections = self_reflection.DETECTIONS if cell is last else ("cross",)
         helped += [reflection_effect.analyse(cell, flags.by_detection[name], name) for name in detections]
-    content = {"model": model, "template": template, "keywords": judges.detector.keywords, "bill": judges.bill(),
-               "temperatures": rows, "helping": helped, "paper": paper}  # fmt: skip
-    write(out, "reflection", content)
+    write(out, "reflection", {"model": model, "template": template, "keywords": judges.detector.keywords,
+                              "bill": judges.bill(), "temperatures": rows, "helping": helped,
+                              "paper": paper})  # fmt: skip
     return rows
 
 
-def analyse_training(
-    run: Run, judges: Judges, out: Path, most: int | None, progress: Callable[[int], None] | None = None
-) -> list[over_training.Source]:
-    """Return the analyses over a run's saved rollouts and evaluations, at `most` evenly spaced steps of each (None:
+def analyse_training(run: Run, judges: Judges, out: Path, most: int | None) -> None:
+    """Write the analyses over a run's saved rollouts and evaluations, at `most` evenly spaced steps of each (None:
     all).
     """
     recipe, found = run.recipe, []
     for name, steps in run_steps(run).items():
         temperature = recipe.sampling.temperature if name == ROLLOUTS else recipe.evaluation.temperature
-        both = judges.answering, judges.reflection
-        numbers = over_training.analyse_steps(
-            over_training.evenly(steps, most), recipe.template.name, judges.detector, both, progress
-        )
+        both, chosen = (judges.answering, judges.reflection), over_training.evenly(steps, most)
+        numbers = over_training.analyse_steps(chosen, recipe.template.name, judges.detector, both)
         found.append(over_training.Source(name, temperature, numbers))
-    label = run.path.resolve().name
-    content = {"run": label, "judge": judges.reflection.name, "keywords": judges.detector.keywords,
-               "bill": judges.bill(), "sources": found}  # fmt: skip
-    write(out, "training", content)
-    return found
+    write(out, "training", {"run": run.path.resolve().name, "judge": judges.reflection.name,
+                            "keywords": judges.detector.keywords, "bill": judges.bill(), "sources": found})  # fmt: skip
 
 
 def write(out: Path, name: str, content: object) -> None:

@@ -6,18 +6,24 @@ both find is what the paper counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from r1zero.analyze.answering import items_of
-from r1zero.analyze.judges.llm import Agreement, Judge, agreement
+from r1zero.analyze.answering import items_of, positive
+from r1zero.analyze.judges.llm import Agreement, Judge, beside_rules
 from r1zero.analyze.judges.rubrics import REFLECTION
-from r1zero.analyze.keywords import Counted, Detector, KeywordCount, Piece, count_levels, excerpt, keyword_table
+from r1zero.analyze.keywords import (
+    Counted,
+    Detector,
+    KeywordCount,
+    Piece,
+    count_levels,
+    excerpt,
+    keyword_table,
+    questions_with,
+)
 from r1zero.analyze.responses import ModelResponses
-from r1zero.statistics import Estimate, clustered
+from r1zero.statistics import Estimate
 
-T = TypeVar("T")
 DETECTIONS = ("keywords", "whole words", "judge", "cross")
 """`cross` is keywords (wherever they stand) and the judge's class 2 on the same response."""
 BY_WORDS = ("keywords", "whole words")
@@ -78,15 +84,17 @@ class Flags:
 def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
     """Return all detections on a cell. Of a response that could not be judged, `judge` and `cross` are unknown."""
     judged = judge.judge(items_of(cell))
-    keywords = [detector.holds(reply.text) for reply in cell.replies]
-    whole = [detector.holds(reply.text, whole=True) for reply in cell.replies]
-    by_judge = [None if j.label is None else j.label == REFLECTION.positive for j in judged]
-    cross = [None if b is None else a and b for a, b in zip(keywords, by_judge, strict=True)]
-    flat: dict[str, list[bool | None]] = dict(zip(DETECTIONS, ([*keywords], [*whole], by_judge, cross), strict=True))
+    keywords = [[detector.holds(reply.text) for reply in group.replies] for group in cell.groups]
+    whole = [[detector.holds(reply.text, whole=True) for reply in group.replies] for group in cell.groups]
+    by_judge = positive(cell, judged, REFLECTION)
+    cross = [
+        [None if b is None else a and b for a, b in zip(*both, strict=True)]
+        for both in zip(keywords, by_judge, strict=True)
+    ]
     return Flags(
-        {name: _by_question(cell, flags) for name, flags in flat.items()},
+        dict(zip(DETECTIONS, (keywords, whole, by_judge, cross), strict=True)),
         [j.label for j in judged],
-        _by_question(cell, [j.reason for j in judged]),
+        cell.by_question([j.reason for j in judged]),
         sum(j.refused for j in judged),
     )
 
@@ -94,42 +102,19 @@ def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
 def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge) -> tuple[ReflectionRow, Flags]:
     """Return self-reflection of one cell by `judge`, beside the rules'; and the flags that it stands on."""
     flags = flags_of(cell, detector, judge)
-    other = None
-    if judge.name != rules.name:
-        labels = [j.label for j in rules.judge(items_of(cell))]
-        other = agreement((judge.name, rules.name), flags.labels, labels)
-    counts = {name: count_levels(found) for name, found in flags.by_detection.items()}
-    shares = {name: questions_with(found) for name, found in flags.by_detection.items()}
-    result = ReflectionRow(
+    row = ReflectionRow(
         cell.temperature,
         len(cell.groups),
         len(flags.labels),
-        counts,
-        shares,
+        {name: count_levels(found) for name, found in flags.by_detection.items()},
+        {name: questions_with(found) for name, found in flags.by_detection.items()},
         _classes(flags),
         judge.name,
-        other,
+        beside_rules(judge, rules, items_of(cell), flags.labels),
         keyword_table([reply.text for reply in cell.replies], detector),
         _passages(cell, flags, detector),
     )
-    return result, flags
-
-
-def questions_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
-    """Compute the share of questions with a flagged response, of those with a response that could be told."""
-    told = [[flag for flag in group if flag is not None] for group in flags_PG]
-    return clustered([float(any(group)) for group in told if group]) if any(told) else None
-
-
-def responses_with(flags_PG: Sequence[Sequence[bool | None]]) -> Estimate | None:
-    """Compute the share of flagged responses, questions alike, of those that could be told."""
-    told = [[flag for flag in group if flag is not None] for group in flags_PG]
-    return clustered([sum(group) / len(group) for group in told if group]) if any(told) else None
-
-
-def _by_question(cell: ModelResponses, flat: Sequence[T]) -> list[list[T]]:
-    rest = iter(flat)
-    return [[next(rest) for _ in group.replies] for group in cell.groups]
+    return row, flags
 
 
 def _classes(flags: Flags) -> dict[str, int]:

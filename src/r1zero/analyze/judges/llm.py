@@ -166,6 +166,13 @@ class Agreement:
         return f"{self.first} and {self.second} {said} ({where})."
 
 
+def beside_rules(judge: Judge, rules: Judge, items: Sequence[Item], labels: Sequence[int | None]) -> Agreement | None:
+    """Return how a judge's classes of some responses agree with the rules'; None of the rules themselves."""
+    if judge.name == rules.name:
+        return None
+    return agreement((judge.name, rules.name), labels, [j.label for j in rules.judge(items)])
+
+
 def agreement(names: tuple[str, str], first: Sequence[int | None], second: Sequence[int | None]) -> Agreement:
     """Return share and Cohen's kappa (1960): (p_o − p_e) / (1 − p_e), where p_e is what chance gives.
 

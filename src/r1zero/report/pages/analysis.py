@@ -74,7 +74,7 @@ def figures(parts: Mapping[str, Part]) -> dict[str, list[Chart | IntervalChart]]
     if "answering" in parts:
         found["answering"] = [charts.answering(parts["answering"])]
     if helped := parts.get("reflection", {}).get("helping"):
-        found["helping"] = [*filter(None, (charts.helping(helped), charts.categories(helped[-1])))]
+        found["helping"] = [*filter(None, (charts.categories(helped[-1]), charts.helping(helped)))]
     return found
 
 
