@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, Item
+from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, Item, Rubric
 from r1zero.analyze.judges.rules import RuleJudge
 from r1zero.analyze.keywords import Detector
 from r1zero.analyze.passages import FIRST, QUESTIONS, SECOND, Passage
@@ -24,47 +25,37 @@ class DetectorScore:
     @property
     def precision(self) -> float | None:
         """Share of its hits that are right; None of no hit."""
-        hits = self.true + self.false
-        return self.true / hits if hits else None
+        return self.true / (self.true + self.false) if self.true + self.false else None
 
     @property
     def recall(self) -> float | None:
         """Share of what is there that it hits; None where nothing is there."""
-        there = self.true + self.missed
-        return self.true / there if there else None
+        return self.true / (self.true + self.missed) if self.true + self.missed else None
 
 
 def measure(detector: Detector | None = None) -> list[DetectorScore]:
     """Return every detector on both halves of the passages."""
     finder = detector or Detector()
-    rules = {rubric.name: RuleJudge(rubric) for rubric in (REFLECTION, ANSWERING)}
 
-    def judged(passage: Passage, rubric: str) -> int | None:
-        return rules[rubric].judge([Item(QUESTIONS[passage.question], passage.text)])[0].label
+    def judged(passage: Passage, rubric: Rubric) -> bool:
+        (judgement,) = RuleJudge(rubric).judge([Item(QUESTIONS[passage.question], passage.text)])
+        return judgement.label == rubric.positive
+
+    def reflects(passage: Passage) -> bool:
+        return passage.label == REFLECTION.positive
 
     rows: list[tuple[str, Callable[[Passage], bool], Callable[[Passage], bool]]] = [
-        ("reflection: keywords", lambda p: finder.holds(p.text), _reflects),
-        ("reflection: keywords as whole words", lambda p: finder.holds(p.text, whole=True), _reflects),
-        ("reflection: rule-based judge", lambda p: judged(p, "reflection") == REFLECTION.positive, _reflects),
-        ("answering: rule-based judge", lambda p: judged(p, "answering") == ANSWERING.positive, lambda p: p.label != 0),
+        ("reflection: keywords", lambda p: finder.holds(p.text), reflects),
+        ("reflection: keywords as whole words", lambda p: finder.holds(p.text, whole=True), reflects),
+        ("reflection: rule-based judge", lambda p: judged(p, REFLECTION), reflects),
+        ("answering: rule-based judge", lambda p: judged(p, ANSWERING), lambda p: p.label != 0),
     ]
-    halves = (("first half", FIRST), ("second half", SECOND))
-    return [_measured(name, half, part, hit, truth) for name, hit, truth in rows for half, part in halves]
-
-
-def _reflects(passage: Passage) -> bool:
-    return passage.label == REFLECTION.positive
-
-
-def _measured(
-    name: str,
-    half: str,
-    passages: Sequence[Passage],
-    hit: Callable[[Passage], bool],
-    truth: Callable[[Passage], bool],
-) -> DetectorScore:
-    pairs = [(hit(passage), truth(passage)) for passage in passages]
-    return DetectorScore(name, half, pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)))
+    found = []
+    for name, hit, truth in rows:
+        for half, passages in (("first half", FIRST), ("second half", SECOND)):
+            pairs = Counter((hit(passage), truth(passage)) for passage in passages)
+            found.append(DetectorScore(name, half, pairs[True, True], pairs[True, False], pairs[False, True]))
+    return found
 
 
 def table(measured: Sequence[DetectorScore]) -> tuple[list[str], list[list[str]]]:

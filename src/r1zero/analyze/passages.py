@@ -27,7 +27,7 @@ class Passage:
     text: str
 
 
-_FIRST = (
+FIRST = tuple(Passage(*row) for row in (
     # reflecting in so many words
     (2, "sum", "17 + 28 = 44. Let me recheck: 7 + 8 = 15, carry the 1, so it is 45."),
     (2, "quad", "We get x = 2 and x = 3. To double-check, 4 - 10 + 6 = 0 and 9 - 15 + 6 = 0."),
@@ -84,9 +84,10 @@ _FIRST = (
     (3, "sum", "a = 17\nb = 28\nprint(a + b)"),
     (3, "quad", "import sympy as sp\nx = sp.symbols('x')\nprint(sp.solve(x**2 - 5*x + 6, x))"),
     (3, "train", "def distance(hours):\n    speed = 180 / 3\n    return speed * hours\n\nprint(distance(5))"),
-)  # fmt: skip
+))  # fmt: skip
+"""The passages that the rules were mended on."""
 
-_SECOND = (
+SECOND = tuple(Passage(*row) for row in (
     (2, "bank", "It is 175. On second thought, spending lowers the balance, so 120 - 35 = 85 and 85 + 20 = 105."),
     (2, "train", "Let me think again about what is asked: it is the distance, so 60 · 5 = 300."),
     (2, "quad", "The roots sum to 5 and multiply to 6, so they are 2 and 3. Substituting back confirms both."),
@@ -118,9 +119,5 @@ _SECOND = (
     (3, "circle", "```python\nimport math\nr = math.sqrt(49)\nprint(2 * math.pi * r)\n```"),
     (3, "bank", "balance = 120\nbalance -= 35\nbalance += 20\nprint(balance)"),
     (3, "sum", "```\nprint(17 + 28)\n```"),
-)  # fmt: skip
-
-FIRST = tuple(Passage(*row) for row in _FIRST)
-"""The passages that the rules were mended on."""
-SECOND = tuple(Passage(*row) for row in _SECOND)
+))  # fmt: skip
 """The passages that they were not mended on."""

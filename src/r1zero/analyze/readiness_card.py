@@ -72,6 +72,8 @@ def make_card(
     reflection = next((row for row in reflected if row.temperature == cell.temperature), None)
     best = max(explored, key=lambda row: row.pass_at[row.samples].value, default=None)
     known = self_reflection.DETECTIONS if reflection and reflection.judged else self_reflection.BY_WORDS
+    counts = {name: reflection.counts[name] for name in known} if reflection else {}
+    shares = {name: reflection.share_of_questions[name] for name in known} if reflection else {}
     size = suggested_group_size(cell)
     most = max(k for k in (1, 2, 4, 8) if k <= cell.samples)
     return Card(
@@ -92,17 +94,11 @@ def make_card(
         at.live if at else None,
         exploration.signal(at.live, at.never_solved.value) if at else None,
         best.temperature if best else None,
-        {name: count.responses / count.told for name, count in _told(reflection, known)},
-        {name: share for name in known if reflection and (share := reflection.share_of_questions[name])},
+        {name: count.responses / count.told for name, count in counts.items() if count.told},
+        {name: share for name, share in shares.items() if share},
         size,
         command(cell, size, parameters),
     )
-
-
-def _told(
-    reflection: self_reflection.ReflectionRow | None, known: Sequence[str]
-) -> list[tuple[str, self_reflection.Counted]]:
-    return [(name, reflection.counts[name]) for name in known if reflection and reflection.counts[name].told]
 
 
 def suggested_group_size(cell: ModelResponses) -> int:

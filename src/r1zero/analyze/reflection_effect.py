@@ -59,34 +59,33 @@ class Helping:
     """By category."""
 
 
-def analyse(
-    cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]], detection: str, *, seed: int = 0
-) -> Helping:
+def analyse(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]], detection: str) -> Helping:
     """Compare reflecting (flagged) with other responses of a cell; those of which it is unknown are neither."""
     with_, without = [], []
+    reflecting: list[GradedResponse] = []
+    others: list[GradedResponse] = []
+    levels: list[str | None] = []  # of the reflecting ones
     for group, flags in zip(cell.groups, flags_PG, strict=True):
-        yes = [reply.right for reply, flag in zip(group.replies, flags, strict=True) if flag]
-        no = [reply.right for reply, flag in zip(group.replies, flags, strict=True) if flag is False]
+        yes = [reply for reply, flag in zip(group.replies, flags, strict=True) if flag]
+        no = [reply for reply, flag in zip(group.replies, flags, strict=True) if flag is False]
+        reflecting += yes
+        others += no
+        levels += [group.level] * len(yes)
         if yes and no:
-            with_.append(sum(yes) / len(yes))
-            without.append(sum(no) / len(no))
-    flat = [flag for flags in flags_PG for flag in flags]
-    replies = cell.replies
-    levels = [group.level for group in cell.groups for _ in group.replies]
-    reflecting = [reply for reply, flag in zip(replies, flat, strict=True) if flag]
-    others = [reply for reply, flag in zip(replies, flat, strict=True) if flag is False]
+            with_.append(_accuracy(yes))
+            without.append(_accuracy(no))
     return Helping(
         detection,
         cell.temperature,
         len(reflecting),
         len(others),
-        paired(without, with_, seed=seed) if with_ else None,
+        paired(without, with_) if with_ else None,
         spread([b - a for a, b in zip(without, with_, strict=True)]) if with_ else None,
-        _accuracy(reflecting),
-        _accuracy(others),
-        by_level(replies, levels),
-        by_level(reflecting, [level for level, flag in zip(levels, flat, strict=True) if flag]),
-        lengths(replies),
+        _accuracy(reflecting) if reflecting else None,
+        _accuracy(others) if others else None,
+        by_level(cell.replies, [group.level for group in cell.groups for _ in group.replies]),
+        by_level(reflecting, levels),
+        lengths(cell.replies),
     )
 
 
@@ -123,5 +122,5 @@ def lengths(replies: Sequence[GradedResponse]) -> dict[str, MeanLengths]:
     return found
 
 
-def _accuracy(replies: Sequence[GradedResponse]) -> float | None:
-    return sum(reply.right for reply in replies) / len(replies) if replies else None
+def _accuracy(replies: Sequence[GradedResponse]) -> float:
+    return sum(reply.right for reply in replies) / len(replies)

@@ -6,11 +6,12 @@ both find is what the paper counts.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from r1zero.analyze.answering import items_of, positive
 from r1zero.analyze.judges.llm import Agreement, Judge, beside_rules
-from r1zero.analyze.judges.rubrics import REFLECTION
+from r1zero.analyze.judges.rubrics import REFLECTION, Judgement
 from r1zero.analyze.keywords import (
     Counted,
     Detector,
@@ -76,9 +77,13 @@ class Flags:
 
     by_detection: dict[str, list[list[bool | None]]]
     """None of a response that could not be told."""
-    labels: list[int | None]
-    reasons: list[list[str]]
-    refused: int
+    judged: list[Judgement]
+    """By the judge, in order."""
+
+    @property
+    def labels(self) -> list[int | None]:
+        """The judge's classes, in order."""
+        return [judgement.label for judgement in self.judged]
 
 
 def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
@@ -91,12 +96,7 @@ def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
         [None if b is None else a and b for a, b in zip(*both, strict=True)]
         for both in zip(keywords, by_judge, strict=True)
     ]
-    return Flags(
-        dict(zip(DETECTIONS, (keywords, whole, by_judge, cross), strict=True)),
-        [j.label for j in judged],
-        cell.by_question([j.reason for j in judged]),
-        sum(j.refused for j in judged),
-    )
+    return Flags(dict(zip(DETECTIONS, (keywords, whole, by_judge, cross), strict=True)), judged)
 
 
 def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge) -> tuple[ReflectionRow, Flags]:
@@ -118,22 +118,20 @@ def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge
 
 
 def _classes(flags: Flags) -> dict[str, int]:
-    counts = {str(number): sum(label == number for label in flags.labels) for number in REFLECTION.classes}
-    missing = sum(label is None for label in flags.labels)
-    return counts | {"unparsable": missing - flags.refused, "refused": flags.refused}
+    counts, refused = Counter(flags.labels), sum(judgement.refused for judgement in flags.judged)
+    classes = {str(number): counts[number] for number in REFLECTION.classes}
+    return classes | {"unparsable": counts[None] - refused, "refused": refused}
 
 
 def _passages(cell: ModelResponses, flags: Flags, detector: Detector) -> list[ReflectingPassage]:
     """Return the first reflecting responses: those of both detections first, one a question."""
-    found: list[ReflectingPassage] = []
+    found: dict[str, ReflectingPassage] = {}
+    judged = cell.by_question(flags.judged)
     for detection in ("cross", "judge", "keywords"):
-        for group, marks, reasons in zip(cell.groups, flags.by_detection[detection], flags.reasons, strict=True):
-            if len(found) == _SHOWN:
-                return found
-            if not any(marks) or any(passage.question_id == group.id for passage in found):
-                continue
-            sample = marks.index(True)
-            reply = group.replies[sample]
-            pieces = excerpt(reply.text, detector.spans(reply.text))
-            found.append(ReflectingPassage(group.id, sample, detection, reply.right, reasons[sample], pieces))
-    return found
+        for group, marks, said in zip(cell.groups, flags.by_detection[detection], judged, strict=True):
+            if any(marks) and group.id not in found and len(found) < _SHOWN:
+                sample = marks.index(True)
+                reply, reason = group.replies[sample], said[sample].reason
+                pieces = excerpt(reply.text, detector.spans(reply.text))
+                found[group.id] = ReflectingPassage(group.id, sample, detection, reply.right, reason, pieces)
+    return list(found.values())

@@ -86,13 +86,17 @@ def exploration(part: Part) -> Table:
     return _table(headings, table)
 
 
+def judged(row: Part) -> bool:
+    """Tell whether any response was judged: where none was, nothing is known, which is not 0."""
+    return row["responses"] > row["classes"]["unparsable"] + row["classes"]["refused"]
+
+
 def reflection(part: Part) -> Table:
     """Count responses and questions that reflect by detection, and the judge's classes, by temperature."""
     rows, paper = part["temperatures"], part["paper"]
     table = []
     for row in rows:
-        judged = row["responses"] > row["classes"]["unparsable"] + row["classes"]["refused"]
-        known = DETECTIONS if judged else BY_WORDS  # where nothing was judged, nothing is known, which is not 0
+        known = DETECTIONS if judged(row) else BY_WORDS
         counts = {name: row["counts"][name] for name in known}
         cells = {name: (str(c["responses"]), f"{c['questions']} of {row['questions']}") for name, c in counts.items()}
         line = [f"{row['temperature']:g}", row["responses"], *map(cells.get, DETECTIONS)]

@@ -115,8 +115,7 @@ def analyze(
     if len(sources) != 1:
         given = f"not {' and '.join(sources)} together" if sources else "none was given"
         raise UserError(f"analyze needs one of MODEL, --saved FOLDER … and --run RUN; {given}.")
-    _check(asked, steps)
-    _check_judging(judging)
+    _check(asked, judging, steps)
     if steps is not None and run is None:
         raise UserError(f"--steps {steps} belongs to a training run; add --run RUN, or leave it out.")
     if run is not None and what != "all":
@@ -126,26 +125,24 @@ def analyze(
     engine.check()
     if run is not None:
         _training(run, judging, out or run / "analysis", steps)
-        return
-    plan = _plan(what, asked)
-    if saved:
-        _saved(saved, plan, judging, out or saved[0] / "analysis")
+    elif saved:
+        _saved(saved, _plan(what, asked), judging, out or saved[0] / "analysis")
     elif model:
         from r1zero.evaluation.cell import slug
 
-        _model(model, plan, asked, engine, judging, out or Path("analysis") / slug(model))
+        _model(model, _plan(what, asked), asked, engine, judging, out or Path("analysis") / slug(model))
 
 
-def _check(asked: Asked, steps: int | None) -> None:
-    """Refuse numbers that nothing could be made of."""
+def _check(asked: Asked, judging: Judging, steps: int | None) -> None:
+    """Refuse numbers that nothing could be made of, and what does not go together."""
     for least, name, value in (
         (1, "limit", asked.limit), (2, "samples", asked.samples), (2, "group-size", asked.group_size),
         (1, "max-new-tokens", asked.max_new_tokens), (1, "steps", steps),
     ):  # fmt: skip
         at_least(least, name, value, "is too few")
     at_least(0, "seed", asked.seed, "is not a valid seed")
-    for name, given in (("temperatures", asked.temperatures), ("templates", asked.templates)):
-        if not given:
+    for name in ("temperatures", "templates"):
+        if not getattr(asked, name):
             raise UserError(f"--{name} names none; give one or more, or leave it out.")
     for temperature in asked.temperatures:
         if not 0 < temperature < 100:
@@ -153,10 +150,6 @@ def _check(asked: Asked, steps: int | None) -> None:
                 f"--temperatures {temperature:g} is not a valid temperature to sample at: give numbers above 0 and "
                 "below 100."
             )
-
-
-def _check_judging(judging: Judging) -> None:
-    """Refuse what does not go together, and prices below 0."""
     if not 0 <= judging.patience < 1e6:
         raise UserError(f"--patience {judging.patience:g} is not a valid time to wait: give seconds, 0 or more.")
     if judging.judge_price is not None:
@@ -182,6 +175,7 @@ def _plan(what: str, asked: Asked) -> AnalysisPlan:
 
 def _judges(judging: Judging, out: Path) -> Judges:
     import os
+    from functools import partial
 
     from r1zero.analyze.judges.llm import LLMJudge, Price
     from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
@@ -200,11 +194,8 @@ def _judges(judging: Judging, out: Path) -> Judges:
     endpoint = Endpoint(judging.judge, "--judge", JUDGE_KEY, os.environ.get(JUDGE_KEY), patience_s=judging.patience)
     client = Client(endpoint, Store(out / "judgements.sqlite"))
     price = Price(*judging.judge_price) if judging.judge_price else None
-    both = [
-        LLMJudge(rubric, client, judging.judge_model, workers=judging.judge_workers, price=price)
-        for rubric in (ANSWERING, REFLECTION)
-    ]
-    return Judges(both[0], both[1], detector)
+    judge = partial(LLMJudge, client=client, model=judging.judge_model, workers=judging.judge_workers, price=price)
+    return Judges(judge(ANSWERING), judge(REFLECTION), detector)
 
 
 def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, judging: Judging, out: Path) -> None:

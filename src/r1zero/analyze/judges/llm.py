@@ -34,10 +34,10 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Money per million tokens, in whatever currency; None of an unknown price."""
+    """Money per million tokens, in whatever currency."""
 
-    prompt: float | None = None
-    answer: float | None = None
+    prompt: float
+    answer: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class LLMJudge:
 
     def __init__(self, rubric: Rubric, client: Client, model: str, *, workers: int = 16, price: Price | None = None):
         self.rubric, self.client, self.model = rubric, client, model
-        self.workers, self.price = workers, price or Price()
+        self.workers, self.price = workers, price
         self._known: set[str] = set()  # what was counted already: a response may be judged at several steps
 
     @property
@@ -112,12 +112,10 @@ class LLMJudge:
     def bill(self) -> Bill:
         """Return what all judgements through this client took, those of the other rubric included."""
         counts = self.client.counts
-        tokens = counts["prompt tokens"], counts["answer tokens"]
-        known = self.price.prompt is not None and self.price.answer is not None
-        cost = (tokens[0] * (self.price.prompt or 0) + tokens[1] * (self.price.answer or 0)) / 1e6 if known else None
-        return Bill(
-            counts["asked"], counts["stored"], counts["retried"], counts["refused"], counts["unparsable"], *tokens, cost
-        )
+        prompt, answer = counts["prompt tokens"], counts["answer tokens"]
+        cost = None if self.price is None else (prompt * self.price.prompt + answer * self.price.answer) / 1e6
+        return Bill(counts["asked"], counts["stored"], counts["retried"], counts["refused"], counts["unparsable"],
+                    prompt, answer, cost)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +62,10 @@ class Rubric:
 
 ANSWERING = Rubric(
     "answering",
-    MappingProxyType(
-        {
-            0: "does not try to answer: goes on with the question's text, asks another, rambles or repeats itself",
-            1: "tries to answer the question, whether or not the answer is right or complete",
-        }
-    ),
+    {
+        0: "does not try to answer: goes on with the question's text, asks another, rambles or repeats itself",
+        1: "tries to answer the question, whether or not the answer is right or complete",
+    },
     "You read what a language model wrote after a mathematical question, and decide whether it set out to answer. "
     "A wrong, clumsy or unfinished attempt is an attempt. Do not solve the question yourself.",
     100,
@@ -76,15 +73,13 @@ ANSWERING = Rubric(
 )
 REFLECTION = Rubric(
     "reflection",
-    MappingProxyType(
-        {
-            0: "no use: off the subject, incoherent, or repeating itself without any reasoning",
-            1: "reasons about the question or answers it, and never looks back at its own reasoning",
-            2: "looks back at its own reasoning at least once: re-does or checks a step or the result, doubts an "
-            "assumption, corrects itself, or turns to another approach because of such a doubt, in whatever words",
-            3: "is a program and nothing else, without looking back",
-        }
-    ),
+    {
+        0: "no use: off the subject, incoherent, or repeating itself without any reasoning",
+        1: "reasons about the question or answers it, and never looks back at its own reasoning",
+        2: "looks back at its own reasoning at least once: re-does or checks a step or the result, doubts an "
+        "assumption, corrects itself, or turns to another approach because of such a doubt, in whatever words",
+        3: "is a program and nothing else, without looking back",
+    },
     "You read what a language model wrote after a mathematical question, and decide whether it reflects on its own "
     "reasoning. Class 2 goes before all others, also where the result is wrong. Words such as recheck, reconsider, "
     "re-evaluate or double-check are a hint only: they count where the model speaks of its own reasoning, not where "
@@ -92,4 +87,4 @@ REFLECTION = Rubric(
     300,
     2,
 )
-RUBRICS = MappingProxyType({rubric.name: rubric for rubric in (ANSWERING, REFLECTION)})
+RUBRICS = {rubric.name: rubric for rubric in (ANSWERING, REFLECTION)}

@@ -63,53 +63,42 @@ _REASONING = (  # what a step is about: "I rechecked the mailbox" is none
     r"approach|math|numerator|denominator|root|term|digit|count|total|definition|statement|wording|angle|side|area|"
     r"coefficient)"
 )
-REFLECTION = (
-    _rule(
-        "interrupts itself", 1,
+_REFLECTING = {
+    "interrupts itself": (
         r"\b(?:no,? wait|wait[,.!]|wait (?:a|but|that)\b|hold on\b(?! to)|hmm+\b|oops\b|actually, no"
-        r"|on second thought)",
-        anywhere=True,
+        r"|on second thought)"
     ),
-    _rule(
-        "finds a mistake", 1,
+    "finds a mistake": (
         r"\bI(?:'ve| have)? (?:made an? (?:\w+ )?(?:mistake|error)|misread|forgot|miscalculated|overlooked)"
         r"|\b(?:this|that|it) (?:is|was|seems) ?(?:not|n't) (?:right|correct|possible)"
         r"|\b(?:this|that|it)(?:'s| is) (?:not (?:right|correct)|wrong|incorrect)"
         r"|\bcan(?:'t|not) be (?:right|correct)"
         r"|\b(?:this|which) contradicts"
-        r"|\bthere (?:is|was) an? (?:mistake|error) in (?:my|our|the)",
-        anywhere=True,
+        r"|\bthere (?:is|was) an? (?:mistake|error) in (?:my|our|the)"
     ),
-    _rule(
-        "checks its result", 1,
+    "checks its result": (
         r"\b(?:let me|let us|let's|we (?:can|should|must|need to)|I (?:will|need to|should)|to) (?:also )?"
         rf"{_CHECK} (?:this|that|our|the {_RESULT}|my|it\b|if this|by|again)"
         rf"|\b(?:checking|verifying) (?:our|my|this|the) {_RESULT}"
         r"|\b(?:plug|substitut)(?:ging|ing)? (?:this|it|these|them)?\s*back"
         r"|\b(?:to|let me) double[- ]check\b"
-        r"|\b(?:is|are) (?:this|that|it|-?\d+) (?:right|correct)\?",
-        anywhere=True,
+        r"|\b(?:is|are) (?:this|that|it|-?\d+) (?:right|correct)\?"
     ),
-    _rule(
-        "takes another way", 1,
+    "takes another way": (
         r"\b(?:start over|try (?:again|another (?:way|approach|method)))"
         r"|\b(?:a different|another) (?:way|approach|method) to (?:see|check|verify|confirm)"
-        r"|\blet(?:'s| us| me) try (?:a different|another)",
-        anywhere=True,
+        r"|\blet(?:'s| us| me) try (?:a different|another)"
     ),
-    _rule(
-        "re-does a step", 1,
+    "re-does a step": (
         rf"(?:^|[.:;!]\s+|{_SPEAKER} )"
         r"(?:re-?(?:check|think|assess|evaluat|examin|consider|analy[sz])(?:e|ed|ing)?|double[- ]check(?:ing|ed)?)\b"
-        rf"(?! (?:the|an?|his|her|their) (?!{_REASONING}))",
-        anywhere=True,
+        rf"(?! (?:the|an?|his|her|their) (?!{_REASONING}))"
     ),
-    _rule(
-        "looks again", 1,
-        rf"(?:{_SPEAKER}|\bto) (?:check|think|verify|look|count|compute|calculate) again\b|\bgo over the steps\b",
-        anywhere=True,
+    "looks again": (
+        rf"(?:{_SPEAKER}|\bto) (?:check|think|verify|look|count|compute|calculate) again\b|\bgo over the steps\b"
     ),
-)  # fmt: skip
+}  # fmt: skip
+REFLECTION = tuple(_rule(name, 1, pattern, anywhere=True) for name, pattern in _REFLECTING.items())
 
 _CODE_LINE = re.compile(
     r"^\s*(?:import \w|from \w+ import|def \w+\(|class \w+|for \w+ in |while .*:$|if .*:$|else:$|elif .*:$|return\b|"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from r1zero.analyze.self_reflection import BY_WORDS, DETECTIONS
-from r1zero.analyze.tables import signed
+from r1zero.analyze.tables import Part, judged, signed
 from r1zero.published import QUESTIONS, TEMPERATURES
 from r1zero.report.charts.model import PUBLISHED, Chart, IntervalChart, IntervalRow, Series, slug
 from r1zero.report.draw.numbers import rate
 from r1zero.types import Fate
 
-Row = Mapping[str, Any]
 _BAND = "Bands are 95 % intervals over questions."
 _CATEGORY_STYLES = {Fate.UNFORMATTED: "s4"}  # the others are classes of the report, with colours of their own
 _PUBLISHED = ("keywords", "judge", "cross")  # of the detections
@@ -29,12 +27,12 @@ _STEPS = (
 )
 
 
-def span(estimate: Row) -> str:
+def span(estimate: Part) -> str:
     """Return an estimate in words: 83.2 % [80.1 to 86.0]."""
     return f"{rate(estimate['value'])} [{100 * estimate['low']:.1f} to {100 * estimate['high']:.1f}]"
 
 
-def answering(part: Row) -> IntervalChart:
+def answering(part: Part) -> IntervalChart:
     """Tell who answers, and who is right, by template; and the paper's two rates of the same model."""
     rows = []
     for template in part["templates"]:
@@ -48,60 +46,59 @@ def answering(part: Row) -> IntervalChart:
     return IntervalChart("answering", "Answering and right, by template", tuple(rows), about=about)
 
 
-def exploration(part: Row) -> list[Chart]:
+def exploration(part: Part) -> list[Chart]:
     """Return pass@k, live groups and unsolved questions over temperature, and pass@k over k."""
     rows, paper = part["temperatures"], part["paper"]
     n, size = rows[0]["samples"], rows[0]["live"]["group_size"]
-    at = _by_temperature(rows)
-    solved = [at(f"pass@{k}", f"s{i}", lambda row, k=k: row["pass_at"][str(k)]) for i, k in enumerate(_ends(n))]
+    solved = [_by_temperature(rows, f"pass@{k}", f"s{i}", lambda row, k=k: row["pass_at"][str(k)])
+              for i, k in enumerate((1, n))]  # fmt: skip
     if paper:
         solved.append(_published("the paper's pass@8", paper["pass_at_8"]))
-    charts = [
-        _chart("pass", "Questions solved", solved, f"pass@k is the unbiased estimator of {n} samples. {_BAND}", "up"),
-        _chart("live", f"Live groups of {size}", [
-            at("live", "s0", lambda row: row["live"]["share"]),
-            at("never solved", "s1", lambda row: row["never_solved"]),
-        ], f"A live group holds right and wrong answers. Never solved: no right answer among {n}. {_BAND}"),
-    ]  # fmt: skip
-    chosen = dict.fromkeys((rows[0]["temperature"], rows[-1]["temperature"]))
+    live = [
+        _by_temperature(rows, "live", "s0", lambda row: row["live"]["share"]),
+        _by_temperature(rows, "never solved", "s1", lambda row: row["never_solved"]),
+    ]
     curves = [
         _curve(f"temperature {row['temperature']:g}", f"s{i}", [(int(k), e) for k, e in row["pass_at"].items()])
-        for i, row in enumerate(row for row in rows if row["temperature"] in chosen)
+        for i, row in enumerate((rows[0], *rows[1:][-1:]))
     ]
-    about = f"How much more drawing again finds, at the lowest and the highest temperature. {_BAND}"
-    return [*charts, _chart("pass-k", "pass@k", curves, about, "up", x_label="k")]
+    return [
+        _chart("pass", "Questions solved", solved, f"pass@k is the unbiased estimator of {n} samples. {_BAND}", "up"),
+        _chart("live", f"Live groups of {size}", live,
+               f"A live group holds right and wrong answers. Never solved: no right answer among {n}. {_BAND}"),
+        _chart("pass-k", "pass@k", curves,
+               f"How much more drawing again finds, at the lowest and the highest temperature. {_BAND}", "up",
+               x_label="k"),
+    ]  # fmt: skip
 
 
-def reflection(part: Row) -> list[Chart]:
+def reflection(part: Part) -> list[Chart]:
     """Return questions and responses that reflect, over temperature, by detection; each beside the paper's where it has
     it.
     """
     rows, paper = part["temperatures"], part["paper"]
-    at = _by_temperature(rows)
-    judged = any(row["responses"] > row["classes"]["unparsable"] + row["classes"]["refused"] for row in rows)
-    known = DETECTIONS if judged else BY_WORDS  # where nothing was judged, nothing is known, which is not 0
-    questions = [at(name, f"s{i}", lambda row, name=name: row["share_of_questions"][name])
-                 for i, name in enumerate(known)]  # fmt: skip
+    known = DETECTIONS if any(map(judged, rows)) else BY_WORDS
+    questions = {name: _by_temperature(rows, name, f"s{i}", lambda row, name=name: row["share_of_questions"][name])
+                 for i, name in enumerate(known)}  # fmt: skip
     responses = [
-        Series(name, f"s{i}", *zip(*_told_shares(rows, name), strict=True))
+        Series(name, f"s{i}", *zip(*shares, strict=True))
         for i, name in enumerate(known)
-        if _told_shares(rows, name)
+        if (shares := _told_shares(rows, name))
     ]
     about = f"Questions with at least one response that reflects. {_BAND}"
     charts = [
-        _chart("reflecting-questions", "Questions with a reflecting response", questions, about),
+        _chart("reflecting-questions", "Questions with a reflecting response", [*questions.values()], about),
         _chart(
             "reflecting-responses", "Responses that reflect", responses, "Cross: keywords and judge on one response."
         ),
     ]
     for name in (name for name in _PUBLISHED if paper and name in known):
-        ours = at(name, f"s{DETECTIONS.index(name)}", lambda row, name=name: row["share_of_questions"][name])
         theirs = _published("the paper", [count / QUESTIONS for count in paper[name]])
-        charts.append(_chart(f"paper-{name}", f"Questions reflected on: {name}", [ours, theirs], about))
+        charts.append(_chart(f"paper-{name}", f"Questions reflected on: {name}", [questions[name], theirs], about))
     return charts
 
 
-def helping(rows: Sequence[Row]) -> IntervalChart | None:
+def helping(rows: Sequence[Part]) -> IntervalChart | None:
     """Return the differences of accuracy within questions; None where no question has both kinds of response."""
     known = [row for row in rows if row["difference"]]
     if not known:
@@ -121,7 +118,7 @@ def helping(rows: Sequence[Row]) -> IntervalChart | None:
                      percent=False, reference=0.0, about=about)  # fmt: skip
 
 
-def categories(row: Row) -> Chart | None:
+def categories(row: Part) -> Chart | None:
     """Return what becomes of responses, by difficulty level (the paper's Fig. 12); None of questions without levels."""
     levels = sorted((int(level), counts) for level, counts in row["categories"].items() if level.isdecimal())
     if len(levels) < 2:
@@ -136,7 +133,7 @@ def categories(row: Row) -> Chart | None:
     return _chart("categories", "What came of responses", series, about, x_label="level")
 
 
-def training(part: Row) -> list[Chart]:
+def training(part: Part) -> list[Chart]:
     """Return every number over steps, a curve for each source of responses."""
     sources = part["sources"]
     steps = [step["step"] for source in sources for step in source["steps"]]
@@ -155,10 +152,10 @@ def training(part: Row) -> list[Chart]:
     return [replace(chart, span=(min(steps), max(steps))) for chart in (*charts, *_plain_steps(sources))]
 
 
-def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
+def _plain_steps(sources: Sequence[Part]) -> list[Chart]:
     """Return truncated shares and lengths, which have no interval."""
 
-    def curves(read: Callable[[Row], float]) -> list[Series]:
+    def curves(read: Callable[[Part], float]) -> list[Series]:
         return [
             Series(s["name"], f"s{i}", tuple(float(step["step"]) for step in s["steps"]), tuple(map(read, s["steps"])))
             for i, s in enumerate(sources)
@@ -172,7 +169,7 @@ def _plain_steps(sources: Sequence[Row]) -> list[Chart]:
     ]
 
 
-def interval(label: str, style: str, estimate: Row) -> IntervalRow:
+def interval(label: str, style: str, estimate: Part) -> IntervalRow:
     """Return a share with its interval, told in per cent."""
     return IntervalRow(label, style, estimate["value"], estimate["low"], estimate["high"], span(estimate))
 
@@ -182,32 +179,23 @@ def _chart(key: str, title: str, series: Sequence[Series], about: str, better: s
     return Chart(slug(key), title, "", tuple(series), about, better=better, x_label=x_label, percent=True, ceiling=0.05)
 
 
-def _curve(label: str, style: str, points: Sequence[tuple[float, Row]]) -> Series:
+def _curve(label: str, style: str, points: Sequence[tuple[float, Part]]) -> Series:
     x, estimates = zip(*points, strict=True)
-    columns = (tuple(e[name] for e in estimates) for name in ("value", "low", "high"))
-    y, low, high = columns
+    y, low, high = (tuple(e[name] for e in estimates) for name in ("value", "low", "high"))
     return Series(label, style, tuple(map(float, x)), y, (), low, high)
 
 
-def _by_temperature(rows: Sequence[Row]) -> Callable[[str, str, Callable[[Row], Row | None]], Series]:
-    def curve(label: str, style: str, read: Callable[[Row], Row | None]) -> Series:
-        found = ((row["temperature"], read(row)) for row in rows)
-        return _curve(label, style, [(at, value) for at, value in found if value is not None])
-
-    return curve
+def _by_temperature(rows: Sequence[Part], label: str, style: str, read: Callable[[Part], Part | None]) -> Series:
+    found = ((row["temperature"], read(row)) for row in rows)
+    return _curve(label, style, [(at, value) for at, value in found if value is not None])
 
 
 def _published(label: str, values: Sequence[float]) -> Series:
     return Series(label, PUBLISHED, TEMPERATURES, tuple(values))
 
 
-def _told_shares(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
+def _told_shares(rows: Sequence[Part], name: str) -> list[tuple[float, float]]:
     """Return (temperature, share of the responses that could be told)."""
     counts = [(row, row["counts"][name]) for row in rows]
     told = [(row, count, count.get("told", row["responses"])) for row, count in counts]
     return [(float(row["temperature"]), count["responses"] / of) for row, count, of in told if of]
-
-
-def _ends(n: int) -> tuple[int, ...]:
-    """Return 1 and n, which are one number where one sample was drawn."""
-    return tuple(dict.fromkeys((1, n)))
