@@ -83,8 +83,5 @@ def best(rows: Sequence[Answering]) -> Answering:
 
 def greediest(cells: Sequence[ModelResponses]) -> Mapping[str, ModelResponses]:
     """For each template the cell of the lowest temperature: the answering rate is judged there."""
-    found: dict[str, ModelResponses] = {}
-    for cell in cells:
-        if cell.template not in found or cell.temperature < found[cell.template].temperature:
-            found[cell.template] = cell
-    return found
+    templates = dict.fromkeys(cell.template for cell in cells)
+    return {name: min((c for c in cells if c.template == name), key=lambda c: c.temperature) for name in templates}

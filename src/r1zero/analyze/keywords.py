@@ -7,6 +7,7 @@ Two counts, always side by side: the paper's, a lower-cased substring wherever i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,13 +82,10 @@ def keyword_table(texts: Iterable[str], detector: Detector) -> list[KeywordCount
     counts = {word: [0, 0, 0, 0] for word in detector.keywords}
     for text in texts:
         spans = detector.spans(text)
-        for span in spans:
-            counts[span.keyword][0] += 1
-            counts[span.keyword][2] += span.whole
-        for word in {span.keyword for span in spans}:
-            counts[word][1] += 1
-        for word in {span.keyword for span in spans if span.whole}:
-            counts[word][3] += 1
+        for at, found in ((0, spans), (2, [span for span in spans if span.whole])):
+            for word, times in Counter(span.keyword for span in found).items():
+                counts[word][at] += times
+                counts[word][at + 1] += 1
     table = [KeywordCount(word, *numbers) for word, numbers in counts.items()]
     return sorted(table, key=lambda row: -row.occurrences)
 

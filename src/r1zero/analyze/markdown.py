@@ -23,7 +23,8 @@ def page(name: str, part: Part) -> str:
     """Return an analysis (`answering`, `exploration`, `reflection`, `training` or `card`) as a page."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      loader=jinja2.PackageLoader("r1zero.analyze", "pages"))  # fmt: skip
-    environment.filters |= {"plural": plural, "percent": tables.percent, "marked": _marked, "quoted": _quoted}
+    environment.filters |= {"plural": plural, "percent": tables.percent, "quoted": _quoted,
+                            "marked": lambda excerpt: marked([Piece(**piece) for piece in excerpt])}  # fmt: skip
     environment.globals |= {"tables": tables, "kind": kind, "signal": _signal, "Agreement": Agreement, "Bill": Bill,
                             "paper_questions": QUESTIONS}  # fmt: skip
     return environment.get_template(f"{name}.md").render(part, part=part).rstrip("\n") + "\n"
@@ -32,10 +33,6 @@ def page(name: str, part: Part) -> str:
 def marked(pieces: Sequence[Piece]) -> str:
     """Return an excerpt on one line, its keywords between **asterisks** (Markdown's bold)."""
     return "".join(f"**{_flat(p.text)}**" if p.keyword else _flat(p.text) for p in pieces).strip()
-
-
-def _marked(excerpt: Sequence[Part]) -> str:
-    return marked([Piece(**piece) for piece in excerpt])
 
 
 def _flat(text: str) -> str:

@@ -74,6 +74,7 @@ def make_card(
     known = self_reflection.DETECTIONS if reflection and reflection.judged else self_reflection.BY_WORDS
     counts = {name: reflection.counts[name] for name in known} if reflection else {}
     shares = {name: reflection.share_of_questions[name] for name in known} if reflection else {}
+    judged = {"answering": answering, "reflection": reflection}
     size = suggested_group_size(cell)
     most = max(k for k in (1, 2, 4, 8) if k <= cell.samples)
     return Card(
@@ -82,11 +83,7 @@ def make_card(
         template,
         answering.rate if answering else None,
         answering.judge if answering else reflection.judge if reflection else "",
-        {
-            name: found.agreement
-            for name, found in (("answering", answering), ("reflection", reflection))
-            if found is not None and found.agreement is not None
-        },
+        {name: found.agreement for name, found in judged.items() if found and found.agreement},
         cell.temperature,
         cell.samples,
         {k: at.pass_at[k] for k in dict.fromkeys((1, most))} if at else {},

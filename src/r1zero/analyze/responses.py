@@ -121,10 +121,8 @@ def saved_cell(folder: Path) -> ModelResponses:
     """Return an evaluation on disk as a cell, all its finished sets together. Raises UserError where there is none."""
     saved = open_saved(folder)
     template = str(saved.identity.get("template", ""))
-    groups: list[QuestionResponses] = []
-    for file in saved.identity["sets"].values():
-        if (folder / file).exists():
-            groups += read_groups(folder / file, template)
+    files = [folder / file for file in saved.identity["sets"].values() if (folder / file).exists()]
+    groups = [group for file in files for group in read_groups(file, template)]
     if not groups:
         raise UserError(
             f"{folder} holds an evaluation without a finished question set; give its `r1zero evaluate` again."

@@ -133,13 +133,10 @@ def analyse_sampled(
     """Return exploration, self-reflection and the card, of several samples at one or more temperatures."""
     cells = sorted(cells, key=lambda cell: cell.temperature)
     model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
-    explored: list[exploration.ExplorationRow] = []
-    reflected: list[self_reflection.ReflectionRow] = []
-    if "exploration" in plan.analyses:
-        explored = [exploration.analyse(cell, plan.group_size) for cell in cells]
+    explored = [exploration.analyse(cell, plan.group_size) for cell in cells if "exploration" in plan.analyses]
+    if explored:
         write(out, "exploration", {"model": model, "template": template, "temperatures": explored, "paper": paper})
-    if "reflection" in plan.analyses:
-        reflected = _reflection(cells, judges, out)
+    reflected = _reflection(cells, judges, out) if "reflection" in plan.analyses else []
     card = make_card(template, chosen, cells, explored, reflected, parameters)
     write(out, "card", card)
     return card

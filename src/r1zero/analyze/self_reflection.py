@@ -15,6 +15,7 @@ from r1zero.analyze.judges.rubrics import REFLECTION, Judgement
 from r1zero.analyze.keywords import (
     Counted,
     Detector,
+    FlagsByQuestion,
     KeywordCount,
     Piece,
     count_levels,
@@ -75,8 +76,7 @@ class ReflectionRow:
 class Flags:
     """What was found in each response of a cell, grouped by question."""
 
-    by_detection: dict[str, list[list[bool | None]]]
-    """None of a response that could not be told."""
+    by_detection: dict[str, FlagsByQuestion]
     judged: list[Judgement]
     """By the judge, in order."""
 
@@ -96,7 +96,7 @@ def flags_of(cell: ModelResponses, detector: Detector, judge: Judge) -> Flags:
         [None if b is None else a and b for a, b in zip(*both, strict=True)]
         for both in zip(keywords, by_judge, strict=True)
     ]
-    return Flags(dict(zip(DETECTIONS, (keywords, whole, by_judge, cross), strict=True)), judged)
+    return Flags({"keywords": keywords, "whole words": whole, "judge": by_judge, "cross": cross}, judged)
 
 
 def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge) -> tuple[ReflectionRow, Flags]:

@@ -43,15 +43,9 @@ def _table(headings: list[str], rows: Iterable[Iterable[Any]]) -> Table:
 
 
 def _cell(value: Any) -> Cell:
-    match value:
-        case None:
-            return "–"
-        case {"value": share, "low": low, "high": high}:
-            return percent(share), f"{100 * low:.1f}", f"{100 * high:.1f}"
-        case tuple():
-            return value
-        case _:
-            return str(value)
+    if isinstance(value, Mapping):  # an estimate
+        return percent(value["value"]), f"{100 * value['low']:.1f}", f"{100 * value['high']:.1f}"
+    return value if isinstance(value, tuple) else "–" if value is None else str(value)
 
 
 def _published(row: Part, values: Sequence[float]) -> float | None:

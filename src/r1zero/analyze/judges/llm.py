@@ -20,12 +20,8 @@ from r1zero.errors import plural
 class Judge(Protocol):
     """Says which class of its rubric each response is."""
 
-    rubric: Rubric
-
-    @property
-    def name(self) -> str:
-        """Who judges, as every output says it."""
-        ...
+    name: str
+    """Who judges, as every output says it."""
 
     def judge(self, items: Sequence[Item]) -> list[Judgement]:
         """Return a judgement of every response, in order."""
@@ -69,13 +65,9 @@ class LLMJudge:
 
     def __init__(self, rubric: Rubric, client: Client, model: str, *, workers: int = 16, price: Price | None = None):
         self.rubric, self.client, self.model = rubric, client, model
+        self.name = f"LLM judge {model}"
         self.workers, self.price = workers, price
         self._known: set[str] = set()  # what was counted already: a response may be judged at several steps
-
-    @property
-    def name(self) -> str:
-        """The model."""
-        return f"LLM judge {self.model}"
 
     def judge(self, items: Sequence[Item]) -> list[Judgement]:
         """See `Judge`. Equal responses to equal questions are asked once.

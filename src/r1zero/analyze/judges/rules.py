@@ -15,6 +15,7 @@ from r1zero.analyze.judges.rubrics import Item, Judgement, Rubric
 
 VERSION = 2
 NAME = f"rule-based judge (r1zero rules, version {VERSION})"
+_FLAGS = re.IGNORECASE | re.MULTILINE
 _HEAD = 400  # characters in which a response shows whether it answers
 
 
@@ -24,12 +25,8 @@ class Rule:
 
     name: str
     points: float
-    pattern: re.Pattern[str]
+    pattern: str
     anywhere: bool = False
-
-
-def _rule(name: str, points: float, pattern: str, *, anywhere: bool = False) -> Rule:
-    return Rule(name, points, re.compile(pattern, re.IGNORECASE | re.MULTILINE), anywhere)
 
 
 _WORKING = (
@@ -38,20 +35,20 @@ _WORKING = (
     r"note that|by the|suppose|assume|there (?:are|is)|let [a-z] )"
 )
 ANSWERING = (
-    _rule("a boxed or tagged answer", 3, r"\\boxed\s*\{|<answer>", anywhere=True),
-    _rule("states an answer", 2, r"\b(?:final answer|answer is|the answer|answer:|solution:|total is)", anywhere=True),
-    _rule("words of working", 1.5, _WORKING),
-    _rule("an equation", 1.5, r"[\w)}\]π] ?[=≈] ?[-\d\\(a-zπ]"),
-    _rule("a bare result", 1.5, r"\A\W{0,8}-?\$?\d[\d.,/]*\$?\W{0,3}(?:\w+\W*)?\Z"),
-    _rule("a short statement", 1, r"\A\s*(?:there are|it is|they are|the \w+ (?:is|are))\b[^?]{1,80}\.?\s*\Z"),
-    _rule("code that computes", 2, r"^```(?:python)?\s*$|^\s*(?:def \w+\(|import \w+|from \w+ import)|\bprint\("),
-    _rule("another question is asked", -3, r"\A[^.!\n]{0,300}\?|\A\W*(?:find|what|how many|compute|determine|prove)\b|"
-          r"^(?:find|what|how many|compute)\b[^.?]{10,}[.?]\s*$"),
-    _rule("a next exercise", -3, r"^\W{0,4}(?:question|problem|exercise|example|q)\W{0,2}\d+\b"),
-    _rule("a list of choices", -2, r"\A\s*\(?A[.)][^\n]*\s+\(?B[.)]"),
-    _rule("an exam's or a web page's furniture", -3, r"\(\d+ (?:marks?|points?)\)|copyright|all rights reserved|posted "
-          r"(?:by|on)|reply to|share on|click here|privacy policy|<(?:div|p|li|html|span|table)\b|https?://"),
-    _rule("a made-up conversation", -2, r"\A\s*(?:user|human)\s*:|\bthank you for|my homework|\bhomework\?"),
+    Rule("a boxed or tagged answer", 3, r"\\boxed\s*\{|<answer>", anywhere=True),
+    Rule("states an answer", 2, r"\b(?:final answer|answer is|the answer|answer:|solution:|total is)", anywhere=True),
+    Rule("words of working", 1.5, _WORKING),
+    Rule("an equation", 1.5, r"[\w)}\]π] ?[=≈] ?[-\d\\(a-zπ]"),
+    Rule("a bare result", 1.5, r"\A\W{0,8}-?\$?\d[\d.,/]*\$?\W{0,3}(?:\w+\W*)?\Z"),
+    Rule("a short statement", 1, r"\A\s*(?:there are|it is|they are|the \w+ (?:is|are))\b[^?]{1,80}\.?\s*\Z"),
+    Rule("code that computes", 2, r"^```(?:python)?\s*$|^\s*(?:def \w+\(|import \w+|from \w+ import)|\bprint\("),
+    Rule("another question is asked", -3, r"\A[^.!\n]{0,300}\?|\A\W*(?:find|what|how many|compute|determine|prove)\b|"
+         r"^(?:find|what|how many|compute)\b[^.?]{10,}[.?]\s*$"),
+    Rule("a next exercise", -3, r"^\W{0,4}(?:question|problem|exercise|example|q)\W{0,2}\d+\b"),
+    Rule("a list of choices", -2, r"\A\s*\(?A[.)][^\n]*\s+\(?B[.)]"),
+    Rule("an exam's or a web page's furniture", -3, r"\(\d+ (?:marks?|points?)\)|copyright|all rights reserved|posted "
+         r"(?:by|on)|reply to|share on|click here|privacy policy|<(?:div|p|li|html|span|table)\b|https?://"),
+    Rule("a made-up conversation", -2, r"\A\s*(?:user|human)\s*:|\bthank you for|my homework|\bhomework\?"),
 )  # fmt: skip
 
 _SPEAKER = r"\b(?:let me|let us|let's|I|we|should|must|will|(?:need|have|want|going|like) to)"
@@ -98,7 +95,7 @@ _REFLECTING = {
         rf"(?:{_SPEAKER}|\bto) (?:check|think|verify|look|count|compute|calculate) again\b|\bgo over the steps\b"
     ),
 }  # fmt: skip
-REFLECTION = tuple(_rule(name, 1, pattern, anywhere=True) for name, pattern in _REFLECTING.items())
+REFLECTION = tuple(Rule(name, 1, pattern, anywhere=True) for name, pattern in _REFLECTING.items())
 
 _CODE_LINE = re.compile(
     r"^\s*(?:import \w|from \w+ import|def \w+\(|class \w+|for \w+ in |while .*:$|if .*:$|else:$|elif .*:$|return\b|"
@@ -170,7 +167,7 @@ _DECIDE = {"answering": answering, "reflection": reflection}
 
 def _hits(rules: Sequence[Rule], text: str) -> list[Rule]:
     head = text[:_HEAD]
-    return [rule for rule in rules if rule.pattern.search(text if rule.anywhere else head)]
+    return [rule for rule in rules if re.search(rule.pattern, text if rule.anywhere else head, _FLAGS)]
 
 
 def _content(text: str) -> set[str]:

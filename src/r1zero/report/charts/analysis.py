@@ -27,11 +27,6 @@ _STEPS = (
 )
 
 
-def span(estimate: Part) -> str:
-    """Return an estimate in words: 83.2 % [80.1 to 86.0]."""
-    return f"{rate(estimate['value'])} [{100 * estimate['low']:.1f} to {100 * estimate['high']:.1f}]"
-
-
 def answering(part: Part) -> IntervalChart:
     """Tell who answers, and who is right, by template; and the paper's two rates of the same model."""
     rows = []
@@ -149,29 +144,27 @@ def training(part: Part) -> list[Chart]:
         if series:
             whole = title if len(series) > 1 or len(sources) == 1 else f"{title}: {series[0].label}"
             charts.append(_chart(f"step-{key}", whole, series, f"{about} {_BAND}", x_label="step"))
-    return [replace(chart, span=(min(steps), max(steps))) for chart in (*charts, *_plain_steps(sources))]
-
-
-def _plain_steps(sources: Sequence[Part]) -> list[Chart]:
-    """Return truncated shares and lengths, which have no interval."""
-
-    def curves(read: Callable[[Part], float]) -> list[Series]:
-        return [
-            Series(s["name"], f"s{i}", tuple(float(step["step"]) for step in s["steps"]), tuple(map(read, s["steps"])))
-            for i, s in enumerate(sources)
-        ]
-
-    truncated = curves(lambda step: step["categories"][Fate.TRUNCATED])
-    lengths = curves(lambda step: step["characters"])
-    return [
+    truncated = _plain_steps(sources, lambda step: step["categories"][Fate.TRUNCATED])
+    lengths = _plain_steps(sources, lambda step: step["characters"])
+    charts += [
         _chart("step-truncated", "Truncated", truncated, "Responses that ran into the token budget.", x_label="step"),
-        Chart("step-characters", "Length", "characters", tuple(lengths), "Mean length of all responses."),
+        Chart("step-characters", "Length", "characters", lengths, "Mean length of all responses."),
     ]
+    return [replace(chart, span=(min(steps), max(steps))) for chart in charts]
+
+
+def _plain_steps(sources: Sequence[Part], read: Callable[[Part], float]) -> tuple[Series, ...]:
+    """Return curves over steps of what has no interval."""
+    return tuple(
+        Series(s["name"], f"s{i}", tuple(float(step["step"]) for step in s["steps"]), tuple(map(read, s["steps"])))
+        for i, s in enumerate(sources)
+    )
 
 
 def interval(label: str, style: str, estimate: Part) -> IntervalRow:
-    """Return a share with its interval, told in per cent."""
-    return IntervalRow(label, style, estimate["value"], estimate["low"], estimate["high"], span(estimate))
+    """Return a share with its interval, told in per cent: 83.2 % [80.1 to 86.0]."""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    return IntervalRow(label, style, value, low, high, f"{rate(value)} [{100 * low:.1f} to {100 * high:.1f}]")
 
 
 def _chart(key: str, title: str, series: Sequence[Series], about: str, better: str = "", *,
