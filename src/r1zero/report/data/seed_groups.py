@@ -75,8 +75,7 @@ def evaluation_curve(group: SeedGroup, index: int, name: str) -> Series | None:
     series = series_of(group, index, logged, 1)
     if series is None or len(group.runs) > 1:
         return series
-    run = group.runs[0]
-    rows = [run.evaluations[int(step)] for step in series.x]
+    rows = [run.evaluations[int(step)] for run in group.runs for step in series.x]  # of the only one
     low, high = (
         tuple(row.get(f"{key}_{end}", y) for row, y in zip(rows, series.y, strict=True)) for end in ("low", "high")
     )
