@@ -31,6 +31,7 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 from regime import note_margin
+from served import Server, serve
 
 if TYPE_CHECKING:
     from browser import Browser
@@ -114,3 +115,23 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
     opened = browser.Browser(program, tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def tab(chromium: "Browser", page: Path) -> "Iterator[Browser]":
+    """A file's `page` in a browser as a reader first sees it; it is quiet, and asks for nothing but itself."""
+    chromium.size(1280, 900)
+    chromium.system_theme("light")
+    chromium.open(page)
+    chromium.js("localStorage.clear()")
+    yield chromium
+    assert chromium.complaints == []
+    assert chromium.requests == [page.as_uri()]
+
+
+@pytest.fixture
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server that runs, with the options that are its parameter."""
+    running = serve(tmp_path, **getattr(request, "param", {}))
+    yield running
+    running.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -47,7 +49,11 @@ def _lacking_peft() -> str:
 
 
 needs_peft = pytest.mark.skipif(bool(_lacking_peft()), reason=_lacking_peft() or "peft is here")
+needs_vllm = pytest.mark.skipif(
+    importlib.util.find_spec("vllm") is None, reason="no vLLM: `make setup-cluster` installs it"
+)
 WIDE_OPEN = 1e9  # a gradient-norm bound that never binds
+C = 10.0  # the constant of every objective that has one
 
 
 def lively(model: PreTrainedModel, std: float = 0.25, seed: int = 0) -> PreTrainedModel:
@@ -174,7 +180,7 @@ def learner_of(
     """A learner with the given settings, Dr. GRPO with C = 10 by default."""
     return Learner(
         policy_of(model),
-        objective or make_objective("dr_grpo", constant=10.0),
+        objective or make_objective("dr_grpo", constant=C),
         config.LearnerSettings(**{"learning_rate": 1e-2, "max_grad_norm": WIDE_OPEN, **settings}),
         temperature=temperature,
         seed=seed,
@@ -206,6 +212,78 @@ def gradient_of(
     experience = old if isinstance(old, Experience) else Experience(old=old)
     learner.gradient(trajectories, experience, Tally(), share)
     return flat_gradient(model)
+
+
+def weight(objective: Objective, rows: Sequence[Trajectory], i: int) -> float:
+    """w_i, from the definition."""
+    n, lengths = len(rows), [row.length for row in rows]
+    live = [row.length for row in rows if row.advantage]
+    questions = list(dict.fromkeys(row.prompt_ids for row in rows))
+    mine = [row.length for row in rows if row.prompt_ids == rows[i].prompt_ids]
+    size = math.ceil(n / min(objective.chunks, n))
+    chunks = [lengths[at : at + size] for at in range(0, n, size)]
+    if objective.chunking == "by_tokens":
+        chunks = [[]]
+        for length in sorted(lengths):
+            if chunks[-1] and sum(chunks[-1]) + length > max(lengths):
+                chunks.append([])
+            chunks[-1].append(length)
+        place, count = sorted(range(n), key=lambda k: lengths[k]).index(i), 0
+        chunk = next(c for c in chunks if (count := count + len(c)) > place)
+    else:
+        chunk = chunks[i // size]
+    return {
+        "constant": 1 / (n * C),
+        "constant_total": 1 / C,
+        "per_response": 1 / (n * lengths[i]),
+        "token_mean": 1 / sum(lengths),
+        "live_token_mean": 1 / max(sum(live), 1),
+        "chunk_token_mean": 1 / (len(chunks) * sum(chunk)),
+        "chunk_width": len(chunk) / (n * max(lengths)),
+        "width": 1 / max(lengths),
+        "question_token_mean": 1 / (len(questions) * sum(mine)),
+        "response_sum": 1 / n,
+    }[objective.weights]
+
+
+def gain(objective: Objective, ratio: Tensor, advantage: float) -> Tensor:
+    """The surrogate of one token, from the definition."""
+    low, high = 1 - objective.clip_low, 1 + objective.clip_high
+    clamped = min(max(ratio, torch.tensor(low)), torch.tensor(high))
+    tau = 1.05 if advantage < 0 else 1.0
+    value = {
+        "clipped": lambda: min(ratio * advantage, clamped * advantage),
+        "importance": lambda: ratio * advantage,
+        "policy_gradient": lambda: ratio.log() * advantage,
+        "cispo": lambda: clamped.detach() * ratio.log() * advantage,
+        "soft_gated": lambda: 4 / tau / (1 + (-tau * (ratio - 1)).exp()) * advantage,
+    }[objective.surrogate]()
+    if objective.dual_clip is not None and advantage < 0:
+        value = max(value, torch.tensor(objective.dual_clip * advantage))
+    return value
+
+
+def reference_gradient(
+    model: PreTrainedModel,
+    objective: Objective,
+    rows: Sequence[Trajectory],
+    old: Sequence[Tensor] | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """The gradient by the objective's formula, without the project's maths: plain loops over full logits."""
+    loss = torch.zeros(())
+    for i, row in enumerate(rows):
+        logprobs = full_logprobs(model, row.prompt_ids, row.response_ids, temperature)
+        log_ratios = logprobs - (logprobs.detach() if old is None else old[i])
+        if objective.ratio == "sequence":
+            log_ratios = log_ratios.mean().expand(row.length)
+        for t in range(row.length):
+            loss = loss - weight(objective, rows, i) * gain(objective, log_ratios[t].exp(), row.advantage)
+    model.zero_grad(set_to_none=True)
+    loss.backward()
+    gradient = flat_gradient(model)
+    model.zero_grad(set_to_none=True)
+    return gradient
 
 
 def relative_error(one: Tensor, other: Tensor) -> float:

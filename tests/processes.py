@@ -2,13 +2,14 @@
 
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from tiny_runs import wait_for
-
+T = TypeVar("T")
 # What looking at a process raises that has ended meanwhile; the kernel says "no such process" in the middle of a read.
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 END_S = 600  # only so that a hang ends; a killed process is gone in no time, but on a busy machine that may be long
@@ -28,7 +29,7 @@ class Process:
     @property
     def runs(self) -> bool:
         """Whether it has not ended, reaped or not."""
-        now = _look(self.pid)
+        now = look(self.pid)
         return now is not None and now.born == self.born
 
     def kill(self) -> None:
@@ -39,29 +40,39 @@ class Process:
         wait_ended([self])
 
 
-def wait_ended(processes: Sequence[Process]) -> None:
+def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = END_S) -> T:
+    """What `look` finds, as soon as it is not None."""
+    end = time.monotonic() + timeout_s
+    while (found := look()) is None:
+        assert time.monotonic() < end, f"waited {timeout_s} s for {what}"
+        time.sleep(0.001)
+    return found
+
+
+def wait_ended(processes: Iterable[Process], timeout_s: float = END_S) -> None:
     """Return when all of them have ended."""
-    wait_for(lambda: not any(each.runs for each in processes) or None, f"the end of {list(processes)}", END_S)
+    processes = list(processes)
+    wait_for(lambda: not any(each.runs for each in processes) or None, f"the end of {processes}", timeout_s)
 
 
 def process(pid: int) -> Process:
     """A process that runs."""
-    found = _look(pid)
+    found = look(pid)
     assert found, f"process {pid} has ended"
     return found
 
 
 def below(pid: int, words: str = "") -> list[Process]:
     """What a process has started, and what that has, and so on, with these words in its command line."""
-    found = [each for path in Path("/proc").glob("[0-9]*") if (each := _look(int(path.name)))]
+    found = [each for path in Path("/proc").glob("[0-9]*") if (each := look(int(path.name)))]
     inside = {pid}
     while more := {each.pid for each in found if each.parent in inside} - inside:
         inside |= more
     return [each for each in found if each.pid in inside - {pid} and words in each.words]
 
 
-def _look(pid: int) -> Process | None:
-    """None where it has ended."""
+def look(pid: int) -> Process | None:
+    """The process of that number; None where it has ended."""
     try:
         # the name is in parentheses, and may hold any character; state, parent and start are fields 3, 4 and 22
         state, parent, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

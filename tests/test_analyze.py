@@ -397,8 +397,7 @@ def test_runs_that_lack_rollouts_or_everything(tmp_path: Path) -> None:
 
 
 def test_a_run_is_analysed_from_the_command_line(tmp_path: Path) -> None:
-    done = start("analyze", "--run", trained().path, "--out", tmp_path / "a", "--steps", "2")
-    assert done.wait() == 0, done.err
+    start("analyze", "--run", trained().path, "--out", tmp_path / "a", "--steps", "2").done()
     content = json.loads((tmp_path / "a" / "training.json").read_text())
     steps = {source["name"]: [step["step"] for step in source["steps"]] for source in content["sources"]}
     assert steps == {"rollouts": [1, 3], "arithmetic": [0, 3]}
@@ -416,10 +415,9 @@ def test_a_run_is_analysed_from_the_command_line(tmp_path: Path) -> None:
 def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All analyses of a model that has read one-digit sums."""
     out = tmp_path_factory.mktemp("analysis") / "taught"
-    done = start("analyze", taught_model(), *ASKED, "--out", out)
-    assert done.wait() == 0, done.err
-    assert done.err == ""
-    assert "Readiness of" in done.out
+    command = start("analyze", taught_model(), *ASKED, "--out", out)
+    assert "Readiness of" in command.done()
+    assert command.err == ""
     return out
 
 
@@ -451,14 +449,12 @@ def test_all_analyses_from_the_command_line(analysed: Path) -> None:
 def test_what_is_there_is_not_asked_again(analysed: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in analysed.rglob("*.parquet")}
     assert len(files) == 4
-    done = start("analyze", taught_model(), *ASKED, "--out", analysed)
-    assert done.wait() == 0, done.err
+    start("analyze", taught_model(), *ASKED, "--out", analysed).done()
     assert {path: path.stat().st_mtime_ns for path in analysed.rglob("*.parquet")} == files
 
 
 def test_saved_responses_are_analysed_alike(analysed: Path, tmp_path: Path) -> None:
-    done = start("analyze", "--saved", analysed / "responses", "--group-size", "4", "--out", tmp_path / "again")
-    assert done.wait() == 0, done.err
+    start("analyze", "--saved", analysed / "responses", "--group-size", "4", "--out", tmp_path / "again").done()
     for name in ("answering", "exploration", "reflection"):
         assert (tmp_path / "again" / f"{name}.json").read_bytes() == (analysed / f"{name}.json").read_bytes()
         assert (tmp_path / "again" / f"{name}.svg").read_bytes() == (analysed / f"{name}.svg").read_bytes()
@@ -466,16 +462,13 @@ def test_saved_responses_are_analysed_alike(analysed: Path, tmp_path: Path) -> N
 
 
 def test_one_analysis_only(analysed: Path, tmp_path: Path) -> None:
-    done = start("analyze", "answering", "--saved", analysed / "responses", "--out", tmp_path / "a")
-    assert done.wait() == 0, done.err
+    said = start("analyze", "answering", "--saved", analysed / "responses", "--out", tmp_path / "a").done()
     assert not (tmp_path / "a" / "exploration.json").exists()
-    assert "Does it answer?" in done.out
+    assert "Does it answer?" in said
 
 
 def test_detectors_are_measured_from_the_command_line() -> None:
-    done = start("analyze", "--detectors")
-    assert done.wait() == 0, done.err
-    assert "precision" in done.out
+    assert "precision" in start("analyze", "--detectors").done()
 
 
 @pytest.mark.parametrize(
@@ -507,10 +500,7 @@ def test_detectors_are_measured_from_the_command_line() -> None:
     ],
 )
 def test_mistakes_are_one_sentence(words: list[str], says: str, tmp_path: Path) -> None:
-    done = start("analyze", *words, cwd=tmp_path)
-    assert done.wait() == 2, done.err
-    assert len(done.err.splitlines()) == 1
-    assert says in done.err
+    start("analyze", *words, cwd=tmp_path).refused(says)
 
 
 def test_items_carry_the_bare_question() -> None:

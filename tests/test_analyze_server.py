@@ -3,12 +3,12 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from processes import wait_for
 from r1zero.endpoint import Client, Endpoint, Store, UnusableError
 from r1zero.errors import UserError
 from r1zero.evaluation.models import served
@@ -16,7 +16,7 @@ from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed, slim
 from r1zero.types import Completion, Stop
 from served import Server, serve
-from tiny_runs import Command, random_model, start, taught_model, wait_for
+from tiny_runs import Command, random_model, start, taught_model
 
 
 def ids(text: str) -> tuple[int, ...]:
@@ -34,13 +34,6 @@ def drawn(
     params = SamplingParams(16, **{"temperature": 1.0, **more})  # type: ignore[arg-type]
     found = sampler.sample(requests, samples, params, seed=0, step=-1)
     return {(each.request, each.sample): each.completion for each in found}
-
-
-@pytest.fixture
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    running = serve(tmp_path, **getattr(request, "param", {}))
-    yield running
-    running.kill()
 
 
 # ---- one answer
@@ -174,11 +167,11 @@ def test_a_tokenizer_by_name(server: Server) -> None:
 
 
 def kill_half_way(server: Server, command: Command) -> None:
-    """Kill a server that gives so many answers only, when it has given them; the command then ends."""
+    """Kill a server that gives so many answers only, when it has given them; the command then ends in one sentence."""
     wait_for(lambda: server.held or command.poll(), "a server that is held", timeout_s=600)
     assert server.held, command.err
     server.kill()
-    assert command.wait() == 2
+    command.refused("does not answer (")
 
 
 def analyse(server: Server, out: Path) -> Command:
@@ -195,13 +188,10 @@ def test_a_killed_server_stops_the_analysis_in_one_sentence_and_nothing_is_asked
     out = tmp_path / "analysis"
     command = analyse(server, out)
     kill_half_way(server, command)
-    assert len(command.err.splitlines()) == 1, command.err
-    assert "does not answer (" in command.err
     assert "give the same command: nothing that it has answered is asked twice." in command.err
     before = len(server.answered)
     server.restart()
-    command = analyse(server, out)
-    assert command.wait() == 0, command.err
+    said = analyse(server, out).done()
     answered = [json.dumps([r["path"], r["body"]], sort_keys=True) for r in server.answered if r["status"] == 200]
     repeated = [body for body, times in Counter(answered).items() if times > 1]
     assert len(answered) > before
@@ -218,9 +208,8 @@ def test_a_killed_server_stops_the_analysis_in_one_sentence_and_nothing_is_asked
     assert at_one["agreement"]["second"].startswith("rule-based judge")
     assert at_one["counts"]["judge"]["responses"] == at_one["counts"]["cross"]["responses"]  # it judges by the word
     assert "Cohen's kappa" in (out / "reflection.md").read_text()
-    assert "answered from disk" in command.out
-    third = analyse(server, out)  # the server is away, and all is there
-    assert third.wait() == 0, third.err
+    assert "answered from disk" in said
+    analyse(server, out).done()  # the server is away, and all is there
 
 
 SMOLLM2 = Path(__file__).resolve().parents[1] / "models/SmolLM2-135M-Instruct"
@@ -247,19 +236,14 @@ def test_a_real_model_behind_a_server_that_dies_is_analysed_to_the_end(tmp_path:
         "--out",
         out,
     )
-    command = start(*words)
-    kill_half_way(server, command)
-    assert "does not answer (" in command.err
-    assert len(command.err.splitlines()) == 1, command.err
+    kill_half_way(server, start(*words))
     server.restart(model=str(model))
-    command = start(*words)
-    assert command.wait() == 0, command.err
+    start(*words).done()
     server.kill()
     answered = [json.dumps([r["path"], r["body"]], sort_keys=True) for r in server.answered if r["status"] == 200]
     assert [body for body, times in Counter(answered).items() if times > 1] == []
     local = tmp_path / "local"
-    command = start("analyze", model, *common, "--out", local)
-    assert command.wait() == 0, command.err
+    start("analyze", model, *common, "--out", local).done()
     greedy = [sorted((folder / "responses").glob("*-t0-*/arithmetic.parquet")) for folder in (out, local)]
     assert len(greedy[0]) == len(greedy[1]) == 2
     for ours, theirs in zip(*greedy, strict=True):
@@ -273,15 +257,12 @@ def test_evaluate_asks_a_server_as_well(server: Server, tmp_path: Path) -> None:
     """The same command, another engine: accuracy, responses kept, and nothing asked twice."""
     words = ["evaluate", "big", "-b", "arithmetic", "--limit", "6", "--template", "no", "--max-new-tokens", "32"]
     words += ["--answer-format", "last_number", "--server", server.url, "--out", str(tmp_path / "out")]
-    first = start(*words)
-    assert first.wait() == 0, first.err
+    start(*words).done()
     asked = [each["path"] for each in server.answered].count("/v1/completions")
     assert asked == 6
     rows = pq.read_table(tmp_path / "out" / "arithmetic.parquet").to_pylist()
     assert len(rows) == 6
-    again = start(*words)
-    assert again.wait() == 0, again.err
+    start(*words).done()
     assert [each["path"] for each in server.answered].count("/v1/completions") == asked
     away = start(*(word if word != server.url else "nowhere" for word in words[:-1]), str(tmp_path / "other"))
-    assert away.wait() == 2
-    assert "--server nowhere is not a valid address" in away.err
+    away.refused("--server nowhere is not a valid address")

@@ -30,9 +30,7 @@ def run() -> Run:
 
 
 def rows_of(*words: str | Path) -> list[dict]:
-    command = start(*words, "--json")
-    assert command.wait() == 0, command.err
-    return json.loads(command.out)
+    return json.loads(start(*words, "--json").done())
 
 
 # -- saved runs
@@ -171,11 +169,10 @@ def test_the_list_of_objectives_as_json() -> None:
 
 
 def test_the_list_of_objectives_for_people() -> None:
-    command = start("objectives", "dr_grpo", "trl/cispo")
-    assert command.wait() == 0
-    assert PRESETS["dr_grpo"].formula in command.out
-    assert PEERS["trl/cispo"].note in command.out
-    assert "length 0.00  difficulty 0.00  bias none" in command.out
+    said = start("objectives", "dr_grpo", "trl/cispo").done()
+    assert PRESETS["dr_grpo"].formula in said
+    assert PEERS["trl/cispo"].note in said
+    assert "length 0.00  difficulty 0.00  bias none" in said
 
 
 def test_the_audit_as_json() -> None:
@@ -197,10 +194,9 @@ def test_the_audit_off_policy(tmp_path: Path) -> None:
 
 
 def test_the_audit_for_people_and_its_pictures(tmp_path: Path) -> None:
-    command = start("audit", "dr_grpo", "grpo", "ppo", "--group-sizes", "2", "--out", tmp_path / "pictures")
-    assert command.wait() == 0, command.err
-    assert "ppo (V = 0)" in command.out
-    assert "none" in command.out
+    said = start("audit", "dr_grpo", "grpo", "ppo", "--group-sizes", "2", "--out", tmp_path / "pictures").done()
+    assert "ppo (V = 0)" in said
+    assert "none" in said
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {f"{name}.{kind}" for name in ("weights", "bias", "dynamics") for kind in ("png", "svg")}
 
@@ -208,17 +204,14 @@ def test_the_audit_for_people_and_its_pictures(tmp_path: Path) -> None:
 def test_the_audit_of_a_run(run: Run, tmp_path: Path) -> None:
     rows = rows_of("audit", "grpo", "--run", run.path)
     assert [(row["step"], row["objective"]) for row in rows][:2] == [(1, "dr_grpo"), (1, "grpo")]
-    command = start("audit", "--run", run.path, "--out", tmp_path)
-    assert command.wait() == 0, command.err
-    assert "Bias meter" in command.out
+    assert "Bias meter" in start("audit", "--run", run.path, "--out", tmp_path).done()
     assert (tmp_path / "meter.svg").exists()
 
 
 def test_the_replay_of_a_step(run: Run, tmp_path: Path) -> None:
-    command = start("audit", "--run", run.path, "--step", "2", "--out", tmp_path)
-    assert command.wait() == 0, command.err
-    assert "Weights: step-000001." in command.out
-    assert "they need their critic: ppo" in command.out
+    said = start("audit", "--run", run.path, "--step", "2", "--out", tmp_path).done()
+    assert "Weights: step-000001." in said
+    assert "they need their critic: ppo" in said
     assert (tmp_path / "weights-step-000002.png").exists()
     rows = rows_of("audit", "dr_grpo", "gspo", "--run", run.path, "--step", "2")
     assert [row["objective"] for row in rows] == ["dr_grpo", "gspo"]
@@ -250,12 +243,7 @@ def test_the_certificate(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_sentence(words: tuple[str, ...], says: str) -> None:
-    command = start(*words)
-    assert command.wait() == 2
-    assert says in command.err
-    assert command.err.startswith("r1zero: ")
-    assert command.err.count("\n") == 1, command.err
-    assert "Traceback" not in command.err
+    start(*words).refused(says)
 
 
 # -- pictures

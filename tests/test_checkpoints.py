@@ -15,7 +15,7 @@ from r1zero.errors import UserError
 from r1zero.policy.load import Policy, load_policy
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
-from tiny_runs import Command, start, sums_of, taught_model, trained, untimed, write_recipe
+from tiny_runs import start, sums_of, taught_model, trained, untimed, write_recipe
 
 STATE = {"learner": {"updates": 3, "moment": torch.arange(4.0)}, "stream": {"position": 7, "dropped": 0}}
 
@@ -301,28 +301,21 @@ def fill(disk: Path, leave: int) -> Path:
     return ballast
 
 
-def refused(command: Command, says: str) -> None:
-    assert command.wait() == 2
-    assert command.err.startswith("r1zero: ")
-    assert says in command.err
-    assert command.err.count("\n") == 1
-
-
 @pytest.mark.slow
 def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path) -> None:
     recipe, out = write_recipe(tmp_path / "r.toml"), small_disk / "run"
-    assert start("train", recipe, "--out", out, "--train.steps=2").wait() == 0
+    start("train", recipe, "--out", out, "--train.steps=2").done()
     before = sums_of(out)
     # A checkpoint takes about 460 KiB, 150 of them weights: one disk is full in the middle of the training state, one
     # in the middle of the weights, and one before the first step can be logged.
     for leave, says in ((300 << 10, "step 4 cannot"), (100 << 10, "step 4 cannot"), (0, "No space left on device")):
         ballast = fill(small_disk, leave)
-        refused(start("train", recipe, "--out", out, "--train.steps=4", "--resume"), says)
+        start("train", recipe, "--out", out, "--train.steps=4", "--resume").refused(says)
         ballast.unlink()
         assert steps(out / "checkpoints") == [2]
         assert sums_of(out) == before
         assert list(out.rglob(".*")) == []
-    assert start("train", recipe, "--out", out, "--train.steps=4", "--resume").wait() == 0
+    start("train", recipe, "--out", out, "--train.steps=4", "--resume").done()
     whole = trained({"train.steps": 4})
     assert untimed(Run.open(out).read("metrics")) == untimed(whole.read("metrics"))
     assert sums_of(out / "checkpoints" / "step-000004") == sums_of(whole.path / "checkpoints" / "step-000004")
@@ -331,14 +324,14 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path) -> None:
 def test_a_checkpoint_too_large_for_the_disk_loses_nothing(tmp_path: Path) -> None:
     """The same without a mount: no file may grow beyond 100 kB, which the weights do."""
     recipe, out = write_recipe(tmp_path / "r.toml"), tmp_path / "run"
-    assert start("train", recipe, "--out", out, "--train.steps=1").wait() == 0
+    start("train", recipe, "--out", out, "--train.steps=1").done()
     before = sums_of(out)
     cut = start("train", recipe, "--out", out, "--train.steps=2", "--resume", file_bytes=100_000)
-    refused(cut, "The checkpoint of step 2 cannot be written")
+    cut.refused("The checkpoint of step 2 cannot be written")
     assert "File too large" in cut.err
     assert "mend that and continue with --resume; the checkpoint of step 1 is whole." in cut.err
     assert sums_of(out) == before
     assert list(out.rglob(".*")) == []
-    assert start("train", out, "--resume").wait() == 0  # with the two steps it was last given
+    start("train", out, "--resume").done()  # with the two steps it was last given
     assert steps(out / "checkpoints") == [1, 2]
     assert json.loads((out / "checkpoints" / "step-000002" / "complete.json").read_text())["step"] == 2

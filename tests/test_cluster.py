@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
-from helpers import needs_peft
-from processes import END_S, Process, below, process
+from helpers import needs_peft, needs_vllm
+from processes import END_S, Process, below, process, wait_for
 from r1zero.config import ClusterSettings, Recipe
 from r1zero.errors import UserError
 from r1zero.policy.export import export
@@ -31,7 +31,7 @@ from r1zero.training.progress import View
 from r1zero.training.setup import RunSetup
 from r1zero.training.train import train
 from r1zero.types import Completion, Stop
-from tiny_runs import Hold, session_folder, start, taught_model, tiny_recipe, trained, wait_for, write_recipe
+from tiny_runs import Hold, session_folder, start, taught_model, tiny_recipe, trained, write_recipe
 
 pytestmark = [
     pytest.mark.slow,
@@ -372,7 +372,7 @@ def test_a_full_cluster_is_said_and_not_waited_for(monkeypatch: pytest.MonkeyPat
         remove_placement_group(others)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM (make setup-cluster)")
+@needs_vllm
 def test_a_replica_of_vllm_has_the_learners_weights(tmp_path: Path) -> None:
     engine = {"sampling.engine": "vllm", "sampling.check_every": 1, "train.steps": 3}
     run = train(tiny_recipe(ONE | engine, taught_model(64, 2)), tmp_path / "run")

@@ -117,6 +117,15 @@ def test_sliding_windows_are_shorter_than_what_they_see() -> None:
 # -- log-probs
 
 
+def assert_plain(
+    model: PreTrainedModel, request: Request, completion: Completion, temperature: float = 1.0, atol: float = 1e-5
+) -> None:
+    """Its log-probs are those of a plain forward pass."""
+    with torch.no_grad():
+        plain = full_logprobs(model, request.prompt_ids, completion.token_ids, temperature)
+    torch.testing.assert_close(torch.tensor(completion.logprobs), plain, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_log_probs_are_those_of_a_plain_forward_pass(name: str, temperature: float) -> None:
@@ -125,10 +134,7 @@ def test_log_probs_are_those_of_a_plain_forward_pass(name: str, temperature: flo
     found = run(model, requests, 3, rows=7, temperature=temperature)
     for request in requests:
         for sample in range(3):
-            completion = found[request.key, sample]
-            with torch.no_grad():
-                plain = full_logprobs(model, request.prompt_ids, completion.token_ids, temperature)
-            torch.testing.assert_close(torch.tensor(completion.logprobs), plain, rtol=0, atol=1e-5)
+            assert_plain(model, request, found[request.key, sample], temperature)
 
 
 def test_tokens_are_what_the_noise_says() -> None:
@@ -242,10 +248,7 @@ def test_responses_survive_the_caches_shifts(name: str, cache: type[WatchedCache
     assert ids(found) == ids(run(model, requests, 2, rows=280, max_new_tokens=16, eos=range(20, 28)))
     assert len(cache.shifts) == shifts  # all rows at once: nothing to shift, so this is another path
     for request in requests[::5]:
-        completion = found[request.key, 1]
-        with torch.no_grad():
-            plain = full_logprobs(model, request.prompt_ids, completion.token_ids)
-        torch.testing.assert_close(torch.tensor(completion.logprobs), plain, rtol=0, atol=1e-5)
+        assert_plain(model, request, found[request.key, 1])
 
 
 def test_responses_survive_the_caches_growth(cache: type[WatchedCache]) -> None:
@@ -255,10 +258,7 @@ def test_responses_survive_the_caches_growth(cache: type[WatchedCache]) -> None:
     longest = max(found.values(), key=lambda c: c.length)
     assert longest.length > 120
     for request in requests:
-        completion = found[request.key, 0]
-        with torch.no_grad():
-            plain = full_logprobs(model, request.prompt_ids, completion.token_ids)
-        torch.testing.assert_close(torch.tensor(completion.logprobs), plain, rtol=0, atol=2e-5)
+        assert_plain(model, request, found[request.key, 0], atol=2e-5)
 
 
 # -- prefill
@@ -467,10 +467,7 @@ def test_prompts_of_very_different_lengths() -> None:
     found = run(model, requests, 2, rows=4)
     for request in requests:
         for sample in range(2):
-            completion = found[request.key, sample]
-            with torch.no_grad():
-                plain = full_logprobs(model, request.prompt_ids, completion.token_ids)
-            torch.testing.assert_close(torch.tensor(completion.logprobs), plain, rtol=0, atol=1e-5)
+            assert_plain(model, request, found[request.key, sample])
     for request in requests:
         assert ids(run(model, [request], 2)).items() <= ids(found).items()
 

@@ -28,9 +28,10 @@ from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import SamplingParams
 from r1zero.statistics import clustered, majority, paired, pass_at_k, standard_error
 from r1zero.templates import get_template
-from r1zero.types import AnswerFormat, Completion, Outcome, Question, Rollout, Stop, Verdict
+from r1zero.types import AnswerFormat, Outcome, Question, Stop
 from r1zero.verify import Verifier
 from regime import seeded
+from report_runs import group, response
 from tiny_runs import Hold, random_model, start, taught_model
 
 # ---- Wilson's interval
@@ -186,20 +187,11 @@ def test_contamination_by_hand() -> None:
 # ---- the summary
 
 
-def response(length: int, outcome: Outcome, stop: Stop = Stop.EOS) -> tuple[Completion, Verdict]:
-    return Completion((7,) * length, (-1.0,) * length, "text", stop), Verdict(outcome)
-
-
-def group(index: int, *responses: tuple[Completion, Verdict]) -> Rollout:
-    completions, verdicts = zip(*responses, strict=True)
-    return Rollout(Question(f"set/{index}", "q", ("1",)), "q", (1, 2), completions, verdicts)
-
-
 ROLLOUTS = [
-    group(0, response(10, Outcome.RIGHT), response(20, Outcome.RIGHT)),
-    group(1, response(5, Outcome.WRONG), response(32, Outcome.RIGHT, Stop.LENGTH)),
-    group(2, response(32, Outcome.NO_ANSWER, Stop.LENGTH), response(3, Outcome.NO_ANSWER)),
-    group(3, response(4, Outcome.UNGRADED), response(14, Outcome.TIMEOUT)),
+    group(0, response("", Outcome.RIGHT, 10), response("", Outcome.RIGHT, 20)),
+    group(1, response("", Outcome.WRONG, 5), response("", Outcome.RIGHT, 32, Stop.LENGTH)),
+    group(2, response("", Outcome.NO_ANSWER, 32, Stop.LENGTH), response("", Outcome.NO_ANSWER, 3)),
+    group(3, response("", Outcome.UNGRADED, 4), response("", Outcome.TIMEOUT, 14)),
 ]
 
 
@@ -255,7 +247,7 @@ def test_models_are_shown_by_what_tells_them_apart() -> None:
 
 
 def test_what_does_not_apply_is_left_out() -> None:
-    result = summarise("amc", [group(0, response(8, Outcome.WRONG, Stop.LENGTH))])
+    result = summarise("amc", [group(0, response("", Outcome.WRONG, 8, Stop.LENGTH))])
     assert (result.length_correct, result.length_incorrect) == (None, None)
     assert result.numbers() == {
         "eval/amc/accuracy": 0.0,
@@ -270,13 +262,13 @@ def test_what_does_not_apply_is_left_out() -> None:
 
 def test_numbers_are_named_as_the_table_says() -> None:
     keys = {key.replace("{set}", "set") for key in EVALUATION_METRICS} - {"eval/average"}
-    assert "eval/set/pass_at_n" not in summarise("set", [group(0, response(1, Outcome.RIGHT))]).numbers()
+    assert "eval/set/pass_at_n" not in summarise("set", [group(0, response("", Outcome.RIGHT, 1))]).numbers()
     assert set(summarise("set", ROLLOUTS).numbers()) == keys
 
 
 def test_the_average_is_over_sets_and_not_over_questions() -> None:
-    one = summarise("a", [group(0, response(1, Outcome.RIGHT))])
-    two = summarise("b", [group(i, response(1, Outcome.WRONG)) for i in range(9)])
+    one = summarise("a", [group(0, response("", Outcome.RIGHT, 1))])
+    two = summarise("b", [group(i, response("", Outcome.WRONG, 1)) for i in range(9)])
     assert average([one, two]) == 0.5
     assert average([]) is None
 
@@ -357,8 +349,7 @@ def test_the_summary_is_that_of_the_saved_responses(tmp_path: Path, policy: Poli
 def test_evaluate_writes_results_and_responses(tmp_path: Path) -> None:
     words = ["evaluate", taught_model(), "-b", "arithmetic", "--limit", "6", "--template", "no"]
     words += ["--answer-format", "last_number", "--max-new-tokens", "8", "--device", "cpu"]
-    command = start(*words, "--samples", "2", "--temperature", "0.7", "--out", tmp_path / "out")
-    assert command.wait() == 0, command.err
+    said = start(*words, "--samples", "2", "--temperature", "0.7", "--out", tmp_path / "out").done()
     identity = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert identity["model"] == str(taught_model())
     assert identity["settings"]["temperature"] == 0.7
@@ -367,7 +358,7 @@ def test_evaluate_writes_results_and_responses(tmp_path: Path) -> None:
     (result,) = cell["results"]
     assert (result["name"], result["questions"], result["samples"]) == ("arithmetic", 6, 2)
     assert pq.read_table(tmp_path / "out" / "arithmetic.parquet").num_rows == 12
-    assert f"{result['accuracy']:.3f}" in command.out
+    assert f"{result['accuracy']:.3f}" in said
 
 
 def test_evaluate_takes_columns_and_the_likeliest_tokens(tmp_path: Path) -> None:
@@ -376,8 +367,7 @@ def test_evaluate_takes_columns_and_the_likeliest_tokens(tmp_path: Path) -> None
     words = ["evaluate", taught_model(), "-b", tmp_path / "sums.jsonl", "--template", "no", "--max-new-tokens", "8"]
     words += ["--answer-format", "last_number", "--device", "cpu", "--out", tmp_path / "out", "--limit", "4"]
     columns = ["--question-column", "text", "--answer-column", "gold"]
-    command = start(*words, *columns, "--temperature", "1.0", "--top-k", "1")
-    assert command.wait() == 0, command.err
+    start(*words, *columns, "--temperature", "1.0", "--top-k", "1").done()
     drawn = pq.read_table(tmp_path / "out" / "sums.parquet").to_pylist()
     assert [(row["prompt"], row["gold"]) for row in drawn] == [(f"{a}+1=", [str(a + 1)]) for a in range(1, 5)]
     assert all(set(row["logprobs"]) == {0.0} for row in drawn)  # of one token there is no choice
@@ -388,8 +378,7 @@ def test_evaluate_takes_columns_and_the_likeliest_tokens(tmp_path: Path) -> None
 
 def test_evaluate_takes_a_split(tmp_path: Path) -> None:
     words = ["evaluate", taught_model(), "-b", "arithmetic", "--split", "test", "--limit", "3", "--template", "no"]
-    command = start(*words, "--max-new-tokens", "4", "--device", "cpu", "--out", tmp_path / "out")
-    assert command.wait() == 0, command.err
+    start(*words, "--max-new-tokens", "4", "--device", "cpu", "--out", tmp_path / "out").done()
     assert pq.read_table(tmp_path / "out" / "arithmetic-test.parquet").num_rows == 3
 
 
@@ -418,8 +407,8 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert len(lines) == 100 + missing
     assert {(line["question"], line["sample"]) for line in lines} == {(q, g) for q in range(50) for g in range(3)}
     again.go()
-    assert again.wait() == 0, again.err
-    assert whole.wait() == 0, whole.err
+    again.done()
+    whole.done()
     assert not journal.exists()
     rows = [pq.read_table(tmp_path / name / "arithmetic.parquet").to_pylist() for name in ("whole", "cut")]
     for one, two in zip(*rows, strict=True):
@@ -431,15 +420,11 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_a_finished_evaluation_is_not_asked_again_and_another_one_is_refused(tmp_path: Path) -> None:
     words = ["evaluate", taught_model(), "-b", "arithmetic", "--limit", "5", *WORDS, "--out", tmp_path / "out"]
-    first = start(*words)
-    assert first.wait() == 0, first.err
+    start(*words).done()
     before = (tmp_path / "out" / "arithmetic.parquet").stat().st_mtime_ns
-    second = start(*words)
-    assert second.wait() == 0, second.err
+    start(*words).done()
     assert (tmp_path / "out" / "arithmetic.parquet").stat().st_mtime_ns == before
-    other = start(*words, "--seed", "1")
-    assert other.wait() == 2
-    assert "holds another evaluation (of other seed)" in other.err
+    start(*words, "--seed", "1").refused("holds another evaluation (of other seed)")
 
 
 def test_a_matrix_compare_and_regrade(tmp_path: Path) -> None:
@@ -447,8 +432,7 @@ def test_a_matrix_compare_and_regrade(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["evaluate", taught_model(), random_model(), "-b", "arithmetic", "--limit", "8", "--samples", "4"]
     words += ["--temperature", "1.0", "--template", "no", "qwen_math", *WORDS[2:], "--out", out]
-    command = start(*words)
-    assert command.wait() == 0, command.err
+    start(*words).done()
     cells = json.loads((out / "results.json").read_text())
     assert [(Path(cell["model"]).name, cell["template"]) for cell in cells] == [
         ("taught", "no"), ("taught", "qwen_math"), ("random", "no"), ("random", "qwen_math")
@@ -456,22 +440,18 @@ def test_a_matrix_compare_and_regrade(tmp_path: Path) -> None:
     assert (out / "results.png").stat().st_size > 1000
     assert "| taught" in (out / "results.md").read_text().replace(str(taught_model().parent) + "/", "")
     taught, random = out / "taught--no", out / "random--no"
-    compared = start("compare", random, taught, "--out", tmp_path / "pictures")
-    assert compared.wait() == 0, compared.err
+    start("compare", random, taught, "--out", tmp_path / "pictures").done()
     assert (tmp_path / "pictures" / "arithmetic-pass-at-k.png").exists()
     (found,) = compare(open_saved(random), open_saved(taught))
     rows = {name: pq.read_table(out / name / "arithmetic.parquet").to_pylist() for name in ("taught--no", "random--no")}
     right = {name: sum(row["outcome"] == "right" for row in cell) / 32 for name, cell in rows.items()}
     assert found.paired.difference == pytest.approx(right["taught--no"] - right["random--no"])
     assert found.second_pass_at[4] >= found.second_pass_at[1]
-    again = start("evaluate", "--regrade", taught)
-    assert again.wait() == 0, again.err
-    assert "0 verdicts changed" in again.out
+    assert "0 verdicts changed" in start("evaluate", "--regrade", taught).done()
 
 
 def test_regrading_lists_every_verdict_that_changed(tmp_path: Path) -> None:
-    command = start("evaluate", taught_model(), "-b", "arithmetic", "--limit", "6", *WORDS, "--out", tmp_path / "out")
-    assert command.wait() == 0, command.err
+    start("evaluate", taught_model(), "-b", "arithmetic", "--limit", "6", *WORDS, "--out", tmp_path / "out").done()
     saved = open_saved(tmp_path / "out")
     boxed = Saved(saved.path, saved.identity | {"answer_format": "boxed"})
     with Verifier(workers=1, timeout_s=60) as verifier:
@@ -496,15 +476,12 @@ def test_regrading_lists_every_verdict_that_changed(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_sentence(words: list[str], sentence: str) -> None:
-    command = start(*words)
-    assert command.wait() == 2
-    assert sentence in command.err
-    assert command.err.count("\n") == 1
+    start(*words).refused(sentence)
 
 
 def test_a_journal_keeps_whole_groups(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "set.jsonl")
-    completion, verdict = response(3, Outcome.WRONG)
+    completion, verdict = response("", Outcome.WRONG, 3)
     for key in ((0, 0), (0, 1), (2, 1)):
         journal.add(*key, completion, verdict)
     assert journal.read(2) == {0: {0: (completion, verdict), 1: (completion, verdict)}}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers import relative_error
 from r1zero.objectives.expected_gradient import Audit, TooManyError, compare, expected_gradient, pushes
 from r1zero.objectives.length_dynamics import follow
 from r1zero.objectives.measured import share
@@ -24,10 +25,6 @@ def tiny_policy(seed: int = 0, questions: int = 2) -> Tensor:
     mdp = replace(TINY, gold=(0, 1, 0)[:questions])
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(questions, len(mdp.prefixes), 3, generator=generator, dtype=torch.float64)
-
-
-def relative(one: Tensor, other: Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 def covering() -> list[Objective]:
@@ -115,7 +112,7 @@ def test_every_advantage_with_its_weights_against_all_batches(row: Objective) ->
     policy = tiny_policy()
     everything = brute_force(TINY, row, 2, policy, policy)
     # response_weights is in float32, where the audit is in float64
-    assert relative(exact(TINY, row, 2, policy, policy), everything) < 3e-7
+    assert relative_error(exact(TINY, row, 2, policy, policy), everything) < 3e-7
 
 
 @pytest.mark.parametrize(
@@ -125,20 +122,20 @@ def test_every_surrogate_off_policy_against_all_batches(name: str) -> None:
     row, mdp, old = TABLE[name], replace(TINY, gold=(0,)), tiny_policy(questions=1)
     logits = old + 0.8 * tiny_policy(seed=1, questions=1)  # ratios from a half to twice and beyond
     everything = brute_force(mdp, row, 3, logits, old)
-    assert relative(exact(mdp, row, 3, logits, old), everything) < 3e-7
+    assert relative_error(exact(mdp, row, 3, logits, old), everything) < 3e-7
 
 
 @pytest.mark.parametrize("chunks", [3, 4, 8])
 def test_micro_batches_that_cut_through_groups_against_all_batches(chunks: int) -> None:
     row, policy = replace(PEERS["verl/token-mean@legacy"], chunks=chunks), tiny_policy()
-    assert relative(exact(TINY, row, 2, policy, policy), brute_force(TINY, row, 2, policy, policy)) < 3e-7
+    assert relative_error(exact(TINY, row, 2, policy, policy), brute_force(TINY, row, 2, policy, policy)) < 3e-7
 
 
 def test_groups_of_three_under_micro_batches_by_tokens() -> None:
     mdp, row = replace(Mdp(rounds=2, stride=1), gold=(0,)), PEERS["verl/seq-mean-token-sum-norm@legacy+dynamic"]
     generator = torch.Generator().manual_seed(seeded())
     policy = torch.randn(1, len(mdp.prefixes), 3, generator=generator, dtype=torch.float64)
-    assert relative(exact(mdp, row, 3, policy, policy), brute_force(mdp, row, 3, policy, policy)) < 3e-7
+    assert relative_error(exact(mdp, row, 3, policy, policy), brute_force(mdp, row, 3, policy, policy)) < 3e-7
 
 
 def test_the_expectation_is_what_sampling_tends_to() -> None:
@@ -170,14 +167,14 @@ def test_the_expectation_is_what_sampling_tends_to() -> None:
 def test_dr_grpo_is_unbiased_to_a_known_factor(size: int) -> None:
     row, policy = replace(PRESETS["dr_grpo"], constant=7.0), FULL.policy()
     truth = FULL.true_gradient(policy)
-    assert relative(exact(FULL, row, size, policy, policy), (size - 1) / size * truth / 7.0) < 1e-12
+    assert relative_error(exact(FULL, row, size, policy, policy), (size - 1) / size * truth / 7.0) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["rloo", "reinforce", "ppo"])
 @pytest.mark.parametrize("size", [2, 4])
 def test_baselines_that_leave_the_response_out_have_no_factor(name: str, size: int) -> None:
     row, policy = replace(PRESETS[name], constant=7.0), FULL.policy()
-    assert relative(exact(FULL, row, size, policy, policy), FULL.true_gradient(policy) / 7.0) < 1e-12
+    assert relative_error(exact(FULL, row, size, policy, policy), FULL.true_gradient(policy) / 7.0) < 1e-12
 
 
 def test_max_rl_in_groups_of_two_and_in_the_limit() -> None:

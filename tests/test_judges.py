@@ -4,7 +4,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,7 @@ from r1zero.analyze.judges.rules import RuleJudge, loops, only_code
 from r1zero.analyze.passages import FIRST, QUESTIONS, SECOND
 from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.errors import UserError
-from served import Server, serve
-
-
-@pytest.fixture
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    running = serve(tmp_path, **getattr(request, "param", {}))
-    yield running
-    running.kill()
+from served import Server
 
 
 def judge_at(url: str, store: Path | None = None, patience_s: float = 2.0, **more: Any) -> LLMJudge:

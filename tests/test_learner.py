@@ -1,6 +1,6 @@
 """The learner's promises: the gradient is the formula's, for every split of the step; what an update does, exactly.
 
-The reference throughout is `reference_gradient`: the objective written out in Python loops over full logits.
+The reference throughout is `reference_gradient` of helpers: the objective written out in Python loops over full logits.
 """
 
 import io
@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from helpers import (
     EOS,
     TOKENIZER,
+    C,
     encode,
     flat_gradient,
     flat_weights,
@@ -31,6 +32,7 @@ from helpers import (
     qwen,
     random_trajectories,
     rank_gradient,
+    reference_gradient,
     relative_error,
     trajectory,
 )
@@ -45,35 +47,9 @@ from r1zero.policy.batch import Trajectory
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.protocol import Request, SamplingParams
 
-C = 10.0
-# the weight of a response of length n among N; the other rows of the table are in test_terms
-WEIGHT = {"dr_grpo": lambda N, n: 1 / (N * C), "grpo": lambda N, n: 1 / (N * n)}
 LAYOUTS = get_args(config.LearnerSettings.model_fields["layout"].annotation)
-OBJECTIVES = {name: make_objective(name, clip_low=0.2, clip_high=0.3, constant=C) for name in WEIGHT}
-
-
-def reference_gradient(
-    model: PreTrainedModel,
-    name: str,
-    rows: Sequence[Trajectory],
-    old: Sequence[Tensor] | None = None,
-    temperature: float = 1.0,
-) -> Tensor:
-    """∇ of L = − Σ_i w_i Σ_t min(ρ·Â, clip(ρ, 0.8, 1.3)·Â), as it is written."""
-    loss = torch.zeros(())
-    for i, row in enumerate(rows):
-        logprobs = full_logprobs(model, row.prompt_ids, row.response_ids, temperature)
-        for t in range(row.length):
-            before = logprobs[t].detach() if old is None else old[i][t]
-            ratio = (logprobs[t] - before).exp()
-            bounded = min(max(ratio, torch.tensor(0.8)), torch.tensor(1.3))
-            gain = min(ratio * row.advantage, bounded * row.advantage)
-            loss = loss - WEIGHT[name](len(rows), row.length) * gain
-    model.zero_grad(set_to_none=True)
-    loss.backward()
-    gradient = flat_gradient(model)
-    model.zero_grad(set_to_none=True)
-    return gradient
+# the other rows of the table are in test_terms
+OBJECTIVES = {name: make_objective(name, clip_low=0.2, clip_high=0.3, constant=C) for name in ("dr_grpo", "grpo")}
 
 
 def older(rows: Sequence[Trajectory], seed: int, scale: float = 0.3) -> list[Tensor]:
@@ -85,7 +61,7 @@ def older(rows: Sequence[Trajectory], seed: int, scale: float = 0.3) -> list[Ten
 # -- the gradient
 
 
-@pytest.mark.parametrize("name", WEIGHT)
+@pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("off_policy", [False, True])
 @settings(max_examples=15)
 @given(
@@ -99,7 +75,7 @@ def test_split_invariance(name: str, off_policy: bool, seed: int, micro_tokens: 
     model = qwen()
     rows = random_trajectories(model, seed, temperature=0.8)
     old = older(rows, seed) if off_policy else None
-    wanted = reference_gradient(model, name, rows, old, 0.8)
+    wanted = reference_gradient(model, OBJECTIVES[name], rows, old, 0.8)
     order = list(range(len(rows)))
     shuffle.shuffle(order)
     learner = learner_of(model, OBJECTIVES[name], temperature=0.8, micro_tokens=micro_tokens, layout=layout)
@@ -113,13 +89,13 @@ def test_split_invariance(name: str, off_policy: bool, seed: int, micro_tokens: 
 def test_other_models_give_the_formulas_gradient(make, layout: str) -> None:
     model = make()  # Mistral's window is shorter than these rows
     rows = random_trajectories(model, seed=8, longest=15)
-    wanted = reference_gradient(model, "grpo", rows)
+    wanted = reference_gradient(model, OBJECTIVES["grpo"], rows)
     for micro_tokens in (1, 40, 10**6):
         learner = learner_of(model, OBJECTIVES["grpo"], micro_tokens=micro_tokens, layout=layout)
         assert relative_error(gradient_of(learner, rows), wanted) < 1e-5
 
 
-@pytest.mark.parametrize("name", WEIGHT)
+@pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_shares_add_up(name: str, layout: str) -> None:
     model = qwen()
@@ -165,9 +141,9 @@ def test_zero_advantage_rows_are_skipped_exactly() -> None:
     model.base_model.register_forward_pre_hook(
         lambda module, args, kwargs: computed.append(kwargs["input_ids"].shape[0]), with_kwargs=True
     )
-    for name, objective in OBJECTIVES.items():
+    for objective in OBJECTIVES.values():
         learner = learner_of(model, objective)
-        wanted = reference_gradient(model, name, rows)
+        wanted = reference_gradient(model, objective, rows)
         computed.clear()
         found = gradient_of(learner, rows)
         assert computed == [1]
@@ -176,7 +152,7 @@ def test_zero_advantage_rows_are_skipped_exactly() -> None:
         assert relative_error(gradient_of(learner, [live]), 5 * wanted) < 1e-5
 
 
-@pytest.mark.parametrize("name", WEIGHT)
+@pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_eos_carries_gradient(name: str, layout: str) -> None:
     model = qwen()
@@ -186,7 +162,7 @@ def test_eos_carries_gradient(name: str, layout: str) -> None:
     found = gradient_of(learner, [only])
     model.zero_grad(set_to_none=True)
     full_logprobs(model, only.prompt_ids, only.response_ids).sum().backward()
-    wanted = -WEIGHT[name](1, 1) * 0.5 * flat_gradient(model)
+    wanted = -{"dr_grpo": 1 / C, "grpo": 1}[name] * 0.5 * flat_gradient(model)
     assert wanted.norm() > 0
     assert relative_error(found, wanted) < 1e-5
     # and at the end of a longer one it counts like any other token
@@ -194,7 +170,7 @@ def test_eos_carries_gradient(name: str, layout: str) -> None:
     ended, open_ended = (trajectory(model, encode("1+1="), ids, 0.5) for ids in ((*body, EOS), body))
     with_eos, without = gradient_of(learner, [ended]), gradient_of(learner, [open_ended])
     assert relative_error(with_eos, without) > 0.05
-    assert relative_error(with_eos, reference_gradient(model, name, [ended])) < 1e-5
+    assert relative_error(with_eos, reference_gradient(model, OBJECTIVES[name], [ended])) < 1e-5
 
 
 def test_long_rows_beside_a_row_do_not_change_its_gradient() -> None:
@@ -446,7 +422,7 @@ def test_old_log_probs_are_the_first_policys_throughout() -> None:
     assert 0 <= numbers["learn/clip_fraction"] < 1
 
 
-@pytest.mark.parametrize("name", WEIGHT)
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_two_updates_are_what_the_formula_and_adamw_say(name: str) -> None:
     """The whole of `learn` against loops and a plain AdamW."""
     model, twin = qwen(), qwen()
@@ -458,7 +434,7 @@ def test_two_updates_are_what_the_formula_and_adamw_say(name: str) -> None:
     optimiser = torch.optim.AdamW(twin.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
     old = [torch.tensor(row.sampler_logprobs) for row in rows]
     for share in (order[:3], order[3:]):
-        gradient = reference_gradient(twin, name, [rows[i] for i in share], [old[i] for i in share])
+        gradient = reference_gradient(twin, OBJECTIVES[name], [rows[i] for i in share], [old[i] for i in share])
         start = 0
         for parameter in twin.parameters():
             parameter.grad = gradient[start : start + parameter.numel()].view_as(parameter).clone()
@@ -472,7 +448,7 @@ def test_two_updates_are_what_the_formula_and_adamw_say(name: str) -> None:
 def test_live_share_and_gradient_norms_are_logged() -> None:
     model = qwen()
     rows = random_trajectories(model, seed=4, count=6)
-    wanted = reference_gradient(model, "dr_grpo", rows).norm().item()
+    wanted = reference_gradient(model, OBJECTIVES["dr_grpo"], rows).norm().item()
     tally = Tally()
     learner_of(model).learn(rows, 0, tally)
     numbers = tally.result()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from r1zero.runs.run import Run
-from tiny_runs import Command, start, sums_of, taught_model
+from tiny_runs import start, sums_of, taught_model
 
 OLD = Path(__file__).resolve().parent / "old_runs"
 
@@ -22,13 +22,6 @@ def old(tmp_path: Path) -> Path:
     """A copy to work on."""
     shutil.copytree(OLD, tmp_path / "old")
     return tmp_path / "old"
-
-
-def done(command: Command) -> str:
-    """What a command says that succeeds."""
-    code = command.wait()
-    assert code == 0, command.err
-    return command.out
 
 
 def test_a_run_is_read(old: Path) -> None:
@@ -43,7 +36,7 @@ def test_a_run_is_read(old: Path) -> None:
 
 def test_a_run_is_continued(old: Path) -> None:
     before = {name: (old / "run" / name).read_bytes() for name in ("metrics.jsonl", "evaluations.jsonl")}
-    done(start("train", "run", "--resume", "--train.steps", "5", cwd=old))
+    start("train", "run", "--resume", "--train.steps", "5", cwd=old).done()
     run = Run.open(old / "run")
     for name, content in before.items():
         assert (old / "run" / name).read_bytes().startswith(content)
@@ -54,28 +47,28 @@ def test_a_run_is_continued(old: Path) -> None:
 
 
 def test_a_run_is_reported_and_audited(old: Path) -> None:
-    done(start("report", "run", "--out", "page", cwd=old))
+    start("report", "run", "--out", "page", cwd=old).done()
     (page,) = (old / "page").glob("*.html")
     text = page.read_text(encoding="utf-8")
     assert "f3cb01d860f6" in text  # the objective's hash
     assert "Length by class" in text  # from the rollouts' rows
-    meter = json.loads(done(start("audit", "--run", "run", "--json", cwd=old)))
+    meter = json.loads(start("audit", "--run", "run", "--json", cwd=old).done())
     assert {row["step"] for row in meter} == {1, 2, 3, 4}
 
 
 def test_a_run_and_an_evaluation_are_analysed(old: Path) -> None:
-    done(start("analyze", "--run", "run", "--out", "training", cwd=old))
+    start("analyze", "--run", "run", "--out", "training", cwd=old).done()
     sources = json.loads((old / "training" / "training.json").read_text(encoding="utf-8"))["sources"]
     assert {source["name"]: len(source["steps"]) for source in sources} == {"rollouts": 4, "arithmetic": 3}
-    done(start("analyze", "--saved", "evaluation", "--out", "card", cwd=old))
+    start("analyze", "--saved", "evaluation", "--out", "card", cwd=old).done()
     explored = json.loads((old / "card" / "exploration.json").read_text(encoding="utf-8"))["temperatures"]
     assert (explored[0]["questions"], explored[0]["samples"]) == (8, 2)
 
 
 def test_an_evaluation_is_compared_and_graded_again(old: Path) -> None:
-    said = done(start("compare", "evaluation", "evaluation", cwd=old))
+    said = start("compare", "evaluation", "evaluation", cwd=old).done()
     assert "arithmetic" in said
-    assert "0 verdicts changed" in done(start("evaluate", "--regrade", "evaluation", cwd=old))
+    assert "0 verdicts changed" in start("evaluate", "--regrade", "evaluation", cwd=old).done()
 
 
 def test_an_interrupted_evaluation_goes_on(old: Path) -> None:
@@ -87,9 +80,9 @@ def test_an_interrupted_evaluation_goes_on(old: Path) -> None:
     lines = (old / "interrupted" / "arithmetic.jsonl").read_text(encoding="utf-8").splitlines()
     kept = [line for line in map(json.loads, lines) if line["question"] in whole(lines)]
     assert kept
-    done(start("evaluate", "model", "--benchmarks", "arithmetic", "--limit", "8", "--template", "no",
-               "--answer-format", "last_number", "--samples", "2", "--temperature", "1", "--max-new-tokens", "12",
-               "--out", "interrupted", cwd=old))  # fmt: skip
+    start("evaluate", "model", "--benchmarks", "arithmetic", "--limit", "8", "--template", "no",
+          "--answer-format", "last_number", "--samples", "2", "--temperature", "1", "--max-new-tokens", "12",
+          "--out", "interrupted", cwd=old).done()  # fmt: skip
     rows = pq.read_table(old / "interrupted" / "arithmetic.parquet").to_pylist()
     assert len(rows) == 16
     for line in kept:

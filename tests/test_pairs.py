@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from processes import look, wait_ended
 from r1zero.cli.app import app
 from r1zero.cli.verify import verify as command
 from r1zero.errors import UserError
@@ -147,18 +147,7 @@ def test_a_hanging_command_is_killed_with_what_it_started(rewards):
     [verdict] = grade("cmd: sh hang.sh", ["x"], timeout_s=2.0)
     assert verdict.outcome is Outcome.TIMEOUT
     shell, child = map(int, (rewards / "pids").read_text().split())
-    end = time.monotonic() + 60
-    while running(shell) or running(child):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def running(pid: int) -> bool:
-    """Whether it has not ended: whether somebody has asked after it since is the system's matter."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_ended(filter(None, (look(shell), look(child))), 60)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processes import END_S, Process, below, wait_ended
+from processes import END_S, Process, below, wait_ended, wait_for
 from r1zero.errors import UserError
 from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
@@ -29,7 +29,7 @@ from r1zero.statistics import paired_t, t_cdf, t_quantile
 from r1zero.templates import get_template
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
-from tiny_runs import Hold, start, wait_for
+from tiny_runs import Hold, start
 
 # ---- the world
 
@@ -203,19 +203,16 @@ def test_killed_and_given_again_it_goes_on_and_ends_in_a_page(tmp_path: Path) ->
     assert killed.wait() == -signal.SIGKILL
     wait_ended(workers)
     assert not (out / "paper.html").exists()
-    again = start(*words)
-    assert again.wait(END_S) == 0, again.err
+    said = start(*words).done(END_S)
     page = (out / "paper.html").read_text(encoding="utf-8")
     assert "Reward against length" in page
     assert (out / "figures/fig1.png").stat().st_size > 1000
     [found] = json.loads((out / "findings.json").read_text())
     assert found["problems"] == []
     assert {claim["verdict"] for claim in found["claims"]} == {ClaimStatus.UNTESTED.value}  # of one seed
-    assert "begun     runs/grpo-31" in again.out
+    assert "begun     runs/grpo-31" in said
     before = changed(out)
-    third = start(*words)
-    assert third.wait(END_S) == 0, third.err
-    assert "begun " not in third.out
+    assert "begun " not in start(*words).done(END_S)
     assert changed(out) == before
     shutil.copytree(out, tmp_path / "elsewhere")
     shutil.rmtree(out)

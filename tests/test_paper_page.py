@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -243,13 +242,8 @@ def test_a_folder_without_a_plan_or_with_a_torn_one_is_one_sentence(tmp_path: Pa
 
 
 @pytest.fixture
-def tab(chromium: "Browser", tmp_path: Path) -> "Iterator[Browser]":
-    chromium.size(1280, 900)
-    chromium.system_theme("light")
-    chromium.open(write_paper([part()], tmp_path, "laptop"))
-    yield chromium
-    assert chromium.complaints == []
-    assert len(chromium.requests) == 1
+def page(tmp_path: Path) -> Path:
+    return write_paper([part()], tmp_path, "laptop")
 
 
 def test_a_browser_shows_claims_charts_and_tables(tab: "Browser") -> None:

@@ -218,13 +218,11 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, streaming
         """
     )
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    done = start("pretrain", file, "--out", whole)
-    assert done.wait() == 0, done.err
+    start("pretrain", file, "--out", whole).done()
     killed = start("pretrain", file, "--out", cut, hold=moment)
     killed.held()
     assert killed.kill() == -signal.SIGKILL
-    again = start("pretrain", cut, "--resume")
-    assert again.wait() == 0, again.err
+    start("pretrain", cut, "--resume").done()
     assert sums_of(cut / "checkpoints" / "step-000012") == sums_of(whole / "checkpoints" / "step-000012")
     assert untimed(Run.open(cut).read("metrics")) == untimed(Run.open(whole).read("metrics"))
 

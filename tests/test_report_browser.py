@@ -1,6 +1,5 @@
 """The report in a real browser: what a reader clicks, writes and presses, and that the page is quiet and alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,17 +28,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = render(grouped([load_run(path) for path in find_runs([folder])]))
     (folder / "report.html").write_text(text, encoding="utf-8")
     return folder / "report.html"
-
-
-@pytest.fixture
-def tab(chromium: Browser, page: Path) -> Iterator[Browser]:
-    chromium.size(1280, 900)
-    chromium.system_theme("light")
-    chromium.open(page)
-    chromium.js("localStorage.clear()")
-    yield chromium
-    assert chromium.complaints == []
-    assert chromium.requests == [page.as_uri()]
 
 
 def choose(tab: Browser, control: str, value: str) -> None:

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from processes import END_S, below, wait_ended
+from processes import END_S, below, wait_ended, wait_for
 from r1zero.errors import UserError
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
 from r1zero.training.train import train
 from regime import seeded
-from tiny_runs import Hold, graded, start, sums_of, tiny_recipe, trained, untimed, wait_for, write_recipe
+from tiny_runs import Hold, graded, start, sums_of, tiny_recipe, trained, untimed, write_recipe
 
 STEPS = 14
 SETTINGS: dict[str, object] = {"train.steps": STEPS, "evaluation.every": 3, "checkpoint.every": 2}
@@ -100,9 +100,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path, updates
         process.held()
         assert process.kill() == -signal.SIGKILL, process.err
     assert 0 < last_step(out) < STEPS
-    process = start(*words)
-    assert process.wait() == 0, process.err
-    assert "continuing after step" in process.out
+    assert "continuing after step" in start(*words).done()
     reference = trained(settings)
     assert sum(row["learn/grad_norm"] > 0 for row in reference.read("metrics")) > STEPS / 2
     assert_same_run(Run.open(out), reference)
@@ -135,12 +133,16 @@ def test_damage_that_keeps_the_size_costs_only_the_steps_since_the_one_before(tm
 # ---- resuming what needs no resuming, or other things
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     reference = trained(SETTINGS)
     shutil.copytree(reference.path, tmp_path / "run")
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    before = contents(tmp_path / "run")
     train(tiny_recipe(SETTINGS), tmp_path / "run", resume=True)
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    assert contents(tmp_path / "run") == before
 
 
 def test_resume_where_there_is_no_run_starts_one(tmp_path: Path) -> None:
@@ -160,22 +162,13 @@ def test_more_steps_make_the_longer_run(tmp_path: Path) -> None:
     assert run.recipe.train.steps == 6  # so that the next resume by the directory alone goes on to 6 too
 
 
-def test_fewer_steps_than_are_done_change_nothing(tmp_path: Path) -> None:
-    shutil.copytree(trained({"train.steps": 3}).path, tmp_path / "run")
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match=r"train\.steps = 2 is less than the 3 steps that .*run has done; set train"):
-        train(tiny_recipe({"train.steps": 2}), tmp_path / "run", resume=True)
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
-
-
 def test_another_torch_is_said_and_written_down(tmp_path: Path) -> None:
     shutil.copytree(trained({"train.steps": 3}).path, tmp_path / "run")
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     facts["versions"]["torch"] = "1.0.0"
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
-    command = start("train", tmp_path / "run", "--resume", "--train.steps=4")
-    assert command.wait() == 0, command.err
-    said = [line for line in command.out.splitlines() if line.startswith("note ")]
+    out = start("train", tmp_path / "run", "--resume", "--train.steps=4").done()
+    said = [line for line in out.splitlines() if line.startswith("note ")]
     assert len(said) == 1
     assert said[0].startswith("note started with torch 1.0.0 on cpu, now torch ")
     notes = Run(tmp_path / "run").read("notes")
@@ -196,16 +189,25 @@ def test_the_questions_may_lie_elsewhere_when_a_run_goes_on(tmp_path: Path) -> N
     assert len(train(tiny_recipe(moved), tmp_path / "run", resume=True).read("metrics")) == 2
 
 
+OTHERS = {"learner.learning_rate": 1e-4, "train.seed": 5, "rollout.samples": 8, "objective.name": "grpo"}
+
+
 @pytest.mark.parametrize(
-    "key, value",
-    [("learner.learning_rate", 1e-4), ("train.seed", 5), ("rollout.samples", 8), ("objective.name", "grpo")],
+    "changes, says",
+    [
+        ({"train.steps": 2}, r"train\.steps = 2 is less than the 3 steps that .*run has done; set train"),
+        *(
+            ({"train.steps": 6, key: value}, f"was started with other settings of {key}; resume it with the recipe it")
+            for key, value in OTHERS.items()
+        ),
+    ],
 )
-def test_another_run_is_not_continued(tmp_path: Path, key: str, value: object) -> None:
+def test_another_run_is_not_continued(tmp_path: Path, changes: dict[str, object], says: str) -> None:
     shutil.copytree(trained({"train.steps": 3}).path, tmp_path / "run")
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match=f"was started with other settings of {key}; resume it with the recipe it has"):
-        train(tiny_recipe({"train.steps": 6, key: value}), tmp_path / "run", resume=True)
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    before = contents(tmp_path / "run")
+    with pytest.raises(UserError, match=says):
+        train(tiny_recipe(changes), tmp_path / "run", resume=True)
+    assert contents(tmp_path / "run") == before
 
 
 def test_changed_questions_are_noticed(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Engines of any kind: when they are brought up to date, and when they are held against the learner."""
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from helpers import needs_vllm
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
@@ -21,7 +21,6 @@ from r1zero.types import Completion, Stop
 from tiny_runs import taught_model, tiny_recipe
 
 PROBES = tuple(Request(f"q{i}", (1, i)) for i in range(8))
-needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="no vLLM (make setup-cluster)")
 
 
 @dataclass

@@ -1,7 +1,4 @@
-"""Every objective of the table in the learner: the formula in plain loops, under every split; KL, entropy, critic.
-
-The reference is written without the project's maths: weights, ratios and surrogates once more, one token at a time.
-"""
+"""Every objective of the table in the learner: the formula in plain loops, under every split; KL, entropy, critic."""
 
 import math
 
@@ -10,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from helpers import (
+    C,
     flat_gradient,
     full_logprobs,
     gradient_of,
@@ -20,82 +17,16 @@ from helpers import (
     policy_of,
     qwen,
     random_trajectories,
+    reference_gradient,
     relative_error,
 )
 from r1zero.learner.experience import Experience
 from r1zero.learner.value_head import ValueHead, clipped_value_loss
 from r1zero.metrics import Tally
 from r1zero.objectives import kl
-from r1zero.objectives.table import TABLE, Objective, make_objective
+from r1zero.objectives.table import TABLE, make_objective
 from r1zero.policy.batch import Trajectory
 from regime import seeded
-
-C = 10.0
-
-
-def weight(objective: Objective, rows: list[Trajectory], i: int) -> float:
-    """w_i, from the definition."""
-    n, lengths = len(rows), [row.length for row in rows]
-    live = [row.length for row in rows if row.advantage]
-    questions = list(dict.fromkeys(row.prompt_ids for row in rows))
-    mine = [row.length for row in rows if row.prompt_ids == rows[i].prompt_ids]
-    size = math.ceil(n / min(objective.chunks, n))
-    chunks = [lengths[at : at + size] for at in range(0, n, size)]
-    if objective.chunking == "by_tokens":
-        chunks = [[]]
-        for length in sorted(lengths):
-            if chunks[-1] and sum(chunks[-1]) + length > max(lengths):
-                chunks.append([])
-            chunks[-1].append(length)
-        place, count = sorted(range(n), key=lambda k: lengths[k]).index(i), 0
-        chunk = next(c for c in chunks if (count := count + len(c)) > place)
-    else:
-        chunk = chunks[i // size]
-    return {
-        "constant": 1 / (n * C),
-        "constant_total": 1 / C,
-        "per_response": 1 / (n * lengths[i]),
-        "token_mean": 1 / sum(lengths),
-        "live_token_mean": 1 / sum(live),
-        "chunk_token_mean": 1 / (len(chunks) * sum(chunk)),
-        "chunk_width": len(chunk) / (n * max(lengths)),
-        "width": 1 / max(lengths),
-        "question_token_mean": 1 / (len(questions) * sum(mine)),
-        "response_sum": 1 / n,
-    }[objective.weights]
-
-
-def gain(objective: Objective, ratio: Tensor, advantage: float) -> Tensor:
-    """The surrogate of one token, from the definition."""
-    low, high = 1 - objective.clip_low, 1 + objective.clip_high
-    clamped = min(max(ratio, torch.tensor(low)), torch.tensor(high))
-    tau = 1.05 if advantage < 0 else 1.0
-    value = {
-        "clipped": lambda: min(ratio * advantage, clamped * advantage),
-        "importance": lambda: ratio * advantage,
-        "policy_gradient": lambda: ratio.log() * advantage,
-        "cispo": lambda: clamped.detach() * ratio.log() * advantage,
-        "soft_gated": lambda: 4 / tau / (1 + (-tau * (ratio - 1)).exp()) * advantage,
-    }[objective.surrogate]()
-    if objective.dual_clip is not None and advantage < 0:
-        value = max(value, torch.tensor(objective.dual_clip * advantage))
-    return value
-
-
-def reference_gradient(
-    model: PreTrainedModel, objective: Objective, rows: list[Trajectory], old: list[Tensor] | None
-) -> Tensor:
-    loss = torch.zeros(())
-    for i, row in enumerate(rows):
-        logprobs = full_logprobs(model, row.prompt_ids, row.response_ids)
-        log_ratios = logprobs - (logprobs.detach() if old is None else old[i])
-        if objective.ratio == "sequence":
-            log_ratios = log_ratios.mean().expand(row.length)
-        for t in range(row.length):
-            loss = loss - weight(objective, rows, i) * gain(objective, log_ratios[t].exp(), row.advantage)
-    model.zero_grad(set_to_none=True)
-    loss.backward()
-    return flat_gradient(model)
 
 
 def by_question(rows: list[Trajectory]) -> list[Trajectory]:

@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import below, wait_ended
+from processes import Process, below, wait_ended, wait_for
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
 from r1zero.verify.workers.worker import GRACE_S
@@ -36,37 +35,9 @@ def box(answer: str) -> str:
     return rf"so the answer is $\boxed{{{answer}}}$."
 
 
-def workers_of(parent: int) -> set[int]:
-    """The live worker processes of `parent`, read from /proc."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and alive(int(entry.name), parent):
-            found.add(int(entry.name))
-    return found
-
-
-def alive(pid: int, parent: int | None = None) -> bool:
-    """Whether `pid` is a grading worker (with that parent, if given) and not a zombie."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        state, ppid = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except OSError:  # it has ended meanwhile
-        return False
-    return b"r1zero.verify.workers.worker" in command and state != "Z" and parent in (None, int(ppid))
-
-
-def state(pid: int) -> str:
-    """What a process does, in the letter of /proc."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def wait_until(condition, seconds: float = PLENTY_S) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
+def workers_of(parent: int) -> set[Process]:
+    """The worker processes of `parent`, without those that they have started."""
+    return {each for each in below(parent, "r1zero.verify.workers.worker") if each.parent == parent}
 
 
 # -- the pool
@@ -176,7 +147,7 @@ def test_a_caller_that_comes_back_late_loses_nothing():
     limit_s = 4.0
     with Verifier(workers=2, timeout_s=limit_s) as pool:
         pool.verify(many(2))
-        assert wait_until(lambda: pool.ready() == [] and sum(worker.idle for worker in pool._at) == 2)
+        wait_for(lambda: (pool.ready() == [] and sum(worker.idle for worker in pool._at) == 2) or None, "two idle ones")
         pool.submit("hang", box(HANGS[0]), ["x+1"], BOXED)
         pool.submit("honest", box(lim(9)), ["9+x"], BOXED)
         late = max(worker.deadline for worker in pool._at) + GRACE_S  # past the worker's own alarm too
@@ -193,17 +164,13 @@ def test_a_worker_killed_from_outside_costs_at_most_its_own_task():
     with Verifier(workers=1, timeout_s=PLENTY_S) as pool:
         assert pool.verify([(box(lim(1)), ["1+x"], BOXED)])[0].right
         [idle] = workers_of(os.getpid()) - before
-        os.kill(idle, signal.SIGKILL)
-        # A zombie has closed its pipes; before that, a task may still be handed to it and be lost with it.
-        assert wait_until(lambda: state(idle) == "Z")
+        idle.kill()  # it has ended, and closed its pipes: before that, a task may still be handed to it and be lost
         assert pool.verify([(box(lim(2)), ["2+x"], BOXED)])[0].right  # it died idle: nobody's loss
         pool.submit("victim", box(HANGS[0]), ["x+1"], BOXED)
         pool.submit("next", box(lim(3)), ["3+x"], BOXED)
         [busy] = workers_of(os.getpid()) - before
-        assert wait_until(lambda: below(busy))
-        [child] = below(busy)  # it computes
-        os.kill(busy, signal.SIGKILL)
-        assert wait_until(lambda: state(busy) == "Z")
+        [child] = wait_for(lambda: below(busy.pid) or None, "a child that computes")
+        busy.kill()
         verdicts = dict(pool.drain())
         wait_ended([child])
     assert (verdicts["victim"].outcome, verdicts["victim"].rule) == (Outcome.UNGRADED, "worker died")
@@ -233,7 +200,7 @@ def test_no_worker_survives_a_killed_parent():
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until(lambda: not any(map(alive, orphans)), 60)  # the hang goes on for minutes
+    wait_ended(orphans, 60)  # the hang goes on for minutes
 
 
 @pytest.mark.parametrize("own_parent", [True, False])

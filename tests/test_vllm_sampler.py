@@ -41,9 +41,6 @@ from r1zero.types import Completion, Stop
 from regime import SEED, seeded
 from tiny_runs import Hold, start, taught_model, tiny_recipe, write_recipe
 
-needs_vllm = pytest.mark.skipif(
-    importlib.util.find_spec("vllm") is None, reason="no vLLM: `make setup-cluster` installs it"
-)
 slow = pytest.mark.slow
 CONTEXT = 192
 SUMS = ("9+7=", "8+5=", "2+2=", "9+4=", "1+6=")

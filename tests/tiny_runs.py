@@ -11,24 +11,22 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
+from processes import END_S, wait_for
 from r1zero.config import Recipe, make_recipe
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.runs.run import Run
 from r1zero.training.train import train
 from regime import SEED, THREADS, seeded
-
-T = TypeVar("T")
 
 TAUGHT = Path(__file__).resolve().parent / "taught"
 RECIPE = """
@@ -259,7 +257,7 @@ class Command:
         """Its exit code, negative for a signal; None while it runs. May say so once only."""
         return _ask({"poll": self.pid})
 
-    def wait(self, timeout_s: float = 600) -> int:
+    def wait(self, timeout_s: float = END_S) -> int:
         """Its exit code."""
         return wait_for(self.poll, f"the end of process {self.pid}", timeout_s)
 
@@ -267,6 +265,23 @@ class Command:
         """Send a signal to it and whatever shares its terminal, as Ctrl-C does; the exit code."""
         os.killpg(self.pid, number)
         return self.wait()
+
+    def done(self, timeout_s: float = END_S) -> str:
+        """What it has printed when it ends, which is well."""
+        code = self.wait(timeout_s)
+        assert code == 0, self.err
+        return self.out
+
+    def refused(self, says: str) -> str:
+        """What it has printed when it ends as a user's mistake ends it: with one sentence, which says this."""
+        code = self.wait()
+        assert "Traceback" not in self.err, self.err
+        assert self.err.startswith("r1zero: "), self.err
+        assert says in self.err, self.err
+        assert len(self.err.splitlines()) == 1, self.err
+        assert self.err.endswith("\n")
+        assert code == 2
+        return self.out
 
     def held(self) -> None:
         """Return when it waits at the moment that it was to be held at."""
@@ -299,12 +314,3 @@ def start(*words: str | Path, cwd: Path | None = None, file_bytes: int = 0, hold
         "hold": hold and asdict(hold),
     }
     return Command(_ask(task), folder)
-
-
-def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = 600) -> T:
-    """What `look` finds, as soon as it is not None."""
-    end = time.monotonic() + timeout_s
-    while (found := look()) is None:
-        assert time.monotonic() < end, f"waited {timeout_s} s for {what}"
-        time.sleep(0.001)
-    return found
