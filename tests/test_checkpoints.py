@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,83 +89,45 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def _remove_weights(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
+def seal(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "complete.json").read_text())
 
 
-def _cut_weights(folder: Path) -> None:
-    os.truncate(folder / "model.safetensors", 1000)
+def put_seal(folder: Path, content: object) -> None:
+    (folder / "complete.json").write_text(json.dumps(content))
 
 
-def _cut_state(folder: Path) -> None:
-    os.truncate(folder / "training_state.pt", (folder / "training_state.pt").stat().st_size - 1)
-
-
-def _flip_weights(folder: Path) -> None:
-    flip(folder / "model.safetensors")
-
-
-def _flip_state(folder: Path) -> None:
-    flip(folder / "training_state.pt")
-
-
-def _flip_tokenizer(folder: Path) -> None:
-    flip(folder / "tokenizer.json")
-
-
-def _remove_tokenizer(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-
-
-def _remove_seal(folder: Path) -> None:
-    (folder / "complete.json").unlink()
-
-
-def _cut_seal(folder: Path) -> None:
-    os.truncate(folder / "complete.json", 20)
-
-
-def _foreign_seal(folder: Path) -> None:
-    (folder / "complete.json").write_text("[]")
-
-
-def _seal_without_step(folder: Path) -> None:
-    (folder / "complete.json").write_text('{"files": {}}')
-
-
-def _seal_of_a_list(folder: Path) -> None:
-    (folder / "complete.json").write_text('{"step": 2, "score": null, "files": ["model.safetensors"]}')
-
-
-def _seal_of_sizes_only(folder: Path) -> None:
-    seal = json.loads((folder / "complete.json").read_text())
-    seal["files"] = {name: {"size": entry["size"]} for name, entry in seal["files"].items()}
-    (folder / "complete.json").write_text(json.dumps(seal))
-
-
-def _seal_of_another_step(folder: Path) -> None:
-    seal = json.loads((folder / "complete.json").read_text())
-    (folder / "complete.json").write_text(json.dumps(seal | {"step": 3}))
-
-
-def _empty(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()
-
-
-TEARS = (
-    _remove_weights, _cut_weights, _cut_state, _remove_tokenizer, _remove_seal, _cut_seal, _foreign_seal,
-    _seal_without_step, _seal_of_a_list, _seal_of_another_step, _empty,
-)  # fmt: skip
-SAME_SIZE = (_flip_weights, _flip_state, _flip_tokenizer, _seal_of_sizes_only)
+WEIGHTS, STATES, TOKENIZER = "model.safetensors", "training_state.pt", "tokenizer.json"
+TEARS = {
+    "no weights": lambda folder: (folder / WEIGHTS).unlink(),
+    "half the weights": lambda folder: os.truncate(folder / WEIGHTS, 1000),
+    "most of a state": lambda folder: os.truncate(folder / STATES, (folder / STATES).stat().st_size - 1),
+    "no tokenizer": lambda folder: (folder / TOKENIZER).unlink(),
+    "no seal": lambda folder: (folder / "complete.json").unlink(),
+    "half a seal": lambda folder: os.truncate(folder / "complete.json", 20),
+    "a foreign seal": lambda folder: put_seal(folder, []),
+    "a seal without a step": lambda folder: put_seal(folder, {"files": {}}),
+    "a seal of a list": lambda folder: put_seal(folder, {"step": 2, "score": None, "files": [WEIGHTS]}),
+    "a seal of another step": lambda folder: put_seal(folder, seal(folder) | {"step": 3}),
+    "nothing": lambda folder: [path.unlink() for path in folder.iterdir()],
+}
+SAME_SIZE = {
+    "weights": lambda folder: flip(folder / WEIGHTS),
+    "a state": lambda folder: flip(folder / STATES),
+    "a tokenizer": lambda folder: flip(folder / TOKENIZER),
+    "a seal without sums": lambda folder: put_seal(
+        folder,
+        seal(folder) | {"files": {name: {"size": entry["size"]} for name, entry in seal(folder)["files"].items()}},
+    ),
+}
 
 
 @pytest.mark.parametrize("tear", TEARS)
-def test_a_torn_checkpoint_is_never_chosen(tmp_path: Path, policy: Policy, tear) -> None:
+def test_a_torn_checkpoint_is_never_chosen(tmp_path: Path, policy: Policy, tear: str) -> None:
     save(tmp_path, policy, 1)
     newer = save(tmp_path, policy, 2)
     assert steps(tmp_path) == [1, 2]
-    tear(newer.path)
+    TEARS[tear](newer.path)
     assert steps(tmp_path) == [1]
     assert checkpoints.latest(tmp_path) == checkpoints.complete(tmp_path)[0]
     assert save(tmp_path, policy, 2).step == 2  # done again by the resumed run
@@ -185,13 +148,13 @@ def test_a_leftover_is_never_chosen_and_only_ours_goes_with_the_next_pruning(tmp
 
 
 @pytest.mark.parametrize("damage", SAME_SIZE)
-def test_damage_that_keeps_the_size_is_noticed(tmp_path: Path, policy: Policy, damage) -> None:
+def test_damage_that_keeps_the_size_is_noticed(tmp_path: Path, policy: Policy, damage: str) -> None:
     older, newer = save(tmp_path, policy, 1), save(tmp_path, policy, 2)
     assert checkpoints.latest(tmp_path) == newer
-    damage(newer.path)
+    SAME_SIZE[damage](newer.path)
     assert not newer.intact()
     assert checkpoints.latest(tmp_path) == older
-    damage(older.path)
+    SAME_SIZE[damage](older.path)
     assert checkpoints.latest(tmp_path) is None
 
 

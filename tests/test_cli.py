@@ -130,7 +130,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
         (["trian"], 'Did you mean "train"?'),
         (["train"], "RECIPE"),
         (["evaluate"], "evaluate needs a model"),
-        (["evaluate", "nowhere"], "--benchmarks"),
+        (["evaluate", "nowhere"], "evaluate needs question sets: --benchmarks NAME"),
         (["evaluate", "nowhere", "-b", "arithmetic", "--limit", "4"], "model.path = 'nowhere' cannot be loaded"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--samples", "2"], "set evaluation.temperature above 0"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--limit", "few"], '"few"'),

@@ -466,8 +466,6 @@ def test_regrading_lists_every_verdict_that_changed(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["evaluate", "--regrade", "nowhere"], "holds no evaluation"),
-        (["evaluate"], "evaluate needs a model"),
-        (["evaluate", "model"], "evaluate needs question sets"),
         (["compare", "nowhere", "nowhere"], "holds no evaluation"),
         (["evaluate", "--regrade", "here", "--out", "there"], "writes into here itself; leave --out there out."),
         (["evaluate", "m", "m", "-b", "arithmetic", "--limit", "2"], "models name 'm' more than once"),

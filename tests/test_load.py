@@ -67,11 +67,8 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_missing_are_never_made_up(tmp_path: Path) -> None:
-    tiny_model(TOKENIZER, width=32, layers=2, heads=2).save_pretrained(tmp_path)
-    TOKENIZER.save_pretrained(tmp_path)
-    settings = json.loads((tmp_path / "config.json").read_text())
-    settings |= {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
+    folder = saved(tmp_path, tiny_model(TOKENIZER, width=32, layers=2, heads=2))
+    edit(folder / "config.json", num_hidden_layers=3, layer_types=["full_attention"] * 3)
     with pytest.raises(UserError, match=r"lacks weights that its config.json asks for \(.*layers.2"):
         load_policy(str(tmp_path), device="cpu")
 
@@ -261,10 +258,8 @@ def test_a_tokenizer_is_the_one_that_was_saved(tmp_path: Path, make: str) -> Non
     shape = {"vocab_size": len(TOKENIZER), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     shape |= {"num_attention_heads": 2, "num_key_value_heads": 2, "bos_token_id": None, "eos_token_id": 1}
     model = Qwen2ForCausalLM(Qwen2Config(**shape)) if make == "qwen2" else LlamaForCausalLM(LlamaConfig(**shape))
-    model.save_pretrained(tmp_path)
-    TOKENIZER.save_pretrained(tmp_path)
     text = "What is 7 + 5?\n 12"
-    assert load_policy(str(tmp_path), device="cpu").encode(text) == tuple(TOKENIZER.encode(text))
+    assert load_policy(str(saved(tmp_path, model)), device="cpu").encode(text) == tuple(TOKENIZER.encode(text))
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
 
 

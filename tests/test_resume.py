@@ -106,25 +106,23 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path, updates
     assert_same_run(Run.open(out), reference)
 
 
-def test_a_torn_checkpoint_costs_only_the_steps_since_the_one_before(tmp_path: Path) -> None:
-    reference = trained(SETTINGS)
-    shutil.copytree(reference.path, tmp_path / "run")
-    newest = checkpoints.latest(tmp_path / "run" / "checkpoints")
-    assert newest
-    os.truncate(newest.path / "training_state.pt", 100)
-    run = train(tiny_recipe(SETTINGS), tmp_path / "run", resume=True)
-    assert_same_run(run, reference)
+def tear(checkpoint: Path) -> None:
+    os.truncate(checkpoint / "training_state.pt", 100)
 
 
-def test_damage_that_keeps_the_size_costs_only_the_steps_since_the_one_before(tmp_path: Path) -> None:
-    reference = trained(SETTINGS)
-    shutil.copytree(reference.path, tmp_path / "run")
-    newest = checkpoints.latest(tmp_path / "run" / "checkpoints")
-    assert newest
-    weights = newest.path / "model.safetensors"
-    data = bytearray(weights.read_bytes())
+def flip_a_bit(checkpoint: Path) -> None:
+    data = bytearray((checkpoint / "model.safetensors").read_bytes())
     data[-3] ^= 64
-    weights.write_bytes(data)
+    (checkpoint / "model.safetensors").write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [tear, flip_a_bit])
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(tmp_path: Path, damage) -> None:
+    reference = trained(SETTINGS)
+    shutil.copytree(reference.path, tmp_path / "run")
+    newest = checkpoints.latest(tmp_path / "run" / "checkpoints")
+    assert newest
+    damage(newest.path)
     run = train(tiny_recipe(SETTINGS), tmp_path / "run", resume=True)
     assert_same_run(run, reference)
     assert [row["note"] for row in run.read("notes")] == [f"{newest.path.name} is damaged and was passed over"]

@@ -380,9 +380,7 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "overrides, says",
     [
-        ({"rollout.prompts": 17}, "set rollout.prompts to 16 or less"),
         ({"questions.max_prompt_tokens": 3}, "questions.max_prompt_tokens = 3; raise the one or lower the other"),
-        ({"log.sinks": ["tensorbord"]}, "log.sinks names 'tensorbord', which is not a tracker"),
         (
             {"evaluation.benchmarks": [{"name": "arithmetic", "limit": 4, "options": {"level": n}} for n in (1, 2)]},
             "evaluation.benchmarks names 'arithmetic' more than once; keep one of them.",
@@ -403,10 +401,6 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
         (
             {"evaluation.benchmarks": [{"name": "arithmetic"}]},
             "evaluation.benchmarks: arithmetic has no end; set limit in evaluation.benchmarks to a number",
-        ),
-        (
-            {"evaluation.benchmarks": [{"name": "nowhere.jsonl"}]},
-            "evaluation.benchmarks is 'nowhere.jsonl', which is neither a known set nor a path",
         ),
         (
             {"evaluation.benchmarks": [{"name": "arithmetic", "limit": 2, "split": "dev"}]},

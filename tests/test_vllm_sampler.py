@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from helpers import full_logprobs
+from helpers import full_logprobs, needs_vllm
 from processes import END_S, Process, below, process, wait_ended
 from r1zero.config import Recipe
 from r1zero.errors import UserError
