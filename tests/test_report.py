@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -305,9 +307,6 @@ def test_strange_facts_break_nothing(tmp_path: Path, strange: dict[str, Any]) ->
 
 
 def test_a_foreign_parquet_file_is_left_out(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = make_run(tmp_path / "run", rollouts={1: EVERY_KIND})
     pq.write_table(pa.table({"x": [1]}), path / "rollouts" / "step-000002.parquet")
     strange = pa.table({"outcome": ["right"], "stop": ["eos"], "length": ["long"]})
@@ -326,9 +325,6 @@ def test_a_foreign_parquet_file_is_left_out(tmp_path: Path) -> None:
 
 
 def test_columns_of_other_types_are_left_out(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     strange = {
         "response": pa.int64(), "prompt": pa.binary(), "gold": pa.int64(), "sample": pa.string(),
         "logprobs": pa.string(), "extracted": pa.int64(), "rule": pa.list_(pa.int64()), "level": pa.list_(pa.int64()),
@@ -519,9 +515,6 @@ def test_responses_of_evaluations_follow_those_of_training(tmp_path: Path) -> No
 
 
 def test_an_evaluation_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = make_run(tmp_path / "run", evaluated={0: [group(1, response("x"))]})
     saved = path / "evaluations" / "step-000000" / "sums-test.parquet"
     for name in ("torn", "foreign"):
