@@ -3,6 +3,8 @@
 `HOSTILE` are responses in the boxed format; `PAIRS` are (gold, answer) where the gold matters.
 """
 
+import random
+
 GOLD = "3"
 _BIG = 10**9
 
@@ -206,3 +208,66 @@ PAIRS = [
     ("A", "B"),
     ("(A)", "(B)"),
 ]
+
+
+def random_answer(rng: random.Random, depth: int = 4) -> str:
+    """An answer of the whole grammar, as large and as nested as it comes: most mean nothing."""
+    if depth == 0 or rng.random() < 0.1:
+        leaves = (
+            "x",
+            "n",
+            "a_1",
+            r"\pi",
+            "e",
+            "i",
+            r"\infty",
+            "0",
+            "1",
+            "7",
+            "0.125",
+            "3000",
+            "99999999999",
+            "1e300",
+            "-5",
+        )
+        return rng.choice(leaves)
+
+    def part() -> str:
+        return random_answer(rng, depth - 1)
+
+    def table(rows: int) -> str:
+        return r"\\".join("&".join(part() for _ in range(rows)) for _ in range(rows))
+
+    size = rng.choice((1, 2, 3, 9))
+    forms = (
+        lambda: rf"\sum_{{{rng.choice('abcx')}=1}}^{{{rng.choice((10, 500, 2000, part()))}}} {part()}",
+        lambda: rf"\prod_{{{rng.choice('abcx')}=1}}^{{{rng.choice((10, 500, 2000, part()))}}} ({part()})",
+        lambda: rf"\frac{{{part()}}}{{{part()}}}",
+        lambda: rf"\sqrt[{rng.choice((2, 3, 7, part()))}]{{{part()}}}",
+        lambda: rf"\binom{{{part()}}}{{{part()}}}",
+        lambda: f"({part()})^{{{part()}}}",
+        lambda: f"({part()})!",
+        lambda: rf"\{rng.choice(('sin', 'ln', 'arctan', 'exp', 'cosh'))}({part()})",
+        lambda: rf"\log_{{{part()}}}({part()})",
+        lambda: rf"\lfloor {part()} \rfloor \mod {part()}",
+        lambda: "+".join(part() for _ in range(size)),
+        lambda: r"\cdot ".join(part() for _ in range(size)),
+        lambda: "(" + ",".join(part() for _ in range(size)) + ")",
+        lambda: r"\{" + ",".join(part() for _ in range(4 * size)) + r"\}",
+        lambda: rf"{part()} \pm {part()}",
+        lambda: f"{part()} = {part()}",
+        lambda: rf"{part()} \le x < {part()}",
+        lambda: rf"[{part()},{part()}) \cup ({part()},{part()}]",
+        lambda: (
+            r"\begin{pmatrix}" + r"\\".join("&".join(part() for _ in range(3)) for _ in range(3)) + r"\end{pmatrix}"
+        ),
+        lambda: (
+            r"\begin{vmatrix}" + r"\\".join("&".join(part() for _ in range(5)) for _ in range(5)) + r"\end{vmatrix}"
+        ),
+        lambda: rf"\max({part()},{part()},{part()})",
+        lambda: rf"{part()}\%",
+        lambda: rf"{part()} \text{{ cm}}^2",
+        lambda: rf"\begin{{cases}} {part()} \\ {part()} \end{{cases}}",
+        lambda: rf"|{part()}|",
+    )
+    return rng.choice(forms)()

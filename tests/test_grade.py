@@ -1,7 +1,9 @@
 """The exact path: what it reads, what it calls equal, and real question sets against themselves and their variants."""
 
 import json
+import random
 import re
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,15 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile import random_answer
 from r1zero.types import AnswerFormat, Outcome, Question
 from r1zero.verify import Verifier, grade_exact
 from r1zero.verify.answers.equality import equal
 from r1zero.verify.answers.grammar import parse
 from r1zero.verify.answers.numbers import number
+from r1zero.verify.answers.purse import TooLargeError
 from r1zero.verify.answers.tree import Num, Op, Sym
-from r1zero.verify.answers.values import Evaluator, TooLargeError
+from r1zero.verify.answers.values import Evaluator
 from r1zero.verify.golds import check_golds, gold_note
 from r1zero.verify.math_verify_guard import has_prose, refusal
+from r1zero.verify.pairs import grade_pairs, read_pairs
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BENCHMARKS = ("aime24", "amc", "math500", "minerva", "olympiad_bench")
@@ -244,6 +249,7 @@ RIGHT = [
     (r"\text{Thursday}", "thursday"),
     ("3+4i", "4i+3"),
     (r"\text{(B)}", "B"),
+    ("3", "\uff13"),  # full-width
     ("9", "|{-9}|"),
     ("0.1", r"\frac{1}{10}"),
     ("2^{10}", "1024"),
@@ -307,7 +313,7 @@ WRONG = [
     (r"\text{(A)}", "B"),
     (r"\text{east}", r"\text{west}"),
     ("x", "\u0445"),  # Cyrillic
-    ("3", "\uff13"),  # full-width
+    ("3", "\u0663"),  # Arabic-Indic
     ("3", "3\x00"),
     # a relation, operator, base, unit or name that the gold has not
     ("5", r"\le 5"),
@@ -751,6 +757,58 @@ def test_variants_of_real_golds(name):
                 wrongly.append((gold, answer, verdict.rule))
     # one gold is a sentence with a sign that is not read, and so right as the same text alone
     assert [fault for fault in wrongly if r"\mho" not in fault[0]] == []
+
+
+FIELD = Path(__file__).parent / "field_pairs.jsonl"
+
+
+@pytest.mark.parametrize("path", [FIELD, SHARED / "faults" / "verify_pairs.jsonl"], ids=lambda path: path.stem)
+def test_pairs_in_shapes_that_models_and_people_write(path):
+    """Options with their text, displays, colours and boxes, other forms of characters, marks of other chats, golds that
+    are whole solutions: each was graded wrongly once, or is the false neighbour of one that was."""
+    if not path.exists():
+        pytest.skip(f"no pairs at {path}")
+    pairs = read_pairs(path)
+    with Verifier(workers=1, timeout_s=20.0) as verifier:
+        graded = list(grade_pairs(pairs, verifier, AnswerFormat.AUTO))
+    assert [pair.pair.row for pair in graded if pair.verdict.right != pair.pair.expected] == []
+
+
+def test_nothing_in_the_grammar_costs_much():
+    """What the caller's process computes has a bound: the dearest of these took 0.3 s on a slow core."""
+    rng = random.Random(4)
+    slowest = 0.0
+    for _ in range(300):
+        gold, answer = random_answer(rng, rng.randint(1, 5)), random_answer(rng, rng.randint(1, 5))
+        begun = time.thread_time()
+        verdict = grade_exact(gold, answer)
+        slowest = max(slowest, time.thread_time() - begun)
+        assert verdict is None or "failed" not in verdict.rule
+    assert slowest < 10  # of computation: what was found took for ever
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        r"\sum_{a=1}^{2000}\sum_{b=1}^{2000}\sum_{c=1}^{2000}1",
+        r"\prod_{a=1}^{2000}\prod_{b=1}^{2000}b",
+        r"\sum_{a=1}^{2000}\sum_{b=1}^{2000}b",
+        r"\prod_{a=1}^{2000}\sum_{b=1}^{2000}\pi",
+    ],
+)
+def test_sums_in_sums_are_paid_for_term_by_term(answer):
+    verdict = grade_exact("5", answer)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.WRONG
+    assert verdict.rule == "refused: too many operations"
+
+
+def test_lists_are_paid_for_pair_by_pair():
+    roots = [[rf"\sin({k}x)" for k in range(begin, begin + 100)] for begin in (2, 3)]
+    verdict = grade_exact(",".join(roots[0]), ",".join(reversed(roots[1])))
+    assert verdict is not None
+    assert not verdict.right
+    assert verdict.rule.startswith("refused") or verdict.rule == "list"
 
 
 def test_graded_pairs():

@@ -1,6 +1,7 @@
 r"""The cheap exact path: what can be decided in the caller's process, in bounded time, without a worker.
 
     text      the same text, but for dress
+    choice    the same option, of which one side says the text too
     number    two plain numbers, compared as exact fractions
     …         the rules of `r1zero.verify.answers.rules`, on the parsed answers
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 import re
 
 from r1zero.types import Outcome, Verdict
+from r1zero.verify.answers.characters import plain
+from r1zero.verify.answers.choices import choice, same_choice
 from r1zero.verify.answers.equality import ROUNDED_DIGITS, usable
 from r1zero.verify.answers.grammar import parse
 from r1zero.verify.answers.numbers import decimals, number, tidy
+from r1zero.verify.answers.purse import TooLargeError, purse
 from r1zero.verify.answers.rules import same
-from r1zero.verify.answers.tokens import MAX_CHARS, plain
-from r1zero.verify.answers.values import TooLargeError
+from r1zero.verify.answers.tokens import MAX_CHARS
 from r1zero.verify.golds import unreadable
 from r1zero.verify.math_verify_guard import has_prose, is_foreign, is_unfaithful, refusal
 
@@ -34,7 +37,15 @@ def grade_exact(gold: str, answer: str) -> Verdict | None:
         why = unreadable(gold)
         if why is not None:
             return Verdict(Outcome.UNGRADED, rule=f"gold unreadable: {why}")
-        return _graded(_short(gold), _short(answer))
+        by_letter = same_choice(gold, answer)
+        if by_letter is not None:
+            return Verdict(Outcome.RIGHT if by_letter else Outcome.WRONG, rule="choice")
+        verdict = _graded(_short(gold), _short(answer))
+        option = choice(gold) if verdict is None or not verdict.right else None
+        if option is not None and option.text:  # `(B) 12` is 12, too
+            by_text = _graded(_short(option.text), _short(answer))
+            return by_text if by_text is not None and by_text.right else verdict
+        return verdict
     except Exception as error:  # noqa: BLE001  a fault of ours costs this verdict, and is counted, but never the run
         return Verdict(Outcome.UNGRADED, rule=f"exact path failed: {type(error).__name__}")
 
@@ -64,7 +75,8 @@ def _by_shape(gold: str, answer: str) -> Verdict | None:
     gold_shape, answer_shape = parse(gold), parse(answer)
     if gold_shape is not None and answer_shape is not None:
         try:
-            judged, rule = same(gold_shape, answer_shape)
+            with purse():
+                judged, rule = same(gold_shape, answer_shape)
         except (TooLargeError, RecursionError) as error:
             why = str(error) or "nested too deeply"
             if usable(gold_shape):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from r1zero.verify.answers.purse import TooLargeError, purse
 from r1zero.verify.answers.tree import (
     BOUND,
     INFINITY,
@@ -35,7 +36,6 @@ from r1zero.verify.answers.values import (
     SERIES,
     Evaluator,
     NoValueError,
-    TooLargeError,
     UndefinedError,
     Value,
 )
@@ -282,13 +282,14 @@ def _decimals(expr: Expr) -> int | None:
 def usable(shape: Shape) -> bool:
     """Tell whether every value in a gold answer can be computed."""
     point = _EveryName()
-    for expr in _expressions(shape):
-        try:
-            Evaluator(point)(expr)
-        except TooLargeError:
-            return False
-        except UndefinedError:
-            continue
+    with purse():
+        for expr in _expressions(shape):
+            try:
+                Evaluator(point)(expr)
+            except TooLargeError:
+                return False
+            except UndefinedError:
+                continue
     return True
 
 

@@ -17,6 +17,7 @@ from r1zero.verify.answers.equality import real_value, symbols
 from r1zero.verify.answers.expressions import ExpressionReader
 from r1zero.verify.answers.notation import usual
 from r1zero.verify.answers.number_words import spoken_number
+from r1zero.verify.answers.purse import TooLargeError
 from r1zero.verify.answers.tokens import Token, UnreadableError, ValuelessError, tokenize, words
 from r1zero.verify.answers.tree import (
     UNNAMED,
@@ -36,7 +37,7 @@ from r1zero.verify.answers.tree import (
     negated,
 )
 from r1zero.verify.answers.units import SCALES, spoken, unit_of
-from r1zero.verify.answers.values import CONSTANTS, TooLargeError
+from r1zero.verify.answers.values import CONSTANTS
 
 MAX_ITEMS = 200
 _LINK_ENDS = ("sep", "relation", "close", "environment")

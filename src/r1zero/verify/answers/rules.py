@@ -13,6 +13,7 @@ from r1zero.verify.answers.equality import equal, every, names_in, symbols
 from r1zero.verify.answers.intervals import REALS, listed, region, same_equation, same_region
 from r1zero.verify.answers.labels import contradictory, head, stated
 from r1zero.verify.answers.normalise import natural_order, spread
+from r1zero.verify.answers.purse import spend
 from r1zero.verify.answers.tree import (
     UNNAMED,
     Chain,
@@ -29,8 +30,10 @@ from r1zero.verify.answers.tree import (
     UnionOf,
     Words,
     is_expression,
+    renamed,
+    walk,
 )
-from r1zero.verify.answers.units import in_letters
+from r1zero.verify.answers.units import in_letters, same_words
 
 
 class Pass:
@@ -45,6 +48,7 @@ _EMPTY = (Sym("\\emptyset"), Items((), "{", "}"))
 
 def same(gold: Shape, answer: Shape) -> tuple[bool | None, str]:
     """Return the judgement and the name of the rule that made it. TooLargeError if a value is too large to compute."""
+    spend(10)  # lists of lists are compared pair by pair
     gold, answer = spread(gold), spread(answer)
     for name, rule in RULES:
         judged = rule(gold, answer)
@@ -100,7 +104,7 @@ def _words(gold: Shape, answer: Shape) -> bool | Pass:
     text, shape = (gold, answer) if isinstance(gold, Words) else (answer, gold)
     assert isinstance(text, Words)
     spelled = _letters(shape)
-    return spelled is not None and spelled.casefold() == text.text.replace(" ", "")
+    return spelled is not None and same_words(spelled.casefold()).replace(" ", "") == text.text.replace(" ", "")
 
 
 def _value_of_name(gold: Shape, answer: Shape) -> bool | Pass | None:
@@ -238,9 +242,9 @@ def _measured(gold: Shape, answer: Shape) -> bool | Pass | None:
 
 
 def _expressions(gold: Shape, answer: Shape) -> bool | Pass | None:
-    """Return the same value."""
+    """Return the same value; a constant of integration has many letters."""
     if is_expression(gold) and is_expression(answer):
-        return equal(gold, answer)  # type: ignore[arg-type]
+        return equal(gold, _constant_renamed(gold, answer))  # type: ignore[arg-type]
     return PASS
 
 
@@ -329,6 +333,24 @@ def _is_ordered(shape: Shape) -> bool:
 
 def _is_equation(shape: Shape) -> bool:
     return isinstance(shape, Chain) and set(shape.relations) <= {"=", "~"}
+
+
+def _constant_renamed(gold: Expr, answer: Expr) -> Expr:
+    """Return the answer, with its constant of integration called C where the gold's is: `x^2 + C` is `x^2 + k`."""
+    constant = Sym("C")
+    if not (isinstance(gold, Op) and gold.name == "add" and constant in gold.args):
+        return answer
+    if all(name.isupper() for name in symbols(gold)):  # a sum of angles, say, and no function of x
+        return answer
+    theirs = (
+        [arg for arg in answer.args if arg in _CONSTANTS] if isinstance(answer, Op) and answer.name == "add" else []
+    )
+    if len(theirs) != 1 or theirs[0] in gold.args or constant in walk(answer):
+        return answer
+    return renamed(answer, theirs[0], constant)  # type: ignore[arg-type]
+
+
+_CONSTANTS = tuple(Sym(name) for name in ("c", "K", "k", "C_{1}", "c_{1}", "C_{0}", "c_{0}", "C'"))
 
 
 def _may_be_percent(gold: Expr) -> bool:

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from r1zero.verify.answers.characters import plain
+
 MAX_CHARS = 2000
 """Longer answers are not read: no gold is that long."""
 MAX_DIGITS = 400
@@ -42,49 +44,40 @@ class Token:
     tight: bool = False  # a blank that TeX does not print: `\!`
 
 
-# Unicode signs that say the same as a macro. Letters of other alphabets that look Latin are deliberately absent.
-_SIGNS = {
-    "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
-    "−": "-", "–": "-", "－": "-", "±": "\\pm ", "∓": "\\mp ", "≤": "\\le ", "≥": "\\ge ", "⩽": "\\le ", "⩾": "\\ge ",
-    "≠": "\\ne ", "≈": "\\approx ", "≡": "\\equiv ", "∈": "\\in ", "∪": "\\cup ", "∩": "\\cap ", "∅": "\\emptyset ",
-    "∖": "\\setminus ", "∞": "\\infty ", "π": "\\pi ", "√": "\\sqrt ", "∛": "\\sqrt[3]",
-    "°": "^\\circ ", "º": "^\\circ ",
-    "℃": "^\\circ C", "′": "'", "’": "'", "‘": "'", "″": "''", "“": '"', "”": '"', "∠": "\\angle ", "△": "\\triangle ",
-    "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}",
-    "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}",
-    "⅕": "\\frac{1}{5}", "⅖": "\\frac{2}{5}", "⅗": "\\frac{3}{5}", "⅘": "\\frac{4}{5}", "⅙": "\\frac{1}{6}",
-    "⅚": "\\frac{5}{6}", "⅛": "\\frac{1}{8}", "⅜": "\\frac{3}{8}", "⅝": "\\frac{5}{8}", "⅞": "\\frac{7}{8}",
-    "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "δ": "\\delta ", "ε": "\\epsilon ", "θ": "\\theta ",
-    "λ": "\\lambda ", "μ": "\\mu ", "ρ": "\\rho ", "σ": "\\sigma ", "τ": "\\tau ", "φ": "\\phi ", "ω": "\\omega ",
-    "Δ": "\\Delta ", "Ω": "\\Omega ", "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ",
-    "（": "(", "）": ")", "，": ",", "；": ";", "：": ":", "［": "[", "］": "]", "＝": "=", "＋": "+", "％": "%",
-    "。": ".",
-    "…": "\\ldots ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2003": " ", "\u2002": " ", "\u3000": " ",
-    "£": "\\pounds ", "€": "\\euro ",
-}  # fmt: skip
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ", "0123456789+-ni")
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ]+")
-_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
-_SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
-
 _DROPPED = words(
     """
     left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle displaystyle textstyle
-    scriptstyle limits nolimits rm bf it mathit mathbf boldsymbol bm mathsf mathcal mathnormal nonumber boxed
-    fbox phantom hphantom vphantom large Large tiny small normalsize notag hfill centering
+    scriptstyle scriptscriptstyle limits nolimits rm bf it sf tt sl sc em bfseries mdseries itshape upshape slshape
+    scshape rmfamily sffamily ttfamily normalfont mathit mathbf boldsymbol bm pmb mathsf mathcal mathnormal mathbin
+    mathrel mathord mathop mathopen mathclose mathpunct mathinner ensuremath smash underline uline nonumber boxed fbox
+    framebox large Large LARGE huge Huge tiny small footnotesize scriptsize normalsize notag hfill centering noindent
+    mathstrut strut null relax displaylimits
     """
 )
+_DROPPED_ARGUMENTS = {
+    "phantom": 1, "hphantom": 1, "vphantom": 1, "color": 1, "textcolor": 1, "colorbox": 1, "fcolorbox": 2, "bbox": 0,
+    "hspace": 1, "vspace": 1, "mspace": 1, "rule": 2, "raisebox": 1, "scalebox": 1, "fontsize": 2, "hskip": 0,
+    "require": 1, "class": 1, "style": 1, "cssId": 1, "htmlClass": 1, "htmlStyle": 1,
+}  # fmt: skip
+"""Macros that dress, with the number of arguments that say how: `\\colorbox{yellow}{12}`."""
 _BLANKS = words(
     """
-    , ; : > ! ~ quad qquad thinspace enspace medspace thickspace space hspace
+    , ; : > ! ~ quad qquad thinspace enspace medspace thickspace negthinspace space newline allowbreak
     """
 ) | {" ", "\n"}
 _TEXTS = words(
     """
-    text mbox textnormal textbf textit textrm textsf texttt mathrm operatorname hbox emph textup mathtt
+    text mbox textnormal textbf textit textrm textsf texttt textsc textsl mathrm operatorname hbox emph textup mathtt
+    makebox
     """
 )
+DISPLAYS = words(
+    """
+    equation equation* displaymath math align align* aligned aligned* alignat alignat* alignedat gather gather*
+    gathered split multline multline* eqnarray eqnarray* flalign flalign* center dmath dmath* cases dcases rcases
+    """
+)
+"""Environments that show what stands in them and say nothing themselves."""
 _UNIT_LETTERS = frozenset("msghLlNJWVKACFT")  # upright, they are units or the letters of choices
 _ACCENTS = words(
     """
@@ -147,7 +140,7 @@ _LEXEME = re.compile(
     r"|(?P<degree>\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?:s)?(?![A-Za-z])|\\circ(?![A-Za-z]))"
     r"|(?P<modulus>\\pmod\s*(?:\{[^{}]*\}|[0-9])|\(\s*(?:\\?mod|\\bmod|\\text\{mod\})(?![a-z])[^()]*\))"
     r"|(?P<label>\\label\{[^{}]*\}|\\tag\{[^{}]*\})"
-    r"|(?P<environment>\\(?:begin|end)\s*\{[A-Za-z*]+\}(?:\{[clr|@ ]*\})?)"
+    r"|(?P<environment>\\(?:begin|end)\s*\{[A-Za-z*]+\}(?:\[[a-z]\])?(?:\{[clr|@0-9 ]*\})?)"
     r"|(?P<row>\\\\(?:\[[^\[\]]{0,10}\])?)"
     r"|(?P<primes>\^\s*\{\s*(?:\\prime\s*)+\}|\^\s*\\prime(?![A-Za-z])|'+)"
     r"|(?P<repeating>[0-9]{0,20}\.[0-9]{0,20}\\(?:(?:overline|dot|bar)\{[0-9]{1,20}\}|dot\s?[0-9])"
@@ -169,26 +162,6 @@ _LEXEME = re.compile(
 _SHORT_NUMBER = re.compile(
     r"(?P<number>[0-9]{1,3}(?:(?:\{,\}|,\\!\s?)[0-9]{3}(?![0-9]))+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?(?![0-9eE.\\]|\{,))"
 )
-# 1 000 000: groups of three after a blank. A list would have commas.
-_SPACED_THOUSANDS = re.compile(r"(?<![0-9.,}] )(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3})+)(?![0-9]| [0-9])")
-
-
-_IDLE_ENDS = ("\\,", "\\;", "\\:", "\\!", "\\ ")
-
-
-def plain(text: str) -> str:
-    """`text` with Unicode signs as macros, super- and subscripts in braces, and without Markdown's bold marks."""
-    if not text.isascii():
-        text = _RAISED.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPTS)}}}", text)
-        text = _LOWERED.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPTS)}}}", text)
-        text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
-    while text.endswith(_IDLE_ENDS):
-        text = text[:-2].rstrip()
-    text = text.strip().removesuffix("\\").rstrip() if not text.strip().endswith("\\\\") else text.strip()
-    if text.startswith("**") and text.endswith("**") and len(text) > 4:
-        text = text[2:-2]
-    text = text.rstrip(", ")
-    return _SPACED_THOUSANDS.sub(lambda found: found[1] + found[2].replace(" ", ""), text)
 
 
 def tokenize(text: str) -> tuple[Token, ...]:
@@ -225,9 +198,11 @@ def _tokens(text: str, *, prose: bool, depth: int) -> list[Token]:
         if kind in ("blank", "modulus", "label", "ignored") or (kind == "macro" and lexeme[1:] in _BLANKS):
             if (kind == "macro" and lexeme == "\\!") or (kind == "macro" and lexeme == "\\,"):
                 continue
-            if kind == "macro" and lexeme == "\\hspace":
-                _, at = _argument(text, at)
             spaced = True
+            continue
+        if kind == "macro" and (name := lexeme[1:]) in _DROPPED_ARGUMENTS:
+            at = _behind_dress(text, at, _DROPPED_ARGUMENTS[name])
+            spaced |= name.endswith("space")
             continue
         if kind == "macro" and lexeme[1:] in _DROPPED:
             if text.startswith(".", at) and lexeme in ("\\left", "\\right"):
@@ -251,6 +226,16 @@ def _argument(text: str, at: int) -> tuple[str, int]:
         if depth == 0:
             return text[at + 1 : place], place + 1
     raise UnreadableError("unbalanced braces")
+
+
+def _behind_dress(text: str, at: int, arguments: int) -> int:
+    """Tell where the arguments of a macro that only dresses end: a star, one in brackets, and so many in braces."""
+    at += text.startswith("*", at)
+    if text.startswith("[", at) and (end := text.find("]", at)) > 0:
+        at = end + 1
+    for _ in range(arguments):
+        _, at = _argument(text, at)
+    return at
 
 
 def _text_tokens(inner: str, macro: str, spaced: bool, depth: int) -> list[Token]:
@@ -279,7 +264,7 @@ def _token(kind: str, lexeme: str, spaced: bool, *, prose: bool) -> list[Token]:
     if kind == "bracket":
         return [Token("brace" if lexeme in "{}" else "open" if lexeme in _OPENING else "close", lexeme, spaced=spaced)]
     if kind == "environment":
-        return [Token(kind, re.sub(r"\s|(?<=\})\{.*", "", lexeme), spaced=spaced)]
+        return [Token(kind, re.sub(r"\s|(?<=\})[{\[].*", "", lexeme), spaced=spaced)]
     if kind == "primes":
         return [Token("primes", "'" * (lexeme.count("'") + lexeme.count("prime")), spaced=spaced)]
     if kind == "relation":

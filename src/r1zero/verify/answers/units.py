@@ -114,10 +114,22 @@ def _singular(word: str) -> str:
     return _CANONICAL.get(stem, stem)
 
 
+_SAME_WORDS = {
+    "dne": "does not exist", "d n e": "does not exist", "doesn't exist": "does not exist",
+    "it does not exist": "does not exist", "no solutions": "no solution", "there is no solution": "no solution",
+    "there are no solutions": "no solution", "cbd": "cannot be determined", "can not be determined":
+    "cannot be determined", "can't be determined": "cannot be determined",
+}  # fmt: skip
 _INTRODUCED = re.compile(r"^(?:the )?(?:final )?answer is (?=[a-z])")
 
 
 def spoken(words: list[str]) -> str:
     """Return words as they are compared: lower case, single blanks, without articles and `the answer is`."""
-    low = _INTRODUCED.sub("", " ".join(word.lower() for word in words)).split()
+    said = _INTRODUCED.sub("", " ".join(word.lower() for word in words)).replace(" ' ", "'")
+    low = same_words(said).split()
     return " ".join(word for word in low if word not in ("the", "a", "an")) or " ".join(low)
+
+
+def same_words(said: str) -> str:
+    """Return the usual words for an abbreviation, as `does not exist` for `dne`; others as they are."""
+    return _SAME_WORDS.get(said, said)

@@ -1,8 +1,9 @@
 r"""The value of an expression: exactly where it is rational, else to many digits, and never at more than a set cost.
 
 Nothing in an answer is run as code, and nothing is computed before its size is known: a power or factorial whose exact
-value would have more than `MAX_BITS` bits is refused (`TooLargeError`) unseen, every operation is paid from a budget,
-and a sum that would lose digits is left undecided (`UndefinedError`).
+value would have more than `MAX_BITS` bits is refused (`TooLargeError`) unseen, every node is paid from a budget, and
+a sum that would lose digits is left undecided (`UndefinedError`). All that is computed to compare one answer with one
+gold is also paid from one `purse`: it is the caller's process that computes here, and nobody could kill that.
 """
 
 from __future__ import annotations
@@ -13,21 +14,19 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from r1zero.verify.answers.purse import TooLargeError, spend
 from r1zero.verify.answers.tokens import words
 from r1zero.verify.answers.tree import Expr, Num, Op, Sym
 
 MAX_BITS = 1 << 15
 BUDGET = 100_000
+"""Units of work, a microsecond or two each, that one expression may cost at one point."""
 _MAX_MAGNITUDE = 1 << 12  # bits before or after the point of an inexact value
 _MAX_TERMS = 2000
 _LOST = 90  # bits between two summands beyond which an inexact sum forgets the smaller
 
 Value = Any
 """A `Fraction`, or one of mpmath's real or complex numbers."""
-
-
-class TooLargeError(Exception):
-    """To compute it would take too much time or memory. The text is at fault, not the reader."""
 
 
 class UndefinedError(Exception):
@@ -49,11 +48,11 @@ class Evaluator:
 
     def __call__(self, expr: Expr) -> Value:
         """Return the value. TooLargeError or UndefinedError if there is none to be had."""
+        self._pay(1)  # names and numbers too: sums in sums of them cost nothing else
         if isinstance(expr, Num):
             return expr.value
         if isinstance(expr, Sym):
             return self._symbol(expr.name)
-        self._pay(1)
         if expr.name in SERIES:
             return self._series(expr)
         handler = OPERATIONS.get(expr.name)
@@ -105,6 +104,7 @@ class Evaluator:
         return context
 
     def _pay(self, cost: int) -> None:
+        spend(cost)
         self._left -= cost
         if self._left < 0:
             raise TooLargeError("too many operations")
@@ -116,7 +116,7 @@ class Evaluator:
                 raise TooLargeError("too many digits")
             self._pay(bits * bits >> 20)
             return value
-        self._pay(5)
+        self._pay(20)
         mp = self.mp
         if mp.isnan(value) or mp.isinf(value):
             raise UndefinedError("no finite value")

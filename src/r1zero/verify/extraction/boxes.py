@@ -57,15 +57,22 @@ _TAKEN_BACK = re.compile(
 )
 _DENIED = re.compile(r"(?:\bnot|n't|\bnever|\bcannot be|\binstead of|\brather than)[\s:$({\[\\*]*\Z")
 _LOOK_BACK = 30
+# An empty box behind these words repeats the instruction to answer in one.
+_ASKED = re.compile(r"\b(?:within|in|inside|into|using|with|like|as)\s+(?:an?\s+|the\s+)?[$`\"'(]*\Z")
+_EMPTY_BOX = re.compile(r"\\(?:boxed|fbox)\s?\{\s?\}")
 
 
 def last_answer(text: str) -> str | None:
     r"""Return the content of the last box, or of the list of boxes that ends there, joined by commas.
 
     None when there is none, or the last has no content, is not closed, runs on in digits or is taken back. `\boxed 7`
-    is read as TeX does.
+    is read as TeX does; the empty box of a repeated instruction (`put your final answer within \boxed{}`) is no box.
     """
     start = _last_start(text, 0, len(text))
+    for _ in range(_MAX_BOXES):
+        if start < 0 or not (_EMPTY_BOX.match(text, start) and _ASKED.search(text[max(0, start - _LOOK_BACK) : start])):
+            break
+        start = _last_start(text, 0, start)
     last = None if start < 0 else _content(text, start)
     if last is None:
         return None

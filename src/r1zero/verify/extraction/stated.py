@@ -8,7 +8,7 @@ from r1zero.verify.answers.grammar import parse
 from r1zero.verify.answers.tokens import MAX_CHARS
 
 _PHRASE = re.compile(
-    r"(?:final\s+answer|answer|result|r[ée]ponse|respuesta|antwort|答案|答)\s*(?:is|are|est|es|ist|是|为|為)?\s*[:：]?(?=\W)"
+    r"(?:final\s+answer|answer|result|(?:correct\s+)?(?:option|choice)(?=\s+is)|r[ée]ponse|respuesta|antwort|答案|答)\s*(?:is|are|est|es|ist|是|为|為)?\s*[:：]?(?=\W)"
     r"(?:\s*\**)",
     re.IGNORECASE,
 )
@@ -30,6 +30,8 @@ _NUMBER = re.compile(
     r")(?P<percent>\s?\\?%)?"
 )
 _TAIL = 3000
+# Behind these words stands why, and no longer what: "C because I computed it".
+_REASON = re.compile(r",?\s+(?:because|since|due to|given that|owing to)\s", re.IGNORECASE)
 _ENDS = re.compile(r"\n\s*\n|\n(?=[A-Z#*-])|(?<=[^0-9])\.\s|\.\s+(?=[A-Z])|\.$")
 
 
@@ -51,8 +53,9 @@ def stated_answer(text: str) -> str | None:
 
 def _sentence(text: str) -> str:
     text = text.lstrip(" :\n*")
-    end = _ENDS.search(text)
-    return (text if end is None else text[: end.start()]).strip(" *\n.")
+    for end in (_ENDS.search(text), _REASON.search(text)):
+        text = text if end is None else text[: end.start()]
+    return text.strip(" *\n.")
 
 
 def _within(statement: str) -> str | None:

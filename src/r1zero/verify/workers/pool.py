@@ -25,6 +25,7 @@ from typing import Self
 from r1zero.errors import UserError
 from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify.extraction.extract import extract
+from r1zero.verify.golds import final_gold
 from r1zero.verify.grade import grade_exact
 from r1zero.verify.workers.custom_reward import MAX_RESPONSE_CHARS, check_reward
 from r1zero.verify.workers.process import Failure, WorkerProcess
@@ -329,7 +330,7 @@ def _whole(key: object, response: str, gold: Sequence[str]) -> Verdict | _Task:
 def _decide(key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> Verdict | _Task:
     """The verdict, if the exact path reaches one; else the answer, the undecided alternatives and any doubt so far."""
     alternatives = [gold] if isinstance(gold, str) else gold  # a bare string is one alternative, not its letters
-    golds = [text for text in alternatives if text.strip()]
+    golds = [final_gold(text) for text in alternatives if text.strip()]
     if not golds:
         return Verdict(Outcome.UNGRADED, rule="no gold")
     answer = extract(response, answer_format)

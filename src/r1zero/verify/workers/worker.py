@@ -23,8 +23,8 @@ from functools import lru_cache, partial
 from subprocess import TimeoutExpired
 from typing import Any
 
+from r1zero.verify.answers.characters import plain
 from r1zero.verify.answers.numbers import unwrap
-from r1zero.verify.answers.tokens import plain
 from r1zero.verify.extraction.boxes import balanced
 from r1zero.verify.workers.custom_reward import Judgement, load_reward
 from r1zero.verify.workers.second_grader import SECOND
