@@ -213,24 +213,7 @@ PAIRS = [
 def random_answer(rng: random.Random, depth: int = 4) -> str:
     """An answer of the whole grammar, as large and as nested as it comes: most mean nothing."""
     if depth == 0 or rng.random() < 0.1:
-        leaves = (
-            "x",
-            "n",
-            "a_1",
-            r"\pi",
-            "e",
-            "i",
-            r"\infty",
-            "0",
-            "1",
-            "7",
-            "0.125",
-            "3000",
-            "99999999999",
-            "1e300",
-            "-5",
-        )
-        return rng.choice(leaves)
+        return rng.choice(r"x n a_1 \pi e i \infty 0 1 7 0.125 3000 99999999999 1e300 -5".split())
 
     def part() -> str:
         return random_answer(rng, depth - 1)

@@ -32,6 +32,7 @@ from r1zero.verify.answers.tree import (
     walk,
 )
 from r1zero.verify.answers.values import (
+    BUDGET,
     CONSTANTS,
     SERIES,
     Evaluator,
@@ -282,7 +283,7 @@ def _decimals(expr: Expr) -> int | None:
 def usable(shape: Shape) -> bool:
     """Tell whether every value in a gold answer can be computed."""
     point = _EveryName()
-    with purse():
+    with purse(BUDGET):
         for expr in _expressions(shape):
             try:
                 Evaluator(point)(expr)

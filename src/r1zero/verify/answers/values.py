@@ -116,7 +116,7 @@ class Evaluator:
                 raise TooLargeError("too many digits")
             self._pay(bits * bits >> 20)
             return value
-        self._pay(20)
+        self._pay(30)
         mp = self.mp
         if mp.isnan(value) or mp.isinf(value):
             raise UndefinedError("no finite value")
