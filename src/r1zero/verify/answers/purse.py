@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PURSE = 200_000
+PURSE = 150_000
 """Units of work, a microsecond or two each, that one comparison may cost in all."""
 
 _here = threading.local()

@@ -127,6 +127,7 @@ class Evaluator:
     def inexact(self, value: Value) -> Value:
         """Return the value as one of mpmath's."""
         if isinstance(value, Fraction):
+            self._pay(5)
             if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_MAGNITUDE:
                 raise UndefinedError("too large or small to tell from others")
             return self.mp.mpf(value.numerator) / value.denominator
