@@ -76,6 +76,7 @@ class Evaluator:
         assert isinstance(index, Sym)
         total: Value = Fraction(0 if expr.name == "sum" else 1)
         for k in range(int(first), int(last) + 1):
+            self._pay(3)
             self._bound[index.name] = Fraction(k)
             term = self(body)
             total = self._checked(_add(self, total, term) if expr.name == "sum" else _mul(self, total, term))
@@ -114,7 +115,7 @@ class Evaluator:
             bits = value.numerator.bit_length() + value.denominator.bit_length()
             if bits > 2 * MAX_BITS:
                 raise TooLargeError("too many digits")
-            self._pay(bits * bits >> 20)
+            self._pay(1 + (bits * bits >> 20))
             return value
         self._pay(30)
         mp = self.mp
@@ -127,7 +128,7 @@ class Evaluator:
     def inexact(self, value: Value) -> Value:
         """Return the value as one of mpmath's."""
         if isinstance(value, Fraction):
-            self._pay(5)
+            self._pay(3)
             if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_MAGNITUDE:
                 raise UndefinedError("too large or small to tell from others")
             return self.mp.mpf(value.numerator) / value.denominator
