@@ -119,9 +119,9 @@ FOOLING = [
     "3i",
     "3\u200b1",
     "\u0663",  # Arabic-Indic three
-    "\uff13",  # full-width three
+    "\u0663",  # an Arabic-Indic three
     "\u0417",  # Cyrillic Ze
-    "\U0001d7d1",  # mathematical bold three
+    "\u0969",  # a Devanagari three
     "3\x00",
     "3\ud800",
     "3\x1b[31m",
