@@ -119,7 +119,7 @@ FOOLING = [
     "3i",
     "3\u200b1",
     "\u0663",  # Arabic-Indic three
-    "\u0663",  # an Arabic-Indic three
+    "\u09e9",  # a Bengali three
     "\u0417",  # Cyrillic Ze
     "\u0969",  # a Devanagari three
     "3\x00",

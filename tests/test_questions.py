@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -43,6 +45,9 @@ def jsonl(path: Path, rows: list) -> Path:
         (-3, ("-3",)),
         (1e20, ("100000000000000000000",)),
         (1e-7, ("0.0000001",)),
+        (6.022e23, ("602200000000000000000000",)),
+        (Decimal("12.50"), ("12.5",)),
+        (Decimal("1E+3"), ("1000",)),
         (["9.6\n"], ("9.6",)),
         (["a", 2, "a ", None, ""], ("a", "2")),
         (None, ()),
@@ -99,6 +104,16 @@ def test_jsonl_with_mixed_answer_types(tmp_path: Path):
     ]
     assert (len(found), found[2].id, found.dropped, found.notes) == (3, "mine/2", {}, ())
     assert found.source == str(path)
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64(), pa.list_(pa.float32())])
+def test_numbers_of_a_column_are_the_shortest_that_read_back(tmp_path: Path, kind: pa.DataType):
+    listed = pa.types.is_list(kind)
+    answers = pa.array([[0.1], [2.5, 2.5], [7.0]] if listed else [0.1, 2.5, 7.0], kind)
+    pyarrow.parquet.write_table(pa.table({"question": ["a", "b", "c"], "answer": answers}), tmp_path / "set.parquet")
+    datasets.Dataset(pa.table({"question": ["a", "b", "c"], "answer": answers})).save_to_disk(tmp_path / "saved")
+    for name in ("set.parquet", "saved"):
+        assert [q.gold for q in load_questions(str(tmp_path / name))] == [("0.1",), ("2.5",), ("7",)]
 
 
 def test_parquet(tmp_path: Path):

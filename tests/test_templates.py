@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,34 @@ from hypothesis import strategies as st
 from r1zero.errors import UserError
 from r1zero.templates import DEMONSTRATIONS, chat, few_shot, from_jinja, get_template, template_names
 from r1zero.types import AnswerFormat
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+DOUBLING = "{% set ns = namespace(x='ab') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+COSTLY = [
+    (ENDLESS, "it takes more than 300,000 steps, as in a loop without end"),
+    (DOUBLING, "it builds more than 512 MiB"),
+    ("{{ 'x' * 10**9 }}", "it computes with **, and no prompt needs that"),
+    ("{{ 'x' * 1000000000 }}", "it computes with 1000000000, and no prompt needs that"),
+    ("{{ '%1000000000d' % 3 }}", "it computes with %1000000000d, and no prompt needs that"),
+    ("{{ '%0999999999d'|format(3) }}", "it computes with %0999999999d, and no prompt needs that"),
+    ("{{ question * 900000 }}", "the prompt has 8,100,009 characters, and no model reads so many"),
+]
+
+
+@pytest.mark.parametrize("form", ["file", "chat"])
+@pytest.mark.parametrize(("source", "why"), COSTLY, ids=range(len(COSTLY)))
+def test_what_rendering_costs_has_a_bound(tmp_path: Path, form: str, source: str, why: str):
+    def render() -> str:
+        if form == "file":
+            path = tmp_path / "costly.jinja"
+            path.write_text("{{ question }}" + source)
+            return from_jinja(path).render("1 + 1 = ?")
+        name = "{% set question = messages[0].content %}{{ question }}"
+        return chat(tiny_tokenizer(name + source)).render("1 + 1 = ?")
+
+    with pytest.raises(UserError, match=re.escape(why)):
+        render()
+
 
 BRACES = "Let {x} be {{1, 2}}. What is \\frac{a}{b} + {0} {question} {% raw %} {{ question }}?"
 

@@ -20,6 +20,7 @@ from r1zero.questions.catalogue import Entry
 from r1zero.questions.rows import LEVEL_COLUMNS, Columns, RawTable, Row, column_names
 
 if TYPE_CHECKING:
+    import pyarrow
     from datasets import Dataset, DatasetDict
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -123,10 +124,30 @@ def read_parquet(path: Path, columns: Columns) -> RawTable:
 
     try:
         names = pyarrow.parquet.read_schema(path).names
-        rows = pyarrow.parquet.read_table(path, columns=_wanted(columns, names)).to_pylist()
+        rows = _python_rows(pyarrow.parquet.read_table(path, columns=_wanted(columns, names)))
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise UserError(f"{path} is not a readable Parquet file ({_cause(error)}): write it again") from error
     return RawTable(str(path), tuple(names), rows)
+
+
+def _python_rows(table: pyarrow.Table) -> list[Row]:
+    """Return a table's rows. Numbers of 16 and 32 bits become the shortest decimals that read back as them: the 0.1 of
+    such a column is 0.1, and not 0.10000000149011612."""
+    import numpy as np
+    import pyarrow.types as kinds
+
+    def exact(value: object, kind: pyarrow.DataType) -> object:
+        if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):
+            return None if value is None else [exact(item, kind.value_type) for item in value]  # type: ignore[union-attr]
+        narrow = {"float": np.float32, "halffloat": np.float16}.get(str(kind))
+        return value if narrow is None or value is None else float(str(narrow(value)))  # type: ignore[arg-type]
+
+    rows = table.to_pylist()
+    for field in table.schema:
+        if "float" in str(field.type):
+            for row in rows:
+                row[field.name] = exact(row[field.name], field.type)
+    return rows
 
 
 def read_saved(path: Path, columns: Columns, split: Split) -> RawTable:
@@ -154,7 +175,7 @@ def _from_dataset(loaded: Dataset | DatasetDict, source: str, columns: Columns, 
         # a set without splits: the whole of it is what its own split name says, if it has one
         Split(split.stated).choose([str(loaded.split or "one set without splits")], source)
     names = loaded.column_names
-    rows = loaded.select_columns(_wanted(columns, names)).to_list()
+    rows = _python_rows(loaded.select_columns(_wanted(columns, names)).with_format("arrow")[:])
     return RawTable(source, tuple(names), rows)
 
 

@@ -1,7 +1,8 @@
 """Rows of a table → questions: which columns, what counts as a gold answer, and what is left out (and counted).
 
-A gold answer may be a string, a number (142.0 is "142"; 0.5 is "0.5") or a list of accepted alternatives; white space
-around it is removed. A row without an answer or without a question is left out under a named reason, never in silence.
+A gold answer may be a string, a number (142.0 is "142"; 6.022e23 is written out) or a list of accepted alternatives;
+white space around it is removed. A row without an answer or without a question is left out under a named reason, never
+in silence.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ class RawTable:
     rows: Sequence[Row]
 
 
-def format_number(value: int | float) -> str:
-    """Return the shortest exact decimal: 142.0 → "142", 0.5 → "0.5", 1e-07 → "0.0000001"; never an exponent."""
-    if isinstance(value, int):
-        return str(value)
-    return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
+def format_number(value: int | float | Decimal) -> str:
+    """Return the shortest decimal that reads back as the value: 142.0 → "142", 1e-07 → "0.0000001", 6.022e23 →
+    "602200000000000000000000", never an exponent."""
+    text = str(value) if isinstance(value, int) else format(Decimal(str(value)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _pick(table: RawTable, role: str, stated: str | None, candidates: Sequence[str]) -> str:
@@ -71,7 +72,7 @@ def _scalar(value: object, where: str) -> str:
         return ""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
         return format_number(value)
     raise UserError(
         f"{where} holds {value!r}, but a gold answer is a string, a number or a list of these: "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1zero.errors import UserError
+from r1zero.templates.limits import check_constants, limited
 from r1zero.templates.template import Template, rendering_errors
 from r1zero.types import AnswerFormat
 
@@ -26,7 +27,8 @@ class Jinja:
 
     def render(self, question_text: str) -> str:
         """Return the template with `question` filled in."""
-        return _compiled(self.source).render(question=question_text)
+        with limited():
+            return _compiled(self.source).render(question=question_text)
 
     @property
     def content(self) -> tuple[str, ...]:
@@ -57,8 +59,10 @@ def from_jinja(path: Path) -> Template:
 
     try:
         source = path.read_text(encoding="utf-8-sig")
+        check_constants(source)  # first: Jinja computes with constants as soon as it compiles
         _check_names(source, path)
-        module = _compiled(source).make_module({"question": "1 + 1 = ?"})
+        with limited():
+            module = _compiled(source).make_module({"question": "1 + 1 = ?"})
     except OSError as error:
         raise UserError(
             f"template.name is {str(path)!r}, which cannot be read ({error.strerror}): mend the path"

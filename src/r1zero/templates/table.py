@@ -11,6 +11,7 @@ from types import MappingProxyType
 from r1zero import config
 from r1zero.errors import UserError, did_you_mean
 from r1zero.templates.jinja import JINJA_SUFFIXES, from_jinja
+from r1zero.templates.limits import LimitError, check_constants
 from r1zero.templates.template import Chat, ChatTokenizer, Surround, Template
 from r1zero.types import AnswerFormat
 
@@ -158,6 +159,13 @@ def chat(tokenizer: ChatTokenizer, *, instruction: str = "", system: str = "") -
         )
     source = tokenizer.chat_template
     text = source if isinstance(source, str) else json.dumps(source, sort_keys=True)
+    for each in [source] if isinstance(source, str) else source.values() if isinstance(source, dict) else []:
+        try:
+            check_constants(str(each))
+        except LimitError as error:
+            raise UserError(
+                f"template.name = 'chat' is not a valid template here ({error}): name another one"
+            ) from error
     return Template("chat", AnswerFormat.BOXED, (), Chat(tokenizer, text, instruction, system))
 
 

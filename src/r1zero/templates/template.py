@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from r1zero.errors import UserError, reason
+from r1zero.templates.limits import LimitError, limited, of_readable_length
 from r1zero.types import AnswerFormat
 
 
@@ -70,7 +71,8 @@ class Chat:
         user = f"{question_text}\n{self.instruction}" if self.instruction else question_text
         messages = [{"role": "system", "content": self.system}] if self.system else []
         messages.append({"role": "user", "content": user})
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        with limited():
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         if not isinstance(text, str):
             raise TypeError(f"apply_chat_template(tokenize=False) gave a {type(text).__name__}, not a string")
         return text
@@ -101,7 +103,7 @@ class Template:
             UserError: the tokenizer's chat template, or the user's own, fails on this question.
         """
         try:
-            return self.renderer.render(question_text)
+            return of_readable_length(self.renderer.render(question_text))
         except rendering_errors() as error:
             raise UserError(
                 f"template.name = {self.name!r} fails when it is rendered ({reason(error, None)}): mend the template, "
@@ -120,4 +122,4 @@ def rendering_errors() -> tuple[type[Exception], ...]:
     import jinja2
 
     own = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
-    return (jinja2.TemplateError, *own)
+    return (jinja2.TemplateError, LimitError, *own)
