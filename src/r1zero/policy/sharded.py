@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -32,9 +32,10 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from r1zero.errors import UserError, reason
+from r1zero.policy.shard_reader import ShardPlanner, ShardReader
 
 SHARDS = "shards"
-_UNREADABLE = (KeyError, ValueError, RuntimeError, pickle.UnpicklingError)
+_UNREADABLE = (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError)
 _TRAINED = StateDictOptions(ignore_frozen_params=True)
 
 
@@ -47,7 +48,7 @@ def missing_shards(folder: Path) -> list[str]:
     """Return files that a sharded checkpoint speaks of and does not have: ranks on other nodes wrote them to other
     disks.
     """
-    metadata: Any = FileSystemReader(folder / SHARDS).read_metadata()
+    metadata: Any = _contents(folder)
     named = {each.relative_path for each in metadata.storage_data.values()}
     return sorted(name for name in named if not (folder / SHARDS / name).exists())
 
@@ -68,15 +69,13 @@ def load_shards(folder: Path, model: nn.Module, optimiser: Optimizer | None = No
     Raises:
         UserError: they cannot be read, or are those of another model.
     """
+    _contents(folder)  # torch would log a traceback for each rank that cannot read it
     state = _state(model, optimiser)
     with _alone_or_not() as alone:
         try:
-            load(state, checkpoint_id=folder / SHARDS, no_dist=alone)
-        except (CheckpointException, OSError, EOFError, AssertionError, *_UNREADABLE) as error:
-            raise UserError(
-                f"The shards in {folder} cannot be read ({reason(_cause(error), 160)}); delete this checkpoint's "
-                "folder and take the one before it."
-            ) from None
+            load(state, storage_reader=ShardReader(folder / SHARDS), planner=ShardPlanner(), no_dist=alone)
+        except (CheckpointException, AssertionError, *_UNREADABLE) as error:
+            raise _damaged(folder, _cause(error)) from None
     set_model_state_dict(model, state["model"], options=StateDictOptions(strict=False))
     if optimiser is not None:
         set_optimizer_state_dict(model, optimiser, state["optimiser"], options=_TRAINED)
@@ -101,6 +100,21 @@ def full_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     full: dict[str, Any] = get_model_state_dict(model, options=options)
     names = {name for name, _ in model.named_parameters()}
     return {name: tensor for name, tensor in full.items() if name in names}
+
+
+def _contents(folder: Path) -> Metadata:
+    """Return the table of contents. UserError if it cannot be read or is none."""
+    try:
+        return ShardReader(folder / SHARDS).read_metadata()
+    except (AttributeError, IndexError, TypeError, *_UNREADABLE) as error:
+        raise _damaged(folder, error) from None
+
+
+def _damaged(folder: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"The shards in {folder} cannot be read ({reason(error, 160)}); delete this checkpoint's folder and take the "
+        "one before it."
+    )
 
 
 @contextmanager
