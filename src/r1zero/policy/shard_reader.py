@@ -36,7 +36,7 @@ class _OnlyTheFormat(pickle.Unpickler):
         is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if is_dtype or name in _FORMAT.get(module, "").split():
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of the format")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which the format does not have")
 
 
 class ShardReader(FileSystemReader):
@@ -48,7 +48,7 @@ class ShardReader(FileSystemReader):
         with self.fs.create_stream(path, "rb") as stream:
             metadata = _OnlyTheFormat(stream).load()
         if not isinstance(metadata, Metadata) or not isinstance(metadata.storage_data, dict):
-            raise pickle.UnpicklingError("it is no table of shards")
+            raise pickle.UnpicklingError("its table of shards is something else")
         for each in metadata.storage_data.values():
             if PurePosixPath(each.relative_path).name != str(each.relative_path):
                 raise pickle.UnpicklingError(f"it names the file {each.relative_path} outside the folder")

@@ -7,14 +7,13 @@ for ever or from building a gigabyte.
 from __future__ import annotations
 
 import re
+import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
-
-import psutil
 
 MAX_STEPS = 300_000
 """Lines of a template's compiled code and calls of what it uses; the longest of real models take some thousand."""
@@ -35,8 +34,7 @@ def limited() -> Iterator[None]:
 
     It is counted by the interpreter's own trace function, as no other thread could stop this one.
     """
-    steps, begun, process = 0, time.monotonic(), psutil.Process()
-    size = process.memory_info().rss
+    steps, begun, size = 0, time.monotonic(), _most_memory()
 
     def count(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal steps
@@ -46,7 +44,7 @@ def limited() -> Iterator[None]:
         if steps % _LOOK_EVERY == 0:
             if time.monotonic() - begun > MAX_SECONDS:
                 raise LimitError(f"it takes more than {MAX_SECONDS:g} seconds")
-            if process.memory_info().rss - size > _MAX_GROWTH:
+            if _most_memory() - size > _MAX_GROWTH:
                 raise LimitError("it builds more than 512 MiB")
         return count if frame.f_code.co_filename == "<template>" else None
 
@@ -56,6 +54,12 @@ def limited() -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
+
+
+def _most_memory() -> int:
+    """Return the most memory that this process ever held, in bytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def check_constants(source: str) -> None:
