@@ -48,11 +48,16 @@ def real(path):
 def completion(body):
     if options.get("strict") and "return_token_ids" in body:
         return 400, {"error": "unknown field return_token_ids"}
+    unknown = [name for name in options.get("unknown", []) if name in body]
+    if unknown:
+        return 400, {"error": "Extra inputs are not permitted: " + ", ".join(unknown)}
     prompt = "".join(map(chr, body["prompt"]))
     if "REFUSE" in prompt:
         return 400, {"error": "the prompt is too long"}
     numbers = re.findall(r"\d+", prompt)
     value = sum(map(int, numbers[-2:])) + (0 if body["temperature"] == 0 else body["seed"] % 3)
+    if any(name not in body for name in options.get("own_defaults", [])):  # of the model's generation_config
+        value = 0
     text = f" {value}. Let me recheck: it is {value}." if body["seed"] % 4 == 1 else f" The answer is {value}"
     choice = {"index": 0, "text": text, "finish_reason": "stop", "stop_reason": None}
     if not options.get("bare"):

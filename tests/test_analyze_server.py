@@ -135,6 +135,34 @@ def test_a_server_that_knows_no_extensions_is_asked_without(server: Server) -> N
     assert sampler.missing == {"without token ids": 3, "without log-probs": 3}
 
 
+NEUTRAL = {
+    "top_k": -1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+
+
+@pytest.mark.parametrize("server", [{"own_defaults": list(NEUTRAL)}], indirect=True)
+def test_no_default_of_the_servers_or_the_models_own_is_left(server: Server) -> None:
+    sampler = sampler_at(server)
+    [completion] = drawn(sampler, ["3+4="], 1, temperature=0.0).values()
+    assert "7" in completion.text
+    body = server.answered[0]["body"]
+    assert {name: body[name] for name in NEUTRAL} == NEUTRAL
+    assert sampler.not_neutral == []
+
+
+@pytest.mark.parametrize("server", [{"unknown": ["typical_p", "repeat_penalty", "no_stop_trim"]}], indirect=True)
+def test_what_a_server_refuses_by_name_alone_is_left_out_and_said(server: Server) -> None:
+    sampler = sampler_at(server)
+    assert len(drawn(sampler, ["3+4=", "5+6="], 2)) == 4
+    assert sampler.not_neutral == ["typical_p", "repeat_penalty"]
+    assert sampler.missing == {"without token ids": 0, "without log-probs": 0}  # what it knows is still asked for
+    assert all(line["body"]["min_p"] == 0.0 for line in server.answered)
+
+
 def test_a_prompt_that_is_refused_is_named(server: Server) -> None:
     with pytest.raises(UserError, match=r"refuses the prompt of q/0 \(6 tokens, 16 to come\).*too long"):
         drawn(sampler_at(server), ["REFUSE"])

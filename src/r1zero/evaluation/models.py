@@ -64,7 +64,13 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
         counts = client.counts
         sent, rest = plural(counts["asked"], "request"), f"{counts['stored']:,} answered from disk"
         asked = f"{sent} sent, {rest}, {counts['retried']:,} retried"
-        return [asked + "".join(f", {text}" for text in missing)]
+        told = [asked + "".join(f", {text}" for text in missing)]
+        if sampler.not_neutral:
+            told.append(
+                f"the server does not take {', '.join(sampler.not_neutral)}: where its model's generation_config sets "
+                "them, responses were drawn under that, and not from the model alone"
+            )
+        return told
 
     return EvaluatedModel(model, sampler, encode, loaded, None, None, notes)
 

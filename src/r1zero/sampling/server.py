@@ -19,12 +19,22 @@ from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.types import Completion, Stop
 
 MISSING_ID = -1
+_NEUTRAL: Mapping[str, Any] = {
+    "top_k": -1,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+    "repeat_penalty": 1.0,  # llama.cpp
+}
+"""What leaves a model's distribution alone. What a server is not told, it takes from the model's generation_config,
+which often draws from 20 tokens and punishes repetition, even at temperature 0."""
 _EXTENSIONS: Mapping[str, Any] = {
     "include_stop_str_in_output": True,  # vLLM
     "return_token_ids": True,  # vLLM
     "no_stop_trim": True,  # SGLang
 }
-"""Asked for where the server knows them; one that refuses unknown fields is asked without."""
+"""What tells more of a response. These and `_NEUTRAL` are sent where the server knows them: what it refuses by name is
+left out from then on, and all of them where it names none."""
 _FINISHED = frozenset({"stop", "length", "eos", "eos_token", "stop_sequence"})
 """How a response ends by itself or at its limit; an aborted one is asked for again."""
 _READ = ("text", "finish_reason", "stop_reason", "matched_stop", "token_ids", "logprobs")
@@ -35,12 +45,17 @@ class ServerSampler:
 
     def __init__(self, client: Client, model: str, *, workers: int = 32):
         self.client, self.model, self.workers = client, model, workers
-        self._plain = False
+        self._unknown: frozenset[str] = frozenset()
 
     @property
     def missing(self) -> dict[str, int]:
         """Responses whose token ids or log-probs the server did not give."""
         return {name: self.client.counts[name] for name in ("without token ids", "without log-probs")}
+
+    @property
+    def not_neutral(self) -> list[str]:
+        """Settings of sampling that the server refuses to be told, so that its own or the model's defaults hold."""
+        return [name for name in _NEUTRAL if name in self._unknown]
 
     def sample(
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
@@ -60,18 +75,23 @@ class ServerSampler:
 
     def _completion(self, request: Request, params: SamplingParams, noise: int) -> Completion:
         body = request_body(self.model, request, params, noise)
-        key = content_key("completion", body)
-        plain = self._plain
+        more = {**_NEUTRAL, **_EXTENSIONS, **body}
+        key = content_key("completion", {**_NEUTRAL, **body})
+        read = partial(read_completion, stops=params.stop)
+        unknown = self._unknown
         try:
-            read = partial(read_completion, stops=params.stop)
-            try:
-                return self.client.ask("/completions", body if plain else {**body, **_EXTENSIONS}, key, read, slim)
-            except RefusedError:
-                if plain:
-                    raise
-                completion = self.client.ask("/completions", body, key, read, slim)
-                self._plain = True
-                return completion
+            while True:
+                asked = {name: value for name, value in more.items() if name in body or name not in unknown}
+                try:
+                    completion = self.client.ask("/completions", asked, key, read, slim)
+                except RefusedError as error:
+                    left = asked.keys() - body.keys()
+                    if not left:
+                        raise
+                    unknown |= {name for name in left if name in str(error)} or left
+                else:
+                    self._unknown |= unknown  # only now: the prompt itself may have been refused
+                    return completion
         except RefusedError as error:
             raise UserError(
                 f"{self.client.endpoint.setting} {self.client.endpoint.url} refuses the prompt of {request.key} "
@@ -98,13 +118,18 @@ def request_seed(seed: int, step: int, key: str, sample: int) -> int:
 
 
 def request_body(model: str, request: Request, params: SamplingParams, noise: int) -> dict[str, Any]:
-    """Return a completions request in the words that all servers know; `top_k` only where it is used."""
+    """Return a completions request in the words that all servers know; `top_k` only where it is used.
+
+    The penalties are said to be none: a server would take a model's own defaults.
+    """
     body: dict[str, Any] = {
         "model": model,
         "prompt": list(request.prompt_ids),
         "max_tokens": params.max_new_tokens,
         "temperature": params.temperature,
         "top_p": params.top_p,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "seed": noise,
         "n": 1,
         "logprobs": 1,
