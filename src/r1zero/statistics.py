@@ -1,4 +1,5 @@
-"""Estimators and intervals, clustered by question: the samples of one question are no independent evidence.
+"""Estimators and intervals, clustered by question: the samples of one question are no independent evidence, and neither
+are the rows of a set that ask it again.
 
 Legend: Q questions, n samples of each, c of them right.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -41,18 +42,36 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def majority(answers: Sequence[str | None], right: Sequence[bool]) -> float:
+def majority(answers: Sequence[Hashable | None], right: Sequence[bool]) -> float:
     """Compute maj@n of one question: 1 if the most frequent answer is right, 0 if not, a share of 1 where it ties.
 
-    Right responses vote together, however they write their answer; None does not vote. All-silent is 0.
+    `answers` are one value for all responses that say the same, however they write it; None does not vote. Right
+    responses vote together. All-silent is 0.
     """
-    spoken = [(answer, ok) for answer, ok in zip(answers, right, strict=True) if ok or answer]
-    votes = Counter("right" if ok else f"wrong {answer}" for answer, ok in spoken)
+    spoken = [(answer, ok) for answer, ok in zip(answers, right, strict=True) if ok or answer is not None]
+    votes = Counter(("right",) if ok else ("wrong", answer) for answer, ok in spoken)
     if not votes:
         return 0.0
     most = max(votes.values())
     winners = [answer for answer, count in votes.items() if count == most]
-    return float("right" in winners) / len(winners)
+    return float(("right",) in winners) / len(winners)
+
+
+def by_question(values: Sequence[float], questions: Sequence[Hashable] | None) -> list[float]:
+    """Return one number per different question, of one per row: equal mean, and the spread that clusters have.
+
+    Rows that ask the same question are one piece of evidence. With as many rows of each this is their mean; of others
+    it is the mean of all plus Q/N times a question's summed differences from it, as in the ratio estimator.
+    """
+    if questions is None or len(set(questions)) == len(values):
+        return list(values)
+    rows: dict[Hashable, list[float]] = {}
+    for value, question in zip(values, questions, strict=True):
+        rows.setdefault(question, []).append(value)
+    if len({len(each) for each in rows.values()}) == 1:
+        return [math.fsum(each) / len(each) for each in rows.values()]
+    mean, share = math.fsum(values) / len(values), len(rows) / len(values)
+    return [mean + share * math.fsum(value - mean for value in each) for each in rows.values()]
 
 
 def wilson(p: float, n: float, z: float = Z) -> tuple[float, float]:
@@ -62,26 +81,30 @@ def wilson(p: float, n: float, z: float = Z) -> tuple[float, float]:
     return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))  # p itself is inside, rounding or not
 
 
-def clustered(values: Sequence[float]) -> Estimate:
-    """Return the mean of one number in [0, 1] per question, with Wilson's interval for as many questions as it is
-    worth.
+def clustered(values: Sequence[float], questions: Sequence[Hashable] | None = None) -> Estimate:
+    """Return the mean of one number in [0, 1] per row, with Wilson's interval for as many questions as it is worth.
+
+    `questions` says what each row asks, where some may ask the same; without it they all differ.
 
     Questions are the sampling unit: SE² = Var(values) / Q, so that the values weigh as much as p(1−p) / SE² answers of
     0 or 1, never fewer than Q. With one greedy answer each this is Wilson's interval itself.
     """
-    q, p = len(values), math.fsum(values) / len(values)
+    p = math.fsum(values) / len(values)
+    values = by_question(values, questions)
+    q = len(values)
     variance = math.fsum((value - p) ** 2 for value in values) / q
     # no more than 25-fold: from few questions a small variance may be luck
     worth = min(max(p * (1 - p) / variance, 1.0), 25.0) * q if variance > 0 else q
     return Estimate(p, *wilson(p, worth))
 
 
-def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of the mean of one number per question.
+def standard_error(values: Sequence[float], questions: Sequence[Hashable] | None = None) -> float:
+    """Return the standard error of the mean of one number per row; `questions` as for `clustered`.
 
     Where all are alike, as where every answer is wrong, they vary by nothing and prove nothing: then it is the one that
     Wilson's interval stands for, its half divided by 1.96.
     """
+    values = by_question(values, questions)
     q, p = len(values), math.fsum(values) / len(values)
     error = math.sqrt(math.fsum((value - p) ** 2 for value in values)) / q
     low, high = wilson(p, q)
@@ -100,15 +123,23 @@ class Paired:
     test: str
 
 
-def paired(first: Sequence[float], second: Sequence[float], *, seed: int = 0, draws: int = 100_000) -> Paired:
-    """Compare two models by one number per question.
+def paired(
+    first: Sequence[float],
+    second: Sequence[float],
+    questions: Sequence[Hashable] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 100_000,
+) -> Paired:
+    """Compare two models by one number per row; `questions` as for `clustered`.
 
     The p-value is two-sided, of the sign-flip permutation test, where each question's difference is as likely to have
     come out the other way: exact for 0/1 answers (McNemar's test) and for up to 16 differing questions, else by `draws`
     random flips. The interval is Student's, of the questions' differences, which lie between -1 and 1; one question
     alone leaves it whole.
     """
-    differences = np.array(second, dtype=float) - np.array(first, dtype=float)
+    rows = np.array(second, dtype=float) - np.array(first, dtype=float)
+    differences = np.array(by_question(rows.tolist(), questions))
     q, mean = len(differences), float(differences.mean())
     half = t_quantile(0.975, q - 1) * float(differences.std(ddof=1) / math.sqrt(q)) if q > 1 else 2.0
     moved = differences[differences != 0]

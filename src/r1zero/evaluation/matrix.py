@@ -68,7 +68,7 @@ def evaluate_matrix(
     """
     _check_different("models", models)
     _check_different("--template", [shape.name for shape in shapes])
-    sets = load_benchmarks(settings, conditions.data_dir, flag)
+    sets = load_benchmarks(settings, conditions.data_dir, flag, conditions.reward)
     single = len(models) * len(shapes) == 1
     cells = []
     with open_verifier(reward=conditions.reward) as verifier:

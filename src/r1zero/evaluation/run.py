@@ -53,7 +53,7 @@ def evaluate_sets(
         name = prepared.questions.name
         kept = folder and folder / f"{file_name(name)}.parquet"
         if kept and resumable and kept.exists():
-            results.append(summarise(name, read_rollouts(kept)))
+            results.append(summarise(name, read_rollouts(kept), notes=prepared.questions.notes))
             continue
         journal = Journal(kept.with_suffix(".jsonl")) if kept and resumable else None
         rollouts, seconds, _ = collect(
@@ -73,7 +73,7 @@ def evaluate_sets(
             write_parquet(kept, rollout_table(rollouts, {}, timed=False), resumes=not resumable)
         if journal:
             journal.path.unlink()
-        results.append(summarise(name, rollouts, seconds))
+        results.append(summarise(name, rollouts, seconds, prepared.questions.notes))
     return results
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from r1zero.statistics import Estimate, clustered, majority, pass_at_k, standard_error
 from r1zero.types import Completion, Fate, Outcome, Rollout, Verdict
+from r1zero.verify.votes import same_answers
 
 RATES: tuple[str, ...] = (*Outcome, Fate.TRUNCATED)
 """The shares of an evaluation: its outcome is each response's, but `truncated` where it is cut off and not right."""
@@ -18,6 +19,9 @@ class SetResult:
 
     name: str
     questions: int
+    """Rows that were asked."""
+    different: int
+    """Different questions among them: a question asked by several rows is one piece of evidence."""
     samples: int
     accuracy: float
     """avg@n: the mean over questions of their samples' share of right answers."""
@@ -40,6 +44,8 @@ class SetResult:
     """Accuracy if only responses that end within so many tokens counted: the same samples, cut again."""
     sample_seconds: float
     tokens: int
+    notes: tuple[str, ...] = ()
+    """What a reader must know of its questions: rows left out, golds that cannot be graded."""
 
     def numbers(self) -> dict[str, float]:
         """Return the result under the keys of `metrics.EVALUATION_METRICS`; what does not apply is left out."""
@@ -51,23 +57,28 @@ class SetResult:
         return {key: value for key, value in values.items() if value is not None}
 
 
-def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> SetResult:
+def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0, notes: tuple[str, ...] = ()) -> SetResult:
     """Return the numbers of one set's graded responses. A response that nobody could grade counts as not right."""
     pairs = [(c, v) for r in rollouts for c, v in zip(r.completions, r.verdicts, strict=True)]
     fated = [(c.length, Fate.of(v.outcome, c.truncated)) for c, v in pairs]
     n = len(rollouts[0].verdicts)
     rights = [sum(v.right for v in r.verdicts) for r in rollouts]
     shares = [right / n for right in rights]
-    accuracy = clustered(shares)
-    votes = [majority([v.extracted for v in r.verdicts], [v.right for v in r.verdicts]) for r in rollouts]
+    asked = [r.question.text or r.question.id for r in rollouts]
+    accuracy = clustered(shares, asked)
+    votes = [
+        majority(same_answers([None if v.right else v.extracted for v in r.verdicts]), [v.right for v in r.verdicts])
+        for r in (rollouts if n > 1 else ())
+    ]
     return SetResult(
         name=name,
         questions=len(rollouts),
+        different=len(set(asked)),
         samples=n,
         accuracy=accuracy.value,
         accuracy_low=accuracy.low,
         accuracy_high=accuracy.high,
-        standard_error=standard_error(shares),
+        standard_error=standard_error(shares, asked),
         length=sum(c.length for c, _ in pairs) / len(pairs),
         length_correct=mean([length for length, fate in fated if fate is Fate.CORRECT]),
         length_incorrect=mean([length for length, fate in fated if fate not in (Fate.CORRECT, Fate.TRUNCATED)]),
@@ -75,11 +86,12 @@ def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0) -> S
         answered=sum(v.outcome is not Outcome.NO_ANSWER for _, v in pairs) / len(pairs),
         ungraded=sum(not v.graded for _, v in pairs),
         rates={rate: sum(rate_of(c, v) == rate for c, v in pairs) / len(pairs) for rate in RATES},
-        pass_at={k: clustered([pass_at_k(n, right, k) for right in rights]) for k in range(1, n + 1)},
-        majority=clustered(votes) if n > 1 else None,
+        pass_at={k: clustered([pass_at_k(n, right, k) for right in rights], asked) for k in range(1, n + 1)},
+        majority=clustered(votes, asked) if n > 1 else None,
         within=_within(pairs),
         sample_seconds=seconds,
         tokens=sum(c.length for c, _ in pairs),
+        notes=notes,
     )
 
 

@@ -114,7 +114,7 @@ def load_questions(
     set_name = f"{plain}:{split}" if split else plain
     questions, dropped = read_questions(set_name, table, columns)
     notes = _size_note(entry, table) if entry and not split else ()
-    return QuestionSet(set_name, questions[:limit], dropped, _fingerprint(questions[:limit]), table.source, notes)
+    return QuestionSet(set_name, questions[:limit], dropped, fingerprint(questions[:limit]), table.source, notes)
 
 
 def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
@@ -218,7 +218,8 @@ def _size_note(entry: Entry, table: RawTable) -> tuple[str, ...]:
     return (f"{table.source} holds {plural(found, 'row')}, but {entry.name} is known to have {entry.rows:,}",)
 
 
-def _fingerprint(questions: Sequence[Question]) -> str:
+def fingerprint(questions: Sequence[Question]) -> str:
+    """Return 16 hex digits of ids, texts and golds in their order."""
     digest = hashlib.sha256()
     for question in questions:
         digest.update(json.dumps([question.id, question.text, question.gold]).encode() + b"\n")

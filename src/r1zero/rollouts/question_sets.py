@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe
-from r1zero.errors import UserError, plural
+from r1zero.errors import SettingName, UserError, plural
 from r1zero.policy.load import Policy
-from r1zero.questions import QuestionSet, load_questions, renamed
+from r1zero.questions import QuestionSet, fingerprint, load_questions, renamed
 from r1zero.rollouts.prompts import PreparedSet, longest_prompt
 from r1zero.templates import Template
-from r1zero.verify.golds import gold_note
+from r1zero.verify.golds import listed, read_golds
 
-
-def notes(questions: QuestionSet) -> list[str]:
-    """Return what a user should know about a set: rows left out, another size, gold answers that cannot be graded."""
-    dropped = [
-        f"{questions.name}: {plural(count, 'row')} left out ({reason})" for reason, count in questions.dropped.items()
-    ]
-    stored = questions.questions if isinstance(questions.questions, tuple) else ()  # made ones are sound
-    return [*dropped, *questions.notes, *gold_note(questions.name, stored)]
+_UNREADABLE = "unreadable gold"
 
 
 def load_sets(recipe: Recipe) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
     """Return the questions to train on and the sets to evaluate on. Raises UserError like `load_benchmarks`."""
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-    return load_set(recipe.questions, data_dir), load_benchmarks(recipe.evaluation, data_dir)
+    reward = recipe.verifier.reward
+    return load_set(recipe.questions, data_dir, reward), load_benchmarks(recipe.evaluation, data_dir, reward=reward)
 
 
-def load_set(settings: QuestionsSettings | BenchmarkSettings, data_dir: Path | None) -> QuestionSet:
-    """Return the question set that a section of the recipe names."""
-    return load_questions(
+def load_set(
+    settings: QuestionsSettings | BenchmarkSettings, data_dir: Path | None, reward: str | None = None
+) -> QuestionSet:
+    """Return the question set that a section of the recipe names, its golds as they are graded by.
+
+    A user's own `reward` is given the golds as they stand. `notes` says all that a user should know: rows left out and
+    why, another size, golds of which a part was taken or that cannot be graded, questions that several rows ask.
+
+    Raises:
+        UserError: the set cannot be had, or most of its golds cannot be graded.
+    """
+    found = load_questions(
         settings.name,
         data_dir=data_dir,
         question_column=settings.question_column,
@@ -40,6 +44,58 @@ def load_set(settings: QuestionsSettings | BenchmarkSettings, data_dir: Path | N
         limit=settings.limit,
         options=settings.options,
     )
+    return told(found if reward is not None else with_final_golds(found))
+
+
+def with_final_golds(found: QuestionSet) -> QuestionSet:
+    """Return the set with golds that the verifier can grade by, and without the questions that have none.
+
+    Raises:
+        UserError: most of them have none.
+    """
+    if not isinstance(found.questions, tuple):  # generated ones are sound
+        return found
+    read = read_golds(found.questions)
+    if 2 * len(read.questions) < len(found):
+        raise UserError(
+            f"{len(found) - len(read.questions):,} of {found.name}'s {plural(len(found), 'gold answer')} cannot be "
+            f"graded: {listed(read.left_out)}; write the final answer alone, in a box or behind ####, or name another "
+            "column with ",
+            SettingName("questions.answer_column"),
+        )
+    notes, dropped = [*found.notes], dict(found.dropped)
+    if read.taken:
+        whole, answer = read.taken[0]
+        notes.append(
+            f"{found.name}: {plural(len(read.taken), 'gold')} held more than an answer, of which the marked final "
+            f"answer was taken: of {shortened(whole)!r}, {answer!r}"
+        )
+    if read.left_out:
+        dropped[_UNREADABLE] = len(found) - len(read.questions)
+        notes.append(f"{found.name}: golds that cannot be graded: {listed(read.left_out)}")
+    if read.costly:
+        notes.append(f"{found.name}: golds of which only the same text is right: {listed(read.costly)}")
+    same = read.questions == found.questions
+    mark = found.fingerprint if same else fingerprint(read.questions)
+    return replace(found, questions=read.questions, dropped=dropped, notes=tuple(notes), fingerprint=mark)
+
+
+def told(found: QuestionSet) -> QuestionSet:
+    """Return the set with notes on the rows that were left out, and on questions that several rows ask."""
+    dropped = [f"{found.name}: {plural(count, 'row')} left out ({reason})" for reason, count in found.dropped.items()]
+    stored = found.questions if isinstance(found.questions, tuple) else ()
+    different = len({question.text for question in stored})
+    if different < len(stored):
+        dropped.append(
+            f"{found.name}: its {plural(len(stored), 'row')} ask {plural(different, 'question')}; rows of one question "
+            "are one piece of evidence in intervals and p-values"
+        )
+    return replace(found, notes=(*dropped, *found.notes))
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return the end of a long text, where a solution says its answer."""
+    return text if len(text) <= most else f"…{text[-most:]}"
 
 
 def in_recipe(key: str) -> str:
@@ -53,7 +109,10 @@ def flag(key: str) -> str:
 
 
 def load_benchmarks(
-    settings: EvaluationSettings, data_dir: Path | None, named: Callable[[str], str] = in_recipe
+    settings: EvaluationSettings,
+    data_dir: Path | None,
+    named: Callable[[str], str] = in_recipe,
+    reward: str | None = None,
 ) -> tuple[QuestionSet, ...]:
     """Return the sets to evaluate on; `named` says what their settings are called where the user wrote them.
 
@@ -65,7 +124,7 @@ def load_benchmarks(
         if benchmark.name == "arithmetic" and benchmark.limit is None and "count" not in benchmark.options:
             raise UserError(f"{named('name')}: arithmetic has no end; set {named('limit')} to a number of questions.")
         try:
-            sets.append(load_set(benchmark, data_dir))
+            sets.append(load_set(benchmark, data_dir, reward))
         except UserError as error:
             raise renamed(error, named) from error
     names = [each.name for each in sets]

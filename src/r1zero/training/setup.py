@@ -20,7 +20,7 @@ from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
 from r1zero.rollouts.prompts import PreparedSet, PromptStream
-from r1zero.rollouts.question_sets import context_length, load_sets, longest_that_fits, notes
+from r1zero.rollouts.question_sets import context_length, load_sets, longest_that_fits
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
@@ -103,7 +103,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
                 benchmarks=prepared,
                 protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
                 sinks=sinks,
-                notes=(*going_on, *(note for chosen in (questions, *benchmarks) for note in notes(chosen))),
+                notes=(*going_on, *(note for chosen in (questions, *benchmarks) for note in chosen.notes)),
                 step=beginning.done,
             )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from r1zero.types import Question
@@ -79,8 +79,8 @@ def unreadable(gold: str) -> str | None:
     return None
 
 
-def gold_fault(gold: str) -> str | None:
-    """Tell why a gold answer is of no use: it is `unreadable`, a text that marks no answer, or too large to compute."""
+def unusable(gold: str) -> str | None:
+    """Tell why no response can be graded by a gold answer: it is `unreadable`, or a text that marks no answer."""
     why = unreadable(gold)
     if why is None and "\\boxed" in gold:
         return "its last box holds no answer"
@@ -88,6 +88,12 @@ def gold_fault(gold: str) -> str | None:
         return f"a printed list of {len(listed)} answers, and nothing says whether one or all are asked for"
     if why is None and len(gold.split()) > _MOST_WORDS and has_prose(gold):
         return "a text that marks no final answer"
+    return why
+
+
+def gold_fault(gold: str) -> str | None:
+    """Tell why a gold answer is of no use, or of little: it is `unusable`, or too large to compute."""
+    why = unusable(gold)
     if why is None and any(mark in gold for mark in _COSTLY):
         shape = parse(gold)
         if shape is not None and not usable(shape):
@@ -95,21 +101,36 @@ def gold_fault(gold: str) -> str | None:
     return why
 
 
-def check_golds(questions: Iterable[Question]) -> list[GoldFault]:
-    """Return every faulty gold answer of a set, in order."""
-    return [
-        GoldFault(question.id, gold, why)
-        for question in questions
-        for gold in question.gold
-        if (why := gold_fault(gold)) is not None
-    ]
+@dataclass(frozen=True, slots=True)
+class ReadGolds:
+    """A set's questions with golds that can be graded: each the final answer that it marks. `taken` are golds that
+    were whole solutions, with what was taken of them; `left_out` those of the questions that have no usable gold;
+    `costly` those that are right as the same text only.
+    """
+
+    questions: tuple[Question, ...]
+    taken: tuple[tuple[str, str], ...]
+    left_out: tuple[GoldFault, ...]
+    costly: tuple[GoldFault, ...]
 
 
-def gold_note(name: str, questions: Iterable[Question]) -> tuple[str, ...]:
-    """Return one sentence about a set's faulty golds for whoever loads it; nothing if there are none."""
-    faults = check_golds(questions)
-    if not faults:
-        return ()
-    shown = "; ".join(f"{fault.question} ({fault.why})" for fault in faults[:5])
-    more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
-    return (f"{len(faults)} gold answers of {name} cannot be graded and are counted as ungraded: {shown}{more}",)
+def read_golds(questions: Iterable[Question]) -> ReadGolds:
+    """Take the final answer from every gold of a set, and leave out the questions that no response can be graded by."""
+    kept, taken, left_out, costly = [], [], [], []
+    for question in questions:
+        golds = tuple(dict.fromkeys(map(final_gold, question.gold)))
+        taken += [(gold, final_gold(gold)) for gold in question.gold if final_gold(gold) != gold]
+        faults = [(GoldFault(question.id, gold, why), unusable(gold)) for gold in golds if (why := gold_fault(gold))]
+        unusables = [fault for fault, why in faults if why]
+        if len(unusables) == len(golds):
+            left_out += unusables
+            continue
+        costly += [fault for fault, why in faults if not why]
+        kept.append(question if golds == question.gold else replace(question, gold=golds))
+    return ReadGolds(tuple(kept), tuple(taken), tuple(left_out), tuple(costly))
+
+
+def listed(faults: Sequence[GoldFault], most: int = 5) -> str:
+    """Return the first faults as a sentence's end: `set/3 (unbalanced braces); …`."""
+    shown = "; ".join(f"{fault.question} ({fault.why})" for fault in faults[:most])
+    return shown + (f" and {len(faults) - most:,} more" if len(faults) > most else "")
