@@ -19,6 +19,7 @@ from r1zero.questions import QuestionSet
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.provenance import provenance
 from r1zero.templates import Template
+from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def identity(
         "answer_format": str(template.answer_format),
         "seed": conditions.seed,
         "reward": conditions.reward,
+        "reward_fingerprint": reward_fingerprint(conditions.reward),
+        "verifier_fingerprint": None if conditions.reward else verifier_fingerprint(),
         "settings": settings.model_dump(mode="json", exclude={"every"}),
         "fingerprints": {each.name: each.fingerprint for each in sets},
         "sets": {each.name: f"{file_name(each.name)}.parquet" for each in sets},
@@ -77,7 +80,8 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove it, or choose another --out.") from None
     if found is not None:
-        other = [key for key, value in json.loads(json.dumps(identity)).items() if found.get(key) != value]
+        # what older folders do not say is not held against them
+        other = [key for key, value in json.loads(json.dumps(identity)).items() if found.get(key, value) != value]
         if other:
             raise UserError(
                 f"{folder} holds another evaluation (of other {', '.join(other)}); choose another --out, or remove it."

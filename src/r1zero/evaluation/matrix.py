@@ -22,6 +22,7 @@ from r1zero.runs.files import write_text, writing
 from r1zero.templates.table import make_template
 from r1zero.types import Completion
 from r1zero.verify.workers.pool import open_verifier
+from r1zero.verify.working import try_reward
 
 
 def evaluate(
@@ -72,6 +73,7 @@ def evaluate_matrix(
     single = len(models) * len(shapes) == 1
     cells = []
     with open_verifier(reward=conditions.reward) as verifier:
+        try_reward(verifier, conditions.reward, sets[0][0])
         for model in models:
             evaluated = open_model(model)
             for shape in shapes:

@@ -18,8 +18,9 @@ from r1zero.runs.files import write_parquet
 from r1zero.runs.rollout_rows import read_rollouts, rollout_table
 from r1zero.sampling.protocol import Sampler, SamplingParams
 from r1zero.templates import Template
-from r1zero.types import Completion
+from r1zero.types import Completion, Rollout
 from r1zero.verify.protocol import VerifierProtocol
+from r1zero.verify.working import check_graded
 
 _NOISE_STEP = -1  # every evaluation of a run draws with the same noise, apart from that of any training step
 
@@ -53,7 +54,7 @@ def evaluate_sets(
         name = prepared.questions.name
         kept = folder and folder / f"{file_name(name)}.parquet"
         if kept and resumable and kept.exists():
-            results.append(summarise(name, read_rollouts(kept), notes=prepared.questions.notes))
+            results.append(_summary(prepared, read_rollouts(kept)))
             continue
         journal = Journal(kept.with_suffix(".jsonl")) if kept and resumable else None
         rollouts, seconds, _ = collect(
@@ -73,8 +74,16 @@ def evaluate_sets(
             write_parquet(kept, rollout_table(rollouts, {}, timed=False), resumes=not resumable)
         if journal:
             journal.path.unlink()
-        results.append(summarise(name, rollouts, seconds, prepared.questions.notes))
+        results.append(_summary(prepared, rollouts, seconds))
     return results
+
+
+def _summary(prepared: PreparedSet, rollouts: Sequence[Rollout], seconds: float = 0.0) -> SetResult:
+    """Return a set's numbers. Raises UserError where nothing could be graded: that is no accuracy of 0."""
+    name = prepared.questions.name
+    verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts]
+    check_graded(verdicts, name, "mend the reward or the golds, and evaluate again with another --out")
+    return summarise(name, rollouts, seconds, prepared.questions.notes)
 
 
 def file_name(name: str) -> str:

@@ -26,6 +26,7 @@ from r1zero.sampling.synced_engine import SyncedEngine
 from r1zero.templates import Template
 from r1zero.types import Completion, Rollout, Verdict
 from r1zero.verify.protocol import VerifierProtocol
+from r1zero.verify.working import check_graded
 
 Penalty = Callable[[list[Rollout]], Tensor]
 """What is taken from each response's reward for leaving a reference model: [P, G], in units of reward."""
@@ -162,6 +163,8 @@ class RolloutCollector:
             step=step,
             progress=progress,
         )
+        verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts]
+        check_graded(verdicts, f"step {step}", "mend the reward or the golds, and continue with --resume")
         tally.add("time/sample", sample_seconds)
         tally.add("time/grade", grade_seconds)
         rewards_PG, graded_PG = rewards_of(rollouts, self.truncation)

@@ -134,8 +134,8 @@ class Run:
         hint = " (its scores would no longer compare: `r1zero evaluate` evaluates a checkpoint)" if scored else ""
         self.refuse_changes(changed, hint)
         before = self._read_json("run.json", _SAME)
-        for name in _SAME:
-            old, new = before[name], facts.get(name)
+        for name in (*_SAME, "reward_fingerprint"):  # runs of before do not have the last
+            old, new = before.get(name, facts.get(name)), facts.get(name)
             if old != new:
                 raise UserError(
                     f"{self.path} was started with another {name.replace('_', ' ')} ({old}, now {new}), so continuing "
@@ -152,14 +152,18 @@ class Run:
 
     def device_notes(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a note when the run goes on with other versions, or on another machine, than its bits depend on."""
+        code = [each.get("verifier_fingerprint") for each in (self.facts, facts)]
+        graded = ["started with another verifier: from here on some responses may be graded otherwise"]
+        notes = graded if None not in code and code[0] != code[1] else []
         old, new = _bits(self.facts), _bits(facts)
         other = {name for name in old.keys() & new.keys() if old[name] != new[name]}
         if not other:
-            return []
+            return notes
         told = [", ".join(text for name, text in each.items() if name in other | {"torch"}) for each in (old, new)]
         return [
+            *notes,
             f"started with {told[0]}, now {told[1]}: from here on the numbers are not bit for bit those of a run that "
-            "was never interrupted"
+            "was never interrupted",
         ]
 
     def note(self, step: int, notes: Iterable[str]) -> None:

@@ -30,7 +30,9 @@ from r1zero.templates import Template
 from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
 from r1zero.training.workers import LearnerProtocol, Workers, WorkerSpec, check_apart, open_workers
+from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
 from r1zero.verify.protocol import VerifierProtocol
+from r1zero.verify.working import try_reward
 
 _PROBES = 4  # prompts that an engine is held against the learner on; every replica gets one
 
@@ -88,6 +90,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     context = context_length(recipe, policy.positions, longest, prepared)
     spec = WorkerSpec(recipe, policy, objective, checkpoint, context, probe)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
+        try_reward(workers.verifier, recipe.verifier.reward, questions[0])
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         with beginning.locked(recipe, facts) as run, opened(recipe.log, run, recipe) as sinks:
@@ -192,6 +195,8 @@ def describe(
         "benchmarks_fingerprint": " ".join(each.fingerprint for each in benchmarks),
         "template": template.name,
         "template_hash": template.hash,
+        "reward_fingerprint": reward_fingerprint(recipe.verifier.reward),
+        "verifier_fingerprint": verifier_fingerprint(),
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "device": actors or str(policy.device),
         **processor(threads),

@@ -8,7 +8,7 @@ from r1zero.verify.answers.numbers import number, tidy
 from r1zero.verify.grade import grade_exact
 
 _MOST_KINDS = 64
-"""Answers that are compared with each other; of more that all differ, the later ones are one kind by their text alone."""
+"""Kinds of answers that a new one is compared with; where there are more, later ones are told apart by their text."""
 
 
 def same_answers(answers: Sequence[str | None]) -> list[Hashable | None]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import json
 import math
 import shlex
@@ -82,7 +83,15 @@ def judged(result: object) -> tuple[str, float | None]:
         return "ungraded", None
     if isinstance(result, bool):
         return ("right" if result else "wrong"), None
-    score = float(result)  # type: ignore[arg-type]
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("it is an async function: write a plain one")
+    try:
+        score = float(result) if not isinstance(result, str | bytes) else None  # type: ignore[arg-type]
+    except TypeError:
+        score = None
+    if score is None:
+        raise TypeError(f"it returned a {type(result).__name__}: return true or false, a number, or None")
     if not math.isfinite(score):
         raise ValueError("the reward is not finite")
     return ("right" if score >= 1 else "wrong"), score
