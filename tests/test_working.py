@@ -13,7 +13,7 @@ from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
 from r1zero.evaluation.matrix import evaluate, evaluate_matrix
 from r1zero.evaluation.models import local
-from r1zero.rollouts.question_sets import load_set
+from r1zero.rollouts.question_sets import each_once, load_set
 from r1zero.runs.run import Run
 from r1zero.statistics import by_question, clustered, majority, paired, standard_error
 from r1zero.training.train import train
@@ -184,6 +184,14 @@ def test_a_set_says_what_it_holds_in_every_result(tmp_path: Path) -> None:
     assert tuple(cell["results"][0]["notes"]) == notes
     for note in notes:
         assert f"- {note}." in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_who_chooses_questions_asks_each_once(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"question": text, "answer": 1} for text in "abaca"]
+    found = each_once(loaded(tmp_path, rows))
+    assert [question.id for question in found] == ["set/0", "set/1", "set/3"]
+    assert found.notes[-1] == "set: 2 rows left out (asking what another row asks)"
+    assert each_once(found) is found
 
 
 @pytest.mark.parametrize(

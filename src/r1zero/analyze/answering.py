@@ -69,7 +69,7 @@ def analyse(cell: ModelResponses, judge: Judge, rules: Judge) -> Answering:
         responses_with(positive(cell, judged, ANSWERING)),
         sum(j.label is None and not j.refused for j in judged),
         sum(j.refused for j in judged),
-        clustered([group.right / len(group.replies) for group in cell.groups]),
+        clustered([group.right / len(group.replies) for group in cell.groups], cell.questions),
         sum(reply.truncated for reply in cell.replies) / len(items),
         beside_rules(judge, rules, items, [j.label for j in judged]),
         [Example(item.question, item.response, j.label, j.reason) for item, j in continuing[:_SHOWN]],

@@ -57,4 +57,6 @@ def ask(
         [prepared], evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
     )
     groups = read_groups(folder / f"{file_name(questions.name)}.parquet", template.name)
-    return ModelResponses(evaluated.name, template.name, temperature, tuple(groups), template.answer_format)
+    return ModelResponses(
+        evaluated.name, template.name, temperature, tuple(groups), template.answer_format, notes=questions.notes
+    )

@@ -72,11 +72,18 @@ class ModelResponses:
     """How answers were extracted; "" of an unknown one."""
     parameters: int | None = None
     """The model's size, where it is known."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the questions: rows left out, golds that cannot be graded."""
 
     @property
     def samples(self) -> int:
         """n: responses to a question."""
         return len(self.groups[0].replies)
+
+    @property
+    def questions(self) -> list[str]:
+        """What each group asks: groups that ask the same are one piece of evidence."""
+        return [group.question or group.id for group in self.groups]
 
     @property
     def replies(self) -> list[GradedResponse]:

@@ -117,8 +117,8 @@ def analyse_answering(cells: Sequence[ModelResponses], judges: Judges, out: Path
     rules = RuleJudge(ANSWERING)
     rows = [answering.analyse(cell, judges.answering, rules) for cell in cells]
     chosen = answering.best(rows)
-    write(out, "answering", {"model": model, "best_template": chosen.template, "bill": judges.bill(),
-                             "templates": rows, "paper": published_base_model(model)})  # fmt: skip
+    content = {"model": model, "notes": cells[0].notes, "best_template": chosen.template, "bill": judges.bill()}
+    write(out, "answering", content | {"templates": rows, "paper": published_base_model(model)})
     return chosen
 
 
@@ -135,7 +135,8 @@ def analyse_sampled(
     model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
     explored = [exploration.analyse(cell, plan.group_size) for cell in cells if "exploration" in plan.analyses]
     if explored:
-        write(out, "exploration", {"model": model, "template": template, "temperatures": explored, "paper": paper})
+        content = {"model": model, "notes": cells[0].notes, "template": template}
+        write(out, "exploration", content | {"temperatures": explored, "paper": paper})
     reflected = _reflection(cells, judges, out) if "reflection" in plan.analyses else []
     card = make_card(template, chosen, cells, explored, reflected, parameters)
     write(out, "card", card)
@@ -152,9 +153,8 @@ def _reflection(cells: Sequence[ModelResponses], judges: Judges, out: Path) -> l
         rows.append(row)
         detections = self_reflection.DETECTIONS if cell is last else ("cross",)
         helped += [reflection_effect.analyse(cell, flags.by_detection[name], name) for name in detections]
-    write(out, "reflection", {"model": model, "template": template, "keywords": judges.detector.keywords,
-                              "bill": judges.bill(), "temperatures": rows, "helping": helped,
-                              "paper": paper})  # fmt: skip
+    content = {"model": model, "notes": cells[0].notes, "template": template, "keywords": judges.detector.keywords}
+    write(out, "reflection", content | {"bill": judges.bill(), "temperatures": rows, "helping": helped, "paper": paper})
     return rows
 
 

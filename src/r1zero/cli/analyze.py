@@ -204,7 +204,7 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
     from r1zero.cli.console import make_console, response_counter, say
     from r1zero.questions import load_questions, renamed
     from r1zero.questions.stratify import stratified
-    from r1zero.rollouts.question_sets import flag
+    from r1zero.rollouts.question_sets import each_once, flag, told, with_final_golds
     from r1zero.verify import Verifier
 
     judges = _judges(judging, out)
@@ -213,6 +213,7 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
         whole = load_questions(
             asked.questions, data_dir=asked.data_dir, limit=asked.limit if asked.questions == "arithmetic" else None
         )
+        whole = told(each_once(with_final_golds(whole)))
     except UserError as error:
         raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
     asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
@@ -220,7 +221,7 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
     console = make_console()
     with Verifier() as verifier, response_counter(console) as count:
         card = analyse_model(evaluated, plan, asking, judges, verifier, count)
-    for note in evaluated.notes():
+    for note in (*evaluated.notes(), *whole.notes):
         say(console, note)
     _show(card, plan, out)
 

@@ -93,6 +93,17 @@ def told(found: QuestionSet) -> QuestionSet:
     return replace(found, notes=(*dropped, *found.notes))
 
 
+def each_once(found: QuestionSet) -> QuestionSet:
+    """Return the set with every question once: who chooses what to ask asks nothing twice."""
+    if not isinstance(found.questions, tuple):
+        return found
+    first = {question.text: question for question in reversed(found.questions)}
+    kept = tuple(question for question in found.questions if first[question.text] is question)
+    repeated = len(found) - len(kept)
+    note = f"{found.name}: {plural(repeated, 'row')} left out (asking what another row asks)"
+    return replace(found, questions=kept, notes=(*found.notes, note)) if repeated else found
+
+
 def shortened(text: str, most: int = 80) -> str:
     """Return the end of a long text, where a solution says its answer."""
     return text if len(text) <= most else f"…{text[-most:]}"

@@ -89,6 +89,7 @@ def render(parts: Mapping[str, Part]) -> str:
         kind="analysis",
         skip=next(name for name in PARTS if name in parts),
         title=_title(parts),
+        notes=list(dict.fromkeys(note for part in parts.values() for note in part.get("notes", ()))),
         panels=panels,
         tables=tables,
         source_kind=over_training.kind,
