@@ -203,6 +203,7 @@ def test_a_summary_by_hand() -> None:
     assert result == SetResult(
         name="set",
         questions=4,
+        different=4,
         samples=2,
         accuracy=3 / 8,
         accuracy_low=pytest.approx(low),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -209,6 +210,27 @@ def test_who_chooses_questions_asks_each_once(tmp_path: Path) -> None:
 )
 def test_a_final_answer_is_taken_where_it_is_marked(gold: str, answer: str) -> None:
     assert final_gold(gold) == answer
+
+
+def test_files_of_equal_names_are_told_apart(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.jinja").write_text(f"{folder}: {{{{ question }}}}")
+        (tmp_path / folder / "test-0.jsonl").write_text('{"question": "1+2=", "answer": 3}\n')
+        shutil.copytree(taught_model(), tmp_path / folder / "step-1")
+    sets = [{"name": str(tmp_path / folder / "test-0.jsonl")} for folder in "ab"]
+    settings = checked(EvaluationSettings, {"benchmarks": sets, "max_new_tokens": 4})
+    shapes = [checked(TemplateSettings, {"name": str(tmp_path / folder / "t.jinja")}) for folder in "ab"]
+    models, out = [str(tmp_path / folder / "step-1") for folder in "ab"], tmp_path / "out"
+    cells = evaluate_matrix(models, partial(local, rows=8, device="cpu"), shapes, settings, Conditions(out=out))
+    assert [(cell.template, [result.name for result in cell.results]) for cell in cells] == [
+        (label, ["a/test-0", "b/test-0"]) for label in ("a/t", "b/t", "a/t", "b/t")
+    ]
+    names = {f"{model}_step-1--{label}_t" for model in "ab" for label in "ab"}
+    assert {path.name for path in out.iterdir() if path.is_dir()} == names
+    assert {path.name for path in (out / "a_step-1--b_t").glob("*.parquet")} == {"a_test-0.parquet", "b_test-0.parquet"}
+    with pytest.raises(UserError, match=r"name .* more than once; keep one of them"):
+        evaluate_matrix([models[0]] * 2, partial(local, rows=8), shapes, settings, Conditions())
 
 
 # -- numbers over questions

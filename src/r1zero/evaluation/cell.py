@@ -16,7 +16,7 @@ from r1zero.evaluation.run import file_name
 from r1zero.evaluation.saved import IDENTITY
 from r1zero.published import BenchmarkRow
 from r1zero.questions import QuestionSet
-from r1zero.runs.files import write_text, writing
+from r1zero.runs.files import told_apart, write_text, writing
 from r1zero.runs.provenance import provenance
 from r1zero.templates import Template
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
@@ -93,6 +93,11 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
         raise UserError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from None
     with writing(folder):
         write_text(path, json.dumps(identity | {"versions": provenance()}, indent=2, ensure_ascii=False) + "\n")
+
+
+def slugs(names: Sequence[str]) -> dict[str, str]:
+    """Return models' or templates' names as folders', each another: of paths as much of the end as tells them apart."""
+    return {name: slug("_".join(parts)) for name, parts in told_apart(names).items()}
 
 
 def slug(name: str) -> str:

@@ -11,14 +11,15 @@ from typing import Any
 
 from r1zero.config import EvaluationSettings, TemplateSettings, checked
 from r1zero.errors import UserError
-from r1zero.evaluation.cell import Conditions, EvalCell, claim, identity, slug
+from r1zero.evaluation.cell import Conditions, EvalCell, claim, identity, slug, slugs
 from r1zero.evaluation.models import EvaluatedModel, local
 from r1zero.evaluation.run import evaluate_sets, make_protocol
 from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.evaluation.tables import markdown
 from r1zero.published import BenchmarkRow, published_benchmarks
 from r1zero.rollouts.question_sets import flag, load_benchmarks
-from r1zero.runs.files import write_text, writing
+from r1zero.runs.files import stems_apart, write_text, writing
+from r1zero.templates import JINJA_SUFFIXES
 from r1zero.templates.table import make_template
 from r1zero.types import Completion
 from r1zero.verify.workers.pool import open_verifier
@@ -71,6 +72,10 @@ def evaluate_matrix(
     _check_different("--template", [shape.name for shape in shapes])
     sets = load_benchmarks(settings, conditions.data_dir, flag, conditions.reward)
     single = len(models) * len(shapes) == 1
+    folders, labels = (
+        slugs(models),
+        stems_apart([shape.name for shape in shapes if shape.name.endswith(JINJA_SUFFIXES)]),
+    )
     cells = []
     with open_verifier(reward=conditions.reward) as verifier:
         try_reward(verifier, conditions.reward, sets[0][0])
@@ -81,14 +86,15 @@ def evaluate_matrix(
                 protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, conditions.seed)
                 prepared = evaluated.prepare(sets, template, protocol.params.max_new_tokens)
                 folder = conditions.out
+                label = labels.get(shape.name, template.name)
                 if folder is not None and not single:
-                    folder = folder / f"{slug(model)}--{slug(template.name)}"
+                    folder = folder / f"{folders[model]}--{slug(label.replace('/', '_'))}"
                 if folder is not None:
                     claim(folder, identity(model, evaluated.parameters, template, sets, settings, conditions))
                 results = evaluate_sets(
                     prepared, evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
                 )
-                cells.append(EvalCell(model, template.name, results, _paper(model, template.name, settings)))
+                cells.append(EvalCell(model, label, results, _paper(model, template.name, settings)))
     if conditions.out is not None:
         _write(conditions.out, cells)
     return cells

@@ -8,6 +8,7 @@ from r1zero.errors import plural
 from r1zero.evaluation.cell import EvalCell
 from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.published import SETS
+from r1zero.runs.files import told_apart
 
 _MODEL_WIDTH = 28
 _BUDGETS = 6  # the largest token budgets that a table shows; results.json holds all
@@ -76,13 +77,10 @@ def tails(models: Sequence[str]) -> dict[str, str]:
 
     A Hub name keeps its owner. `runs/a/checkpoints/step-16` beside `runs/b/checkpoints/step-16` is `a/…/step-16`.
     """
-    parts = {model: model.rstrip("/").split("/") for model in models}
-    count = 1
-    while len({tuple(part[-count:]) for part in parts.values()}) < len(parts):
-        count += 1
     shown = {}
-    for model, part in parts.items():
-        kept = part if len(part) <= 2 and not model.startswith(("/", ".")) else part[-count:]
+    for model, kept in told_apart(models).items():
+        whole = model.rstrip("/").split("/")
+        kept = whole if len(whole) <= 2 and not model.startswith(("/", ".")) else kept
         short = "/".join(kept)
         shown[model] = short if len(short) <= _MODEL_WIDTH or len(kept) < 3 else f"{kept[0]}/…/{kept[-1]}"
     return shown

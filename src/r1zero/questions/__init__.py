@@ -82,6 +82,7 @@ def load_questions(
     split: str | None = None,
     limit: int | None = None,
     options: Mapping[str, object] = _NO_OPTIONS,
+    called: str | None = None,
 ) -> QuestionSet:
     """Return the question set that `name` names.
 
@@ -90,7 +91,7 @@ def load_questions(
     bare catalogue name never means a path: a stray folder must not change what a recipe trains on. Write `./amc`.)
 
     `options` are those of `arithmetic.arithmetic`, or `config` and `revision` of a Hub set. `limit` keeps the first
-    questions only.
+    questions only. `called` names a set of a file otherwise than its file.
 
     Raises:
         UserError: nothing goes by that name, or what does cannot be read as asked; the sentence says what to do.
@@ -110,7 +111,7 @@ def load_questions(
     place = _find(name, _data_folders(data_dir))
     table = _read(place, columns, Split(split, entry.split if entry else None), options)
 
-    plain = place.stem if isinstance(place, Path) and entry is None else name
+    plain = called or (place.stem if isinstance(place, Path) and entry is None else name)
     set_name = f"{plain}:{split}" if split else plain
     questions, dropped = read_questions(set_name, table, columns)
     notes = _size_note(entry, table) if entry and not split else ()

@@ -10,7 +10,9 @@ from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettin
 from r1zero.errors import SettingName, UserError, plural
 from r1zero.policy.load import Policy
 from r1zero.questions import QuestionSet, fingerprint, load_questions, renamed
+from r1zero.questions.files import SUFFIXES
 from r1zero.rollouts.prompts import PreparedSet, longest_prompt
+from r1zero.runs.files import stems_apart
 from r1zero.templates import Template
 from r1zero.verify.golds import listed, read_golds
 
@@ -25,11 +27,15 @@ def load_sets(recipe: Recipe) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
 
 
 def load_set(
-    settings: QuestionsSettings | BenchmarkSettings, data_dir: Path | None, reward: str | None = None
+    settings: QuestionsSettings | BenchmarkSettings,
+    data_dir: Path | None,
+    reward: str | None = None,
+    called: str | None = None,
 ) -> QuestionSet:
     """Return the question set that a section of the recipe names, its golds as they are graded by.
 
-    A user's own `reward` is given the golds as they stand. `notes` says all that a user should know: rows left out and
+    A user's own `reward` is given the golds as they stand; `called` is the set's name, where it is not that of its
+    file. `notes` says all that a user should know: rows left out and
     why, another size, golds of which a part was taken or that cannot be graded, questions that several rows ask.
 
     Raises:
@@ -43,6 +49,7 @@ def load_set(
         split=settings.split,
         limit=settings.limit,
         options=settings.options,
+        called=called,
     )
     return told(found if reward is not None else with_final_golds(found))
 
@@ -131,11 +138,12 @@ def load_benchmarks(
         UserError: a set cannot be had, has no end, or has another's name: nobody could tell their results apart.
     """
     sets: list[QuestionSet] = []
+    called = stems_apart([each.name for each in settings.benchmarks if each.name.endswith(SUFFIXES)])
     for benchmark in settings.benchmarks:
         if benchmark.name == "arithmetic" and benchmark.limit is None and "count" not in benchmark.options:
             raise UserError(f"{named('name')}: arithmetic has no end; set {named('limit')} to a number of questions.")
         try:
-            sets.append(load_set(benchmark, data_dir, reward))
+            sets.append(load_set(benchmark, data_dir, reward, called.get(benchmark.name)))
         except UserError as error:
             raise renamed(error, named) from error
     names = [each.name for each in sets]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,3 +66,19 @@ def remedy(error: Exception) -> str:
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "get permission to write there"
     return "mend that"
+
+
+def told_apart(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Return the last parts of every path, as few as tell all apart: `step-16`, or `b`, `checkpoints`, `step-16`."""
+    parts = {path: path.rstrip("/").split("/") for path in paths}
+    count = 1
+    while len({tuple(part[-count:]) for part in parts.values()}) < len(parts):
+        count += 1
+    return {path: part[-count:] for path, part in parts.items()}
+
+
+def stems_apart(files: Sequence[str]) -> dict[str, str]:
+    """Return how files of which several have one stem are called: by as much of their paths as tells them apart."""
+    stems = Counter(Path(file).stem for file in dict.fromkeys(files))
+    twice = told_apart([file for file in dict.fromkeys(files) if stems[Path(file).stem] > 1])
+    return {file: "/".join([*parts[:-1], Path(file).stem]) for file, parts in twice.items()}
