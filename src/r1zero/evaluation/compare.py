@@ -49,12 +49,13 @@ def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
                 f"{len(one.keys() & two.keys())} in common); evaluate both on the same ones."
             )
         a, b = list(one.values()), [two[question] for question in one]
+        asked = [rollout.question.text or rollout.question.id for rollout in mine]
         found.append(
             Comparison(
                 name,
                 sum(a) / len(a),
                 sum(b) / len(b),
-                paired(a, b, seed=seed),
+                paired(a, b, asked, seed=seed),
                 {k: estimate.value for k, estimate in summarise(name, mine).pass_at.items()},
                 {k: estimate.value for k, estimate in summarise(name, theirs[name]).pass_at.items()},
             )
