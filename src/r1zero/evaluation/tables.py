@@ -90,7 +90,7 @@ def notes(results: Sequence[SetResult]) -> list[str]:
     """Return what a reader must know beside such numbers."""
     coarse = [r for r in results if r.standard_error >= 0.02]
     return [f"{note}." for r in results for note in r.notes] + [
-        f"{r.name}: the standard error over its {plural(r.questions, 'question')} is {100 * r.standard_error:.1f} "
+        f"{r.name}: the standard error over its {plural(r.different, 'question')} is {100 * r.standard_error:.1f} "
         f"points, so that differences below {200 * 2**0.5 * r.standard_error:.0f} points between models may be chance; "
         "compare on the same questions with `r1zero compare`."
         for r in coarse
