@@ -12,8 +12,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from helpers import needs_peft
+from r1zero.config.sections import LoraSettings
 from r1zero.errors import UserError
 from r1zero.policy.load import Policy, load_policy
+from r1zero.policy.lora import add_lora
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
 from tiny_runs import start, sums_of, taught_model, trained, untimed, write_recipe
@@ -156,6 +159,81 @@ def test_damage_that_keeps_the_size_is_noticed(tmp_path: Path, policy: Policy, d
     assert checkpoints.latest(tmp_path) == older
     SAME_SIZE[damage](older.path)
     assert checkpoints.latest(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", [_flip_weights, _flip_tokenizer, _cut_weights, _cut_seal, _seal_of_a_list])
+def test_a_damaged_checkpoint_is_never_loaded(tmp_path: Path, policy: Policy, damage) -> None:
+    folder = save(tmp_path, policy, 1).path
+    load_policy(str(folder), device="cpu")
+    damage(folder)
+    with pytest.raises(UserError, match="is damaged, or was changed after it was saved"):
+        load_policy(str(folder), device="cpu")
+
+
+def test_what_training_found_damaged_is_not_loaded_either(tmp_path: Path, policy: Policy) -> None:
+    folder = save(tmp_path, policy, 2).path
+    checkpoints.mark_damaged(tmp_path, after=1)
+    with pytest.raises(UserError, match="as training found"):
+        load_policy(str(folder), device="cpu")
+
+
+def test_a_training_state_that_is_damaged_or_gone_is_no_matter_where_no_training_goes_on(
+    tmp_path: Path, policy: Policy
+) -> None:
+    folder = save(tmp_path, policy, 1).path
+    _flip_state(folder)
+    load_policy(str(folder), device="cpu")
+    (folder / "training_state.pt").unlink()
+    load_policy(str(folder), device="cpu")
+
+
+def test_a_checkpoint_that_was_changed_on_purpose_can_be_used_as_the_sentence_says(
+    tmp_path: Path, policy: Policy
+) -> None:
+    folder = save(tmp_path, policy, 1).path
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"mine": 1}), encoding="utf-8")
+    with pytest.raises(UserError, match="config.json is not what complete.json says.*copy the folder without its"):
+        load_policy(str(folder), device="cpu")
+    copied = tmp_path / "mine"
+    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("complete.json", "damaged.json"))
+    assert load_policy(str(copied), device="cpu").model.config.mine == 1
+
+
+@needs_peft
+def test_adapters_whose_base_is_a_damaged_checkpoint_are_not_loaded(tmp_path: Path, policy: Policy) -> None:
+    base = save(tmp_path, policy, 1).path
+    adapted = load_policy(str(base), device="cpu")
+    add_lora(adapted, LoraSettings(rank=2), seed=0)
+    adapters = checkpoints.save(tmp_path, 2, adapted.save, STATE, None).path
+    load_policy(str(adapters), device="cpu")
+    _flip_weights(base)
+    with pytest.raises(UserError, match="step-000001 is damaged"):
+        load_policy(str(adapters), device="cpu")
+
+
+COMMANDS = (
+    ("evaluate", "{folder}", "--template", "no", "--benchmarks", "arithmetic", "--limit", "4", "--out", "{out}"),
+    ("analyze", "{folder}", "--templates", "no", "--questions", "arithmetic", "--limit", "4", "--out", "{out}"),
+    ("audit", "--run", "{run}", "--step", "3"),
+    ("train", "{recipe}", "--model.path", "{folder}", "--out", "{out}"),
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=[words[0] for words in COMMANDS])
+def test_every_command_refuses_a_damaged_checkpoint(tmp_path: Path, words: tuple[str, ...]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained({"checkpoint.keep_last": 9}).path, run)
+    folder = run / "checkpoints" / "step-000002"
+    flip(folder / "model.safetensors")
+    recipe = write_recipe(tmp_path / "recipe.toml")
+    command = start(*(word.format(folder=folder, run=run, recipe=recipe, out=tmp_path / "out") for word in words))
+    assert command.wait() != 0
+    said = " ".join((command.out + command.err).split())
+    assert "step-000002 is damaged" in said, said
+    assert "model.safetensors is not what complete.json says" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.glob("out/**/*.parquet"))
 
 
 def test_only_the_checkpoint_that_is_chosen_is_read(

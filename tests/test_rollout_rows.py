@@ -199,3 +199,20 @@ def test_a_batch_drawn_ahead_survives_its_checkpoint_and_one_of_before_is_read(t
         state = collector.state()
         assert state["ahead"]["rollouts"] == rows_of(ROLLOUTS)
         collector = through_a_file(state, tmp_path)
+
+
+def test_no_flipped_bit_changes_a_response_in_silence(tmp_path: Path) -> None:
+    """Pages have the format's own checksums, and the footer has ours: a bit is noticed wherever it flips."""
+    table = pq.read_table(Path(__file__).parent / "old_runs" / "evaluation" / "arithmetic.parquet")
+    whole, torn = tmp_path / "whole.parquet", tmp_path / "torn.parquet"
+    write_parquet(whole, table)
+    data, rows = whole.read_bytes(), read_rows(whole)
+    assert rows == table.to_pylist()
+    noticed = 0
+    for at in range(0, len(data), 5):
+        torn.write_bytes(data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :])
+        try:
+            assert read_rows(torn) == rows
+        except RolloutFileError:
+            noticed += 1
+    assert noticed > len(data) / 10  # most bits matter

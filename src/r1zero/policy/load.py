@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -110,10 +111,12 @@ def load_policy(
     """Load a model folder or Hub name with its tokenizer, dropout off.
 
     Raises:
-        UserError: nothing loadable there, no EOS token, or an output head that chunked log-probs cannot reproduce.
+        UserError: nothing loadable there, a sealed folder that is damaged, no EOS token, or an output head that chunked
+            log-probs cannot reproduce.
     """
     where = pick_device(device)
     check_place(path, revision)
+    _check_sealed(Path(path))
     if (Path(path) / ADAPTER).exists():
         check_peft(f"The adapters at {path} need")
     check_attention(attention, where)
@@ -250,6 +253,13 @@ def check_place(path: str, revision: str | None = None) -> None:
         found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
         hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."
         raise UserError(_PATH, f" = {path!r} is not a model folder (it has no config.json); {hint}")
+
+
+def _check_sealed(folder: Path) -> None:
+    """Ask the seals of a model folder, and of the one that its adapters belong to. Raises UserError."""
+    checkpoints.check_sealed(folder)
+    with suppress(OSError, ValueError, KeyError, TypeError):  # what is no adapters' folder is the loader's to refuse
+        checkpoints.check_sealed(Path(json.loads((folder / ADAPTER).read_text("utf-8"))["base_model_name_or_path"]))
 
 
 def find_eos_ids(

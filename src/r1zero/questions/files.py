@@ -124,7 +124,9 @@ def read_parquet(path: Path, columns: Columns) -> RawTable:
 
     try:
         names = pyarrow.parquet.read_schema(path).names
-        rows = _python_rows(pyarrow.parquet.read_table(path, columns=_wanted(columns, names)))
+        rows = _python_rows(
+            pyarrow.parquet.read_table(path, columns=_wanted(columns, names), page_checksum_verification=True)
+        )
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise UserError(f"{path} is not a readable Parquet file ({_cause(error)}): write it again") from error
     return RawTable(str(path), tuple(names), rows)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r1zero.errors import UserError
+from r1zero.runs.files import read_parquet
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
 Row = dict[str, Any]
@@ -159,7 +160,7 @@ def read_rows(path: Path, columns: Sequence[str] = (), optional: Sequence[str] =
         found = [name for name in optional if name in schema.names]
         names = [*columns, *found] if columns or optional else schema.names
         _check(schema, names)
-        return pq.read_table(path, columns=names).to_pylist()
+        return read_parquet(path, names).to_pylist()
 
 
 def count_rows(path: Path, columns: Sequence[str]) -> int:
