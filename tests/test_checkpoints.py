@@ -193,7 +193,7 @@ def test_a_checkpoint_that_was_changed_on_purpose_can_be_used_as_the_sentence_sa
     folder = save(tmp_path, policy, 1).path
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"mine": 1}), encoding="utf-8")
-    with pytest.raises(UserError, match="config.json is not what complete.json says.*copy the folder without its"):
+    with pytest.raises(UserError, match=r"config\.json is not what complete\.json says.*copy the folder without its"):
         load_policy(str(folder), device="cpu")
     copied = tmp_path / "mine"
     shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("complete.json", "damaged.json"))

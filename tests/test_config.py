@@ -325,7 +325,7 @@ _PRETRAIN_BOTH = ["checkpoint.every", "checkpoint.keep_last", "log.project", "lo
 MARKED = [
     (Recipe, Keeps.RUN, [*_BOTH, "evaluation.every", "model.device", "train.steps"]),
     (Recipe, Keeps.EXPERIMENT, [*_BOTH, "train.seed", "train.threads"]),
-    (PretrainRecipe, Keeps.RUN, [*_PRETRAIN_BOTH, "model.device"]),
+    (PretrainRecipe, Keeps.RUN, [*_PRETRAIN_BOTH, "evaluation.every", "model.device"]),
     (PretrainRecipe, Keeps.EXPERIMENT, [*_PRETRAIN_BOTH, "train.seed", "train.threads"]),
 ]
 

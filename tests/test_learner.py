@@ -38,6 +38,7 @@ from helpers import (
 )
 from r1zero import config
 from r1zero.errors import UserError
+from r1zero.learner.critic import Critic
 from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.learner.optimiser import learning_rate_factor
@@ -524,6 +525,55 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(bad: float) -> N
     assert torch.equal(flat_weights(model), before)
     assert str(learner.state()["optimiser"]) == moments
     assert learner.updates == 1
+
+
+@pytest.mark.parametrize(
+    "advantage, cause",
+    [
+        (
+            3e38,
+            r"advantages up to 3e\+38, so it is the rewards that are too large: have verifier\.reward return numbers",
+        ),
+        (
+            1.0,
+            r"lower learner\.learning_rate and continue .*\(--resume --learner\.learning_rate 0\.005\), or, if it",
+        ),
+    ],
+)
+def test_a_gradient_that_is_not_finite_is_blamed_on_what_makes_it_so(advantage: float, cause: str) -> None:
+    model = qwen()
+    row = random_trajectories(model, seed=4)[0]
+    learner = learner_of(model)
+    if advantage == 1.0:  # hidden states whose gradient overflows
+        model.get_output_embeddings().weight.register_hook(lambda gradient: gradient * math.inf)
+    broken = Trajectory(row.prompt_ids, row.response_ids, row.sampler_logprobs, advantage)
+    with pytest.raises(UserError, match=cause) as caught:
+        learner.learn(
+            [broken, Trajectory(row.prompt_ids, row.response_ids, row.sampler_logprobs, -advantage)], 1, Tally()
+        )
+    assert ("learning_rate" in str(caught.value)) == (advantage == 1.0)
+
+
+def test_a_restored_optimiser_takes_the_rate_and_the_schedule_that_it_is_given() -> None:
+    """Two of ten updates at a linear rate of 1e-2; the rest at half of it, to the end of twenty: 1e-2·½·(1 − 2/20)."""
+    before = learner_of(qwen(), total_updates=10, schedule="linear", max_logprob_gap=math.inf)
+    for step in range(2):
+        before.learn(random_trajectories(qwen(), seed=4), step, Tally())
+    after = learner_of(qwen(), total_updates=20, schedule="linear", learning_rate=5e-3, max_logprob_gap=math.inf)
+    after.restore(before.state())
+    rows = random_trajectories(after.policy.model, seed=4)
+    for step, rate in ((2, 5e-3 * (1 - 2 / 20)), (3, 5e-3 * (1 - 3 / 20))):
+        tally = Tally()
+        after.learn(rows, step, tally)
+        assert tally.result()["learn/learning_rate"] == pytest.approx(rate, rel=1e-12)
+
+
+def test_a_restored_critic_takes_the_rate_that_it_is_given() -> None:
+    before, after = (
+        Critic(learner_of(qwen()).policy, config.CriticSettings(learning_rate=rate), 0) for rate in (1e-3, 1e-4)
+    )
+    after.restore(before.state())
+    assert [group["lr"] for group in after.optimiser.param_groups] == [1e-4]
 
 
 def test_broken_weights_are_caught_by_the_gap() -> None:

@@ -1,6 +1,7 @@
 """Loading: every way a response can end, BOS exactly once, dropout off, and what is refused in one sentence."""
 
 import json
+import math
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -204,6 +205,30 @@ def test_a_head_of_its_own_is_refused() -> None:
     )
     with pytest.raises(UserError, match=r"llama model whose output head this version cannot compute"):
         check_head(ScaledLlama(config))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "lm_head.weight"])
+def test_weights_that_are_no_numbers_are_called_so(name: str, value: float) -> None:
+    model = llama()
+    with torch.no_grad():
+        model.get_parameter(name)[3, 2] = value
+    sentence = (
+        rf"model whose weights are not finite \({name}\): it is damaged, or its training went astray; give another"
+    )
+    with pytest.raises(UserError, match=sentence):
+        check_head(model)
+
+
+def test_tokens_that_a_model_never_says_are_no_damage() -> None:
+    class Silent(LlamaForCausalLM):
+        def __init__(self, config: LlamaConfig):
+            super().__init__(config)
+            self.lm_head.register_forward_hook(
+                lambda module, given, made: made.index_fill(-1, torch.tensor([0]), -math.inf)
+            )
+
+    check_head(Silent(llama().config))
 
 
 def test_a_models_dropout_is_silenced(tmp_path: Path) -> None:

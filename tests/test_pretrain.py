@@ -249,10 +249,26 @@ def test_bad_input_is_one_sentence(tmp_path: Path, changes: dict, sentence: str)
 def test_another_recipe_does_not_continue_a_run(tmp_path: Path) -> None:
     corpus = lines(tmp_path / "sums.jsonl")
     pretrain_run(recipe_of(corpus), tmp_path / "run")
-    with pytest.raises(UserError, match=r"other settings of learner\.learning_rate"):
-        pretrain_run(recipe_of(corpus, **{"learner.learning_rate": 1e-4}), tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match=r"other settings of learner\.rows"):
+        pretrain_run(recipe_of(corpus, **{"learner.rows": 3}), tmp_path / "run", resume=True)
     with pytest.raises(UserError, match="already holds a run"):
         pretrain_run(recipe_of(corpus), tmp_path / "run")
+
+
+def test_a_run_goes_on_with_another_rate_and_length_and_says_so(tmp_path: Path) -> None:
+    corpus, out = lines(tmp_path / "sums.jsonl"), tmp_path / "run"
+    first = pretrain_run(recipe_of(corpus, **{"checkpoint.every": 1, "checkpoint.keep_last": 9}), out)
+    done = [row["step"] for row in first.read("metrics")][-1]
+    longer = recipe_of(corpus, **{"learner.learning_rate": 1e-4, "train.steps": done + 1})
+    run = pretrain_run(longer, out, resume=True)
+    assert [row["step"] for row in run.read("metrics")][-1] == run.facts["steps"] == done + 1
+    (note,) = (row["note"] for row in run.read("notes"))
+    assert note.startswith("from here on with learner.learning_rate = 0.0001 (before ")
+    with pytest.raises(UserError, match=rf"The recipe asks for 1 step, and {out} has done {done + 1}; raise its train"):
+        pretrain_run(recipe_of(corpus, **{"train.steps": 1}), out, resume=True)
+    again = pretrain_run(longer, out, resume=True, from_step=done)
+    assert [row["step"] for row in again.read("metrics")][-1] == done + 1
+    assert (out / "aside-001" / "checkpoints" / f"step-{done + 1:06d}").is_dir()
 
 
 def test_a_resumed_run_keeps_autocast_and_threads_and_tells_of_damage(tmp_path: Path) -> None:

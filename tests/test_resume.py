@@ -187,7 +187,7 @@ def test_the_questions_may_lie_elsewhere_when_a_run_goes_on(tmp_path: Path) -> N
     assert len(train(tiny_recipe(moved), tmp_path / "run", resume=True).read("metrics")) == 2
 
 
-OTHERS = {"learner.learning_rate": 1e-4, "train.seed": 5, "rollout.samples": 8, "objective.name": "grpo"}
+OTHERS = {"learner.eps": 1e-4, "train.seed": 5, "rollout.samples": 8, "objective.name": "grpo"}
 
 
 @pytest.mark.parametrize(
@@ -206,6 +206,100 @@ def test_another_run_is_not_continued(tmp_path: Path, changes: dict[str, object]
     with pytest.raises(UserError, match=says):
         train(tiny_recipe(changes), tmp_path / "run", resume=True)
     assert contents(tmp_path / "run") == before
+
+
+# ---- another course, and back
+
+
+def test_a_lower_learning_rate_takes_hold_and_what_it_replaces_is_kept(tmp_path: Path) -> None:
+    """Killed in step 3, after the checkpoint of step 2, and gone on with another learning rate: the rest is that of a
+    run that had it from step 3 on, and what was lost of step 3 is still there."""
+    settings = {"train.steps": 4, "learner.schedule": "linear", "learner.warmup_steps": 1}
+    whole = trained(settings)
+    shutil.copytree(whole.path, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    shutil.rmtree(run.path / "checkpoints" / "step-000004")
+    before = run.read("metrics"), run.read("evaluations")
+    halved = settings | {"learner.learning_rate": 2.5e-4}
+    train(tiny_recipe(halved), run.path, resume=True)
+    rates = [row["learn/learning_rate"] for row in run.read("metrics")]
+    # warm-up of one update, then linear to 0 after four: 1, 1, 2/3, 1/3 of the rate
+    assert rates == pytest.approx([5e-4, 5e-4, 2.5e-4 * 2 / 3, 2.5e-4 / 3])
+    assert untimed(run.read("metrics")[:2]) == untimed(before[0][:2])
+    aside = run.path / "aside-001"
+    assert Run(aside).read("metrics") == before[0][2:]
+    assert Run(aside).read("evaluations") == before[1][2:]
+    assert (aside / "rollouts" / "step-000003.parquet").read_bytes() == (
+        whole.path / "rollouts" / "step-000003.parquet"
+    ).read_bytes()
+    notes = [row["note"] for row in run.read("notes")]
+    assert notes == [
+        "from here on with learner.learning_rate = 0.00025 (before 0.0005)",
+        "went back to step 2: what steps 3 to 4 had made is kept in aside-001",
+    ]
+    assert sums_of(run.path / "checkpoints" / "step-000004") != sums_of(whole.path / "checkpoints" / "step-000004")
+    train(tiny_recipe(halved | {"train.steps": 5}), run.path, resume=True)  # and on from there, with that recipe
+
+
+def test_the_command_goes_back_to_an_older_checkpoint_and_makes_the_same_again(tmp_path: Path) -> None:
+    reference = trained({"train.steps": 6, "checkpoint.keep_last": 3})
+    shutil.copytree(reference.path, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    for words, aside in ((("--resume", "2"), "aside-001"), (("--resume=4",), "aside-002")):
+        command = start("train", run.path, *words, "--log.rollouts_every", "1")
+        assert command.wait() == 0, command.err
+        assert f"is kept in {aside}" in command.out
+        assert untimed(run.read("metrics")) == untimed(reference.read("metrics"))
+        assert run.read("evaluations") == reference.read("evaluations")
+        assert sums_of(run.path / "checkpoints") == sums_of(reference.path / "checkpoints")
+        assert [row["step"] for row in Run(run.path / aside).read("metrics")][-1] == 6
+        assert sums_of(run.path / aside / "checkpoints")
+    kept = sums_of(run.path / "aside-001" / "checkpoints")
+    older = {name: sum_ for name, sum_ in sums_of(reference.path / "checkpoints").items() if "step-000002" not in name}
+    assert kept == older
+    command = start("train", run.path, "--resume", "3")
+    assert command.wait() == 2
+    assert "has no whole checkpoint of that step; there are those of 2, 4, 6, and 0 is" in command.err
+    command = start("train", tmp_path / "none", "--resume", "3")
+    assert command.wait() == 2
+
+
+def test_step_0_is_the_beginning(tmp_path: Path) -> None:
+    reference = trained({"train.steps": 3})
+    shutil.copytree(reference.path, tmp_path / "run")
+    run = train(reference.recipe, tmp_path / "run", resume=True, from_step=0)
+    assert untimed(run.read("metrics")) == untimed(reference.read("metrics"))
+    assert run.read("evaluations") == reference.read("evaluations")
+    assert sums_of(run.path / "checkpoints") == sums_of(reference.path / "checkpoints")
+    assert Run(run.path / "aside-001").read("metrics") == reference.read("metrics")
+
+
+def test_the_remedy_for_a_gradient_that_is_not_finite_works(tmp_path: Path) -> None:
+    """Weights of 1e10 have no finite logits: the sentences say to go back and to lower the rate, and that is taken."""
+    settings: dict[str, object] = {"train.steps": 3, "checkpoint.every": 1, "evaluation.benchmarks": []}
+    with pytest.raises(UserError, match=r"go on from an older checkpoint with a lower learner\.learning_rate"):
+        train(tiny_recipe(settings | {"learner.learning_rate": 1e10}), tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    assert [row["step"] for row in run.read("metrics")] == [1]
+    with pytest.raises(UserError, match="whose logits are not finite: it is damaged, or its training went astray"):
+        train(run.recipe, run.path, resume=True)
+    mended = tiny_recipe(settings | {"learner.learning_rate": 1e-5})
+    train(mended, run.path, resume=True, from_step=0)
+    assert untimed(run.read("metrics")) == untimed(train(mended, tmp_path / "other").read("metrics"))
+
+
+def test_a_going_back_that_is_killed_leaves_a_whole_run(tmp_path: Path) -> None:
+    reference = trained({"train.steps": 6, "checkpoint.keep_last": 3})
+    shutil.copytree(reference.path, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    hold = Hold("r1zero.runs.aside:write_text")  # checkpoints and responses are moved, no line is
+    command = start("train", run.path, "--resume", "2", hold=hold)
+    command.held()
+    command.kill()
+    assert train(run.recipe, run.path, resume=True).path == run.path
+    assert untimed(run.read("metrics")) == untimed(reference.read("metrics"))
+    assert sums_of(run.path / "checkpoints") == sums_of(reference.path / "checkpoints")
+    assert sums_of(run.path / "aside-001" / "checkpoints")
 
 
 def test_changed_questions_are_noticed(tmp_path: Path) -> None:

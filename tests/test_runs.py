@@ -14,7 +14,9 @@ import pytest
 import r1zero
 from r1zero.config import Recipe
 from r1zero.errors import UserError
+from r1zero.report.data.run_data import load_run
 from r1zero.runs import checkpoints
+from r1zero.runs.begin import Beginning
 from r1zero.runs.files import remedy, write_parquet, write_text, writing
 from r1zero.runs.provenance import provenance
 from r1zero.runs.run import Run
@@ -143,7 +145,7 @@ def test_what_leaves_the_weights_alone_may_change(run: Run) -> None:
 
 
 def test_everything_that_bits_depend_on_may_not_and_is_named(run: Run) -> None:
-    others = {"learner.learning_rate": 1.0, "learner.micro_tokens": 100, "model.path": "other",
+    others = {"learner.eps": 1.0, "learner.micro_tokens": 100, "model.path": "other",
               "questions.options.level": 2, "sampling.batch_rows": 3, "template.name": "r1",
               "train.seed": 2, "train.threads": 2, "verifier.timeout_s": 1.0}  # fmt: skip
     with pytest.raises(UserError) as caught:
@@ -157,17 +159,85 @@ def test_everything_that_bits_depend_on_may_not_and_is_named(run: Run) -> None:
 @pytest.mark.parametrize(
     "key, value",
     [
-        ("evaluation.benchmarks", []),
-        ("evaluation.samples", 1),
-        ("evaluation.max_new_tokens", 8),
-        ("evaluation.temperature", 0.5),
+        ("model.path", "other"),
+        ("sampling.batch_rows", 3),
+        ("learner.micro_tokens", 100),
+        ("questions.options.level", 2),
+        ("template.name", "r1"),
+        ("verifier.timeout_s", 1.0),
+        ("train.threads", 2),
+        ("rollout.samples", 8),
+        ("objective.importance_cap", 2.0),
+        ("learner.eps", 1e-6),
+        ("learner.betas", [0.9, 0.99]),
     ],
 )
-def test_what_the_best_score_depends_on_may_not_change(tmp_path: Path, key: str, value: object) -> None:
-    run = Run.create(tmp_path, recipe({"evaluation.samples": 2, "evaluation.temperature": 1.0}), FACTS)
-    sentence = rf"other settings of {key} \(its scores would no longer compare: `r1zero evaluate` evaluates a check"
-    with pytest.raises(UserError, match=sentence):
-        run.check_same(recipe({"evaluation.samples": 2, "evaluation.temperature": 1.0, key: value}), FACTS)
+def test_a_setting_that_bits_depend_on_is_refused(run: Run, key: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"other settings of {key};"):
+        run.check_same(recipe({key: value}), FACTS)
+
+
+EVALUATION: dict[str, object] = {"evaluation.samples": 2, "evaluation.temperature": 1.0}
+
+
+@pytest.mark.parametrize(
+    "key, value, facts",
+    [
+        ("learner.learning_rate", 1e-9, {}),
+        ("learner.schedule", "linear", {}),
+        ("learner.warmup_steps", 3, {}),
+        ("learner.max_grad_norm", 0.1, {}),
+        ("objective.clip_high", 0.3, {"objective_hash": "new"}),
+        ("objective.clip_low", 0.1, {"objective_hash": "new"}),
+        ("critic.learning_rate", 0.1, {}),
+        ("evaluation.benchmarks", [], {"benchmarks_fingerprint": ""}),
+        ("evaluation.samples", 3, {}),
+        ("evaluation.max_new_tokens", 8, {}),
+        ("evaluation.temperature", 0.5, {}),
+        ("evaluation.top_p", 0.5, {}),
+    ],
+)
+def test_another_course_is_noted_and_what_it_is_now_is_what_the_run_says(
+    tmp_path: Path, key: str, value: object, facts: dict[str, str]
+) -> None:
+    Run.create(tmp_path, recipe(EVALUATION), FACTS)
+    changed = recipe(EVALUATION | {key: value})
+    for _ in range(2):  # the second time nothing changes
+        beginning = Beginning.find(tmp_path, resume=True)
+        assert beginning.existing
+        beginning.existing.check_same(changed, FACTS | facts)
+        beginning.go_on(changed, FACTS | facts, beginning.notes(changed, FACTS | facts))
+    run = Run.open(tmp_path)
+    assert run.recipe == changed
+    assert facts.items() <= run.facts.items()
+    (note,) = run.read("notes")
+    assert note["note"].startswith(f"from here on with {key} = {json.dumps(value)} (before ")
+    assert ("scores of before count no longer" in note["note"]) == key.startswith("evaluation.")
+    with pytest.raises(UserError, match="another template hash"):
+        run.check_same(changed, FACTS | facts | {"template_hash": "new"})
+    shown = load_run(tmp_path)
+    assert f"after step 0: {note['note']}" in shown.notes
+    assert facts.items() <= shown.facts.items()
+
+
+def test_scores_of_another_evaluation_compare_no_longer(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, recipe(EVALUATION), FACTS)
+    folder = tmp_path / "checkpoints"
+    for step, score in ((2, 0.75), (4, 0.5)):
+        checkpoints.save(folder, step, lambda aside: None, {}, score)
+    for settings, kept in ((EVALUATION, [0.75, 0.5]), (EVALUATION | {"evaluation.samples": 3}, [None, None])):
+        beginning = Beginning.find(tmp_path, resume=True)
+        beginning.go_on(recipe(settings), FACTS, beginning.notes(recipe(settings), FACTS))
+        assert [checkpoint.score for checkpoint in checkpoints.complete(folder)] == kept
+    assert all(checkpoint.intact() for checkpoint in checkpoints.complete(run.path / "checkpoints"))
+
+
+def test_a_change_that_was_noted_and_not_saved_is_no_obstacle(run: Run) -> None:
+    """Killed between the two, the run has the recipe of before and the fact of later."""
+    run.note(0, ["from here on"], FACTS | {"objective_hash": "new"})
+    assert run.facts["objective_hash"] == "new"
+    run.check_same(recipe(), FACTS)
+    run.check_same(recipe({"objective.clip_high": 0.3}), FACTS | {"objective_hash": "new"})
 
 
 def test_fewer_steps_than_are_done_are_refused(run: Run) -> None:
@@ -219,11 +289,14 @@ def test_another_card_of_the_same_kind_is_none(tmp_path: Path) -> None:
     assert run.device_notes(provenance() | FACTS | {"device": "cuda:1"}) == []
 
 
-def test_more_steps_are_refused_where_the_schedule_depends_on_them(tmp_path: Path) -> None:
+def test_more_steps_are_noted_where_the_schedule_depends_on_them(tmp_path: Path) -> None:
     run = Run.create(tmp_path, recipe({"learner.schedule": "cosine"}), FACTS)
-    run.check_same(recipe({"learner.schedule": "cosine"}), FACTS)
-    with pytest.raises(UserError, match=r"train\.steps \(which sets the decay of learner\.schedule\)"):
-        run.check_same(recipe({"learner.schedule": "cosine", "train.steps": 9}), FACTS)
+    longer = recipe({"learner.schedule": "cosine", "train.steps": 9})
+    run.check_same(longer, FACTS)
+    assert run.changes(recipe({"learner.schedule": "cosine"})) == []
+    assert run.changes(longer) == ["from here on with train.steps = 9 (before 3)"]
+    constant = Run.create(tmp_path / "constant", recipe(), FACTS)
+    assert constant.changes(recipe({"train.steps": 9})) == []
 
 
 @pytest.mark.parametrize("name", ["objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash"])

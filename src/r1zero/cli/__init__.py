@@ -21,7 +21,7 @@ from r1zero.cli import pretrain as pretrain
 from r1zero.cli import report as report
 from r1zero.cli import train as train
 from r1zero.cli import verify as verify
-from r1zero.cli.app import app
+from r1zero.cli.app import app, with_steps
 from r1zero.errors import UserError
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     sys.unraisablehook = _interrupt_again
     try:
-        app(exit_on_error=False, print_error=False)
+        app(with_steps(sys.argv[1:]), exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
         print(f"r1zero: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -16,8 +17,11 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says what an interrupt means
 )
 
+FROM_STEP = "--resume-from"
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 """Settings of a recipe, as --section.key VALUE."""
+FromStep = Annotated[int | None, Parameter(name=FROM_STEP, show=False)]
+"""What --resume STEP becomes."""
 Flag = Annotated[bool, Parameter(negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 
@@ -31,3 +35,19 @@ def at_least(least: int, option: str, value: int | None, wrong: str) -> None:
     """Raise a UserError for an option whose value is given and too small; `wrong` says what it would do or be."""
     if value is not None and value < least:
         raise UserError(f"--{option} {value} {wrong}; give {least} or more.")
+
+
+def with_steps(words: Iterable[str]) -> list[str]:
+    """Return a command line whose `--resume STEP` and `--resume=STEP` are one option with a value; --resume alone, a
+    switch, stays.
+    """
+    found: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--resume" and equals and value.isascii() and value.isdigit():
+            found += [FROM_STEP, value]
+        elif found[-1:] == ["--resume"] and word.isascii() and word.isdigit():
+            found[-1:] = [FROM_STEP, word]
+        else:
+            found.append(word)
+    return found

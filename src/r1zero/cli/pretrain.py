@@ -6,13 +6,15 @@ from pathlib import Path
 
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-from r1zero.cli.app import Overrides, app
+from r1zero.cli.app import FromStep, Overrides, app
 from r1zero.cli.console import bar, make_console, say
 from r1zero.cli.recipe_argument import chosen
 
 
 @app.command
-def pretrain(recipe: Path, /, *overrides: Overrides, out: Path | None = None, resume: bool = False) -> None:
+def pretrain(
+    recipe: Path, /, *overrides: Overrides, out: Path | None = None, resume: bool = False, from_step: FromStep = None
+) -> None:
     """Pretrain a model, or continue a model's pretraining, on texts or question–answer pairs.
 
     Any setting of the recipe can be given as --section.key VALUE.
@@ -24,14 +26,15 @@ def pretrain(recipe: Path, /, *overrides: Overrides, out: Path | None = None, re
     out
         The run directory; runs/RECIPE by default.
     resume
-        Continue from the last checkpoint (from the start where there is none).
+        Continue from the last checkpoint (from the start where there is none); --resume STEP from the one of that
+        step, what was made later being kept aside.
     """
     from r1zero.config import parse_overrides
     from r1zero.config.pretrain import PretrainRecipe
     from r1zero.pretrain.run import pretrain_run
 
     changes = parse_overrides(list(overrides))
-    resolved, folder = chosen(PretrainRecipe, recipe, changes, out, resume=resume)
+    resolved, folder = chosen(PretrainRecipe, recipe, changes, out, resume=resume or from_step is not None)
     console = make_console()
     columns = (TextColumn("pretraining"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
     with bar(console, *columns) as progress:
@@ -45,5 +48,5 @@ def pretrain(recipe: Path, /, *overrides: Overrides, out: Path | None = None, re
                 console.print(said, highlight=False)
             progress.update(task, completed=step, total=total, said=said)
 
-        run = pretrain_run(resolved, folder, resume=resume, watch=watch)
+        run = pretrain_run(resolved, folder, resume=resume or from_step is not None, from_step=from_step, watch=watch)
     say(console, f"done: {run.path} (metrics.jsonl, checkpoints/)", whole=True)

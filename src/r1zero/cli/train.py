@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1zero.cli.app import Overrides, app, at_least
+from r1zero.cli.app import FromStep, Overrides, app, at_least
 from r1zero.cli.console import make_console, say
 from r1zero.cli.recipe_argument import chosen
 
@@ -16,6 +16,7 @@ def train(
     *overrides: Overrides,
     out: Path | None = None,
     resume: bool = False,
+    from_step: FromStep = None,
     data_dir: Path | None = None,
     every: int = 1,
 ) -> None:
@@ -30,7 +31,8 @@ def train(
     out
         The run directory; runs/RECIPE by default.
     resume
-        Continue from the last checkpoint (from the start where there is none).
+        Continue from the last checkpoint (from the start where there is none); --resume STEP from the one of that
+        step, what was made later being kept aside.
     data_dir
         A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next.
     every
@@ -44,8 +46,8 @@ def train(
     changes = parse_overrides(list(overrides))
     if data_dir is not None:
         changes["questions.data_dir"] = str(data_dir)
-    resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume)
+    resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume or from_step is not None)
     console = make_console()
     with RichView(console, every) as view:
-        run = run_training(resolved, folder, resume=resume, view=view)
+        run = run_training(resolved, folder, resume=resume or from_step is not None, from_step=from_step, view=view)
     say(console, f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)", whole=True)

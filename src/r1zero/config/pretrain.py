@@ -49,8 +49,8 @@ class CorpusSettings(Section):
 class PretrainLearnerSettings(OptimiserSettings):
     """How documents become optimiser steps."""
 
-    learning_rate: float = Field(default=1e-5, gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    learning_rate: Annotated[float, Keeps.PAST] = Field(default=1e-5, gt=0)
+    schedule: Annotated[Literal["constant", "linear", "cosine"], Keeps.PAST] = "cosine"
     sequence_length: int = Field(default=2048, ge=8)
     """Tokens of a packed row; longer documents go on in the next row."""
     rows: int = Field(default=64, ge=1)
@@ -70,14 +70,14 @@ class PretrainEvaluationSettings(Section):
     """Held-out documents: the last ones of the corpus, never trained on."""
 
     documents: int = Field(default=0, ge=0)
-    every: int = Field(default=100, ge=1)
+    every: Annotated[int, Keeps.RUN] = Field(default=100, ge=1)
 
 
 class PretrainTrainSettings(Section):
     """The length and the seed of the run: `steps` optimiser steps, or whole `epochs`."""
 
-    steps: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
+    steps: Annotated[int | None, Keeps.PAST] = Field(default=None, ge=1)
+    epochs: Annotated[float | None, Keeps.PAST] = Field(default=None, gt=0)
     seed: Annotated[int, Keeps.EXPERIMENT] = Field(default=0, ge=0, lt=2**32)
     threads: Annotated[int | None, Keeps.EXPERIMENT] = Field(default=None, ge=1)
 

@@ -24,6 +24,8 @@ class Keeps(Flag):
     EXPERIMENT = auto()
     """Runs that differ in it are one experiment, as with another seed."""
     BOTH = RUN | EXPERIMENT
+    PAST = auto()
+    """A resumed run may change it: what is done stays as it is, and what follows is noted to be of another course."""
 
 
 class Section(BaseModel):
@@ -120,9 +122,9 @@ class ObjectiveSettings(Section):
     """A row of the objectives' table (`r1zero objectives`), and what is changed in it; None keeps the row's own."""
 
     name: str = "dr_grpo"
-    clip_low: float | None = Field(default=None, ge=0, le=1)
-    clip_high: float | None = Field(default=None, ge=0)
-    dual_clip: float | None = Field(default=None, gt=1)
+    clip_low: Annotated[float | None, Keeps.PAST] = Field(default=None, ge=0, le=1)
+    clip_high: Annotated[float | None, Keeps.PAST] = Field(default=None, ge=0)
+    dual_clip: Annotated[float | None, Keeps.PAST] = Field(default=None, gt=1)
     """The most a token of negative advantage weighs, as a multiple of its advantage."""
     constant: float | None = Field(default=None, gt=0)
     """C, the constant that divides each response's sum; None takes `sampling.max_new_tokens`."""
@@ -150,22 +152,22 @@ class ObjectiveSettings(Section):
 class CriticSettings(Section):
     """The value head of objectives with a critic (`ppo`)."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
-    clip: float = Field(default=0.2, gt=0)
+    learning_rate: Annotated[float, Keeps.PAST] = Field(default=1e-3, gt=0)
+    clip: Annotated[float, Keeps.PAST] = Field(default=0.2, gt=0)
     """Values may move this far from the old ones before their loss stops pulling (Schulman's clipped value loss)."""
 
 
 class OptimiserSettings(Section):
     """AdamW and its schedule."""
 
-    learning_rate: float = Field(default=1e-6, gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(default=0, ge=0)
+    learning_rate: Annotated[float, Keeps.PAST] = Field(default=1e-6, gt=0)
+    schedule: Annotated[Literal["constant", "linear", "cosine"], Keeps.PAST] = "constant"
+    warmup_steps: Annotated[int, Keeps.PAST] = Field(default=0, ge=0)
     """Optimiser steps over which the learning rate rises linearly from zero."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_grad_norm: Annotated[float, Keeps.PAST] = Field(default=1.0, gt=0)
     autocast: Literal["auto", "off", "bfloat16"] = "auto"
     """`auto`: bfloat16 where the device is fast at it (GPUs), off on CPUs."""
     gradient_checkpointing: bool = False
@@ -240,14 +242,14 @@ class BenchmarkSettings(Section):
 class EvaluationSettings(Section):
     """What is evaluated, when, and how. Always at step 0 and at the end."""
 
-    benchmarks: tuple[BenchmarkSettings, ...] = ()
+    benchmarks: Annotated[tuple[BenchmarkSettings, ...], Keeps.PAST] = ()
     every: Annotated[int, Keeps.RUN] = Field(default=16, ge=1)
     """Rollout batches between evaluations."""
-    samples: int = Field(default=1, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
-    max_new_tokens: int | None = Field(default=None, ge=1)
+    samples: Annotated[int, Keeps.PAST] = Field(default=1, ge=1)
+    temperature: Annotated[float, Keeps.PAST] = Field(default=0.0, ge=0)
+    top_p: Annotated[float, Keeps.PAST] = Field(default=1.0, gt=0, le=1)
+    top_k: Annotated[int, Keeps.PAST] = Field(default=0, ge=0)
+    max_new_tokens: Annotated[int | None, Keeps.PAST] = Field(default=None, ge=1)
     """None takes `sampling.max_new_tokens`."""
 
     @model_validator(mode="after")

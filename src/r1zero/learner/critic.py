@@ -43,9 +43,11 @@ class Critic:
         return {"head": self.head.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
+        """Continue from `state()`, with the learning rate that the settings now ask for."""
         self.head.load_state_dict(state["head"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate
 
     def observe(self, values: PerResponse, returns: PerResponse, tally: Tally) -> None:
         """Tally how much of the returns' variance the values, as they were before the update, explain."""

@@ -30,6 +30,8 @@ from r1zero.policy.load import Policy, checkpoint_layers
 from r1zero.policy.logprobs import Scorer
 from r1zero.policy.shared_prompts import shared_micro_batches
 
+_HUGE = 1e6  # advantages: far below what overflows float32, far above what any reward needs
+
 
 class Learner:
     """Owns the optimiser and its schedule; moves the policy's weights.
@@ -210,7 +212,7 @@ class Learner:
         for parameter in self.parameters:  # a step without live responses has a gradient too: zero
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        rate, norm = self.optimiser.step(self.updates + 1)
+        rate, norm = self.optimiser.step(self.updates + 1, _huge_rewards(trajectories))
         if self.critic:
             self.critic.step()
         self.updates += 1
@@ -285,6 +287,17 @@ class Learner:
         tally.add("learn/ratio_min", ratios_N.min().item())
         _observe(tally, "learn/clip_fraction", self.objective.at_bound(ratios_N, advantages_N))
         _observe(tally, "learn/kl_old", ratios_N - 1 - ratios_N.log())
+
+
+def _huge_rewards(trajectories: Sequence[Trajectory]) -> str:
+    """Say what to do where it is rewards that no gradient could be finite with; nothing where they are of a size."""
+    largest = max((abs(t.advantage) for t in trajectories), default=0.0)
+    if largest < _HUGE:  # not so of nan
+        return ""
+    return (
+        f"its responses have advantages up to {largest:.2g}, so it is the rewards that are too large: have "
+        "verifier.reward return numbers between -1 and 1, and start another run with another --out."
+    )
 
 
 def _sampler_logprobs(batch: MicroBatch, trajectories: Sequence[Trajectory], device: torch.device) -> Tensor:

@@ -327,6 +327,8 @@ def check_head(model: PreTrainedModel) -> None:
     ids = (torch.arange(4, device=model.device) % model.config.get_text_config().vocab_size)[None]
     model.eval()
     own = model(input_ids=ids).logits
+    if not own.isfinite().all():
+        _check_finite(model, own)
     ours = head_logits(model, model.base_model(input_ids=ids).last_hidden_state)
     if own.shape != ours.shape or not torch.allclose(own.float(), ours.float(), rtol=1e-3, atol=1e-3):
         raise UserError(
@@ -334,6 +336,19 @@ def check_head(model: PreTrainedModel) -> None:
             f" names a {model.config.model_type} model whose output head this version cannot compute in "
             "chunks (its logits differ from hidden states times lm_head); choose another architecture.",
         )
+
+
+def _check_finite(model: PreTrainedModel, logits: Tensor) -> None:
+    """Raise a UserError for weights that are no numbers, or that make none."""
+    torn = next((name for name, weights in model.named_parameters() if not weights.isfinite().all()), None)
+    if torn is None and not logits.isnan().any():
+        return  # -inf, of tokens that the model never says
+    where = f" ({torn})" if torn else ""
+    raise UserError(
+        _PATH,
+        f" names a model whose {'weights' if torn else 'logits'} are not finite{where}: it is damaged, or its training "
+        "went astray; give another model, and of a run an older checkpoint (--resume STEP to train on).",
+    )
 
 
 def recipe_policy(settings: config.ModelSettings, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:

@@ -13,9 +13,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from r1zero.config import Keeps, differences
 from r1zero.config.pretrain import PretrainRecipe
-from r1zero.errors import UserError, reason
+from r1zero.errors import UserError, plural, reason
 from r1zero.learner.optimiser import Optimiser
 from r1zero.policy.device import pick_autocast, pick_device, processor, set_threads
 from r1zero.policy.load import (
@@ -93,16 +92,24 @@ class Pretrainer:
         self.packer.restore(state["packer"])
 
 
-def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, watch: Watch | None = None) -> Run:
-    """Run a pretraining recipe in the directory `out`; killed and resumed, it ends with the same bits.
+def pretrain_run(
+    recipe: PretrainRecipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    from_step: int | None = None,
+    watch: Watch | None = None,
+) -> Run:
+    """Run a pretraining recipe in the directory `out`; killed and resumed, it ends with the same bits. With `resume` it
+    goes on from its last checkpoint, or from that of `from_step`.
 
     Raises:
         UserError: anything the user has to mend, in one sentence.
     """
-    beginning = Beginning.find(out, resume=resume)
+    beginning = Beginning.find(out, resume=resume, from_step=from_step)
     check_sinks(recipe.log.sinks)
     if existing := beginning.existing:
-        existing.refuse_changes(differences(existing.read_recipe(PretrainRecipe), recipe, but=Keeps.RUN))
+        existing.refuse_changes(recipe)
     checkpoint = beginning.checkpoint
     threads = set_threads(beginning.threads(recipe.train.threads))
     trainer = make_pretrainer(recipe, checkpoint)
@@ -112,9 +119,14 @@ def pretrain_run(recipe: PretrainRecipe, out: Path, *, resume: bool = False, wat
         **processor(threads),
         "device": str(trainer.policy.device),
     }
-    notes = beginning.notes(facts)
+    if trainer.total < beginning.done:
+        raise UserError(
+            f"The recipe asks for {plural(trainer.total, 'step')}, and {out} has done {beginning.done}; raise its "
+            "train.steps or train.epochs, or start another run with another --out."
+        )
+    notes = beginning.notes(recipe, facts)
     with beginning.locked(recipe, facts) as run, opened(recipe.log, run, recipe) as sinks:
-        beginning.go_on(recipe, notes)
+        beginning.go_on(recipe, facts, notes)
         for step in range(beginning.done + 1, trainer.total + 1):
             started, last = time.perf_counter(), step == trainer.total
             numbers = trainer.step()

@@ -1,4 +1,4 @@
-"""Where a run begins, of whatever kind: afresh, or after the newest whole checkpoint of the run that is there."""
+"""Where a run begins, of whatever kind: afresh, or after a checkpoint of the run that is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.config import Section
+from r1zero.errors import UserError
 from r1zero.runs import checkpoints
+from r1zero.runs.aside import set_aside
 from r1zero.runs.checkpoints import Checkpoint
 from r1zero.runs.provenance import provenance
 from r1zero.runs.run import Run
@@ -22,14 +24,23 @@ class Beginning:
 
     path: Path
     existing: Run | None
+    from_step: int | None = None
+    """The checkpoint's step to go on from, 0 for the very beginning; None takes the newest that is whole."""
 
     @classmethod
-    def find(cls, path: Path, *, resume: bool) -> Beginning:
-        """See `Run.find`."""
-        return cls(path, Run.find(path, resume=resume))
+    def find(cls, path: Path, *, resume: bool, from_step: int | None = None) -> Beginning:
+        """See `Run.find`. Raises UserError, too, where there is no run to go on with from a step."""
+        existing = Run.find(path, resume=resume)
+        if from_step is not None and existing is None:
+            raise UserError(f"--resume {from_step}: {path} holds no run; give the directory of one.")
+        return cls(path, existing, from_step)
 
     @cached_property
     def _newest(self) -> tuple[Checkpoint | None, list[str]]:
+        if self.from_step == 0:
+            return None, []
+        if self.from_step is not None:
+            return checkpoints.of_step(self.path / "checkpoints", self.from_step), []
         return checkpoints.newest(self.path / "checkpoints") if self.existing else (None, [])
 
     @property
@@ -46,9 +57,17 @@ class Beginning:
         """Return the threads to compute with: as many as are asked for, else as the run had."""
         return asked or (self.existing.facts["threads"] if self.existing else None)
 
-    def notes(self, facts: dict[str, Any]) -> list[str]:
-        """Return what a user should know of how a run goes on: damaged checkpoints, other versions, another machine."""
-        return [*self._newest[1], *self.existing.device_notes(provenance() | facts)] if self.existing else []
+    def notes(self, recipe: Section, facts: Mapping[str, Any]) -> list[str]:
+        """Return what a user should know of how a run goes on: damaged checkpoints, other settings, other versions,
+        another machine.
+        """
+        return [*self._newest[1], *self._another_course(recipe, facts)]
+
+    def _another_course(self, recipe: Section, facts: Mapping[str, Any]) -> list[str]:
+        """Return why what follows is not what would have followed."""
+        if self.existing is None:
+            return []
+        return [*self.existing.changes(recipe), *self.existing.device_notes(provenance() | dict(facts))]
 
     @contextmanager
     def locked(self, recipe: Section, facts: Mapping[str, Any]) -> Iterator[Run]:
@@ -57,10 +76,22 @@ class Beginning:
         with run.locked():
             yield run
 
-    def go_on(self, recipe: Section, notes: Sequence[str]) -> None:
-        """Bring the directory of an existing run to where it goes on, with the recipe that it goes on with."""
-        if self.existing:
-            self.existing.rewind(self.done if self.checkpoint else -1)
-            self.existing.save_recipe(recipe)
-            self.existing.note(self.done, notes)
-            checkpoints.mark_damaged(self.path / "checkpoints", self.done)
+    def go_on(self, recipe: Section, facts: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
+        """Bring the directory of an existing run to where it goes on, with the recipe that it goes on with.
+
+        Later steps that will not be made again as they were are moved aside. Returns the notes, with one on that.
+        """
+        run, told = self.existing, list(notes)
+        if run is None:
+            return told
+        done = self.done if self.checkpoint else -1
+        if self.from_step is not None or self._another_course(recipe, facts):
+            kept = set_aside(run, done)
+            told += [kept] if kept else []
+        run.rewind(done)
+        if run.changed(recipe, "evaluation"):
+            checkpoints.forget_scores(self.path / "checkpoints")
+        run.note(self.done, told, facts)
+        run.save_recipe(recipe)
+        checkpoints.mark_damaged(self.path / "checkpoints", self.done)
+        return told

@@ -117,7 +117,7 @@ def complete(folder: Path) -> list[Checkpoint]:
             checkpoint = Checkpoint(path, seal["step"], seal["score"])
         except (OSError, *_NO_SEAL):
             continue
-        if whole and checkpoint.step == _number(path):
+        if whole and checkpoint.step == number(path):
             found.append(checkpoint)
     return found
 
@@ -125,7 +125,7 @@ def complete(folder: Path) -> list[Checkpoint]:
 def steps(folder: Path) -> list[Path]:
     """Return the folders that are named like checkpoints, whole or not; others may keep more there."""
     named = (path for path in folder.glob("step-*/") if re.fullmatch(r"step-\d{6,}", path.name))
-    return sorted(named, key=_number)
+    return sorted(named, key=number)
 
 
 def latest(folder: Path) -> Checkpoint | None:
@@ -147,6 +147,32 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             "these folders to start the run over."
         )
     return checkpoint, [f"{path.name} is damaged and was passed over" for path in damaged]
+
+
+def of_step(folder: Path, step: int) -> Checkpoint:
+    """Return the checkpoint of a step. Raises UserError where there is none, or it is damaged."""
+    found = {checkpoint.step: checkpoint for checkpoint in complete(folder)}
+    if step not in found:
+        others = (
+            f"there are those of {', '.join(map(str, found))}, and 0 is the beginning"
+            if found
+            else "no step has a whole one"
+        )
+        raise UserError(f"--resume {step}: {folder} has no whole checkpoint of that step; {others}.")
+    if not found[step].intact():
+        raise UserError(
+            f"--resume {step}: {found[step].path} is damaged; give another step, or --resume alone for the newest "
+            "checkpoint that is whole."
+        )
+    return found[step]
+
+
+def forget_scores(folder: Path) -> None:
+    """Take the scores from all checkpoints: those of another evaluation do not compare with what comes."""
+    for checkpoint in complete(folder):
+        if checkpoint.score is not None:
+            seal = _read_seal(checkpoint.path) | {"score": None, "former_score": checkpoint.score}
+            write_text(checkpoint.path / _SEAL, json.dumps(seal, indent=2) + "\n")
 
 
 def mark_damaged(folder: Path, after: int) -> None:
@@ -187,7 +213,8 @@ def _read_seal(path: Path) -> dict[str, Any]:
     return json.loads((path / _SEAL).read_text(encoding="utf-8"))
 
 
-def _number(path: Path) -> int:
+def number(path: Path) -> int:
+    """Tell the step of a folder that is named like a checkpoint."""
     return int(path.name.removeprefix("step-"))
 
 

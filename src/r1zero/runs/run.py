@@ -4,7 +4,8 @@ run.json                    how it was made: versions, processor, objective form
 recipe.json                 the resolved recipe
 metrics.jsonl               one line a step
 evaluations.jsonl           one line an evaluation
-notes.jsonl                 what was noted when the run was continued: another torch, a damaged checkpoint
+notes.jsonl                 what was noted when the run was continued: another torch, other settings, damage
+aside-001/                  what was made after the step that the run went back to, where it is not made again
 rollouts/step-000001.parquet          one row a response: question, prompt, ids, text, log-probs, verdict (rollout_rows)
 evaluations/step-000000/SET.parquet   the same
 checkpoints/step-000016/              an ordinary Hugging Face model folder, and the training state
@@ -16,7 +17,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 
 from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
+from r1zero.config.overrides import flattened
 from r1zero.errors import UserError
 from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.provenance import now, provenance
@@ -32,6 +34,8 @@ from r1zero.types import Rollout
 
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
 """Facts that must be what they were."""
+_LATER = (*_SAME, "objective", "objective_formula", "steps")
+"""Facts that hang on settings which may change when a run goes on."""
 _FACTS = ("versions", "device", "threads", "parameters")
 """Facts of every kind of run that are read again; a run.json without them is damaged."""
 
@@ -112,11 +116,21 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How the run was made."""
-        return self._read_json("run.json", _FACTS)
+        """How the run was made; of what changed when it was continued, how it is made now."""
+        facts = self._read_json("run.json", _FACTS)
+        for later in self._later_facts():
+            facts |= later
+        return facts
+
+    def _later_facts(self) -> list[dict[str, Any]]:
+        """Return facts that changed when the run was continued, in order."""
+        found = (row.get("facts") for row in self.read("notes"))
+        return [{name: facts[name] for name in _LATER if name in facts} for facts in found if isinstance(facts, dict)]
 
     def check_same(self, recipe: Recipe, facts: Mapping[str, Any], done: int = 0) -> None:
         """Make sure that continuing with `recipe` and `facts` after `done` steps continues the same run, bit for bit.
+
+        Settings that may change are noted (`changes`), and what follows is of another course.
 
         Raises:
             UserError: a setting differs that would make it another run, the questions or the objective changed, or
@@ -127,26 +141,43 @@ class Run:
                 f"train.steps = {recipe.train.steps} is less than the {done} steps that {self.path} has done; set "
                 f"train.steps to {done} or more, or start another run with another --out."
             )
-        changed = differences(self.recipe, recipe, but=Keeps.RUN)
-        if "train.steps" in differences(self.recipe, recipe) and recipe.learner.schedule != "constant":
-            changed.append("train.steps (which sets the decay of learner.schedule)")
-        scored = any(key.startswith("evaluation.") for key in changed)
-        hint = " (its scores would no longer compare: `r1zero evaluate` evaluates a checkpoint)" if scored else ""
-        self.refuse_changes(changed, hint)
-        before = self._read_json("run.json", _SAME)
+        self.refuse_changes(recipe)
+        before = [self._read_json("run.json", _SAME), *self._later_facts()]
+        clips, benchmarks = self.changed(recipe, "objective"), self.changed(recipe, "evaluation.benchmarks")
+        follows = {"objective_hash"} if clips else set()
+        follows |= {"benchmarks_fingerprint"} if benchmarks else set()
         for name in (*_SAME, "reward_fingerprint"):  # runs of before do not have the last
-            old, new = before.get(name, facts.get(name)), facts.get(name)
-            if old != new:
+            # any that the run ever had: it may have been killed between noting a change and saving the recipe of it
+            held, new = [each[name] for each in before if name in each], facts.get(name)
+            if held and new not in held and name not in follows:
                 raise UserError(
-                    f"{self.path} was started with another {name.replace('_', ' ')} ({old}, now {new}), so continuing "
-                    "would not be the same run; restore what it had, or start another run with another --out."
+                    f"{self.path} was started with another {name.replace('_', ' ')} ({held[-1]}, now {new}), so "
+                    "continuing would not be the same run; restore what it had, or start another run with another "
+                    "--out."
                 )
 
-    def refuse_changes(self, changed: Sequence[str], hint: str = "") -> None:
-        """Refuse to go on with other settings, where there are any. Raises UserError naming them."""
-        if changed:
+    def changed(self, recipe: Section, where: str = "") -> list[str]:
+        """Return the settings below `where` that may differ when a run goes on, to be noted, and do."""
+        was = self.read_recipe(type(recipe))
+        loose = set(differences(was, recipe)) - set(differences(was, recipe, but=Keeps.PAST))
+        if "train.steps" in differences(was, recipe) and _decays(recipe):
+            loose.add("train.steps")
+        return sorted(name for name in loose if f"{name}.".startswith(f"{where}." if where else ""))
+
+    def changes(self, recipe: Section) -> list[str]:
+        """Return a note on settings that change where the run goes on, none where none do."""
+        old, new = (flattened(each.model_dump(mode="json")) for each in (self.read_recipe(type(recipe)), recipe))
+        told = [f"{name} = {_told(new.get(name))} (before {_told(old.get(name))})" for name in self.changed(recipe)]
+        if self.changed(recipe, "evaluation"):
+            told[-1] += "; scores of before count no longer for the best checkpoint"
+        return [f"from here on with {', '.join(told)}"] if told else []
+
+    def refuse_changes(self, recipe: Section) -> None:
+        """Refuse to go on with other settings but those that may change. Raises UserError naming them."""
+        was = self.read_recipe(type(recipe))
+        if changed := differences(was, recipe, but=Keeps.RUN | Keeps.PAST):
             raise UserError(
-                f"{self.path} was started with other settings of {', '.join(changed)}{hint}; resume it with the recipe "
+                f"{self.path} was started with other settings of {', '.join(changed)}; resume it with the recipe "
                 "it has (give only its directory and --resume), or start another run with another --out."
             )
 
@@ -166,10 +197,12 @@ class Run:
             "was never interrupted",
         ]
 
-    def note(self, step: int, notes: Iterable[str]) -> None:
-        """Keep what a user should know of how the run was continued after `step`."""
+    def note(self, step: int, notes: Iterable[str], facts: Mapping[str, Any] | None = None) -> None:
+        """Keep what a user should know of how the run was continued after `step`, and which facts are others now."""
+        before = self.facts
+        others = {name: facts[name] for name in _LATER if name in (facts or {}) and facts[name] != before.get(name)}
         for note in notes:
-            self.log("notes", {"step": step, "time": now(), "note": note})
+            self.log("notes", {"step": step, "time": now(), "note": note} | ({"facts": others} if others else {}))
 
     def save_recipe(self, recipe: Section) -> None:
         """Save the recipe that the run continues with: more steps, say, which a later `--resume` must know of."""
@@ -258,6 +291,15 @@ def _bits(facts: Mapping[str, Any]) -> dict[str, str]:
     if device == "cpu" and "cpu_capability" in facts:
         found["processor"] = facts["cpu_capability"]
     return found
+
+
+def _decays(recipe: Section) -> bool:
+    """Tell whether the length of a run decides what its learning rate is."""
+    return isinstance(recipe, Recipe) and recipe.learner.schedule != "constant"
+
+
+def _told(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if value is not None else "none"
 
 
 def _json(data: Mapping[str, Any]) -> str:

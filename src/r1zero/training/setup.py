@@ -60,15 +60,16 @@ class RunSetup:
 
 
 @contextmanager
-def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
-    """Build all parts for a new run in `out`, or for the run there when `resume`.
+def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = None) -> Iterator[RunSetup]:
+    """Build all parts for a new run in `out`, or for the run there when `resume`, from its newest checkpoint or from
+    that of `from_step`.
 
     Everything that can be wrong with the recipe is found before the run directory is touched.
 
     Raises:
         UserError: anything that the user has to mend.
     """
-    beginning = Beginning.find(out, resume=resume)
+    beginning = Beginning.find(out, resume=resume, from_step=from_step)
     check_sinks(recipe.log.sinks)
     checkpoint = beginning.checkpoint
     threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
@@ -86,7 +87,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads)
     if beginning.existing:
         beginning.existing.check_same(recipe, facts, beginning.done)
-    going_on = beginning.notes(facts)
+    going_on = beginning.notes(recipe, facts)
     context = context_length(recipe, policy.positions, longest, prepared)
     spec = WorkerSpec(recipe, policy, objective, checkpoint, context, probe)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
@@ -94,7 +95,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool) -> Iterator[RunSetup]:
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         with beginning.locked(recipe, facts) as run, opened(recipe.log, run, recipe) as sinks:
-            beginning.go_on(recipe, going_on)
+            going_on = beginning.go_on(recipe, facts, going_on)
             yield RunSetup(
                 run=run,
                 template=template,

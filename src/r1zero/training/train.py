@@ -14,8 +14,11 @@ from r1zero.training.progress import View
 from r1zero.training.setup import RunSetup, set_up
 
 
-def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None = None) -> Run:
-    """Run a recipe in the directory `out`, from the start or from its last checkpoint; returns the run.
+def train(
+    recipe: Recipe, out: Path, *, resume: bool = False, from_step: int | None = None, view: View | None = None
+) -> Run:
+    """Run a recipe in the directory `out`, from the start, or with `resume` from its last checkpoint or that of
+    `from_step`; returns the run.
 
     Killed at any moment and resumed, it ends with the same bits (on a CPU in fp32): all randomness is a pure function
     of the seed and of what it is for, and a step that was cut short is done again from the last checkpoint.
@@ -24,7 +27,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, view: View | None 
         UserError: anything the user has to mend, in one sentence.
     """
     view = view or View()
-    with set_up(recipe, out, resume=resume) as parts:
+    with set_up(recipe, out, resume=resume, from_step=from_step) as parts:
         view.begin(parts, recipe)
         if parts.step == 0:
             score = _evaluate(parts, 0, view)

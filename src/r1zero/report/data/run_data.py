@@ -145,6 +145,8 @@ def load_run(path: Path) -> RunData:
     lengths = read_class_sums(path / "rollouts", problems)
     rows = _lines(path / "notes.jsonl", problems)
     notes = tuple(f"after step {row['step']}: {row['note']}" for row in rows if "note" in row)
+    for row in rows:  # what changed when the run was continued
+        facts |= row["facts"] if isinstance(row.get("facts"), dict) else {}
     return RunData(
         path, facts, recipe, metrics, evaluations, lengths, notes, tuple(problems), running=_locked(path / "run.json")
     )
