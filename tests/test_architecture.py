@@ -86,6 +86,7 @@ EXCEPTIONS = 5  # kinds that one handler spells out
 # Where everything is caught, and why.
 BOUNDARIES = {
     "endpoint.py": "what fails in a thread is raised again, as it is, in the caller's",
+    "policy/probe.py": "a model's own code may fail in any way, on what it was not made for",
     "verify/grade.py": "an answer may be anything, and grading never ends a run",
     "verify/workers/worker.py": "a user's reward may raise anything",
 }

@@ -21,7 +21,7 @@ from helpers import (
     relative_error,
 )
 from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
-from r1zero.policy.load import head_logits
+from r1zero.policy.head import head_logits
 from r1zero.policy.logprobs import response_logprobs
 from regime import seeded
 

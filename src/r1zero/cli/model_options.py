@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import Parameter
 
 from r1zero.cli.app import at_least
+from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from r1zero.evaluation.models import EvaluatedModel
 
 PATIENCE_S = 120.0
+_FLAGS = {"model.attention": "--attention", "model.device": "--device"}
+"""What the settings of a recipe are called here."""
 
 
 @Parameter(name="*")
@@ -23,6 +26,8 @@ class ModelOptions:
 
     device: str = "auto"
     """cpu, cuda, …; auto takes a GPU when there is one."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """How the model computes attention; some have "eager" alone (gpt-oss)."""
     batch_rows: int = 64
     """The most responses decoded side by side."""
     server: str | None = None
@@ -42,7 +47,10 @@ class ModelOptions:
         from r1zero.evaluation.models import connect, local, served
 
         if self.server is None:
-            return local(model, device=self.device, rows=self.batch_rows)
+            try:
+                return local(model, device=self.device, rows=self.batch_rows, attention=self.attention)
+            except UserError as error:
+                raise error.renamed(lambda setting: _FLAGS.get(setting, setting)) from error
         client = connect(self.server, requests=out and out / "requests.sqlite", patience_s=patience_s)
         return served(model, client, workers=self.server_workers, tokenizer=self.tokenizer)
 

@@ -45,10 +45,10 @@ class EvaluatedModel:
         return prepared
 
 
-def local(model: str, *, rows: int, device: str = "auto") -> EvaluatedModel:
+def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa") -> EvaluatedModel:
     """Return a model folder or Hub name in this process."""
     set_threads(None)
-    policy = load_policy(model, device=device)
+    policy = load_policy(model, device=device, attention=attention)
     sampler = make_sampler(policy, rows)
     return EvaluatedModel(model, sampler, policy.encode, policy.tokenizer, policy.size, policy.positions, list)
 

@@ -8,6 +8,7 @@ from r1zero.config import Recipe
 from r1zero.learner.learner import Learner
 from r1zero.learner.ranks import Ranks
 from r1zero.objectives.table import Objective
+from r1zero.policy.layouts import check_layout
 from r1zero.policy.load import Policy
 from r1zero.policy.sharded import has_shards, load_plain_optimiser, load_shards
 from r1zero.runs import checkpoints
@@ -16,7 +17,13 @@ from r1zero.runs import checkpoints
 def make_learner(
     recipe: Recipe, policy: Policy, objective: Objective, reference: Policy | None = None, ranks: Ranks | None = None
 ) -> Learner:
-    """Return the learner of a recipe."""
+    """Return the learner of a recipe.
+
+    Raises:
+        UserError: the model is not computed rightly in `learner.layout`.
+    """
+    if ranks is None or ranks.first:  # the first has the weights
+        check_layout(policy, recipe.learner.layout)
     # under staleness the policy has moved since, so that nothing is told by the difference; engines are checked apart
     gap = math.inf if recipe.rollout.max_staleness else recipe.train.max_logprob_gap
     return Learner(

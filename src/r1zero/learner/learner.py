@@ -25,10 +25,11 @@ from r1zero.learner.ranks import Pass, Ranks
 from r1zero.learner.value_head import ValueHead
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
-from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
+from r1zero.policy.batch import MicroBatch, Trajectory
+from r1zero.policy.layouts import passes
 from r1zero.policy.load import Policy, checkpoint_layers
 from r1zero.policy.logprobs import Scorer
-from r1zero.policy.shared_prompts import shared_micro_batches
+from r1zero.policy.quiet import still
 
 _HUGE = 1e6  # advantages: far below what overflows float32, far above what any reward needs
 
@@ -74,7 +75,7 @@ class Learner:
         One update is on-policy: the old log-probs are the new ones. Several follow the paper: responses are dealt in an
         order that is a pure function of (seed, step), and π_old is recomputed by the learner before the first.
         """
-        self.policy.model.train()  # for gradient checkpointing; dropout is off
+        still(self.policy.model)
         tally.add("learn/live_responses", sum(t.advantage != 0 for t in trajectories), len(trajectories))
         experience = self.hold(trajectories, tally)
         if self.settings.updates == 1:
@@ -235,13 +236,8 @@ class Learner:
         return known if self.objective.every_response_counts else [i for i in known if trajectories[i].advantage != 0]
 
     def _passes(self, policy: Policy, trajectories: Sequence[Trajectory], indices: Sequence[int]) -> Iterator[Pass]:
-        """Yield micro-batches of some trajectories, laid out as `learner.layout` says."""
-        layout, budget = self.settings.layout, self.settings.micro_tokens
-        if layout == "shared":
-            yield from shared_micro_batches(policy, trajectories, indices, budget)
-            return
-        for batch in micro_batches(trajectories, indices, budget, packed=layout == "packed", device=policy.device):
-            yield batch, None
+        """Return micro-batches of some trajectories, laid out as `learner.layout` says."""
+        return passes(policy, trajectories, indices, self.settings.layout, self.settings.micro_tokens)
 
     @torch.no_grad()
     def _scores(

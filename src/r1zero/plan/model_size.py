@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 
 from r1zero.config import LoraSettings
 from r1zero.errors import UserError, reason
+from r1zero.policy.forward import hidden_states
 from r1zero.policy.load import check_place, checkpoint_layers
 
 _SHORT = 63  # tokens of the shorter of the two passes that are counted; odd, which no width of a model is
@@ -156,7 +157,7 @@ def _kept(model: PreTrainedModel, tokens: int, autocast: Autocast) -> int:
     model.train()
     ids = torch.zeros(1, tokens, dtype=torch.int64)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast():
-        states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        states = hidden_states(model, ids, use_cache=False)
     del states
     return sum(size for _, size in found.values())
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from r1zero.errors import UserError, first_line
+from r1zero.errors import SettingName, UserError, first_line
 
 
 def set_threads(threads: int | None) -> int:
@@ -34,8 +34,9 @@ def check_attention(attention: str, device: torch.device) -> None:
     """Raise a UserError where `flash_attention_2` cannot run."""
     if attention == "flash_attention_2" and (device.type == "cpu" or not is_flash_attn_2_available()):
         raise UserError(
-            'model.attention = "flash_attention_2" needs a GPU and the package flash-attn, which are not both here; '
-            'run `pip install flash-attn` on a machine with a GPU, or write "sdpa".'
+            SettingName("model.attention"),
+            ' = "flash_attention_2" needs a GPU and the package flash-attn, which are not both here; '
+            'run `pip install flash-attn` on a machine with a GPU, or write "sdpa".',
         )
 
 
@@ -48,7 +49,8 @@ def pick_device(name: str) -> torch.device:
         torch.ones(1, device=device).item()  # "meta" can be written to and never read
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f'model.device = {name!r} is not usable here ({first_line(error)}); write "auto" or "cpu".'
+            SettingName("model.device"),
+            f' = {name!r} is not usable here ({first_line(error)}); write "auto" or "cpu".',
         ) from None
     return device
 

@@ -15,7 +15,7 @@ import torch
 import transformers
 from packaging.version import Version
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -31,15 +31,18 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 
 from r1zero import config
-from r1zero.errors import SettingName, UserError, reason
+from r1zero.errors import SettingName, UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
+from r1zero.policy.head import check_head
+from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
 from r1zero.runs import checkpoints
 
 _PATH = SettingName("model.path")
 _LOADER_ERRORS = (OSError, ValueError, ImportError, SafetensorError, RuntimeError, KeyError, TypeError)
 """What transformers makes of a folder that it cannot load: it checks little, so most are Python's own, from within."""
+_ATTENTIONS = ("sdpa", "eager")  # what may stand in for another that does not fit
 ADAPTER = "adapter_config.json"
 """The file that makes a folder one of adapters: it names the model that they belong to."""
 
@@ -82,8 +85,20 @@ class Policy:
         return torch.float32 if self.exact else torch.bfloat16
 
     def encode(self, prompt: str) -> tuple[int, ...]:
-        """Return token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once."""
-        return encode_prompt(self.tokenizer, prompt)
+        """Return token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once.
+
+        Raises:
+            UserError: one of them has no embedding in the model.
+        """
+        ids = encode_prompt(self.tokenizer, prompt)
+        known: int = self.model.config.get_text_config().vocab_size
+        if max(ids, default=0) >= known:
+            token = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise UserError(
+                f"A prompt has the token {token!r} (id {max(ids)}), and the model has embeddings for {known} alone; "
+                "leave it out of template and questions, or give a model whose embeddings were enlarged for it."
+            )
+        return ids
 
     def save(self, folder: Path) -> None:
         """Write model (or its adapters alone) and tokenizer as a Hugging Face folder."""
@@ -130,7 +145,7 @@ def load_policy(
                     path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
                 )
         except _LOADER_ERRORS as error:
-            raise _unloadable(path, attention, error, unreached) from None
+            raise _unloadable(path, attention, error, unreached, revision) from None
     model, report = loaded
     made_up = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
     if made_up:
@@ -143,8 +158,26 @@ def load_policy(
         raise UserError("The tokenizer at ", _PATH, f" = {path!r} knows no text; add its tokenizer.json to the folder.")
     nn.Module.to(model, where)
     silence_dropout(model)
+    freeze_other_senses(model)
+    _check_vocabulary(tokenizer, model, path)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
+    """Refuse a tokenizer whose ordinary tokens the model does not know; added ones count where a prompt has them."""
+    known: int = model.config.get_text_config().vocab_size
+    if len(tokenizer) <= known:
+        return
+    added = tokenizer.get_added_vocab()
+    beyond = sorted(token for token, i in tokenizer.get_vocab().items() if i >= known and token not in added)
+    if beyond:
+        raise UserError(
+            "The tokenizer at ",
+            _PATH,
+            f" = {path!r} has {plural(len(beyond), 'token')} that the model has no embedding for (such as "
+            f"{beyond[0]!r}; it knows {known}); give the tokenizer that belongs to the model.",
+        )
 
 
 def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -182,8 +215,9 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32, attn_implementation=attention)
         except _LOADER_ERRORS as error:
-            raise _unloadable(path, attention, error, unreached) from None
+            raise _unloadable(path, attention, error, unreached, revision) from None
     silence_dropout(model)
+    freeze_other_senses(model)
     with suppress(OSError, ValueError):  # not every folder has one
         model.generation_config = GenerationConfig.from_pretrained(path, revision=revision or "main")
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), nullcontext)
@@ -218,24 +252,43 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     """Have a model compute its layers' insides again in a backward pass, instead of keeping them."""
     # transformers 5.23 gave the method this name, and 5.24 warns of the old one
     enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
+    try:
+        enable({"use_reentrant": False})
+    except ValueError:
+        raise UserError(
+            f"learner.gradient_checkpointing = true is not for {model.config.model_type} models; write false."
+        ) from None
 
 
-def _unloadable(path: str, attention: str, error: Exception, unreached: str) -> UserError:
+def _unloadable(path: str, attention: str, error: Exception, unreached: str, revision: str | None = None) -> UserError:
     """Return what is wrong with a model that the loader refused; `unreached` says why the Hub did not answer, if so."""
     said = reason(error, 300)
-    if "scaled_dot_product_attention" in said or "attn_implementation" in said:
-        return UserError(
-            f"model.attention = {attention!r} does not fit the model at ",
-            _PATH,
-            f' = {path!r}; write "eager" or "sdpa". The loader said: {said}',
-        )
+    if "scaled_dot_product_attention" in said or "attn_implementation" in said or "attention implementation" in said:
+        others = [f'"{each}"' for each in _ATTENTIONS if each != attention and _builds(path, revision, each)]
+        if others:
+            return UserError(
+                SettingName("model.attention"),
+                f" = {attention!r} does not fit the model at ",
+                _PATH,
+                f" = {path!r}; write {' or '.join(others)}.",
+            )
     hint = "" if Path(path).exists() else " (no such local folder either)"
     return UserError(
         _PATH,
         f" = {path!r} cannot be loaded{hint}; give a folder with config.json, model.safetensors and a "
         f"tokenizer, or a Hub name that this machine can reach. The loader said: {unreached or said}",
     )
+
+
+def _builds(path: str, revision: str | None, attention: str) -> bool:
+    """Tell whether a model's class takes an attention."""
+    try:
+        settings = AutoConfig.from_pretrained(path, revision=revision)
+        with torch.device("meta"):
+            AutoModelForCausalLM.from_config(settings, attn_implementation=attention)
+    except _LOADER_ERRORS:
+        return False
+    return True
 
 
 def check_place(path: str, revision: str | None = None) -> None:
@@ -295,60 +348,6 @@ def _states_eos(path: str, revision: str | None) -> bool:
         return GenerationConfig.from_pretrained(path, revision=revision or "main").eos_token_id is not None
     except (OSError, ValueError):
         return False
-
-
-def silence_dropout(model: nn.Module) -> None:
-    """Set every dropout to zero: with it, the learner's policy would not be the one that sampled."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name, value in list(vars(module).items()):  # attention_dropout, activation_dropout, layerdrop, …
-            if "drop" in name and isinstance(value, float):
-                setattr(module, name, 0.0)
-
-
-def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Return the output head on last hidden states, with the scalings that model families apply to their logits."""
-    config = model.config.get_text_config()
-    head: nn.Module = model.get_output_embeddings()  # pyright: ignore[reportAssignmentType]
-    logits = head(hidden)
-    if scale := getattr(config, "logit_scale", None):  # Cohere
-        logits = logits * scale
-    if divisor := getattr(config, "logits_scaling", None):  # Granite
-        logits = logits / divisor
-    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
-        logits = torch.tanh(logits / cap) * cap
-    return logits
-
-
-@torch.no_grad()
-def check_head(model: PreTrainedModel) -> None:
-    """Make sure that `head_logits` of the hidden states are the model's own logits, on a few tokens."""
-    ids = (torch.arange(4, device=model.device) % model.config.get_text_config().vocab_size)[None]
-    model.eval()
-    own = model(input_ids=ids).logits
-    if not own.isfinite().all():
-        _check_finite(model, own)
-    ours = head_logits(model, model.base_model(input_ids=ids).last_hidden_state)
-    if own.shape != ours.shape or not torch.allclose(own.float(), ours.float(), rtol=1e-3, atol=1e-3):
-        raise UserError(
-            _PATH,
-            f" names a {model.config.model_type} model whose output head this version cannot compute in "
-            "chunks (its logits differ from hidden states times lm_head); choose another architecture.",
-        )
-
-
-def _check_finite(model: PreTrainedModel, logits: Tensor) -> None:
-    """Raise a UserError for weights that are no numbers, or that make none."""
-    torn = next((name for name, weights in model.named_parameters() if not weights.isfinite().all()), None)
-    if torn is None and not logits.isnan().any():
-        return  # -inf, of tokens that the model never says
-    where = f" ({torn})" if torn else ""
-    raise UserError(
-        _PATH,
-        f" names a model whose {'weights' if torn else 'logits'} are not finite{where}: it is damaged, or its training "
-        "went astray; give another model, and of a run an older checkpoint (--resume STEP to train on).",
-    )
 
 
 def recipe_policy(settings: config.ModelSettings, autocast: str, checkpoint: checkpoints.Checkpoint | None) -> Policy:

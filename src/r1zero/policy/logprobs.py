@@ -15,7 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from r1zero.policy.batch import MicroBatch
-from r1zero.policy.load import Policy, head_logits
+from r1zero.policy.forward import hidden_states
+from r1zero.policy.head import head_logits
+from r1zero.policy.load import Policy
 from r1zero.policy.shared_prompts import SharedPrompts
 
 CHUNK_LOGITS = 1 << 24
@@ -65,8 +67,8 @@ def token_states(policy: Policy, batch: MicroBatch, prompts: SharedPrompts | Non
     if prompts is not None:
         return prompts.hidden(batch)
     with policy.autocast():
-        output = policy.model.base_model(input_ids=batch.input_ids_BT, position_ids=batch.positions_BT, use_cache=False)
-    return output.last_hidden_state.flatten(0, 1)[batch.predictor_N]
+        states_BTH = hidden_states(policy.model, batch.input_ids_BT, position_ids=batch.positions_BT, use_cache=False)
+    return states_BTH.flatten(0, 1)[batch.predictor_N]
 
 
 def score(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from r1zero import config
 from r1zero.errors import UserError, reason
@@ -60,6 +61,7 @@ def _add(model: Any, settings: config.LoraSettings, seed: int) -> None:
         r=settings.rank,
         lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType] - any number does
         target_modules=list(settings.targets) or "all-linear",
+        exclude_modules=_unfit(model) or None,
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):
@@ -71,3 +73,11 @@ def _add(model: Any, settings: config.LoraSettings, seed: int) -> None:
                 f"lora.targets = {list(settings.targets)} does not fit the model; name linear layers of it, such as "
                 f'"q_proj", or leave it out for all. peft said: {reason(error)}'
             ) from None
+
+
+def _unfit(model: Any) -> list[str]:
+    """Name linear layers that are to have no adapters: those that give more than a product (PhiMoE's routers), and
+    those that no text goes through.
+    """
+    linear = ((name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear))
+    return [name for name, part in linear if type(part) is not nn.Linear or not part.weight.requires_grad]

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
-from r1zero.policy.forward import with_cache
+from r1zero.policy.forward import backbone, hidden_states, with_cache
 from r1zero.policy.load import Policy
 
 
@@ -35,15 +35,16 @@ class SharedPrompts:
         self.mask_PW = (columns >= width - self.lengths_P[:, None]).long()
         cache = DynamicCache()  # without a config: plain layers, which keep every column
         with policy.autocast():
-            output = policy.model.base_model(
-                input_ids=ids,
+            states_PWH = hidden_states(
+                policy.model,
+                ids,
                 attention_mask=self.mask_PW,
                 position_ids=(self.mask_PW.cumsum(1) - 1).clamp(min=0),
-                **with_cache(policy.model.base_model, cache),
+                **with_cache(backbone(policy.model), cache),
             )
         layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
         keys_values = [tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None]
-        self.outputs = [output.last_hidden_state[:, -1], *keys_values]
+        self.outputs = [states_PWH[:, -1], *keys_values]
         # the responses' passes see leaves, so that each can be done and freed by itself
         self.leaves = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in self.outputs]
 
@@ -61,13 +62,14 @@ class SharedPrompts:
             cache.update(keys.index_select(0, rows_B), values.index_select(0, rows_B), layer)
         responses_BT = batch.input_ids_BT[:, 1:]  # column 0 stands for the prompt
         with self.policy.autocast():
-            output = self.policy.model.base_model(
-                input_ids=responses_BT,
+            states_BTH = hidden_states(
+                self.policy.model,
+                responses_BT,
                 attention_mask=torch.cat([self.mask_PW[rows_B], torch.ones_like(responses_BT)], dim=1),
                 position_ids=batch.positions_BT[:, :-1] + self.lengths_P[rows_B][:, None],
-                **with_cache(self.policy.model.base_model, cache),
+                **with_cache(backbone(self.policy.model), cache),
             )
-        hidden_BTH = torch.cat([last_PH.index_select(0, rows_B)[:, None], output.last_hidden_state], dim=1)
+        hidden_BTH = torch.cat([last_PH.index_select(0, rows_B)[:, None], states_BTH], dim=1)
         return hidden_BTH.flatten(0, 1)[batch.predictor_N]
 
     def backward(self) -> None:

@@ -10,6 +10,8 @@ sees ordinary left padding (a 2-D mask and position ids), which every transforme
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
@@ -28,14 +30,16 @@ class KvLayer(CacheLayerMixin):
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocate storage shaped like the first keys and values seen, in the precision that attention reads."""
-        rows, columns = self.cache.rows, self.cache.capacity
-        shape = (rows, key_states.shape[1], columns, key_states.shape[3])
+
+        def shape(states: Tensor) -> tuple[int, ...]:  # values may be of another width than keys: DeepSeek's are
+            return self.cache.rows, states.shape[1], self.cache.capacity, states.shape[3]
+
         # Under autocast they come in float32 (positions are applied in it), and attention casts what it reads: kept in
         # its precision, they are the same numbers in half the memory.
         kind = key_states.device.type
         lower = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else key_states.dtype
-        self.keys = key_states.new_zeros(shape, dtype=lower)  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.values = value_states.new_zeros(shape, dtype=lower)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.keys = key_states.new_zeros(shape(key_states), dtype=lower)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.values = value_states.new_zeros(shape(value_states), dtype=lower)  # pyright: ignore[reportIncompatibleVariableOverride]
         self.is_initialized = True
 
     def update(
@@ -84,7 +88,7 @@ class KvCache(Cache):
     @property
     def size(self) -> int:
         """Bytes allocated."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.kv_layers if layer.is_initialized)
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._used())
 
     def holds(self, rows: int, t: int) -> bool:
         """Tell whether the storage serves `rows` rows whose prompts end at column t."""
@@ -92,8 +96,11 @@ class KvCache(Cache):
 
     def insert(self, prefill: DynamicCache, copies: int, first_row: int) -> None:
         """Copy every prefilled prompt `copies` times into consecutive rows from `first_row`, ending at column t."""
-        for layer, source in zip(self.kv_layers, prefill.layers, strict=True):
+        # layers that use the keys and values of others (Gemma 3n) have none: at the end they are not even there
+        for layer, source in zip(self.kv_layers, prefill.layers, strict=False):
             assert isinstance(source, DynamicLayer)
+            if not source.is_initialized:
+                continue
             assert source.keys is not None
             assert source.values is not None
             keys, values = source.keys.repeat_interleave(copies, 0), source.values.repeat_interleave(copies, 0)
@@ -106,7 +113,7 @@ class KvCache(Cache):
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copy rows `source` over rows `target` (a finished row's place)."""
         columns = slice(self.first, self.t)
-        for layer in self.kv_layers:
+        for layer in self._used():
             layer.keys[target, :, columns] = layer.keys[source, :, columns]
             layer.values[target, :, columns] = layer.values[source, :, columns]
 
@@ -116,15 +123,18 @@ class KvCache(Cache):
             return 0
         if self.capacity < self.limit:
             self.capacity = min(self.limit, self.capacity + max(64, self.capacity // 2))
-            for layer in self.kv_layers:
+            for layer in self._used():
                 layer.keys, layer.values = self._widened(layer.keys), self._widened(layer.values)
             return 0
-        for layer in self.kv_layers:
+        for layer in self._used():
             for tensor in (layer.keys, layer.values):
                 tensor[: self.active, :, : self.t - leftmost] = tensor[: self.active, :, leftmost : self.t].clone()
         self.t -= leftmost
         self.first -= leftmost
         return leftmost
+
+    def _used(self) -> Iterator[KvLayer]:
+        return (layer for layer in self.kv_layers if layer.is_initialized)
 
     def _widened(self, tensor: Tensor) -> Tensor:
         wide = tensor.new_zeros(*tensor.shape[:2], self.capacity, tensor.shape[3])

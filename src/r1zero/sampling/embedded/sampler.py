@@ -1,4 +1,4 @@
-"""The embedded sampler: continuous batching for any transformers causal language model, in plain torch.
+"""The embedded sampler: continuous batching for transformers' causal language models, in plain torch.
 
 Each question is prefilled once and its cache copied to its G rows; finished rows leave the batch at once and waiting
 questions enter in their place; there is Python work per decoding step, none per row.
@@ -8,26 +8,26 @@ Legend: G samples per question, S rows of the cache, n active rows.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, DynamicCache
 
-from r1zero.errors import UserError
+from r1zero.errors import SettingName, UserError
 from r1zero.policy.forward import forward
 from r1zero.policy.load import Policy
-from r1zero.sampling.embedded.draw import draw
+from r1zero.policy.probe import Told, objection
 from r1zero.sampling.embedded.kv_cache import KvCache
 from r1zero.sampling.embedded.llama_decode import make_step
-from r1zero.sampling.embedded.stops import StopRules
-from r1zero.sampling.noise import row_key, uniforms
+from r1zero.sampling.embedded.plain import PlainSampler
+from r1zero.sampling.embedded.rows import Rows
+from r1zero.sampling.embedded.stops import RuleBook
 from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
-from r1zero.types import Completion, Stop
 
 _PREFILL_TOKENS = 8192  # padded prompt tokens per prefill pass
 _KEPT_BYTES = 1 << 28  # the largest cache kept from call to call
@@ -55,11 +55,10 @@ class TorchSampler:
         if recurrent:
             raise UserError(
                 f"model.path names a {config.model_type} model with {', '.join(sorted(recurrent))} layers, which the "
-                "embedded sampler cannot batch; choose a model whose layers are all attention."
+                "embedded sampler cannot batch; take the one that `make_sampler` chooses."
             )
-        self.model, self.tokenizer, self.eos_ids = model, tokenizer, frozenset(eos_ids)
-        self.rows, self.autocast = rows, autocast
-        self.rules: dict[tuple[str, ...], StopRules] = {}  # by stop strings; a table over the vocabulary each
+        self.model, self.rows, self.autocast = model, rows, autocast
+        self.rules = RuleBook(model, tokenizer, eos_ids)
         self.layers: int = config.num_hidden_layers
         self._kept: KvCache | None = None
 
@@ -102,14 +101,10 @@ class _Decoder:
         params: SamplingParams,
         seed: tuple[int, int],
     ):
-        self.sampler, self.requests, self.samples, self.params, self.seed = sampler, requests, samples, params, seed
+        self.sampler, self.requests, self.samples = sampler, requests, samples
         model = sampler.model
         self.device = model.device
-        vocabulary: int = model.config.get_text_config().vocab_size
-        if params.stop not in sampler.rules:
-            rules = StopRules(sampler.tokenizer, sampler.eos_ids, params.stop, vocabulary, self.device)
-            sampler.rules[params.stop] = rules
-        self.rules = sampler.rules[params.stop]
+        rules = sampler.rules.of(params.stop)
         # longest prompts first: rows that enter together are padded least, and the longest wait is not at the end
         self.waiting = deque(sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids)))
         self.rows = min(max(sampler.rows, samples), samples * len(requests))
@@ -121,16 +116,14 @@ class _Decoder:
         exact = sampler.autocast is nullcontext
         self.fast = make_step(model, self.longest + budget) if exact else None
         self.mask = torch.zeros(self.rows, self.cache.limit + 1, dtype=torch.bool, device=self.device)
-        self.active = 0
-        self.ids: list[tuple[int, int]] = []  # (request, sample) of each active row
+        self.drawn = Rows(self.rows, rules, params, seed)
         self.starts: list[int] = []  # first column of each active row
-        numbers = torch.zeros(4, self.rows, dtype=torch.int64, device=self.device)
-        self.keys_S, self.start_S, self.count_S, self.last_S = numbers.unbind()
-        self.tokens_SL = torch.zeros(self.rows, budget, dtype=torch.int64, device=self.device)
-        self.logprobs_SL = torch.zeros(self.rows, budget, device=self.device)
-        self.row_states = (
-            self.mask, self.keys_S, self.start_S, self.count_S, self.last_S, self.tokens_SL, self.logprobs_SL
-        )  # fmt: skip
+        self.start_S = torch.zeros(self.rows, dtype=torch.int64, device=self.device)
+
+    @property
+    def active(self) -> int:
+        """Rows at work."""
+        return self.drawn.active
 
     def has_room(self) -> bool:
         """Tell whether enough rows are free for waiting questions to enter (a quarter of the cache, to prefill in
@@ -156,21 +149,15 @@ class _Decoder:
     def _prefill_group(self, group: list[int]) -> None:
         prompts = [self.requests[i].prompt_ids for i in group]
         logits_pV, prefill = self._prefill(prompts)
-        n, new, t = self.active, len(group) * self.samples, self.cache.t
+        t = self.cache.t
         with self.sampler.autocast():
-            self.cache.insert(prefill, self.samples, n)
-        rows = slice(n, n + new)
-        for i, prompt in zip(group, prompts, strict=True):
-            for sample in range(self.samples):
-                self.mask[len(self.ids), t - len(prompt) :] = True
-                self.ids.append((i, sample))
-                self.starts.append(t - len(prompt))
-        keys = [row_key(*self.seed, self.requests[i].key, sample) for i, sample in self.ids[n:]]
-        self.keys_S[rows] = torch.tensor(keys, device=self.device)
-        self.start_S[rows] = torch.tensor(self.starts[n:], device=self.device)
-        self.count_S[rows] = 0
-        self.active += new
-        self._append(rows, logits_pV.repeat_interleave(self.samples, 0))
+            self.cache.insert(prefill, self.samples, self.active)
+        for start in (t - len(prompt) for prompt in prompts for _ in range(self.samples)):
+            self.mask[len(self.starts), start:] = True
+            self.starts.append(start)
+        rows = self.drawn.enter(self.requests, [(i, sample) for i in group for sample in range(self.samples)])
+        self.start_S[rows] = torch.tensor(self.starts[rows], device=self.device)
+        self.drawn.draw(rows, logits_pV.repeat_interleave(self.samples, 0))
 
     def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache]:
         """Return one pass over left-padded prompts: the logits after each, and their keys and values."""
@@ -203,72 +190,68 @@ class _Decoder:
         # on, would still pay for every column of the finished ones.
         mask_nW = self.mask[:n, cache.first : cache.t + 1]
         positions_n = cache.t - self.start_S[:n]
+        last_n = self.drawn.last_S[:n]
         if self.fast is not None:
-            logits_nV = self.fast(self.last_S[:n], positions_n, mask_nW, cache)
+            logits_nV = self.fast(last_n, positions_n, mask_nW, cache)
         else:
-            logits_nV = self._forward(self.last_S[:n, None], mask_nW, positions_n[:, None], cache)
+            logits_nV = self._forward(last_n[:, None], mask_nW, positions_n[:, None], cache)
         cache.t += 1
-        self._append(slice(0, n), logits_nV)
-
-    def _append(self, rows: slice, logits: Tensor) -> None:
-        count = self.count_S[rows]
-        tokens, logprobs = draw(logits, uniforms(self.keys_S[rows], count), self.params)
-        index = torch.arange(rows.start, rows.stop, device=self.device)
-        self.tokens_SL[index, count] = tokens
-        self.logprobs_SL[index, count] = logprobs
-        self.last_S[rows] = tokens
-        self.count_S[rows] = count + 1
+        self.drawn.draw(slice(0, n), logits_nV)
 
     def take_finished(self) -> list[Sampled]:
         """Take finished rows out of the batch and return what they drew."""
-        n = self.active
-        full_n = self.count_S[:n] >= self.params.max_new_tokens
-        suspects = (self.rules.may_end(self.last_S[:n]) | full_n).nonzero()[:, 0].tolist()
-        if not suspects:
-            return []
-        counts = self.count_S[suspects].tolist()
-        finished: list[int] = []
-        sampled: list[Sampled] = []
-        for row, count in zip(suspects, counts, strict=True):
-            tokens = self.tokens_SL[row, :count].tolist()
-            how = self.rules.ended(tokens) or (Stop.LENGTH if count >= self.params.max_new_tokens else None)
-            if how is not None:
-                finished.append(row)
-                request, sample = self.ids[row]
-                sampled.append(Sampled(request, sample, self._completion(row, tokens, how)))
-        if finished:
-            self._release(finished)
-        return sampled
-
-    def _completion(self, row: int, tokens: list[int], how: Stop) -> Completion:
-        logprobs = tuple(self.logprobs_SL[row, : len(tokens)].tolist())
-        if not math.isfinite(sum(logprobs)):
-            raise UserError(
-                "The policy's logits are not finite, so nothing can be sampled from it: training has diverged, or the "
-                "weights of model.path are damaged; go on from an older checkpoint with a lower learner.learning_rate."
-            )
-        return Completion(tuple(tokens), logprobs, self.rules.text(tokens, how), how)
+        found = self.drawn.finished()
+        if found:
+            self._release([row for row, _ in found])
+        return [sampled for _, sampled in found]
 
     @torch.no_grad()
     def _release(self, finished: list[int]) -> None:
         """Close the gaps that finished rows leave with the last rows that go on."""
-        keep = self.active - len(finished)
-        gone = set(finished)
-        targets = [row for row in finished if row < keep]
-        sources = [row for row in range(keep, self.active) if row not in gone]
+        was, (sources, targets) = self.active, self.drawn.gaps(finished)
         if targets:
             source, target = torch.tensor(sources, device=self.device), torch.tensor(targets, device=self.device)
             self.cache.move(source, target)
-            for state in self.row_states:
-                state[target] = state[source]
+            self.mask[target], self.start_S[target] = self.mask[source], self.start_S[source]
             for src, dst in zip(sources, targets, strict=True):
-                self.ids[dst], self.starts[dst] = self.ids[src], self.starts[src]
-        del self.ids[keep:], self.starts[keep:]
-        self.mask[keep : self.active] = False
-        self.active = self.cache.active = keep
+                self.starts[dst] = self.starts[src]
+        self.drawn.release(finished)
+        del self.starts[self.active :]
+        self.mask[self.active : was] = False
+        self.cache.active = self.active
         self.cache.first = min(self.starts, default=self.cache.t)
 
 
 def make_sampler(policy: Policy, rows: int) -> Sampler:
-    """Return the embedded sampler on a policy."""
-    return TorchSampler(policy.model, policy.tokenizer, policy.eos_ids, rows=rows, autocast=policy.autocast)
+    """Return the embedded sampler on a policy: with continuous batching where that is what the model computes alone.
+
+    Raises:
+        UserError: neither that nor the plain way is.
+    """
+    objections: list[str] = []
+    for kind in (TorchSampler, PlainSampler, partial(PlainSampler, drops=False)):
+        said = objection(policy.model, partial(_tried, kind, policy), _context(policy))
+        if not said:
+            return kind(policy.model, policy.tokenizer, policy.eos_ids, rows=rows, autocast=policy.autocast)
+        objections.append(said)
+    raise UserError(
+        SettingName("model.path"),
+        f" names a {policy.model.config.model_type} model that the embedded sampler cannot sample from as the model "
+        f"itself would ({objections[-1]}); choose another architecture.",
+    )
+
+
+def _tried(kind: Callable[..., TorchSampler | PlainSampler], policy: Policy) -> Iterator[Told]:
+    """Draw a few short responses in a way: prompts of several lengths side by side, rows that come and go."""
+    ids = [i % policy.model.config.get_text_config().vocab_size for i in range(3, 12)]
+    requests = [Request(str(n), tuple(ids[:n])) for n in (2, 9, 5, 5)]
+    sampler = kind(policy.model, policy.tokenizer, policy.eos_ids, rows=4, autocast=_context(policy))
+    for done in sampler.sample(requests, 2, SamplingParams(5), seed=0, step=0):
+        found = done.completion
+        yield requests[done.request].prompt_ids, found.token_ids, torch.tensor(found.logprobs)
+
+
+def _context(policy: Policy) -> Callable[[], AbstractContextManager[object]]:
+    """Rounding would hide what is tried: only FlashAttention must have it."""
+    flash = "flash" in str(policy.model.config._attn_implementation)
+    return policy.autocast if flash else nullcontext

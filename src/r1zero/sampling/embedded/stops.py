@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from r1zero.types import Stop
 
@@ -63,6 +63,21 @@ class StopRules:
     def _decode(self, token_ids: list[int]) -> str:
         text = self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return cast(str, text)
+
+
+class RuleBook:
+    """The stop rules of a model's sampling calls, by their stop strings: a table over the vocabulary each."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, eos_ids: Collection[int]):
+        self.model, self.tokenizer, self.eos_ids = model, tokenizer, frozenset(eos_ids)
+        self.made: dict[tuple[str, ...], StopRules] = {}
+
+    def of(self, stop: tuple[str, ...]) -> StopRules:
+        """Return the rules with these stop strings."""
+        if stop not in self.made:
+            vocabulary: int = self.model.config.get_text_config().vocab_size
+            self.made[stop] = StopRules(self.tokenizer, self.eos_ids, stop, vocabulary, self.model.device)
+        return self.made[stop]
 
 
 def _can_complete(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], vocabulary: int) -> Tensor:

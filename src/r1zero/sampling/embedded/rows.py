@@ -1,0 +1,98 @@
+"""The rows of a batch that is being decoded: whose they are, and what each has drawn so far.
+
+Legend: S rows there is room for, n active rows, L the token budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from r1zero.errors import UserError
+from r1zero.sampling.embedded.draw import draw
+from r1zero.sampling.embedded.stops import StopRules
+from r1zero.sampling.noise import row_key, uniforms
+from r1zero.sampling.protocol import Request, Sampled, SamplingParams
+from r1zero.types import Completion, Stop
+
+
+class Rows:
+    """Rows enter at the end, draw a token at a time, and leave when their response ends."""
+
+    def __init__(self, room: int, rules: StopRules, params: SamplingParams, seed: tuple[int, int]):
+        self.rules, self.params, self.seed = rules, params, seed
+        self.device = rules.is_eos_V.device
+        self.ids: list[tuple[int, int]] = []  # (request, sample) of each active row
+        self.keys_S, self.count_S, self.last_S = torch.zeros(3, room, dtype=torch.int64, device=self.device).unbind()
+        self.tokens_SL = torch.zeros(room, params.max_new_tokens, dtype=torch.int64, device=self.device)
+        self.logprobs_SL = torch.zeros(room, params.max_new_tokens, device=self.device)
+        self.states = self.keys_S, self.count_S, self.last_S, self.tokens_SL, self.logprobs_SL
+
+    @property
+    def active(self) -> int:
+        """How many rows are at work: the first so many."""
+        return len(self.ids)
+
+    def enter(self, requests: Sequence[Request], ids: Sequence[tuple[int, int]]) -> slice:
+        """Add rows that have drawn nothing yet; where they are."""
+        rows = slice(self.active, self.active + len(ids))
+        self.ids += ids
+        keys = [row_key(*self.seed, requests[request].key, sample) for request, sample in ids]
+        self.keys_S[rows] = torch.tensor(keys, device=self.device)
+        self.count_S[rows] = 0
+        return rows
+
+    def draw(self, rows: slice, logits: Tensor) -> None:
+        """Draw each row's next token from its logits [n, V]."""
+        count = self.count_S[rows]
+        tokens, logprobs = draw(logits, uniforms(self.keys_S[rows], count), self.params)
+        index = torch.arange(rows.start, rows.stop, device=self.device)
+        self.tokens_SL[index, count] = tokens
+        self.logprobs_SL[index, count] = logprobs
+        self.last_S[rows] = tokens
+        self.count_S[rows] = count + 1
+
+    def finished(self) -> list[tuple[int, Sampled]]:
+        """Return the rows whose newest token ended them, in order, with what they drew."""
+        n, budget = self.active, self.params.max_new_tokens
+        full_n = self.count_S[:n] >= budget
+        suspects = (self.rules.may_end(self.last_S[:n]) | full_n).nonzero()[:, 0].tolist()
+        if not suspects:
+            return []
+        found: list[tuple[int, Sampled]] = []
+        for row, count in zip(suspects, self.count_S[suspects].tolist(), strict=True):
+            tokens = self.tokens_SL[row, :count].tolist()
+            how = self.rules.ended(tokens) or (Stop.LENGTH if count >= budget else None)
+            if how is not None:
+                found.append((row, Sampled(*self.ids[row], self._completion(row, tokens, how))))
+        return found
+
+    def _completion(self, row: int, tokens: list[int], how: Stop) -> Completion:
+        logprobs = tuple(self.logprobs_SL[row, : len(tokens)].tolist())
+        if not math.isfinite(sum(logprobs)):
+            raise UserError(
+                "The policy's logits are not finite, so nothing can be sampled from it: training has diverged, or the "
+                "weights of model.path are damaged; go on from an older checkpoint with a lower learner.learning_rate."
+            )
+        return Completion(tuple(tokens), logprobs, self.rules.text(tokens, how), how)
+
+    def gaps(self, finished: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return rows (source, target) such that the last ones that go on close the gaps of those that end."""
+        keep, gone = self.active - len(finished), set(finished)
+        targets = [row for row in finished if row < keep]
+        return [row for row in range(keep, self.active) if row not in gone], targets
+
+    def release(self, finished: Sequence[int]) -> list[int]:
+        """Let rows go; see `gaps`. Returns which row is now at each place."""
+        kept = list(range(self.active - len(finished)))
+        sources, targets = self.gaps(finished)
+        if targets:
+            for state in self.states:
+                state[targets] = state[sources]
+            for source, target in zip(sources, targets, strict=True):
+                self.ids[target], kept[target] = self.ids[source], source
+        del self.ids[len(kept) :]
+        return kept
