@@ -225,6 +225,93 @@ def test_an_idle_worker_ends_with_its_parent_even_if_its_input_stays_open(own_pa
     worker.stdout.close()
 
 
+ENDLESS = """
+import subprocess, sys, time
+from pathlib import Path
+
+def reward(response, gold):
+    child = subprocess.Popen(["sleep", "86400"])
+    Path(response).write_text(str(child.pid))
+    sum(range(10**15))  # in C, where no Python code of another thread runs
+"""
+
+
+@pytest.mark.parametrize("sibling", [False, True])
+def test_a_reward_that_runs_for_a_day_ends_with_its_killed_parent_and_so_does_what_it_started(tmp_path, sibling):
+    """SIGKILL, a limit of a day, and a forked child of the parent that holds everything open that forks hold."""
+    (tmp_path / "mine.py").write_text(ENDLESS)
+    code = (
+        "import os, time; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A\n"
+        "v = Verifier(workers=1, timeout_s=86400, reward='mine.py:reward')\n"
+        "v.check()\n"
+        "v.submit(0, 'busy', ['x'], A.BOXED)\n"
+        f"if {sibling} and os.fork() == 0: time.sleep(86400)\n"
+        "print('hanging', flush=True); time.sleep(86400)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "hanging\n"
+    assert wait_until(lambda: (tmp_path / "busy").exists() and (tmp_path / "busy").read_text())
+    started = below(parent.pid)
+    orphans = [each for each in started if "-m r1zero" in each.words or each.words == "sleep 86400"]
+    assert len(orphans) == 2
+    parent.kill()
+    parent.wait()
+    wait_ended(orphans)
+    for each in started:  # the sibling
+        each.kill()
+    parent.stdout.close()
+
+
+OPENS = {
+    "at its top, for its own use": (
+        "from r1zero import AnswerFormat, Verifier\n"
+        "verifier = Verifier(workers=2, timeout_s=600)\n"
+        "def reward(response, gold):\n"
+        "    [verdict] = verifier.verify([(response, gold, AnswerFormat.BOXED)])\n"
+        "    return verdict.right\n"
+    ),
+    "in the function": (
+        "from r1zero import AnswerFormat, Verifier\n"
+        "def reward(response, gold):\n"
+        "    with Verifier(timeout_s=600) as verifier:\n"
+        "        verifier.check()\n"
+        "        return verifier.verify([(response, gold, AnswerFormat.BOXED)])[0].right\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", OPENS.values(), ids=OPENS)
+def test_a_reward_with_a_verifier_of_its_own_starts_no_workers(tmp_path, source):
+    (tmp_path / "mine.py").write_text(source)
+    with Verifier(workers=1, timeout_s=PLENTY_S, reward=f"{tmp_path}/mine.py:reward") as pool:
+        pool.check()
+        verdicts = pool.verify([(box(lim(1)), ["1+x"], BOXED), (box(lim(2)), ["1+x"], BOXED), (box("7"), ["7"], BOXED)])
+        assert len(below(os.getpid(), "workers.worker")) == 1
+    assert [v.outcome for v in verdicts] == [Outcome.RIGHT, Outcome.WRONG, Outcome.RIGHT]
+
+
+@pytest.mark.parametrize("reward", ["script.py:reward", "cmd: {python} script.py"])
+def test_a_script_that_opens_a_verifier_of_itself_makes_no_chain(tmp_path, reward):
+    """Every worker runs the script anew, which has no `if __name__ == "__main__"`."""
+    reward = reward.format(python=sys.executable)
+    script = (
+        "from pathlib import Path\n"
+        "from r1zero import AnswerFormat, Verifier\n"
+        "with open('started', 'a') as file: file.write('x')\n"
+        "def reward(response, gold): return True\n"
+        f"verifier = Verifier(workers=2, timeout_s=600, reward={reward!r})\n"
+        "[verdict] = verifier.verify([('7', ['7'], AnswerFormat.BOXED)])\n"
+        "print(verdict.outcome, verdict.rule)\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=PLENTY_S)
+    assert done.stdout.startswith("ungraded"), done.stderr
+    if "cmd" not in reward:
+        assert "if __name__" in done.stdout
+    assert len((tmp_path / "started").read_text()) <= 4  # the script, and what it tries of workers or commands
+
+
 def test_from_another_thread():
     found = []
 

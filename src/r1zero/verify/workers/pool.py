@@ -6,7 +6,8 @@ CUDA. It has one task in flight, and the parent waits on its pipe with a deadlin
 replaced, and the honest answers behind it are graded as ever.
 
 A `Verifier` may be shared by threads, used from asyncio (`averify`), pickled (its copy has workers of its own), and
-found in a forked child, which starts workers of its own and leaves its parent's alone.
+found in a forked child, which starts workers of its own and leaves its parent's alone. Inside a worker, where a reward
+function may use one, it starts none and grades in place.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify.extraction.extract import extract
 from r1zero.verify.golds import final_gold
 from r1zero.verify.grade import grade_exact
+from r1zero.verify.workers import inside
 from r1zero.verify.workers.custom_reward import MAX_RESPONSE_CHARS, check_reward
 from r1zero.verify.workers.process import Failure, WorkerProcess
 
@@ -72,11 +74,15 @@ class Verifier:
     def __init__(
         self, workers: int = 2, timeout_s: float = 2.0, memory_mb: int = 2048, reward: str | None = None
     ) -> None:
-        """Start nothing yet. ValueError if a limit is none; UserError if `reward` can name nothing."""
+        """Start nothing yet.
+
+        ValueError if a limit is none; UserError if `reward` can name nothing, or a worker asks for workers.
+        """
         if workers < 1 or not 0 < timeout_s <= MAX_TIMEOUT_S or memory_mb < 1:
             raise ValueError(f"not all positive: workers={workers}, timeout_s={timeout_s}, memory_mb={memory_mb}")
         if reward is not None:
             check_reward(reward)
+        inside.enter(reward)
         self.counts: Counter[Outcome] = Counter()
         self._size, self._timeout_s, self._memory_mb, self._reward = workers, timeout_s, memory_mb, reward
         self._closed = False
@@ -115,6 +121,8 @@ class Verifier:
     def check(self) -> None:
         """Start a worker and wait until it can grade. UserError if it cannot: a reward function that does not load."""
         self._settle()
+        if inside.is_worker():
+            return
         with self._lock:
             if not self._at:
                 self._start()
@@ -228,6 +236,8 @@ class Verifier:
         """Answer what is known, give queued tasks to idle workers, and start as many more as the queue can use."""
         while self._queue and (reply := self._recall(self._queue[0])) is not None:
             self._compared(self._queue.popleft(), reply)
+        if inside.is_worker():
+            self._grade_here()
         for worker in [w for w, task in self._at.items() if w.idle and task is None]:
             if not self._queue:
                 return
@@ -238,6 +248,14 @@ class Verifier:
         starting = sum(not worker.started for worker in self._at)
         while starting < len(self._queue) and len(self._at) < self._size and self._start():
             starting += 1
+
+    def _grade_here(self) -> None:
+        while self._queue:
+            task = self._queue.popleft()
+            begun = time.perf_counter()
+            reply = inside.grade_here(task.golds[0], task.answer)
+            task.seconds += time.perf_counter() - begun
+            self._compared(task, reply)
 
     def _recall(self, task: _Task) -> Verdict | None:
         """Return what was found before about the same gold and answer: a group's samples repeat each other."""

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import IO
 
 from r1zero.types import Outcome, Verdict
+from r1zero.verify.workers import inside, lifeline
 
 START_LIMIT_S = 120.0
 """Seconds a worker's imports may take: about 1 on a free core, far more on a machine that is paging."""
@@ -35,16 +36,24 @@ class WorkerProcess:
         # -P: a sympy.py or random.py in the working directory must not be imported in place of the real one.
         limits = [str(timeout_s), str(START_LIMIT_S), str(memory_mb), str(os.getpid()), *([reward] if reward else [])]
         # A fixed hash seed, because sympy walks sets: the same pair gets the same verdict in every run.
-        # A session of its own, so that Ctrl-C reaches the parent alone.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "r1zero.verify.workers.worker", *limits],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            start_new_session=True,
-            env=os.environ | {"PYTHONHASHSEED": "0"},
-        )
+        # A session of its own, so that Ctrl-C reaches the parent alone, and all of it can be ended at once.
+        reading, self._lifeline = lifeline.make()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "r1zero.verify.workers.worker", *limits],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                pass_fds=(reading,),
+                start_new_session=True,
+                env=os.environ | {"PYTHONHASHSEED": "0", inside.MARK: "1", lifeline.VARIABLE: str(reading)},
+            )
+        except BaseException:
+            lifeline.release(self._lifeline)
+            raise
+        finally:
+            os.close(reading)
         os.set_blocking(self.output.fileno(), False)
         self._timeout_s = timeout_s
         self._patience_s = 0.0 if reward else _PATIENCE_S
@@ -127,6 +136,7 @@ class WorkerProcess:
         self._close_pipes()
 
     def _close_pipes(self) -> None:
+        lifeline.release(self._lifeline)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -6,8 +6,9 @@ Protocol: it prints `ready` after its imports, or `failed: …` and ends; then f
 standard input it prints one JSON line `{id, outcome, rule, score}`; it ends at the end of its input.
 `r1zero.verify.workers.pool` starts, limits and kills it.
 
-Whatever happens to its parent, it does not outlive its work: before every task (and before the imports) it arms an
-alarm whose default action ends the process even inside C code, and while idle it watches its parent's process id.
+Whatever happens to its parent, it does not outlive it: the kernel ends it with its parent (`lifeline`). Where that is
+not to be had, it does not outlive its work: before every task (and before the imports) it arms an alarm whose default
+action ends the process even inside C code, and while idle it watches its parent's process id.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 from r1zero.verify.answers.characters import plain
 from r1zero.verify.answers.numbers import unwrap
 from r1zero.verify.extraction.boxes import balanced
+from r1zero.verify.workers import lifeline
 from r1zero.verify.workers.custom_reward import Judgement, load_reward
 from r1zero.verify.workers.second_grader import SECOND
 
@@ -40,6 +42,7 @@ Grader = Callable[[Any, str], Judgement]
 def main(argv: list[str]) -> None:
     """Serve until standard input ends. `argv`: limits of a task and of the start (s), memory (MB), parent's id."""
     limit_s, start_s, memory_mb, parent = float(argv[0]), float(argv[1]), int(argv[2]), int(argv[3])
+    lifeline.hold()
     _arm(start_s)  # before anything that may hang, such as an import
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a killed worker leaves no core file behind
@@ -48,7 +51,7 @@ def main(argv: list[str]) -> None:
         os.environ[name] = "1"
     protocol = _private_stdout()  # before a user's module is imported, which may print
     try:
-        grade = _load_reward(argv[4], limit_s) if len(argv) > 4 else _load_grader()
+        grade = _load_reward(argv[4], limit_s) if len(argv) > 4 else load_grader()
     except Exception as error:  # noqa: BLE001  a user's module may raise anything while it is imported
         why = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}\n"
         os.write(protocol, why.encode("ascii", "replace"))
@@ -148,7 +151,7 @@ def _next_line(parent: int) -> bytes:
     return sys.stdin.buffer.readline()
 
 
-def _load_grader() -> Grader:
+def load_grader() -> Grader:
     r"""Return Math-Verify's comparison of two bare answers, as (outcome, rule).
 
     Both sides are wrapped in `\boxed{}`: with golds as data sets store them it scores 60 %, so 92 % (GRADERS.md). The
