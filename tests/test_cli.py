@@ -150,7 +150,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
         (["evaluate", "MODEL", "-b", "arithmetic", "--out", "/dev/null/x"], "cannot be written (Not a directory)"),
         (["demo", "--objectives", "grop", "--out", "/dev/null/x"], "objective.name = 'grop' is not in the table"),
         (["demo", "--seed", "-1", "--out", "/dev/null/x"], "train.seed = -1 cannot be used"),
-        (["demo", "--out", "/dev/null/x"], "/dev/null/x/base cannot be written (Not a directory)"),
+        (["demo", "--out", "/dev/null/x"], "/dev/null/x cannot be written (Not a directory)"),
     ],
 )
 def test_a_mistake_elsewhere_is_one_sentence_too(desk: Path, words: list[str], says: str) -> None:

@@ -30,6 +30,7 @@ from r1zero.report.data.run_data import load_run
 from r1zero.report.data.seed_groups import SeedGroup
 from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.run import write_report
+from r1zero.runs.exclusive import exclusive
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.run import Run
 from r1zero.training.progress import RichView
@@ -132,9 +133,21 @@ def run_demo(
 
     `changes` are dotted overrides of the demo's recipe.
     """
+    with exclusive(out):
+        return _run_demo(out, objectives, seed, console, pretrain_steps, changes or {})
+
+
+def _run_demo(
+    out: Path,
+    objectives: Sequence[str],
+    seed: int,
+    console: Console,
+    pretrain_steps: int,
+    changes: Mapping[str, object],
+) -> Path:
     set_threads(1)  # all that so small a model can use; and the same bits whatever else the machine does
     base = out / "base"
-    recipes = {objective: recipe(base, objective, seed, changes or {}) for objective in objectives}
+    recipes = {objective: recipe(base, objective, seed, changes) for objective in objectives}
     for resolved in recipes.values():
         recipe_objective(resolved)  # a wrong name is better told now than after pretraining
     check_seed(out, seed, objectives)

@@ -123,14 +123,23 @@ def analyze(
     if engine.server is not None and model is None:
         raise UserError("--server asks a model, and --saved and --run ask nothing; leave it out, or name the model.")
     engine.check()
-    if run is not None:
-        _training(run, judging, out or run / "analysis", steps)
-    elif saved:
-        _saved(saved, _plan(what, asked), judging, out or saved[0] / "analysis")
-    elif model:
-        from r1zero.evaluation.cell import slug
+    from r1zero.evaluation.cell import slug
+    from r1zero.runs.exclusive import exclusive
+    from r1zero.runs.run import Run
 
-        _model(model, _plan(what, asked), asked, engine, judging, out or Path("analysis") / slug(model))
+    plan = _plan(what, asked)
+    if run is not None:
+        Run.open(run)
+        folder = out or run / "analysis"
+    else:
+        folder = out or (saved[0] / "analysis" if saved else Path("analysis") / slug(model or ""))
+    with exclusive(folder):
+        if run is not None:
+            _training(run, judging, folder, steps)
+        elif saved:
+            _saved(saved, plan, judging, folder)
+        elif model:
+            _model(model, plan, asked, engine, judging, folder)
 
 
 def _check(asked: Asked, judging: Judging, steps: int | None) -> None:

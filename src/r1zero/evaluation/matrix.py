@@ -18,6 +18,7 @@ from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.evaluation.tables import markdown
 from r1zero.published import BenchmarkRow, published_benchmarks
 from r1zero.rollouts.question_sets import flag, load_benchmarks
+from r1zero.runs.exclusive import exclusive
 from r1zero.runs.files import stems_apart, write_text, writing
 from r1zero.templates import JINJA_SUFFIXES
 from r1zero.templates.table import make_template
@@ -77,7 +78,7 @@ def evaluate_matrix(
         stems_apart([shape.name for shape in shapes if shape.name.endswith(JINJA_SUFFIXES)]),
     )
     cells = []
-    with open_verifier(reward=conditions.reward) as verifier:
+    with exclusive(conditions.out), open_verifier(reward=conditions.reward) as verifier:
         try_reward(verifier, conditions.reward, sets[0][0])
         for model in models:
             evaluated = open_model(model)
@@ -95,8 +96,8 @@ def evaluate_matrix(
                     prepared, evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
                 )
                 cells.append(EvalCell(model, label, results, _paper(model, template.name, settings)))
-    if conditions.out is not None:
-        _write(conditions.out, cells)
+        if conditions.out is not None:
+            _write(conditions.out, cells)
     return cells
 
 

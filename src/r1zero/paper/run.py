@@ -17,6 +17,7 @@ from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
 from r1zero.paper.page import read_part, write_paper
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
+from r1zero.runs.exclusive import exclusive
 from r1zero.runs.files import write_text, writing
 
 PLAN = "paper.json"
@@ -51,6 +52,11 @@ def run_paper(studies: Sequence[Study], out: Path, scale: str, *, seeds: int | N
         UserError: a run failed, in its sentence; what is done stays.
     """
     out = out.resolve()  # runs know their base models by path
+    with exclusive(out):
+        return _run_paper(studies, out, scale, seeds, workers, told)
+
+
+def _run_paper(studies: Sequence[Study], out: Path, scale: str, seeds: int | None, workers: int, told: Told) -> Path:
     plan = _renewed(out, scale, studies, seeds)
     planned = grids(studies, out, scale, seeds)
     if scale != "full" and not (out / FEW_SHOT).is_file():

@@ -31,6 +31,7 @@ from r1zero.policy.lora import add_lora
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
+from r1zero.runs.exclusive import exclusive
 from r1zero.runs.run import Run
 from r1zero.trackers import check_sinks, opened
 
@@ -106,6 +107,11 @@ def pretrain_run(
     Raises:
         UserError: anything the user has to mend, in one sentence.
     """
+    with exclusive(out):
+        return _pretrain_run(recipe, out, resume, from_step, watch)
+
+
+def _pretrain_run(recipe: PretrainRecipe, out: Path, resume: bool, from_step: int | None, watch: Watch | None) -> Run:
     beginning = Beginning.find(out, resume=resume, from_step=from_step)
     check_sinks(recipe.log.sinks)
     if existing := beginning.existing:
@@ -125,7 +131,8 @@ def pretrain_run(
             "train.steps or train.epochs, or start another run with another --out."
         )
     notes = beginning.notes(recipe, facts)
-    with beginning.locked(recipe, facts) as run, opened(recipe.log, run, recipe) as sinks:
+    run = beginning.run(recipe, facts)
+    with opened(recipe.log, run, recipe) as sinks:
         beginning.go_on(recipe, facts, notes)
         for step in range(beginning.done + 1, trainer.total + 1):
             started, last = time.perf_counter(), step == trainer.total

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from r1zero.runs.run import Run
 
 @dataclass(frozen=True)
 class Beginning:
-    """A run that is about to begin in `path`, or to go on: `existing`. Nothing is written before `locked`."""
+    """A run that is about to begin in `path`, or to go on: `existing`. Nothing is written before `run`."""
 
     path: Path
     existing: Run | None
@@ -69,12 +68,9 @@ class Beginning:
             return []
         return [*self.existing.changes(recipe), *self.existing.device_notes(provenance() | dict(facts))]
 
-    @contextmanager
-    def locked(self, recipe: Section, facts: Mapping[str, Any]) -> Iterator[Run]:
-        """The run, made if there was none, and kept from other processes while the context lasts."""
-        run = self.existing or Run.create(self.path, recipe, facts)
-        with run.locked():
-            yield run
+    def run(self, recipe: Section, facts: Mapping[str, Any]) -> Run:
+        """Return the run, made if there was none."""
+        return self.existing or Run.create(self.path, recipe, facts)
 
     def go_on(self, recipe: Section, facts: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
         """Bring the directory of an existing run to where it goes on, with the recipe that it goes on with.

@@ -13,12 +13,10 @@ checkpoints/step-000016/              an ordinary Hugging Face model folder, and
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.config.overrides import flattened
 from r1zero.errors import UserError
+from r1zero.runs.exclusive import check_there
 from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.provenance import now, provenance
 from r1zero.runs.rollout_rows import Row, read_rows, rollout_table
@@ -78,18 +77,6 @@ class Run:
         if not resume:
             raise UserError(f"{path} already holds a run; add --resume to continue it, or choose another --out.")
         return cls(path)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this directory. Raises UserError when one does already."""
-        with (self.path / "run.json").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{self.path} is being trained by another process; wait for it or end it, then add --resume."
-                ) from None
-            yield
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -212,6 +199,7 @@ class Run:
 
     def log(self, name: str, row: Mapping[str, Any]) -> None:
         """Append one line to NAME.jsonl, flushed to disk. Raises UserError when it cannot be written."""
+        check_there(self.path)
         path = self.path / f"{name}.jsonl"
         with writing(path, resumes=True), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -243,6 +231,7 @@ class Run:
 
     def save_rollouts(self, step: int, rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]]) -> None:
         """Write one Parquet file for the step: one row a response, ids and log-probs included."""
+        check_there(self.path)  # which would be made anew
         write_parquet(self.path / "rollouts" / f"step-{step:06d}.parquet", rollout_table(rollouts, extra), resumes=True)
 
     def rollouts(self, step: int) -> list[Row]:

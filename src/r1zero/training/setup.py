@@ -94,7 +94,8 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
         try_reward(workers.verifier, recipe.verifier.reward, questions[0])
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
-        with beginning.locked(recipe, facts) as run, opened(recipe.log, run, recipe) as sinks:
+        run = beginning.run(recipe, facts)
+        with opened(recipe.log, run, recipe) as sinks:
             going_on = beginning.go_on(recipe, facts, going_on)
             yield RunSetup(
                 run=run,

@@ -9,6 +9,7 @@ from r1zero.config import Recipe
 from r1zero.evaluation import average, evaluate_sets
 from r1zero.metrics import Tally
 from r1zero.runs import checkpoints
+from r1zero.runs.exclusive import exclusive
 from r1zero.runs.run import Run
 from r1zero.training.progress import View
 from r1zero.training.setup import RunSetup, set_up
@@ -27,7 +28,7 @@ def train(
         UserError: anything the user has to mend, in one sentence.
     """
     view = view or View()
-    with set_up(recipe, out, resume=resume, from_step=from_step) as parts:
+    with exclusive(out), set_up(recipe, out, resume=resume, from_step=from_step) as parts:
         view.begin(parts, recipe)
         if parts.step == 0:
             score = _evaluate(parts, 0, view)
