@@ -50,7 +50,9 @@ def test_two_fresh_starts_do_not_both_train(tmp_path: Path) -> None:
 )
 def test_every_command_that_fills_a_folder_keeps_others_out(tmp_path: Path, words: list[str]) -> None:
     write_recipe(tmp_path / "r.toml")
-    model = f'[model]\npath = "{taught_model()}"\n[corpus]\nname = "c.jsonl"\n[train]\nsteps = 1\n'
+    model = (
+        f'[model]\npath = "{taught_model()}"\n[corpus]\nname = "c.jsonl"\ntext_column = "text"\n[train]\nsteps = 1\n'
+    )
     (tmp_path / "p.toml").write_text(model)
     (tmp_path / "c.jsonl").write_text('{"text": "1+1=2"}\n' * 50)
     out = tmp_path / ("parent/quick" if "paper" in words else "out")

@@ -6,6 +6,7 @@ The command line prints the sentence and exits non-zero.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 
 
@@ -27,6 +28,25 @@ class UserError(Exception):
     def renamed(self, name: Callable[[str], str]) -> UserError:
         """Return the same error, every setting called `name(setting)`: for what the user wrote under another name."""
         return type(self)(*(name(part) if isinstance(part, SettingName) else part for part in self.args))
+
+
+HIDDEN = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "\U000e0000-\U000e007f"
+)
+"""Of a pattern's character class: control, zero-width, direction and tag characters, which a terminal obeys or hides."""
+_HIDDEN = re.compile(f"[{HIDDEN}]")
+
+
+def shown(text: str) -> str:
+    """Return a text as it can be shown anywhere: what a terminal would obey, or nobody would see, as \\uXXXX."""
+    return _HIDDEN.sub(lambda found: spelled(found[0]), text)
+
+
+def spelled(text: str) -> str:
+    """Return every character as \\uXXXX, two of them for those beyond U+FFFF, as JSON has it too."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
 
 
 def reason(error: BaseException, most: int | None = 200) -> str:

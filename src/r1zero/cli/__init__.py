@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
+from types import TracebackType
 
 from cyclopts import CycloptsError
 
@@ -22,7 +24,8 @@ from r1zero.cli import report as report
 from r1zero.cli import train as train
 from r1zero.cli import verify as verify
 from r1zero.cli.app import app, with_steps
-from r1zero.errors import UserError
+from r1zero.cli.output import steady_output
+from r1zero.errors import UserError, shown
 
 
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
@@ -32,21 +35,45 @@ def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.1)  # what is raised in here would be swallowed, too
 
 
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what Python prints of a fault of ours, without what a terminal obeys: it may quote anything."""
+    print(shown("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line: a user's mistake is one sentence on standard error and exit code 2."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
-    sys.unraisablehook = _interrupt_again
+    sys.unraisablehook, sys.excepthook = _interrupt_again, _print_traceback
+    try:
+        with steady_output():
+            status = _run()
+    except KeyboardInterrupt:  # once more, while the first was being told
+        status = 130
+    finally:
+        _end_quietly()
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command, and return its exit code."""
     try:
         app(with_steps(sys.argv[1:]), exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
-        print(f"r1zero: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        print(f"r1zero: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _end_quietly()
         print(
             "r1zero: interrupted; train and pretrain go on from their last checkpoints with --resume, other commands "
             "when given again.",
             file=sys.stderr,
         )
-        sys.exit(130)
+        return 130
+    return 0
+
+
+def _end_quietly() -> None:
+    """Let an interrupt end the process at once from here on: Python at its end would answer with a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,4 +1,8 @@
-"""Where commands print: a terminal is as wide as it is, a file or a pipe as wide as what is printed."""
+"""Where commands print: a terminal is as wide as it is, a file or a pipe as wide as what is printed.
+
+Texts may be anybody's: a response, a name, another program's error. Every console shows the characters that a terminal
+obeys, or hides, by their numbers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from r1zero.errors import plural
+from r1zero.cli.output import loss, styled
+from r1zero.errors import UserError, plural, shown
 
 if TYPE_CHECKING:
     from r1zero.types import Completion
@@ -32,13 +37,35 @@ def make_console(*, stderr: bool = False) -> Console:
     a table takes the width that it needs, lines end where their text ends, and nothing moves; FORCE_COLOR colours that
     and changes nothing else. COLUMNS is a width that somebody has asked for: tables keep to it, messages do not.
     """
-    if (sys.stderr if stderr else sys.stdout).isatty():
-        return Console(stderr=stderr)
+    stream = sys.stderr if stderr else sys.stdout
+    if stream.isatty():
+        console = Console(file=styled(stream), stderr=stderr)
+        console.push_render_hook(_Shown())
+        return console
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() else 0
-    console = Console(stderr=stderr, width=width or _UNFOLDED, soft_wrap=True, force_interactive=False)
+    console = Console(
+        file=styled(stream), stderr=stderr, width=width or _UNFOLDED, soft_wrap=True, force_interactive=False
+    )
     console.push_render_hook(_Unpadded())
+    console.push_render_hook(_Shown())
     return console
+
+
+class _Shown(RenderHook):
+    """Spells out what a terminal obeys, in everything that is printed; codes that rich makes are no texts."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Spelled(each) for each in renderables]
+
+
+class _Spelled:
+    def __init__(self, inner: ConsoleRenderable):
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.inner, options):
+            yield segment if segment.control else Segment(shown(segment.text), segment.style)
 
 
 class _Unpadded(RenderHook):
@@ -64,12 +91,14 @@ class _Stripped:
 
 def say(console: Console, text: str, *, whole: bool = False, style: str | None = None) -> None:
     """Print a text as it is; `whole` without line breaks, so that a path in it can be copied."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=whole or None)
+    console.print(shown(text), style=style, markup=False, highlight=False, soft_wrap=whole or None)
 
 
 def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a JSON list of objects, for a program to read."""
-    print(json.dumps(rows, indent=2, ensure_ascii=False))
+    """Print a JSON list of objects, for a program to read. Raises UserError where it cannot read all of it."""
+    print(json.dumps(rows, indent=2, ensure_ascii=False), flush=True)
+    if why := loss(sys.stdout):
+        raise UserError(f"the JSON cannot be written to standard output ({why}); send it elsewhere.")
 
 
 def bar(console: Console, *columns: ProgressColumn) -> Progress:
@@ -89,9 +118,9 @@ def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
         justify, overflow = (
             ("left", "fold") if i == left else ("right", "ellipsis")
         )  # a digit on the next line misleads
-        table.add_column(escape(heading), justify=justify, overflow=overflow)
+        table.add_column(escape(shown(heading)), justify=justify, overflow=overflow)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(shown(cell)) for cell in row))
     return titled(title, table)
 
 

@@ -14,15 +14,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from r1zero import __version__
-from r1zero.errors import plural
+from r1zero.errors import HIDDEN, plural, shown
 from r1zero.report.draw import svg
 from r1zero.report.draw.numbers import number, percent, rate, signed
 
 _SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
-# control, zero-width and direction characters; the browser of responses has the same list
-_HIDDEN = re.compile(
-    "([\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff])"
-)
+_HIDDEN = re.compile(f"([{HIDDEN}])")  # the browser of responses has the same list
 
 
 def render_page(template: str, scripts: Sequence[str], data: Mapping[str, object], **context: object) -> str:
@@ -67,11 +64,17 @@ def by_turns(parts: Sequence[str], set_otherwise: Callable[[str], Markup]) -> Ma
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, loader=jinja2.FunctionLoader(_read))  # fmt: skip
+                                     lstrip_blocks=True, loader=jinja2.FunctionLoader(_read),
+                                     finalize=_shown)  # fmt: skip
     environment.filters |= {"number": number, "percent": percent, "rate": rate, "signed": signed, "plural": plural,
                             "visible": visible, "code": code}  # fmt: skip
     environment.globals |= {"svg": svg}
     return environment
+
+
+def _shown(value: object) -> object:
+    """Whatever a template prints: names, settings and notes of a run are as foreign as its responses."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _read(file: str) -> str:
