@@ -133,24 +133,17 @@ def run_demo(
 
     `changes` are dotted overrides of the demo's recipe.
     """
-    with exclusive(out):
-        return _run_demo(out, objectives, seed, console, pretrain_steps, changes or {})
-
-
-def _run_demo(
-    out: Path,
-    objectives: Sequence[str],
-    seed: int,
-    console: Console,
-    pretrain_steps: int,
-    changes: Mapping[str, object],
-) -> Path:
     set_threads(1)  # all that so small a model can use; and the same bits whatever else the machine does
-    base = out / "base"
-    recipes = {objective: recipe(base, objective, seed, changes) for objective in objectives}
+    recipes = {objective: recipe(out / "base", objective, seed, changes or {}) for objective in objectives}
     for resolved in recipes.values():
         recipe_objective(resolved)  # a wrong name is better told now than after pretraining
-    check_seed(out, seed, objectives)
+    with exclusive(out):
+        check_seed(out, seed, objectives)
+        return _run_demo(out, recipes, seed, console, pretrain_steps)
+
+
+def _run_demo(out: Path, recipes: Mapping[str, Recipe], seed: int, console: Console, pretrain_steps: int) -> Path:
+    base = out / "base"
     if not base.exists():
         with writing(base):
             out.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U000e0000-\U000e007f"
 )
-"""Of a pattern's character class: control, zero-width, direction and tag characters, which a terminal obeys or hides."""
+"""Of a pattern's character class: control, zero-width, direction and tag characters: a terminal obeys or hides them."""
 _HIDDEN = re.compile(f"[{HIDDEN}]")
 
 

@@ -1,8 +1,8 @@
-"""Standard output and error as a command has them: what cannot be written ends nothing, what a terminal obeys is ours.
+"""Standard output and error of a command: what cannot be written ends nothing, what a terminal obeys is ours.
 
-A stream that cannot be written (a pipe whose reader left, a full disk) is said once and then dropped, for a run is worth
-more than its lines. Characters that its encoding lacks, and control characters in what is printed, are spelled \\uXXXX;
-`make_console` alone writes a terminal's own codes, around text that it has spelled out.
+A stream that cannot be written (a pipe whose reader left, a full disk) is said once and then dropped, for a run is
+worth more than its lines. Characters that its encoding lacks, and control characters in what is printed, are spelled
+\\uXXXX; `make_console` alone writes a terminal's own codes, around text that it has spelled out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from r1zero.errors import shown, spelled
@@ -77,8 +78,8 @@ class OutputStream(io.TextIOWrapper):
         os.close(nowhere)
         if self is not sys.stderr and sys.stderr is not None:
             print(
-                f"r1zero: {self.name_told} cannot be written ({error.strerror}); what is printed from here on is dropped, "
-                "and the command goes on.",
+                f"r1zero: {self.name_told} cannot be written ({error.strerror}); what is printed from here on is "
+                "dropped, and the command goes on.",
                 file=sys.stderr,
             )
 
@@ -137,4 +138,5 @@ def _open_missing() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115
+            nowhere = Path(os.devnull).open("r" if number == 0 else "w", encoding="utf-8")  # noqa: SIM115  to the end
+            setattr(sys, name, nowhere)

@@ -17,6 +17,7 @@ from r1zero.evaluation.saved import IDENTITY
 from r1zero.published import BenchmarkRow
 from r1zero.questions import QuestionSet
 from r1zero.runs.files import told_apart, write_text, writing
+from r1zero.runs.foreign import read_text
 from r1zero.runs.provenance import provenance
 from r1zero.templates import Template
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
@@ -74,7 +75,7 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     """Make the folder this evaluation's, or find that it is already. Raises UserError when it is another's."""
     path = folder / IDENTITY
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except (FileNotFoundError, NotADirectoryError):  # made below, or told there
         found = None
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from r1zero.errors import UserError
 from r1zero.evaluation.summary import SetResult, summarise
+from r1zero.runs.foreign import inside, read_text
 from r1zero.runs.rollout_rows import read_rollouts
 from r1zero.types import AnswerFormat, Rollout, Verdict
 from r1zero.verify import Verifier
@@ -47,11 +48,13 @@ class Saved:
 def open_saved(path: Path) -> Saved:
     """Return the evaluation in a folder. Raises UserError when there is none."""
     try:
-        identity = json.loads((path / IDENTITY).read_text(encoding="utf-8"))
+        identity = json.loads(read_text(path / IDENTITY))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         identity = None
     if not isinstance(identity, dict) or not isinstance(identity.get("sets"), dict):
         raise UserError(f"{path} holds no evaluation ({IDENTITY}); name a folder that `r1zero evaluate --out` wrote.")
+    for file in identity["sets"].values():
+        inside(path, file)
     return Saved(path, identity)
 
 

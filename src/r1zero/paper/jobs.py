@@ -36,6 +36,7 @@ from r1zero.evaluation.matrix import evaluate_matrix
 from r1zero.evaluation.models import local
 from r1zero.evaluation.saved import IDENTITY
 from r1zero.pretrain.run import pretrain_run
+from r1zero.runs.foreign import read_text
 from r1zero.runs.run import Run
 from r1zero.training.train import train
 
@@ -94,8 +95,8 @@ class EvaluationJob:
         """Tell whether all results are there. Those of other settings do not count: carried out, it refuses them."""
         folder = out / self.name
         try:
-            json.loads((folder / "results.json").read_text(encoding="utf-8"))
-            identity = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+            json.loads(read_text(folder / "results.json"))
+            identity = json.loads(read_text(folder / IDENTITY))
             kept = checked(EvaluationSettings, identity["settings"])
         except (OSError, ValueError, LookupError, TypeError, UserError):
             return False

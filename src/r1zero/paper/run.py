@@ -19,6 +19,7 @@ from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
 from r1zero.runs.exclusive import exclusive
 from r1zero.runs.files import write_text, writing
+from r1zero.runs.foreign import read_text
 
 PLAN = "paper.json"
 """What was begun: scale, seeds, studies."""
@@ -90,10 +91,10 @@ def write_page(out: Path, whole: Collection[str] = ()) -> Path:
 
 def _plan(out: Path) -> dict[str, Any] | None:
     path = out / PLAN
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        return _Plan.model_validate_json(path.read_bytes(), strict=True).model_dump()
+        return _Plan.model_validate_json(read_text(path), strict=True).model_dump()
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({reason(error)}); remove it, and give `r1zero paper run` again."

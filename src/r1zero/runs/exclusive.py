@@ -1,7 +1,7 @@
 """One process at a time in an output folder: a lock of the operating system on a file that is never replaced.
 
 The lock belongs to the process: however that ends, the kernel lets go of it, so a dead process blocks nobody. The file
-is empty and stays, `.r1zero.lock`; only a folder that would hold nothing else goes again, with the lock held.
+is empty and stays, `.r1zero.lock`; only where nothing came of a command it goes again, with the lock held.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from r1zero.errors import UserError
 
 LOCK = ".r1zero.lock"
+_LOOKS, _LOOK_S = 5, 0.02  # a report that looks whether a run is under way has the lock for a moment
 _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ def exclusive(folder: Path | None) -> Iterator[None]:
         yield
         return
     made = _make(folder)
+    before = _names(folder)
     try:
         descriptor = _held[folder] = _locked(folder)
     except BaseException:
@@ -49,8 +52,25 @@ def exclusive(folder: Path | None) -> Iterator[None]:
         check_there(folder)
     finally:
         if _held.pop(folder, None) is not None:  # else this is a forked child
-            _tidy(folder, made, descriptor)
+            if LOCK not in before and _names(folder) == before | {LOCK} and _is(folder / LOCK, descriptor):
+                (folder / LOCK).unlink()
+                _remove(made)
             os.close(descriptor)
+
+
+def in_use(folder: Path) -> bool:
+    """Tell whether a process has a folder for itself; where there are no locks, nobody knows of one."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _BUSY
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def check_there(folder: Path) -> None:
@@ -100,15 +120,23 @@ def _locked(folder: Path) -> int:
 
 
 def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _BUSY:
-            raise UserError(
-                f"{folder} is being written by another process; wait for it or end it, and give the same command again "
-                "(train and pretrain go on with --resume), or choose another --out."
-            ) from None
-        logger.warning(
+    for look in range(_LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in _BUSY:
+                _say_unlocked(folder, error)
+                return
+        time.sleep(_LOOK_S if look + 1 < _LOOKS else 0)
+    raise UserError(
+        f"{folder} is being written by another process; wait for it or end it, and give the same command again (train "
+        "and pretrain go on with --resume), or choose another --out."
+    )
+
+
+def _say_unlocked(folder: Path, error: OSError) -> None:
+    logger.warning(
             "note: %s is on a file system without locks (%s); see to it that no other process writes there.",
             folder, error.strerror,
         )  # fmt: skip
@@ -122,12 +150,11 @@ def _is(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _tidy(folder: Path, made: list[Path], descriptor: int) -> None:
-    """Remove a lock file, and the folders made for it, where nothing else was written."""
-    with suppress(OSError):
-        if [each.name for each in folder.iterdir()] == [LOCK] and _is(folder / LOCK, descriptor):
-            (folder / LOCK).unlink()
-            _remove(made)
+def _names(folder: Path) -> set[str]:
+    try:
+        return {each.name for each in folder.iterdir()}
+    except OSError:  # told when the lock is opened; or the folder is gone
+        return set()
 
 
 def _remove(folders: list[Path]) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from r1zero.errors import UserError
 from r1zero.runs.files import read_parquet
+from r1zero.runs.foreign import regular
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
 Row = dict[str, Any]
@@ -175,6 +176,7 @@ def count_rows(path: Path, columns: Sequence[str]) -> int:
 def reading(path: Path) -> Iterator[None]:
     """Where taking responses from `path` fails: RolloutFileError with the reason."""
     try:
+        regular(path)
         yield
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)

@@ -27,6 +27,7 @@ from r1zero.config.overrides import flattened
 from r1zero.errors import UserError
 from r1zero.runs.exclusive import check_there
 from r1zero.runs.files import write_parquet, write_text, writing
+from r1zero.runs.foreign import read_text
 from r1zero.runs.provenance import now, provenance
 from r1zero.runs.rollout_rows import Row, read_rows, rollout_table
 from r1zero.types import Rollout
@@ -210,7 +211,10 @@ class Run:
         """Return the lines of NAME.jsonl; one torn by a crash, or that is no row of a step, is left out."""
         path = self.path / f"{name}.jsonl"
         rows: list[dict[str, Any]] = []
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        try:
+            text = read_text(path, errors="replace") if path.exists() else ""
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror or error}); restore it, or remove it.") from None
         for line in text.splitlines():
             try:
                 row = json.loads(line)
@@ -247,7 +251,7 @@ class Run:
 
     def _read_json(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         try:
-            data = json.loads((self.path / name).read_text(encoding="utf-8"))
+            data = json.loads(read_text(self.path / name))
             if not isinstance(data, dict):
                 raise ValueError("it holds no object")
             if missing := [key for key in keys if key not in data]:

@@ -6,7 +6,6 @@ nothing here is checked as strictly as training checks it before it continues a 
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any
 from r1zero.config.overrides import flattened
 from r1zero.errors import UserError, plural
 from r1zero.report.data.lengths import ClassSums, read_class_sums
+from r1zero.runs.exclusive import in_use
+from r1zero.runs.foreign import read_text
 
 _LAST_STEP = 10**9
 _LARGEST = 1e100
@@ -147,9 +148,7 @@ def load_run(path: Path) -> RunData:
     notes = tuple(f"after step {row['step']}: {row['note']}" for row in rows if "note" in row)
     for row in rows:  # what changed when the run was continued
         facts |= row["facts"] if isinstance(row.get("facts"), dict) else {}
-    return RunData(
-        path, facts, recipe, metrics, evaluations, lengths, notes, tuple(problems), running=_locked(path / "run.json")
-    )
+    return RunData(path, facts, recipe, metrics, evaluations, lengths, notes, tuple(problems), running=in_use(path))
 
 
 def _is_run(path: Path) -> bool:
@@ -171,7 +170,7 @@ def _no_run(path: Path) -> str:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(data, dict):
@@ -182,7 +181,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
     """Return the rows of a .jsonl file that belong to a step; the others are counted into `problems`."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_text(path, errors="replace")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -213,15 +212,3 @@ def _numbers(path: Path, problems: list[str]) -> dict[int, dict[str, float]]:
             if key != "step" and isinstance(value, int | float) and abs(value) < _LARGEST  # nor is it nan
         }
     return dict(sorted(found.items()))
-
-
-def _locked(path: Path) -> bool:
-    """Tell whether a process trains in this directory: training holds a lock on run.json."""
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False

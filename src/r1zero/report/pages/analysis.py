@@ -19,6 +19,7 @@ from r1zero.report.draw import svg
 from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.html import render_page
 from r1zero.runs.files import remedy, write_text
+from r1zero.runs.foreign import read_text
 
 PAGE = "analysis.html"
 PARTS = ("card", "answering", "exploration", "reflection", "training")
@@ -60,7 +61,7 @@ def read_parts(folder: Path) -> dict[str, Part]:
     found: dict[str, Part] = {}
     for path in files:
         try:
-            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+            found[path.stem] = json.loads(read_text(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); remove it, and give `r1zero analyze` again.") from None
     newest = found[max(files, key=lambda path: path.stat().st_mtime_ns).stem].get("model")

@@ -1,0 +1,128 @@
+"""Folders from anywhere: nothing in them is waited for, and no name in them leads out."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from r1zero.errors import UserError
+from r1zero.evaluation.saved import open_saved
+from r1zero.report.data.run_data import load_run
+from r1zero.report.pages.analysis import read_parts
+from r1zero.report.pages.run import write_report
+from r1zero.runs.exclusive import LOCK, exclusive
+from r1zero.runs.foreign import inside
+from r1zero.runs.run import Run
+from tiny_runs import start, trained
+
+PARTS = ["run.json", "recipe.json", "metrics.jsonl", "evaluations.jsonl", "notes.jsonl", "rollouts", "evaluations"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained().path, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints")))
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, run: Path) -> Path:
+    """As `r1zero evaluate --out` writes one."""
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    kept = next(run.glob("evaluations/*/*.parquet"))
+    shutil.copy(kept, folder / "set.parquet")
+    (folder / "evaluation.json").write_text(json.dumps({"sets": {"set": "set.parquet"}, "answer_format": "boxed"}))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe"])
+@pytest.mark.parametrize("name", [*PARTS, LOCK])
+def test_a_report_waits_for_no_pipe_and_reads_no_device(tmp_path: Path, run: Path, name: str, kind: str) -> None:
+    """In place of each file, and of a file of responses: it is left out and told, or the run is refused."""
+    path = run / name
+    if path.is_dir():
+        path = sorted(path.rglob("*.parquet"))[0]
+    path.unlink(missing_ok=True)
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(tmp_path / "pipe" if "link" in kind else path)
+        if "link" in kind:
+            path.symlink_to(tmp_path / "pipe")
+    if name == "run.json":
+        with pytest.raises(UserError):
+            load_run(run)
+        return
+    assert "<html" in write_report([run], tmp_path / "report.html").page.read_text(encoding="utf-8")
+    problems = load_run(run).problems
+    if name == "evaluations":  # read for the page alone
+        assert "cannot be read" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    elif name != LOCK:
+        assert problems
+
+
+@pytest.mark.parametrize("words", [["train", "RUN", "--resume"], ["audit", "--run", "RUN"], ["report", "RUN"]])
+@pytest.mark.parametrize("name", ["run.json", "recipe.json", "metrics.jsonl"])
+def test_commands_on_a_run_wait_for_no_pipe(run: Path, words: list[str], name: str) -> None:
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    command = start(*[str(run) if word == "RUN" else word for word in words])
+    assert command.wait() in (0, 2)
+    assert "Traceback" not in command.err
+
+
+def test_an_analysis_with_a_pipe_in_it_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "answering.json")
+    with pytest.raises(UserError, match="it is a pipe or a device"):
+        read_parts(tmp_path)
+
+
+def test_an_evaluation_of_its_own_files_is_read(evaluation: Path) -> None:
+    [(name, rollouts)] = open_saved(evaluation).sets()
+    assert name == "set"
+    assert rollouts
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../set.parquet", "OUTSIDE", "link.parquet", "folder/x.parquet", "a/../../run/x", "", 7, None, "a\0b", "loop"],
+)
+def test_a_set_that_leads_out_of_its_evaluation_is_refused(tmp_path: Path, evaluation: Path, name: object) -> None:
+    outside = Path(shutil.copy(evaluation / "set.parquet", tmp_path / "set.parquet"))
+    (evaluation / "link.parquet").symlink_to(outside)
+    (evaluation / "folder").symlink_to(tmp_path)
+    (evaluation / "loop").symlink_to("loop")
+    named = str(outside) if name == "OUTSIDE" else name
+    (evaluation / "evaluation.json").write_text(json.dumps({"sets": {"set": named}, "answer_format": "boxed"}))
+    with pytest.raises(UserError, match="a folder may name its own files alone"):
+        open_saved(evaluation)
+
+
+def test_a_link_within_a_folder_and_a_folder_behind_a_link_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").touch()
+    (tmp_path / "real" / "other").symlink_to("file")
+    (tmp_path / "link").symlink_to("real")
+    assert inside(tmp_path / "link", "other") == tmp_path / "link" / "other"
+
+
+def test_a_report_tells_that_a_run_is_under_way_by_its_lock(run: Path) -> None:
+    assert not load_run(run).running
+    with exclusive(run):
+        assert load_run(run).running
+    assert not load_run(run).running
+
+
+def test_names_on_a_page_show_what_would_turn_a_line_around(tmp_path: Path, run: Path) -> None:
+    """The title is the folder's name; recipe and facts are anybody's."""
+    hostile = run.rename(tmp_path / "a\u202eb\u200bc")
+    recipe = json.loads((hostile / "recipe.json").read_text())
+    recipe["questions"]["name"] = "x\u202ey\x1b]0;z\x07"
+    (hostile / "recipe.json").write_text(json.dumps(recipe))
+    facts = Run(hostile).facts | {"template": "t\u2066u"}
+    (hostile / "run.json").write_text(json.dumps(facts))
+    page = write_report([hostile], tmp_path / "report.html").page.read_text(encoding="utf-8")
+    assert not [character for character in "\u202e\u200b\u2066\x1b\x07" if character in page]
+    assert "a\\u202eb" in page
+    assert "x\\u202ey" in page
