@@ -31,12 +31,13 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 
 from r1zero import config
-from r1zero.errors import SettingName, UserError, plural, reason
+from r1zero.errors import SettingName, UserError, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
 from r1zero.policy.head import check_head
 from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
+from r1zero.policy.vocabulary import check_vocabulary
 from r1zero.runs import checkpoints
 
 _PATH = SettingName("model.path")
@@ -66,8 +67,8 @@ class Policy:
 
     @property
     def positions(self) -> int | None:
-        """How many tokens the model was made for, prompt and response together; None where it does not say."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        """How many tokens the model computes as it was made to, prompt and response together; None: it does not say."""
+        return find_positions(self.model.config.get_text_config())
 
     @property
     def size(self) -> int:
@@ -85,25 +86,30 @@ class Policy:
         return torch.float32 if self.exact else torch.bfloat16
 
     def encode(self, prompt: str) -> tuple[int, ...]:
-        """Return token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once.
-
-        Raises:
-            UserError: one of them has no embedding in the model.
-        """
-        ids = encode_prompt(self.tokenizer, prompt)
-        known: int = self.model.config.get_text_config().vocab_size
-        if max(ids, default=0) >= known:
-            token = self.tokenizer.convert_ids_to_tokens(max(ids))
-            raise UserError(
-                f"A prompt has the token {token!r} (id {max(ids)}), and the model has embeddings for {known} alone; "
-                "leave it out of template and questions, or give a model whose embeddings were enlarged for it."
-            )
-        return ids
+        """Return token ids of a rendered prompt. A tokenizer that opens texts with BOS does so exactly once."""
+        return encode_prompt(self.tokenizer, prompt)
 
     def save(self, folder: Path) -> None:
         """Write model (or its adapters alone) and tokenizer as a Hugging Face folder."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def find_positions(settings: PretrainedConfig) -> int | None:
+    """See `Policy.positions`.
+
+    Beyond `original_max_position_embeddings`, the angles of `longrope` and `dynamic` are those of the longest row of
+    a batch: what a response is would depend on its company, and on where it ends itself.
+    """
+    stated: int | None = getattr(settings, "max_position_embeddings", None)
+    ropes = getattr(settings, "rope_parameters", None) or {}
+    bounds = [
+        # of `dynamic`, it is what the config has as its positions, where it says nothing else
+        rope.get("original_max_position_embeddings") or getattr(settings, "original_max_position_embeddings", stated)
+        for rope in (ropes, *ropes.values())
+        if isinstance(rope, dict) and rope.get("rope_type") in ("longrope", "dynamic")
+    ]
+    return min((bound for bound in (*bounds, stated) if bound is not None), default=None)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
@@ -159,25 +165,9 @@ def load_policy(
     nn.Module.to(model, where)
     silence_dropout(model)
     freeze_other_senses(model)
-    _check_vocabulary(tokenizer, model, path)
+    check_vocabulary(tokenizer, model, path)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
-
-
-def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
-    """Refuse a tokenizer whose ordinary tokens the model does not know; added ones count where a prompt has them."""
-    known: int = model.config.get_text_config().vocab_size
-    if len(tokenizer) <= known:
-        return
-    added = tokenizer.get_added_vocab()
-    beyond = sorted(token for token, i in tokenizer.get_vocab().items() if i >= known and token not in added)
-    if beyond:
-        raise UserError(
-            "The tokenizer at ",
-            _PATH,
-            f" = {path!r} has {plural(len(beyond), 'token')} that the model has no embedding for (such as "
-            f"{beyond[0]!r}; it knows {known}); give the tokenizer that belongs to the model.",
-        )
 
 
 def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTrainedModel:

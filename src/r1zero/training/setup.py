@@ -16,6 +16,7 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.device import processor, set_threads
 from r1zero.policy.load import Policy, load_blank, recipe_policy
 from r1zero.policy.lora import add_lora
+from r1zero.policy.vocabulary import check_ids
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
@@ -83,6 +84,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     longest = longest_that_fits(recipe, policy, template, questions, prepared)
     stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
     probe = _probe(stream, recipe)
+    check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads)
     if beginning.existing:

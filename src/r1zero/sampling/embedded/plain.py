@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from r1zero.policy.forward import with_own_cache
+from r1zero.policy.vocabulary import check_ids
 from r1zero.sampling.embedded.rows import Rows
 from r1zero.sampling.embedded.stops import RuleBook
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
@@ -48,6 +49,7 @@ class PlainSampler:
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
         """See `Sampler`. Puts the model in evaluation mode."""
+        check_ids((request.prompt_ids for request in requests), self.model, self.rules.tokenizer)
         self.model.eval()
         for lot in self._lots(requests, samples):
             rows = Rows(len(lot) * samples, self.rules.of(params.stop), params, (seed, step))

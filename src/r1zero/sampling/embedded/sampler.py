@@ -22,6 +22,7 @@ from r1zero.errors import SettingName, UserError
 from r1zero.policy.forward import forward
 from r1zero.policy.load import Policy
 from r1zero.policy.probe import Told, objection
+from r1zero.policy.vocabulary import check_ids
 from r1zero.sampling.embedded.kv_cache import KvCache
 from r1zero.sampling.embedded.llama_decode import make_step
 from r1zero.sampling.embedded.plain import PlainSampler
@@ -78,6 +79,7 @@ class TorchSampler:
         """See `Sampler`. Puts the model in evaluation mode."""
         if not requests:
             return
+        check_ids((request.prompt_ids for request in requests), self.model, self.rules.tokenizer)
         self.model.eval()
         decoder = _Decoder(self, requests, samples, params, (seed, step))
         while decoder.waiting or decoder.active:

@@ -28,6 +28,8 @@ class StopRules:
         device: torch.device,
     ):
         self.tokenizer, self.stop = tokenizer, tuple(stop)
+        # special tokens are no part of a text, but where a stop string has one ("<|im_end|>") they must be looked at
+        self.special = any(token in each for token in tokenizer.all_special_tokens for each in self.stop)
         self.eos_ids = frozenset(eos_ids)
         self.is_eos_V = torch.zeros(vocabulary, dtype=torch.bool)
         self.is_eos_V[[i for i in eos_ids if i < vocabulary]] = True
@@ -47,21 +49,25 @@ class StopRules:
         if self.stop:
             # a token holds at least one byte of the string
             tail = token_ids[-(max(len(stop.encode()) for stop in self.stop) + 4) :]
-            text = self._decode(tail)
+            text = self._decode(tail, special=self.special)
             if any(stop in text for stop in self.stop):
                 return Stop.STOP_STRING
         return None
 
     def text(self, token_ids: list[int], how: Stop) -> str:
         """Return the response's text, without special tokens; ends with the stop string where that ended it."""
-        text = self._decode(token_ids)
-        if how is Stop.STOP_STRING:
-            ends = [text.find(stop) + len(stop) for stop in self.stop if stop in text]
-            text = text[: min(ends, default=len(text))]
+        if how is not Stop.STOP_STRING:
+            return self._decode(token_ids)
+        text = self._decode(token_ids, special=self.special)
+        ends = [text.find(stop) + len(stop) for stop in self.stop if stop in text]
+        text = text[: min(ends, default=len(text))]
+        if self.special:
+            for token in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
+                text = text.replace(token, "")
         return text
 
-    def _decode(self, token_ids: list[int]) -> str:
-        text = self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _decode(self, token_ids: list[int], *, special: bool = False) -> str:
+        text = self.tokenizer.decode(token_ids, skip_special_tokens=not special, clean_up_tokenization_spaces=False)
         return cast(str, text)
 
 
@@ -85,9 +91,9 @@ def _can_complete(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], vocab
     # a character of several bytes may be completed by a token that is only its last byte, which decodes to U+FFFD
     partial = any(not char.isascii() for char in last)
     # each twice: some decoders drop the space that a token begins with at the beginning of a text
-    pairs = [[i, i] for i in range(min(vocabulary, len(tokenizer)))]
-    pieces = tokenizer.batch_decode(pairs, clean_up_tokenization_spaces=False)
+    ids = sorted(i for i in set(tokenizer.get_vocab().values()) if i < vocabulary)  # they may have gaps
+    pieces = tokenizer.batch_decode([[i, i] for i in ids], clean_up_tokenization_spaces=False)
     table = torch.zeros(vocabulary, dtype=torch.bool)
-    for i, piece in enumerate(pieces):
+    for i, piece in zip(ids, pieces, strict=True):
         table[i] = any(char in piece for char in last) or (partial and "\ufffd" in piece)
     return table

@@ -1,0 +1,46 @@
+"""Whether a tokenizer and a model belong together: ids that the one makes and the other has no embedding for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from r1zero.errors import SettingName, UserError, plural
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
+    """Refuse a tokenizer whose ordinary tokens the model at `path` does not know, or one that opens every text.
+
+    Tokens that were added to it count only where a prompt has them (`check_ids`): many folders have some for nothing.
+
+    Raises:
+        UserError: there are such tokens.
+    """
+    known: int = model.config.get_text_config().vocab_size
+    vocabulary = tokenizer.get_vocab()
+    added, opening = tokenizer.get_added_vocab(), set(tokenizer("").input_ids)
+    beyond = sorted(token for token, i in vocabulary.items() if i >= known and (token not in added or i in opening))
+    if beyond:
+        raise UserError(
+            "The tokenizer at ",
+            SettingName("model.path"),
+            f" = {path!r} has {plural(len(beyond), 'token')} that the model has no embedding for (such as "
+            f"{beyond[0]!r}; it knows {known}); give the tokenizer that belongs to the model.",
+        )
+
+
+def check_ids(prompts: Iterable[Sequence[int]], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse prompts with ids that the model has no embedding for.
+
+    Raises:
+        UserError: there is one.
+    """
+    known: int = model.config.get_text_config().vocab_size
+    highest = max((max(ids, default=0) for ids in prompts), default=0)
+    if highest >= known:
+        raise UserError(
+            f"A prompt has the token {tokenizer.convert_ids_to_tokens(highest)!r} (id {highest}), and the model has "
+            f"embeddings for {known} alone; leave it out of template and questions, or give a model whose embeddings "
+            "were enlarged for it."
+        )
