@@ -29,7 +29,7 @@ from r1zero.policy.tiny import character_tokenizer
 from r1zero.sampling.embedded.sampler import TorchSampler, make_sampler
 from r1zero.training.train import train
 
-REWARD = "def reward(response, gold):\n    return float(len(response) % 2)\n"
+REWARD = "def reward(response, gold):\n    return float(sum(map(ord, response)) % 2)\n"
 """Any that tells responses of a random model apart."""
 HEAD = """# Models
 
