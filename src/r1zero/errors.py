@@ -1,4 +1,5 @@
-"""The one exception for a user's mistake, and the words that sentences to users are made of.
+"""The one exception for a user's mistake, the words that sentences to users are made of, and the boundary behind which
+files that may hold anything are read.
 
 The command line prints the sentence and exits non-zero.
 """
@@ -6,8 +7,12 @@ The command line prints the sentence and exits non-zero.
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 
 class SettingName(str):
@@ -70,3 +75,33 @@ def did_you_mean(
 def plural(count: int, noun: str) -> str:
     """Say a count with its noun: 1 step, 1,200 steps."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What taking a file for what it is not can raise: it cannot be opened, or holds something else than was expected."""
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Where reading `path`, or making something of what it holds, fails: a UserError that names it, with the remedy."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise UserError(f"{path} cannot be read ({unreadable(error)}): {remedy}.") from None
+
+
+def unreadable(error: BaseException) -> str:
+    """Tell in a few words why something could not be read."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, KeyError):
+        return f"it lacks {reason(error)}"
+    return (isinstance(error, OSError) and error.strerror) or reason(error)
+
+
+def parsed(text: str) -> Any:
+    """Return what JSON says. ValueError, and nothing else, where it is not JSON, however it is not."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(unreadable(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import traceback
@@ -59,6 +60,11 @@ def _run() -> int:
     """Run the command, and return its exit code."""
     try:
         app(with_steps(sys.argv[1:]), exit_on_error=False, print_error=False)
+    except OSError as error:  # of whatever was asked about a path, `exists` among it
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"r1zero: {str(error.filename)[:60]}… is too long for a file's name: give another.", file=sys.stderr)
+        sys.exit(2)
     except (UserError, CycloptsError) as error:
         print(f"r1zero: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from r1zero import __version__
 from r1zero.errors import UserError
+from r1zero.types import is_text
 
 app = App(
     name="r1zero",
@@ -39,10 +40,12 @@ def at_least(least: int, option: str, value: int | None, wrong: str) -> None:
 
 def with_steps(words: Iterable[str]) -> list[str]:
     """Return a command line whose `--resume STEP` and `--resume=STEP` are one option with a value; --resume alone, a
-    switch, stays.
+    switch, stays. UserError for a word that is not text: no file of ours could hold the name.
     """
     found: list[str] = []
     for word in words:
+        if not is_text(word):
+            raise UserError(f"{word!r} is not valid UTF-8: rename that file or folder.")
         name, equals, value = word.partition("=")
         if name == "--resume" and equals and value.isascii() and value.isdigit():
             found += [FROM_STEP, value]

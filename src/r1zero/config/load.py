@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -11,11 +10,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from r1zero.config.overrides import merge
+from r1zero.config.overrides import flattened, merge
 from r1zero.config.recipe import Recipe
 from r1zero.config.sections import Section
 from r1zero.config.sentences import sentence
-from r1zero.errors import UserError
+from r1zero.errors import UserError, parsed, unreadable
+from r1zero.types import is_text
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -33,15 +33,15 @@ def read_recipe(path: Path, kind: type[SectionT], overrides: Mapping[str, object
     """
     try:
         text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        data = parsed(text) if path.suffix == ".json" else tomllib.loads(text)
     except UnicodeDecodeError:
         raise UserError(f"The recipe {path} is not text; give the path of a TOML file.") from None
     except FileNotFoundError:
         raise UserError(f"There is no recipe at {path}; give the path of a TOML file.") from None
     except OSError as error:
         raise UserError(f"The recipe {path} cannot be read: {error}.") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"The recipe {path} cannot be parsed: {error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The recipe {path} cannot be parsed: {unreadable(error)}.") from None
     if not isinstance(data, dict):
         raise UserError(f"The recipe {path} holds no sections; give the path of a TOML file or of a run.")
     return validated(data, kind, overrides, where=str(path))
@@ -65,6 +65,11 @@ def validated(
 ) -> SectionT:
     """Return nested mappings with overrides as a recipe of a kind. Raises UserError like `load_recipe`."""
     merged = merge(data, overrides or {})
+    for name, value in flattened(merged).items():
+        if isinstance(value, str) and ("\0" in value or not is_text(value)):
+            raise UserError(
+                f"{where}: {name} = {value[:60]!r} holds what no text and no file's name can; write it without."
+            )
     try:
         return kind.model_validate(merged)
     except ValidationError as error:

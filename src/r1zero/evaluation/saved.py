@@ -5,13 +5,12 @@ An evaluation's folder holds SET.parquet for every set and `evaluation.json`, wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, parsed, reading
 from r1zero.evaluation.summary import SetResult, summarise
 from r1zero.runs.foreign import inside, read_text
 from r1zero.runs.rollout_rows import read_rollouts
@@ -36,25 +35,29 @@ class Saved:
     @property
     def answer_format(self) -> AnswerFormat:
         """How answers were extracted."""
-        return AnswerFormat(self.identity["answer_format"])
+        with reading(self.path / IDENTITY, "restore it"):
+            return AnswerFormat(self.identity["answer_format"])
 
     def sets(self) -> Iterator[tuple[str, list[Rollout]]]:
         """Yield (name, groups) of every finished set."""
-        for name, file in self.identity.get("sets", {}).items():
+        for name, file in self.identity["sets"].items():
             if (self.path / file).exists():
                 yield name, read_rollouts(self.path / file)
 
 
 def open_saved(path: Path) -> Saved:
     """Return the evaluation in a folder. Raises UserError when there is none."""
-    try:
-        identity = json.loads(read_text(path / IDENTITY))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        identity = None
-    if not isinstance(identity, dict) or not isinstance(identity.get("sets"), dict):
+    if not (path / IDENTITY).is_file():
         raise UserError(f"{path} holds no evaluation ({IDENTITY}); name a folder that `r1zero evaluate --out` wrote.")
-    for file in identity["sets"].values():
-        inside(path, file)
+    with reading(path / IDENTITY, "restore it, or name another folder that `r1zero evaluate --out` wrote"):
+        identity = parsed(read_text(path / IDENTITY))
+        AnswerFormat(identity.get("answer_format", "boxed"))
+        files = identity["sets"].values()
+        if strange := [file for file in files if not isinstance(file, str)]:
+            raise ValueError(f"of its sets one has the file {strange[0]!r:.60}")
+        found = [inside(path, file) for file in files]
+        if found and not any(file.is_file() for file in found):
+            raise ValueError(f"none of its files is there: {', '.join(files):.200}")
     return Saved(path, identity)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from packaging.version import Version
 from safetensors import SafetensorError
 from torch import nn
@@ -31,7 +33,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 
 from r1zero import config
-from r1zero.errors import SettingName, UserError, reason
+from r1zero.errors import UNREADABLE, SettingName, UserError, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
 from r1zero.policy.head import check_head
@@ -41,7 +43,9 @@ from r1zero.policy.vocabulary import check_vocabulary
 from r1zero.runs import checkpoints
 
 _PATH = SettingName("model.path")
-_LOADER_ERRORS = (OSError, ValueError, ImportError, SafetensorError, RuntimeError, KeyError, TypeError)
+_LOADER_ERRORS = (
+    *UNREADABLE, ImportError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError
+)  # fmt: skip
 """What transformers makes of a folder that it cannot load: it checks little, so most are Python's own, from within."""
 _ATTENTIONS = ("sdpa", "eager")  # what may stand in for another that does not fit
 ADAPTER = "adapter_config.json"
@@ -262,6 +266,12 @@ def _unloadable(path: str, attention: str, error: Exception, unreached: str, rev
                 _PATH,
                 f" = {path!r}; write {' or '.join(others)}.",
             )
+    if isinstance(error, pickle.UnpicklingError):
+        return UserError(
+            _PATH,
+            f" = {path!r} holds a file of weights that is damaged, or holds more than weights, which is never run; "
+            "give a folder whose weights are in model.safetensors.",
+        )
     hint = "" if Path(path).exists() else " (no such local folder either)"
     return UserError(
         _PATH,
@@ -315,7 +325,13 @@ def find_eos_ids(
     sources = (tokenizer, model.config, model.generation_config) if _states_eos(path, revision) else (tokenizer,)
     for source in sources:
         entry = getattr(source, "eos_token_id", None)
-        ids |= set(entry) if isinstance(entry, list | tuple) else {entry} if entry is not None else set()
+        entries = list(entry) if isinstance(entry, list | tuple) else [entry] if entry is not None else []
+        if strange := [each for each in entries if type(each) is not int]:
+            raise UserError(
+                f"eos_token_id of the model at {path} holds {strange[0]!r:.60}, which is not a token's id: write "
+                "numbers in its config.json and generation_config.json."
+            )
+        ids |= set(entries)
     # some tokenizer classes make up an EOS token that the model has no output for
     ids = {i for i in ids if 0 <= i < model.config.get_text_config().vocab_size}
     if not ids:

@@ -80,6 +80,9 @@ class PreparedSet:
 class PromptStream:
     """Deals a question set in a seeded order, epoch after epoch; its position is two numbers that a checkpoint holds.
 
+    A batch may go over the end of an epoch, and of a set smaller than itself over several: a question that is asked
+    again is so under the next epoch's key, as another group.
+
     Prompts longer than `max_tokens` are passed over, never cut, and counted in `dropped`.
     """
 
@@ -105,25 +108,20 @@ class PromptStream:
         """Return the prompts that `next` would deal.
 
         Raises:
-            UserError: the set has fewer questions than that, or a whole epoch holds too few short enough.
+            UserError: no prompt of the set is short enough.
         """
         return self._deal(count)[0]
 
     def _deal(self, count: int) -> tuple[list[Prompt], int]:
         """Return the next `count` prompts, and the position after them."""
         size = len(self.questions)
-        if size < count:
-            raise UserError(
-                f"rollout.prompts = {count} asks for more questions than {self.questions.name} has ({size}); "
-                f"set rollout.prompts to {size} or less."
-            )
         prompts: list[Prompt] = []
-        position = self.position
+        position, last = self.position, self.position
         while len(prompts) < count:
-            if position - self.position >= 2 * size:
+            if position - last >= 2 * size:
                 raise UserError(
-                    f"Fewer than rollout.prompts = {count} of {self.questions.name}'s prompts fit into "
-                    f"questions.max_prompt_tokens = {self.max_tokens}; raise the one or lower the other."
+                    f"No prompt of {self.questions.name} fits into questions.max_prompt_tokens = {self.max_tokens}; "
+                    "raise it."
                 )
             epoch, index = divmod(position, size)
             question = self.questions[int(self._permutation(epoch)[index])]
@@ -131,6 +129,7 @@ class PromptStream:
             position += 1
             if len(prompt.ids) <= self.max_tokens:
                 prompts.append(prompt)
+                last = position
         return prompts, position
 
     def state(self) -> dict[str, int]:

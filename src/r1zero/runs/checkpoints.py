@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from r1zero.errors import UserError, reason
+from r1zero.errors import UNREADABLE, UserError, parsed, reason
 from r1zero.runs.files import remedy, write_text
 
 _STATE = "training_state.pt"
@@ -43,7 +43,7 @@ class Checkpoint:
         """Return the training state. Raises UserError when it cannot be read."""
         try:
             return torch.load(self.path / _STATE, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        except (*UNREADABLE, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise UserError(
                 f"{self.path / _STATE} is damaged ({reason(error, 120)}); delete the folder {self.path.name} and "
                 "resume from the checkpoint before it."
@@ -115,7 +115,7 @@ def complete(folder: Path) -> list[Checkpoint]:
             seal = _read_seal(path)
             whole = all((path / name).stat().st_size == entry["size"] for name, entry in seal["files"].items())
             checkpoint = Checkpoint(path, seal["step"], seal["score"])
-        except (OSError, *_NO_SEAL):
+        except UNREADABLE:
             continue
         if whole and checkpoint.step == number(path):
             found.append(checkpoint)
@@ -200,17 +200,12 @@ def prune(folder: Path, keep_last: int, keep_best: bool) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-_NO_SEAL = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)  # what reading a seal that is not ours can raise
-
-
 def _read_seal(path: Path) -> dict[str, Any]:
-    return json.loads((path / _SEAL).read_text(encoding="utf-8"))
+    """Return a seal. One of `UNREADABLE` where there is none, or something else."""
+    seal = parsed((path / _SEAL).read_text(encoding="utf-8"))
+    if type(seal["step"]) is not int or not (seal["score"] is None or isinstance(seal["score"], int | float)):
+        raise ValueError("its step or its score is not a number")
+    return seal
 
 
 def number(path: Path) -> int:
@@ -222,7 +217,7 @@ def _differing(folder: Path, but: str = "") -> list[str]:
     """Return the files that are not what they were sealed as, one left out; the seal itself where it is none."""
     try:
         sealed = {name: entry["blake2b"] for name, entry in _read_seal(folder)["files"].items() if name != but}
-    except (OSError, *_NO_SEAL):
+    except UNREADABLE:
         return [_SEAL]
     try:
         found = _sums(folder, [name for name in sealed if (folder / name).is_file()], _known_checksum)

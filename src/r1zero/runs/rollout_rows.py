@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r1zero.errors import UserError
+from r1zero.errors import UNREADABLE, UserError
 from r1zero.runs.files import read_parquet
 from r1zero.runs.foreign import regular
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
@@ -178,7 +178,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         regular(path)
         yield
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except (*UNREADABLE, pa.ArrowException) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         told = f"{path} holds no saved responses ({why}); restore it, or remove it."
         raise RolloutFileError(told, reason=why) from None

@@ -24,7 +24,7 @@ from typing import Any
 from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.config.overrides import flattened
-from r1zero.errors import UserError
+from r1zero.errors import UserError, parsed, reading
 from r1zero.runs.exclusive import check_there
 from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.foreign import read_text
@@ -36,8 +36,8 @@ _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "t
 """Facts that must be what they were."""
 _LATER = (*_SAME, "objective", "objective_formula", "steps")
 """Facts that hang on settings which may change when a run goes on."""
-_FACTS = ("versions", "device", "threads", "parameters")
-"""Facts of every kind of run that are read again; a run.json without them is damaged."""
+_FACTS = {"versions": dict, "device": str, "threads": int, "parameters": int}
+"""Facts of every kind of run that are read again; a run.json without them, or with other kinds, is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +211,12 @@ class Run:
         """Return the lines of NAME.jsonl; one torn by a crash, or that is no row of a step, is left out."""
         path = self.path / f"{name}.jsonl"
         rows: list[dict[str, Any]] = []
-        try:
+        with reading(path, "move it away, or restore it"):
             text = read_text(path, errors="replace") if path.exists() else ""
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror or error}); restore it, or remove it.") from None
         for line in text.splitlines():
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
+                row = parsed(line)
+            except ValueError:
                 continue
             if isinstance(row, dict) and isinstance(row.get("step"), int):
                 rows.append(row)
@@ -250,17 +248,15 @@ class Run:
         return path
 
     def _read_json(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
-        try:
-            data = json.loads(read_text(self.path / name))
+        remedy = "the run directory is damaged; restore that file, or start another run with another --out"
+        with reading(self.path / name, remedy):
+            data = parsed(read_text(self.path / name))
             if not isinstance(data, dict):
                 raise ValueError("it holds no object")
             if missing := [key for key in keys if key not in data]:
                 raise ValueError(f"it lacks {', '.join(missing)}")
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self.path / name} cannot be read ({error}): the run directory is damaged; restore that file, or "
-                "start another run with another --out."
-            ) from None
+            if wrong := [key for key in keys if key in _FACTS and not isinstance(data[key], _FACTS[key])]:
+                raise ValueError(f"its {wrong[0]} is {data[wrong[0]]!r:.60}")
         return data
 
 

@@ -6,14 +6,13 @@ nothing here is checked as strictly as training checks it before it continues a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from r1zero.config.overrides import flattened
-from r1zero.errors import UserError, plural
+from r1zero.errors import UserError, parsed, plural
 from r1zero.report.data.lengths import ClassSums, read_class_sums
 from r1zero.runs.exclusive import in_use
 from r1zero.runs.foreign import read_text
@@ -169,10 +168,7 @@ def _no_run(path: Path) -> str:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(read_text(path))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    data = parsed(read_text(path))
     if not isinstance(data, dict):
         raise ValueError("it holds no object")
     return data
@@ -190,8 +186,8 @@ def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
     rows, torn = [], 0
     for line in filter(str.strip, text.split("\n")):
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parsed(line)
+        except ValueError:
             row = None
         if isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] <= _LAST_STEP:
             rows.append(row)
