@@ -1,6 +1,5 @@
 """The report: what it reads out of run directories, by numbers worked out by hand; and that no run breaks the page."""
 
-import fcntl
 import json
 import re
 from html.parser import HTMLParser
@@ -24,6 +23,7 @@ from r1zero.report.draw.numbers import number, percent, signed
 from r1zero.report.draw.svg import ticks
 from r1zero.report.pages.html import script_json
 from r1zero.report.pages.run import destination, render, write_report
+from r1zero.runs.exclusive import exclusive
 from r1zero.types import COARSE_FATES, Outcome
 from report_runs import EVERY_KIND, HOSTILE, group, make_run, response
 from tiny_runs import start, trained
@@ -255,8 +255,7 @@ def test_a_killed_run_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 
 def test_a_run_under_way_is_called_running(tmp_path: Path) -> None:
     path = make_run(tmp_path / "run", steps=10)
-    with (path / "run.json").open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with exclusive(path):
         assert load_run(path).status == "running: step 2 of 10"
     assert load_run(path).status == "stopped at step 2 of 10"
     assert load_run(make_run(tmp_path / "done")).status == "finished: 2 steps"

@@ -1,7 +1,9 @@
 """An HTTP endpoint that speaks JSON: asked side by side, retried with back-off, and never asked the same thing twice.
 
 What judges and the server sampler share. Every answer is on disk before anyone uses it, under a hash of what was asked,
-so that an interrupted call goes on where it stopped. The standard library is enough for this.
+so that an interrupted call goes on where it stopped. The key goes to the address that the user gave, and nowhere else:
+not to where that redirects, not into a message, and not to disk, though the server echo it. The standard library is
+enough for this.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import sqlite3
+import stat
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import TimeoutError as NotYet
 from multiprocessing.pool import IMapIterator, ThreadPool
@@ -29,10 +34,16 @@ R = TypeVar("R")
 Slim = Callable[[dict[str, Any]], dict[str, Any]]
 
 _LONGEST_WAIT = 30.0
+_STORED_KEY = 6  # letters of a key that is hidden in answers: a model may say EMPTY, and mean it
+_MOST_SAID = 100_000  # bytes of an error
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _MENDABLE = {
     401: "does not accept the key (401); set {key} to a valid one",
     403: "does not let this key in (403); set {key} to one that may use the model",
+    **dict.fromkeys(
+        (301, 302, 303, 307, 308),
+        "sends to another address, which does not get the key; give the address that it sends to, if you trust it",
+    ),
     404: "has nothing at {path} (404); check the address, which usually ends in /v1, and the model's name",
 }
 _UNUSABLE_TRIES = 3  # of a server that answers, but not to what was asked: waiting longer mends little
@@ -66,6 +77,11 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
+        if parts.username is not None or parts.password is not None:  # its text is nobody's to see
+            raise UserError(
+                f"{self.setting} holds a name or a password before its @, which would be printed; leave them out, and "
+                f"set {self.key_setting or 'the key'} in their place."
+            )
         spaced = any(character.isspace() or not character.isprintable() for character in self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or spaced:
             raise UserError(
@@ -96,15 +112,34 @@ class Endpoint:
         data = json.dumps(body).encode()
         request = urllib.request.Request(address, data, headers, method="POST")
         with self._opener().open(request, timeout=self.timeout_s) as answer:
-            found = json.loads(answer.read())
+            found = self.hide_key(json.loads(answer.read()), _STORED_KEY)
         if not isinstance(found, dict):
             raise UnusableError("it is not a JSON object")
         return found
 
+    def hide_key(self, value: Any, least: int = 4) -> Any:
+        """Return plain data without the key, wherever it stands. One shorter than `least` is no secret, but a word."""
+        if self.key is None or len(self.key) < least:
+            return value
+        if isinstance(value, str):
+            return value.replace(self.key, "[key]")
+        if isinstance(value, list):
+            return [self.hide_key(each, least) for each in value]
+        if isinstance(value, dict):
+            return {self.hide_key(name, least): self.hide_key(each, least) for name, each in value.items()}
+        return value
+
     def _opener(self) -> urllib.request.OpenerDirector:
         """Return proxies as the environment says, but none to this machine itself."""
         near = urllib.parse.urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
-        return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if near else []))
+        return urllib.request.build_opener(_NoRedirect, *([urllib.request.ProxyHandler({})] if near else []))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows nowhere: what is asked goes on with its key."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
 
 
 class Store:
@@ -115,6 +150,7 @@ class Store:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                _make_private(path)
             self._base = sqlite3.connect(path or ":memory:", check_same_thread=False, timeout=60)
             with self._base:
                 self._base.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
@@ -139,6 +175,17 @@ class Store:
             raise UserError(
                 f"{self.path} cannot be written ({error}); make room there and give the same command again."
             ) from None
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that its owner alone reads; what SQLite puts beside it (-journal, -wal, -shm) has the same mode."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+            with suppress(PermissionError):  # another's file, which its owner shares
+                os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def as_text(text: str) -> str:
@@ -213,7 +260,7 @@ class Client:
                         "the same command again: nothing of it was kept."
                     ) from None
             except _FAILURES as error:
-                why = reason(error, None)
+                why = self.endpoint.hide_key(reason(error, None))
         raise UserError(
             f"{self.endpoint.setting} {self.endpoint.url} does not answer ({why or 'another request gave up'}; "
             f"tried {_times(len(self.endpoint.waits) + 1)}); start the server again and give the same command: nothing "
@@ -223,7 +270,8 @@ class Client:
     def _judge(self, error: urllib.error.HTTPError, path: str) -> str:
         """Return the reason to try again; raises where trying again is no use."""
         with error:
-            said = " ".join(error.read(2000).decode(errors="replace").split())[:300]
+            whole = self.endpoint.hide_key(error.read(_MOST_SAID).decode(errors="replace"))
+            said = " ".join(whole.split())[:300]
         if error.code in _BUSY:
             return f"{error.code} {said}".strip()
         if error.code in _MENDABLE:

@@ -39,6 +39,8 @@ def train(
         Print every Nth step.
     """
     from r1zero.config import Recipe, parse_overrides
+    from r1zero.runs.maker import accept, foreign_reward
+    from r1zero.runs.run import Run
     from r1zero.training.progress import RichView
     from r1zero.training.train import train as run_training
 
@@ -48,6 +50,13 @@ def train(
         changes["questions.data_dir"] = str(data_dir)
     resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume or from_step is not None)
     console = make_console()
+    foreign = ""
+    if recipe.is_dir() and "verifier.reward" not in changes:
+        foreign = foreign_reward(Run.open(recipe), resolved)
+        if foreign:
+            say(console, f"note {foreign}", style="yellow")
     with RichView(console, every) as view:
         run = run_training(resolved, folder, resume=resume or from_step is not None, from_step=from_step, view=view)
+    if foreign:
+        accept(run, foreign)
     say(console, f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)", whole=True)

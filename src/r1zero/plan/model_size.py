@@ -72,7 +72,7 @@ def shape_of(
     """
     check_place(path, revision)
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
@@ -82,7 +82,9 @@ def shape_of(
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
         with FakeTensorMode(), torch.random.fork_rng(devices=[]):
-            model = AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
+            model = AutoModelForCausalLM.from_config(
+                config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
+            )
             return _counted(model, counted, max(tokens, 2 * _SHORT) | 1, lora)
     except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise UserError(

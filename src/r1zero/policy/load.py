@@ -152,7 +152,12 @@ def load_policy(
                 loaded: Any = _load_sharded(Path(path), attention, dtype), {"missing_keys": (), "mismatched_keys": ()}
             else:
                 loaded = AutoModelForCausalLM.from_pretrained(
-                    path, revision=revision, dtype=dtype, attn_implementation=attention, output_loading_info=True
+                    path,
+                    revision=revision,
+                    dtype=dtype,
+                    attn_implementation=attention,
+                    output_loading_info=True,
+                    trust_remote_code=False,
                 )
         except _LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
@@ -177,14 +182,19 @@ def load_policy(
 def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTrainedModel:
     """The model of a sharded checkpoint: whole, or its adapters beside the weights of the model that they name."""
     if not (folder / ADAPTER).exists():
-        settings = AutoConfig.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_config(settings, dtype=dtype, attn_implementation=attention)
+        settings = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(
+            settings, dtype=dtype, attn_implementation=attention, trust_remote_code=False
+        )
     else:
         import peft
 
         adapters = peft.PeftConfig.from_pretrained(str(folder))
         model = AutoModelForCausalLM.from_pretrained(
-            str(adapters.base_model_name_or_path), dtype=dtype, attn_implementation=attention
+            str(adapters.base_model_name_or_path),
+            dtype=dtype,
+            attn_implementation=attention,
+            trust_remote_code=False,
         )
         model.add_adapter(adapters)
         for name, parameter in model.named_parameters():
@@ -205,9 +215,11 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
     with nullcontext("") if Path(path).exists() else reached_or_offline() as unreached:
         try:
             tokenizer = load_tokenizer(path, revision)
-            settings = AutoConfig.from_pretrained(path, revision=revision)
+            settings = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
             with torch.device("meta"):
-                model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32, attn_implementation=attention)
+                model = AutoModelForCausalLM.from_config(
+                    settings, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
+                )
         except _LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
     silence_dropout(model)
@@ -226,7 +238,7 @@ def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenize
     stated = get_tokenizer_config(path, revision=revision).get("tokenizer_class")
     if stated in ("TokenizersBackend", "PreTrainedTokenizerFast"):
         return PreTrainedTokenizerFast.from_pretrained(path, revision=revision or "main")
-    return AutoTokenizer.from_pretrained(path, revision=revision)
+    return AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
 
 
 def check_peft(what: str) -> None:
@@ -271,6 +283,12 @@ def _unloadable(path: str, attention: str, error: Exception, unreached: str, rev
             _PATH,
             f" = {path!r} holds a file of weights that is damaged, or holds more than weights, which is never run; "
             "give a folder whose weights are in model.safetensors.",
+        )
+    if "trust_remote_code" in str(error):
+        return UserError(
+            _PATH,
+            f" = {path!r} is not a model of an architecture that transformers has: it brings Python code of its own, "
+            "which is never run; give one whose architecture is among transformers' own.",
         )
     hint = "" if Path(path).exists() else " (no such local folder either)"
     return UserError(

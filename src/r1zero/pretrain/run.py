@@ -177,7 +177,7 @@ def begin(recipe: PretrainRecipe) -> Policy:
     settings = recipe.model
     device = pick_device(settings.device)
     try:
-        config = AutoConfig.from_pretrained(settings.path, revision=settings.revision)
+        config = AutoConfig.from_pretrained(settings.path, revision=settings.revision, trust_remote_code=False)
         tokenizer = load_tokenizer(settings.path, settings.revision)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -185,7 +185,9 @@ def begin(recipe: PretrainRecipe) -> Policy:
         ) from None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=settings.attention).float()
+        model = AutoModelForCausalLM.from_config(
+            config, attn_implementation=settings.attention, trust_remote_code=False
+        ).float()
     nn.Module.to(model, device)
     silence_dropout(model)
     check_head(model)

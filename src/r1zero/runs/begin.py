@@ -13,6 +13,7 @@ from r1zero.errors import UserError
 from r1zero.runs import checkpoints
 from r1zero.runs.aside import set_aside
 from r1zero.runs.checkpoints import Checkpoint
+from r1zero.runs.maker import maker
 from r1zero.runs.provenance import provenance
 from r1zero.runs.run import Run
 
@@ -70,7 +71,7 @@ class Beginning:
 
     def run(self, recipe: Section, facts: Mapping[str, Any]) -> Run:
         """Return the run, made if there was none."""
-        return self.existing or Run.create(self.path, recipe, facts)
+        return self.existing or Run.create(self.path, recipe, {"maker": maker(), **facts})
 
     def go_on(self, recipe: Section, facts: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
         """Bring the directory of an existing run to where it goes on, with the recipe that it goes on with.

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file in one step: a crash leaves the old one or the new one."""
-    with _replacing(path) as aside, aside.open("w", encoding="utf-8") as file:
+    with replacing(path) as aside, aside.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -33,7 +34,7 @@ def write_parquet(path: Path, table: pa.Table, *, resumes: bool = False) -> None
     """Replace a Parquet file in one step. Raises UserError, as `writing`, when it cannot be written."""
     with writing(path, resumes=resumes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as aside:
+        with replacing(path) as aside:
             named = table.replace_schema_metadata({_FOOTER_SUM: _ZEROS})
             pq.write_table(named, aside, compression="zstd", write_page_checksum=True)
             footer = _footer(aside)
@@ -69,10 +70,13 @@ def _checksum(footer: bytes) -> bytes:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A file to write aside; it takes the place of `path` when all went well, and else goes."""
     aside = path.with_name(f".{path.name}.tmp")
     try:
+        aside.unlink(
+            missing_ok=True
+        )  # of a crash; or a link, in a folder from elsewhere, that would be written through
         yield aside
         aside.replace(path)
     finally:
@@ -84,9 +88,10 @@ def writing(path: Path, *, resumes: bool = False) -> Iterator[None]:
     """Where writing `path` fails: a UserError with the reason and the remedy (for a run, to resume it)."""
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # weights on a full disk are the latter
+        why = (error.strerror if isinstance(error, OSError) else None) or reason(error)
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); {remedy(error)} and give the same command again"
+            f"{path} cannot be written ({why}); {remedy(error)} and give the same command again"
             f"{' with --resume' if resumes else ''}."
         ) from None
 

@@ -185,12 +185,13 @@ class Run:
             "was never interrupted",
         ]
 
-    def note(self, step: int, notes: Iterable[str], facts: Mapping[str, Any] | None = None) -> None:
+    def note(self, step: int, notes: Iterable[str], facts: Mapping[str, Any] | None = None, **more: str) -> None:
         """Keep what a user should know of how the run was continued after `step`, and which facts are others now."""
         before = self.facts
         others = {name: facts[name] for name in _LATER if name in (facts or {}) and facts[name] != before.get(name)}
         for note in notes:
-            self.log("notes", {"step": step, "time": now(), "note": note} | ({"facts": others} if others else {}))
+            changed = {"facts": others} if others else {}
+            self.log("notes", {"step": step, "time": now(), "note": note, **more} | changed)
 
     def save_recipe(self, recipe: Section) -> None:
         """Save the recipe that the run continues with: more steps, say, which a later `--resume` must know of."""
@@ -202,6 +203,8 @@ class Run:
         """Append one line to NAME.jsonl, flushed to disk. Raises UserError when it cannot be written."""
         check_there(self.path)
         path = self.path / f"{name}.jsonl"
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, through which a run writes nothing; put the file itself there.")
         with writing(path, resumes=True), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()

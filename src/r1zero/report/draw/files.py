@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 from r1zero.report.charts.model import COUNTED, PUBLISHED, Chart, IntervalChart, IntervalRow, Series
 from r1zero.report.charts.run import LengthCharts
 from r1zero.report.draw.numbers import number, signed
+from r1zero.runs.files import replacing, writing
 from r1zero.types import COARSE_FATES
 
 mpl.rcParams["svg.hashsalt"] = "r1zero"  # equal numbers, equal files
@@ -29,6 +30,7 @@ _HATCHES = dict(zip(COARSE_FATES, ("", "", "////", "...."), strict=True))
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKS = ("o", "s", "^", "D", "o", "x")
 _FEW = 12  # points of a curve that are marked each; of more, only the last
+_UNDATED = {".png": None, ".svg": {"Date": None}}
 _LINE = 0.14  # inches that a line of small text takes
 
 
@@ -218,11 +220,15 @@ def _plain(axis: Axes) -> None:
 
 
 def _save(figure: Figure, name: Path) -> list[Path]:
-    name.parent.mkdir(parents=True, exist_ok=True)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not for each file
     paths = [name.with_name(name.name + suffix) for suffix in (".png", ".svg")]
-    for path in paths:
-        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
-    plt.close(figure)
+    try:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not for each file
+        for path in paths:
+            with writing(path):
+                name.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as aside:
+                    figure.savefig(aside, format=path.suffix[1:], dpi=160, metadata=_UNDATED[path.suffix])
+    finally:
+        plt.close(figure)
     return paths

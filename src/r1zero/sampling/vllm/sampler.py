@@ -320,7 +320,8 @@ def _memory(recipe: Recipe, dtype: torch.dtype, context: int, device: torch.devi
     model, settings = recipe.model, recipe.sampling
     if device.type == "cuda":
         return {"gpu_memory_utilization": settings.memory}
-    text = AutoConfig.from_pretrained(model.path, revision=model.revision).get_text_config()
+    settled = AutoConfig.from_pretrained(model.path, revision=model.revision, trust_remote_code=False)
+    text = settled.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     possible = CPUAttentionBackend.get_supported_head_sizes()
