@@ -6,6 +6,7 @@ and resumed by benchmarks/architectures.py.
 """
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from helpers import EOS, TOKENIZER, VOCABULARY, full_logprobs, learner_of, needs
 from r1zero.config import LoraSettings
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
+from r1zero.plan.model_size import shape_of
 from r1zero.policy.layouts import check_layout
 from r1zero.policy.load import load_policy
 from r1zero.policy.lora import add_lora
@@ -30,7 +32,7 @@ from tiny_runs import tiny_recipe
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from tiny_models import make
+from tiny_models import QUICK, make
 
 CONTINUOUS = ("deepseek_v2", "deepseek_v3", "gemma3n_text", "gemma4_text", "llama4_text", "phimoe", "qwen3_moe", "opt")
 PLAIN = (
@@ -291,6 +293,41 @@ def test_a_token_that_was_added_counts_where_a_prompt_has_it(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"the token '<\|user\|>'"):
         train(tiny_recipe(changes, tmp_path / "model"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# -- the plan
+
+
+@pytest.mark.parametrize("kind", [*QUICK, "nemotron_h", "mixtral", "minimax", "gpt2"])
+def test_a_plan_counts_experts_shared_layers_and_states(kind: str, tmp_path: Path) -> None:
+    model = model_of(kind)
+    model.config.save_pretrained(tmp_path)
+    attention = "eager" if kind in EAGER else "sdpa"
+    shape = shape_of(str(tmp_path), None, attention, nullcontext, 64)
+    assert shape.parameters == shape.trained == sum(p.numel() for p in model.parameters())
+    assert 0 < shape.kept_checkpointed < shape.kept_per_token
+    with_adapters = shape_of(str(tmp_path), None, attention, nullcontext, 64, LoraSettings(rank=2))
+    assert 0 < with_adapters.trained < shape.trained
+
+
+def test_a_plan_counts_the_cache_that_the_sampler_makes(tmp_path: Path) -> None:
+    """Compressed keys and values, layers that have none of their own, and both in windows and beyond."""
+    for kind in ("deepseek_v3", "gemma3n_text", "gemma4_text", "llama"):
+        policy = policy_of(model_of(kind))
+        policy.model.config.save_pretrained(tmp_path / kind)
+        sampler = make_sampler(policy, 4)
+        drawn(sampler, REQUESTS)
+        kept = sampler._kept
+        per_token = shape_of(str(tmp_path / kind), None, "sdpa", nullcontext, 64).cache_per_token
+        assert kept.size == per_token * kept.rows * kept.capacity
+
+
+def test_a_plan_does_not_train_a_tower_that_text_does_not_reach(tmp_path: Path) -> None:
+    model = seeing()
+    model.config.save_pretrained(tmp_path)
+    shape = shape_of(str(tmp_path), None, "sdpa", nullcontext, 64)
+    inside = sum(p.numel() for name, p in model.named_parameters() if "vision" not in name and "projector" not in name)
+    assert (shape.trained, shape.parameters) == (inside, sum(p.numel() for p in model.parameters()))
 
 
 @pytest.mark.slow

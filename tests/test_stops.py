@@ -164,3 +164,37 @@ def test_a_vocabulary_wider_than_the_tokenizer() -> None:
     rules = StopRules(TOKENIZER, (EOS, 10_000), ["ab"], len(TOKENIZER) + 29, CPU)
     assert not rules.may_end(torch.tensor([len(TOKENIZER) + 28])).item()
     assert walk(rules, list(encode("xab"))) == (3, Stop.STOP_STRING, "xab")
+
+
+# -- stop strings that are special tokens
+
+
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = pieces_tokenizer(["a", "b", "\n", "<|im_end|>", "<|other|>"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>", "<|other|>"]})
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("stop", "said", "length", "text"),
+    [
+        (["<|im_end|>"], ["a", "b", "<|im_end|>", "a"], 3, "ab"),
+        (["<|im_end|>\n"], ["a", "<|im_end|>", "b", "<|im_end|>", "\n", "a"], 5, "ab\n"),
+        (["b", "<|im_end|>"], ["a", "<|other|>", "<|im_end|>", "b"], 3, "a"),
+        (["b", "<|im_end|>"], ["a", "<|other|>", "b", "<|im_end|>"], 3, "ab"),
+    ],
+)
+def test_a_stop_string_may_be_a_special_token(stop: list[str], said: list[str], length: int, text: str) -> None:
+    """It is no part of the text, which holds no special tokens, as where they end a response by themselves."""
+    tokenizer = chat_tokenizer()
+    ids = [tokenizer.convert_tokens_to_ids(token) for token in said]
+    assert walk(rules_of(tokenizer, stop), ids) == (length, Stop.STOP_STRING, text)
+
+
+def test_ids_may_have_gaps() -> None:
+    """The last token's id is then beyond the number of tokens."""
+    vocabulary = {"<pad>": 0, "<eos>": 1, "<unk>": 2, "a": 3, "stop": 9}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>", unk_token="<unk>")
+    assert walk(StopRules(tokenizer, (EOS,), ["stop"], 12, CPU), [3, 9, 3]) == (2, Stop.STOP_STRING, "astop")

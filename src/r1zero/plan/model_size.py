@@ -6,20 +6,25 @@ numbers: the counts are those of this model in the installed version of its code
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicCache
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+from transformers.pytorch_utils import Conv1D
 
 from r1zero.config import LoraSettings
 from r1zero.errors import UserError, reason
-from r1zero.policy.forward import hidden_states
+from r1zero.policy.forward import ATTENTION_LAYERS, backbone, hidden_states, with_cache, with_own_cache
 from r1zero.policy.load import check_place, checkpoint_layers
+from r1zero.policy.quiet import freeze_other_senses, still
 
 _SHORT = 63  # tokens of the shorter of the two passes that are counted; odd, which no width of a model is
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -81,10 +86,11 @@ def shape_of(
     counted = nullcontext if is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
-        with FakeTensorMode(), torch.random.fork_rng(devices=[]):
+        with FakeTensorMode(), torch.random.fork_rng(devices=[]), _experts_without_numbers():
             model = AutoModelForCausalLM.from_config(
                 config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
             )
+            freeze_other_senses(model)
             return _counted(model, counted, max(tokens, 2 * _SHORT) | 1, lora)
     except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
         raise UserError(
@@ -96,26 +102,70 @@ def shape_of(
 def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSettings | None) -> Shape:
     text: PretrainedConfig = model.config.get_text_config()
     layers: int = text.num_hidden_layers
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    cached = _cached(model)
     kept, copies = _line(model, long, autocast)
-    checkpoint_layers(model)
+    if model.supports_gradient_checkpointing:
+        checkpoint_layers(model)
     inputs, _ = _line(model, long, autocast)
     weights = sum(p.numel() for p in model.parameters())
+    moved = sum(p.numel() for p in model.parameters() if p.requires_grad)
     number = 4 if autocast is nullcontext else 2
     adapters = 0 if lora is None else _adapters(model, lora)
     return Shape(
         parameters=weights + adapters,
-        trained=weights if lora is None else adapters,
+        trained=moved if lora is None else adapters,
         layers=layers,
         vocabulary=text.vocab_size,
-        cache_per_token=2 * layers * heads * width * number,
+        cache_per_token=cached * number,
         copies=max(0, round(copies)),
         kept_per_token=kept,
         kept_checkpointed=inputs + kept / layers,
         ends=weights - _inside(model, layers),
         number=number,
     )
+
+
+@contextmanager
+def _experts_without_numbers() -> Iterator[None]:
+    """Have every pair of token and expert computed by the first expert: which it would be is a number, and not here."""
+    ALL_EXPERTS_FUNCTIONS["grouped_mm"] = _first_expert
+    try:
+        yield
+    finally:
+        del ALL_EXPERTS_FUNCTIONS["grouped_mm"]  # back to the library's own
+
+
+def _first_expert(experts: Any, states_TH: Tensor, chosen_TK: Tensor, weights_TK: Tensor) -> Tensor:
+    """Compute what has the shapes of `grouped_mm` over experts, K for each token."""
+
+    def of_first(weights: Tensor) -> Tensor:
+        return weights[0] if experts.is_transposed else weights[0].T
+
+    pairs = states_TH.repeat_interleave(chosen_TK.shape[1], 0)
+    if experts.has_gate:
+        inner = experts._apply_gate(pairs @ of_first(experts.gate_up_proj))
+    else:
+        inner = experts.act_fn(pairs @ of_first(experts.up_proj))
+    outer = inner @ of_first(experts.down_proj) * weights_TK.reshape(-1, 1)
+    return outer.view(*chosen_TK.shape, -1).sum(dim=1).to(states_TH.dtype)
+
+
+@torch.no_grad()
+def _cached(model: PreTrainedModel) -> int:
+    """Return numbers that a cache has more for each token: keys and values, whatever their widths and layers are."""
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    sizes = []
+    for tokens in (_SHORT, 2 * _SHORT):
+        ids, positions = torch.zeros(1, tokens, dtype=torch.int64), torch.arange(tokens)[None]
+        if kinds <= ATTENTION_LAYERS:
+            caches: list[Any] = [DynamicCache()]  # as the embedded sampler's, it keeps what a window no longer shows
+            hidden_states(model.eval(), ids, **with_cache(backbone(model), caches[0]))
+        else:
+            caches = [*with_own_cache(model.eval(), ids, positions, {})[1].values()]
+        layers = (layer for cache in caches for layer in getattr(cache, "layers", ()))
+        held = (getattr(layer, name, None) for layer in layers for name in ("keys", "values"))
+        sizes.append(sum(tensor.numel() for tensor in held if isinstance(tensor, Tensor)))
+    return (sizes[1] - sizes[0]) // _SHORT
 
 
 def _inside(model: PreTrainedModel, layers: int) -> int:
@@ -129,12 +179,13 @@ def _adapters(model: PreTrainedModel, lora: LoraSettings) -> int:
     layers = [
         part
         for name, part in model.named_modules()
-        if isinstance(part, nn.Linear)
+        if type(part) in (nn.Linear, Conv1D)
+        and part.weight.requires_grad
         and (name.rpartition(".")[2] in lora.targets if lora.targets else part is not model.get_output_embeddings())
     ]
     if not layers:
         raise UserError(f"lora.targets = {list(lora.targets)} does not fit the model; name linear layers of it.")
-    return sum(lora.rank * (part.in_features + part.out_features) for part in layers)
+    return sum(lora.rank * sum(part.weight.shape) for part in layers)
 
 
 def _line(model: PreTrainedModel, long: int, autocast: Autocast) -> tuple[float, float]:
@@ -156,7 +207,7 @@ def _kept(model: PreTrainedModel, tokens: int, autocast: Autocast) -> int:
             found[storage._cdata] = tensor, storage.nbytes()  # held, so that no other gets its place
         return tensor
 
-    model.train()
+    still(model)
     ids = torch.zeros(1, tokens, dtype=torch.int64)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast():
         states = hidden_states(model, ids, use_cache=False)

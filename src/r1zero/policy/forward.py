@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+ATTENTION_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
+"""Kinds of layers whose cache is keys and values of every token, and nothing else."""
 _CACHES = ("cache", "past_key_values", "cache_params", "state")
 """What classes call their cache: `past_key_values`, or `cache` from transformers 5.24 on; Mamba's is `cache_params`,
 RWKV's `state`."""

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, DynamicCache
 
 from r1zero.errors import SettingName, UserError
-from r1zero.policy.forward import forward
+from r1zero.policy.forward import ATTENTION_LAYERS, forward
 from r1zero.policy.load import Policy
 from r1zero.policy.probe import Told, objection
 from r1zero.policy.vocabulary import check_ids
@@ -32,7 +32,6 @@ from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 
 _PREFILL_TOKENS = 8192  # padded prompt tokens per prefill pass
 _KEPT_BYTES = 1 << 28  # the largest cache kept from call to call
-_ATTENTION_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
 class TorchSampler:
@@ -52,7 +51,7 @@ class TorchSampler:
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     ):
         config = model.config.get_text_config()
-        recurrent = set(getattr(config, "layer_types", None) or ()) - _ATTENTION_LAYERS
+        recurrent = set(getattr(config, "layer_types", None) or ()) - ATTENTION_LAYERS
         if recurrent:
             raise UserError(
                 f"model.path names a {config.model_type} model with {', '.join(sorted(recurrent))} layers, which the "
