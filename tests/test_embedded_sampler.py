@@ -534,3 +534,16 @@ def test_logits_that_are_not_finite_are_one_sentence() -> None:
     sampler = TorchSampler(model, tokenizer, (1,))
     with pytest.raises(UserError, match="logits are not finite"):
         list(sampler.sample([Request("a", (3, 4))], 2, SamplingParams(4), seed=0, step=0))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("max_new_tokens", 0), ("max_new_tokens", -1), ("temperature", -1.0), ("temperature", float("nan")),
+        ("temperature", float("inf")), ("top_p", 0.0), ("top_p", 1.5), ("top_p", float("nan")), ("top_k", -1),
+        ("stop", ("",)), ("stop", "ab"),
+    ],
+)  # fmt: skip
+def test_what_nothing_can_be_drawn_with_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"is not a valid {name}: give "):
+        SamplingParams(**{"max_new_tokens": 4, name: value})

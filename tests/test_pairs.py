@@ -76,6 +76,22 @@ def test_a_function_grades_the_whole_response(rewards, spec):
     assert verdicts[0].extracted is None
 
 
+def test_numbers_without_quotes_are_golds_and_predictions(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [(6.022e23, 602200000000000000000000), (142.0, 142), (1e-7, "0.0000001"), (["7", 8], 8.0), (0.1, "0.1")]
+    path.write_text("".join(json.dumps({"gold": gold, "prediction": given}) + "\n" for gold, given in rows))
+    found = [(pair.gold, pair.prediction) for pair in read_pairs(path)]
+    assert found == [
+        (("602200000000000000000000",), "602200000000000000000000"),
+        (("142",), "142"),
+        (("0.0000001",), "0.0000001"),
+        (("7", "8"), "8"),
+        (("0.1",), "0.1"),
+    ]
+    with Verifier(workers=1) as verifier:
+        assert all(g.verdict.right for g in grade_pairs(read_pairs(path), verifier, AnswerFormat.BOXED))
+
+
 def test_a_number_is_a_score_and_none_is_no_grade(rewards):
     verdicts = grade("rewards:score", ["a", "four", "eight ch"])
     assert [(v.outcome, v.score, v.reward) for v in verdicts] == [
@@ -319,8 +335,11 @@ def test_mistakes_are_one_sentence(settings, sentence):
         ("{", "line 1, is not JSON"),
         ("[]", "lacks gold or prediction"),
         ('{"gold": "5"}', "lacks gold or prediction"),
-        ('{"gold": "5", "prediction": 5}', "not text"),
-        ('{"gold": true, "prediction": "5"}', "not text"),
+        ('{"gold": "5", "prediction": [5]}', "neither text nor a number"),
+        ('{"gold": true, "prediction": "5"}', "neither text nor a number"),
+        ('{"gold": "5", "prediction": false}', "neither text nor a number"),
+        ('{"gold": "5", "prediction": null}', "neither text nor a number"),
+        ('{"gold": "5", "prediction": %s}' % ("[" * 100_000), "nested too deeply"),
         ('{"gold": "5", "prediction": "5", "kind": "x"}', "has kind"),
         ('{"gold": "5", "prediction": "5", "expected": 1}', "has expected"),
         ("", "holds no line"),

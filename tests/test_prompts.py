@@ -132,17 +132,36 @@ def test_the_longest_prompt() -> None:
     assert longest_prompt(questions, TEMPLATE, encode, 0) == 0
 
 
-def test_too_few_questions_are_an_error_that_says_how_many_there_are() -> None:
-    with pytest.raises(UserError) as caught:
-        stream(numbered(3)).next(4)
-    assert str(caught.value) == (
-        "rollout.prompts = 4 asks for more questions than numbers has (3); set rollout.prompts to 3 or less."
-    )
+@given(size=st.integers(1, 3), count=st.integers(1, 9), long=st.booleans())
+def test_a_batch_larger_than_the_set_is_dealt_over_several_epochs(size: int, count: int, long: bool) -> None:
+    """In the order of single deals, every epoch whole, no key twice, and gone on with in the middle of one."""
+    questions = numbered(size + long, long=(size,) if long else ())
+    single, batches = stream(questions, seed=2), stream(questions, seed=2)
+    dealt = batches.next(count) + batches.next(count)
+    assert dealt == [single.next(1)[0] for _ in range(2 * count)]
+    assert len({prompt.key for prompt in dealt}) == 2 * count
+    for begin in range(0, 2 * count - size + 1, size):
+        assert sorted(ids(dealt[begin : begin + size])) == sorted(f"set/{i}" for i in range(size))
+    resumed = stream(questions, seed=2)
+    resumed.restore(batches.state())
+    assert resumed.next(count) == batches.next(count)
 
 
 def test_only_long_prompts_are_an_error_and_not_an_endless_search() -> None:
-    with pytest.raises(UserError, match=r"questions\.max_prompt_tokens = 10; raise the one or lower the other"):
+    with pytest.raises(UserError, match=r"No prompt of \w+ fits into questions\.max_prompt_tokens = 10; raise it\."):
         stream(numbered(4, long=(0, 1, 2, 3))).next(1)
+
+
+def test_prompts_too_short_to_matter_are_not_encoded() -> None:
+    questions, encoded = numbered(12, long=(3,)), []
+
+    def counted(text: str) -> tuple[int, ...]:
+        encoded.append(text)
+        return encode(text)
+
+    assert longest_prompt(questions, TEMPLATE, counted, 100, ignoring=99) == 100
+    assert len(encoded) == 1
+    assert longest_prompt(questions, TEMPLATE, counted, 100, ignoring=1_000) == 0
 
 
 # ---- collecting

@@ -49,12 +49,15 @@ def make_prompt(question: Question, template: Template, encode: Encode, key: str
     return Prompt(question, text, ids, key)
 
 
-def longest_prompt(questions: QuestionSet, template: Template, encode: Encode, at_most: int) -> int:
+def longest_prompt(
+    questions: QuestionSet, template: Template, encode: Encode, at_most: int, *, ignoring: int = 0
+) -> int:
     """Return tokens of the set's longest prompt among those of `at_most` tokens. Of an endless set, its beginning
-    counts.
+    counts. Prompts of `ignoring` bytes or less are not looked at: encoding many of them takes half a minute.
     """
     first = itertools.islice(questions, _ALL_BUT_ENDLESS)
-    lengths = (len(make_prompt(question, template, encode, question.id).ids) for question in first)
+    wanted = (each for each in first if len(template.render(each.text).encode(errors="replace")) > ignoring)
+    lengths = (len(make_prompt(question, template, encode, question.id).ids) for question in wanted)
     return max((length for length in lengths if length <= at_most), default=0)
 
 

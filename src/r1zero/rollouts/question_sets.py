@@ -163,7 +163,9 @@ def longest_that_fits(
     """
     longest, budget = recipe.questions.max_prompt_tokens, recipe.sampling.max_new_tokens
     if policy.positions is not None and longest + budget > policy.positions:
-        prompt = longest_prompt(questions, template, policy.encode, longest)
+        # no tokenizer makes more tokens of a text than it has bytes, but for the one that opens it
+        fits = policy.positions - budget - 1
+        prompt = longest_prompt(questions, template, policy.encode, longest, ignoring=max(0, fits))
         if prompt + budget > policy.positions:
             remedy = "lower it, or leave long prompts out with questions.max_prompt_tokens"
             raise _no_room("sampling.max_new_tokens", budget, prompt, policy.positions, remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,13 +12,26 @@ from r1zero.types import Completion
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to draw. Temperature 0 is greedy; `top_k` 0 and `top_p` 1 leave the distribution whole."""
+    """How to draw. Temperature 0 is greedy; `top_k` 0 and `top_p` 1 leave the distribution whole. ValueError for what
+    nothing can be drawn with.
+    """
 
     max_new_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, fits, range_ in (
+            ("max_new_tokens", self.max_new_tokens >= 1, "1 or more"),
+            ("temperature", 0 <= self.temperature < math.inf, "0 or more"),
+            ("top_p", 0 < self.top_p <= 1, "above 0, up to 1"),
+            ("top_k", self.top_k >= 0, "0 or more"),
+            ("stop", all(self.stop) and not isinstance(self.stop, str), "texts that are not empty"),
+        ):
+            if not fits:
+                raise ValueError(f"{name} = {getattr(self, name)!r} is not a valid {name}: give {range_}")
 
 
 @dataclass(frozen=True, slots=True)

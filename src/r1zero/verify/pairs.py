@@ -7,13 +7,13 @@ it should count as right. Other fields are kept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, parsed
+from r1zero.questions.rows import format_number
 from r1zero.types import AnswerFormat, Outcome, Verdict
 from r1zero.verify.math_verify_guard import has_prose
 from r1zero.verify.workers.pool import Verifier
@@ -90,7 +90,7 @@ def read_pairs(path: Path) -> list[Pair]:
 def _pair(path: Path, number: int, line: str) -> Pair:
     where = f"--file {path}, line {number},"
     try:
-        row = json.loads(line)
+        row = parsed(line)
     except ValueError as error:
         raise UserError(f"{where} is not JSON ({error}); write one object a line.") from error
     if not isinstance(row, dict) or "gold" not in row or "prediction" not in row:
@@ -99,16 +99,24 @@ def _pair(path: Path, number: int, line: str) -> Pair:
     golds = gold if isinstance(gold, list) else [gold]
     prediction = row["prediction"]
     # a number may stand without quotes; true and false, which are numbers to Python, may not
-    readable = all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in golds)
-    if not isinstance(prediction, str) or not readable:
-        raise UserError(f"{where} holds a gold or prediction that is not text: write strings.")
+    texts = [_text(each) for each in (prediction, *golds)]
+    if None in texts:
+        raise UserError(f"{where} holds a gold or prediction that is neither text nor a number: write strings.")
+    prediction, *golds = map(str, texts)
     kind = row.get("kind")
     if kind is not None and kind not in KINDS:
         raise UserError(f"{where} has kind {kind!r}; write one of {', '.join(KINDS)}, or leave it out.")
     expected = row.get("expected")
     if expected is not None and not isinstance(expected, bool):
         raise UserError(f"{where} has expected {expected!r}; write true or false, or leave it out.")
-    return Pair(number, tuple(map(str, golds)), prediction, kind or kind_of(prediction), expected, row)
+    return Pair(number, tuple(golds), prediction, kind or kind_of(prediction), expected, row)
+
+
+def _text(value: object) -> str | None:
+    """Return text as it is, and a number as question sets have it; None for anything else."""
+    if isinstance(value, str):
+        return value
+    return format_number(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def kind_of(prediction: str) -> str:
