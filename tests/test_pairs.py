@@ -67,6 +67,28 @@ def grade(reward: str, responses: list[str], gold: str = "four", timeout_s=PLENT
 # -- users' own functions
 
 
+SLOW = """
+import time
+time.sleep(8)
+"""
+
+
+@pytest.mark.parametrize("spec", ["kept/lazy.py:reward", "lazy:reward"])
+def test_what_a_function_imports_is_no_part_of_grading_time_and_may_lie_beside_it(tmp_path, monkeypatch, spec):
+    """A module that takes 8 s to be imported, asked for inside functions, under a limit of 2 s an answer."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "slow_one.py").write_text(SLOW)
+    (kept / "helper.py").write_text("def same(a, b):\n    import slow_one\n    return a == b\n")
+    (kept / "lazy.py").write_text(
+        "def reward(response, gold):\n    try:\n        import no_such_module\n    except ImportError:\n        pass\n"
+        "    from helper import same\n    return same(response, gold[0])\n"
+    )
+    monkeypatch.chdir(tmp_path if "/" in spec else kept)
+    verdicts = grade(spec, ["four", "five"], timeout_s=2.0)
+    assert [v.outcome for v in verdicts] == [Outcome.RIGHT, Outcome.WRONG]
+
+
 @pytest.mark.parametrize("spec", ["rewards.py:exact", "rewards:exact"])
 def test_a_function_grades_the_whole_response(rewards, spec):
     verdicts = grade(spec, ["four", "five", ""])

@@ -30,6 +30,7 @@ from r1zero.verify.extraction.boxes import balanced
 from r1zero.verify.workers import lifeline
 from r1zero.verify.workers.custom_reward import Judgement, load_reward
 from r1zero.verify.workers.second_grader import SECOND
+from r1zero.verify.workers.start import import_ahead, look_beside
 
 GRACE_S = 1.0
 """Seconds past the task's limit at which the worker ends itself, if its parent has not killed it by then."""
@@ -118,7 +119,9 @@ def _load_reward(spec: str, limit_s: float) -> Grader:
     """Return a user's function as a grader."""
     if spec in SECOND.values():
         import math_verify  # noqa: F401  now, so that the first answer's limit does not pay for it
+    look_beside(spec)
     grade = load_reward(spec, limit_s)
+    import_ahead(spec)
     return lambda gold, response: grade(response, gold)
 
 
