@@ -325,7 +325,26 @@ _PRETRAIN_BOTH = ["checkpoint.every", "checkpoint.keep_last", "log.project", "lo
 MARKED = [
     (Recipe, Keeps.RUN, [*_BOTH, "evaluation.every", "model.device", "train.steps"]),
     (Recipe, Keeps.EXPERIMENT, [*_BOTH, "train.seed", "train.threads"]),
-    (PretrainRecipe, Keeps.RUN, [*_PRETRAIN_BOTH, "evaluation.every", "model.device"]),
+    (PretrainRecipe, Keeps.RUN, [*_PRETRAIN_BOTH, "model.device", "evaluation.every"]),
+    (
+        Recipe,
+        Keeps.PAST,
+        [
+            *(f"learner.{name}" for name in ("learning_rate", "schedule", "warmup_steps", "max_grad_norm")),
+            *(f"objective.{name}" for name in ("clip_low", "clip_high", "dual_clip")),
+            *(f"critic.{name}" for name in ("learning_rate", "clip")),
+            *(f"evaluation.{name}" for name in ("benchmarks", "samples", "temperature", "top_p", "top_k")),
+            "evaluation.max_new_tokens",
+        ],
+    ),
+    (
+        PretrainRecipe,
+        Keeps.PAST,
+        [
+            *(f"learner.{name}" for name in ("learning_rate", "schedule", "warmup_steps", "max_grad_norm")),
+            *("train.steps", "train.epochs"),
+        ],
+    ),
     (PretrainRecipe, Keeps.EXPERIMENT, [*_PRETRAIN_BOTH, "train.seed", "train.threads"]),
 ]
 

@@ -88,6 +88,16 @@ def observed(truncation: str) -> dict[str, float]:
     return tally.result()
 
 
+def test_groups_are_right_or_wrong_whatever_the_scale_of_their_rewards() -> None:
+    """Rewards of ±1 and of 2: right from 1 upwards, wrong where nothing above 0 was earned."""
+    rewards = torch.tensor([[2.0, 1.0], [-1.0, -0.5], [-1.0, 1.0], [0.5, 0.25]])
+    graded = torch.ones(4, 2, dtype=torch.bool)
+    rollouts = [rollout("q", 1, (RIGHT, EOS, 1), (WRONG, EOS, 1)) for _ in range(4)]
+    tally = Tally()
+    observe(tally, rollouts, rewards, graded, torch.zeros(4, dtype=torch.bool))
+    assert tally.result()["rollout/all_right_groups"] == tally.result()["rollout/all_wrong_groups"] == 1 / 4
+
+
 def test_every_metric_by_hand() -> None:
     # graded: 4 + 3 + 3 + 0 = 10
     assert observed("reward_zero") == {

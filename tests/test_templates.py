@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 import re
 from dataclasses import replace
@@ -9,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1zero.config import TemplateSettings
 from r1zero.errors import UserError
 from r1zero.templates import DEMONSTRATIONS, chat, few_shot, from_jinja, get_template, template_names
+from r1zero.templates.table import make_template
 from r1zero.types import AnswerFormat
 
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -265,6 +269,39 @@ def test_chat_renders_through_the_tokenizers_own_template():
     other = get_template("chat", tiny_tokenizer(CHAT_SOURCE + " "))
     assert len({each.hash for each in (template, instructed, with_system, other)}) == 4
     assert get_template("chat", tiny_tokenizer(CHAT_SOURCE)).hash == template.hash
+
+
+THINKING = CHAT_SOURCE + "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+
+
+def test_a_chat_template_is_given_its_own_options_and_they_are_part_of_its_hash():
+    tokenizer = tiny_tokenizer(THINKING)
+    plain = make_template(TemplateSettings(name="chat"), tokenizer)
+    silent = make_template(TemplateSettings(name="chat", options={"enable_thinking": False}), tokenizer)
+    loud = make_template(TemplateSettings(name="chat", options={"enable_thinking": True}), tokenizer)
+    assert plain.render("Q") == loud.render("Q") == "<s>[user]Q\n[assistant]"
+    assert silent.render("Q") == "<s>[user]Q\n[assistant]<think></think>"
+    assert len({plain.hash, silent.hash, loud.hash}) == 3
+    content = [("chat", THINKING, "", ""), (), "boxed"]  # without options, the hash that older runs have
+    assert plain.hash == hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        (
+            "chat",
+            {"enable_thinkin": False},
+            r"'enable_thinkin', which .* does not take; did you mean enable_thinking\? it",
+        ),
+        ("chat", {"tokenize": True}, r"holds 'tokenize', which the model's chat template does not take"),
+        ("chat", {"messages": []}, r"holds 'messages'"),
+        ("r1", {"enable_thinking": False}, r"template\.options is for chat only, and template\.name is 'r1'"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(name, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        get_template(name, tiny_tokenizer(THINKING), options=options)
 
 
 def test_chat_errors():

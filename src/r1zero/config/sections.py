@@ -83,6 +83,8 @@ class TemplateSettings(Section):
     """Overrides the template's own."""
     instruction: str = ""
     """Added to the question by `chat`."""
+    options: dict[str, Any] = {}
+    """What the tokenizer's own chat template reads beside the messages, such as `{ enable_thinking = false }`."""
 
 
 class SamplingSettings(Section):

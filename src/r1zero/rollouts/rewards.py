@@ -78,8 +78,8 @@ def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, grade
     tally.mean_of("rollout/answered", (v.outcome is not Outcome.NO_ANSWER for _, v in known))
     tally.mean_of("rollout/dead_groups", dead_P.tolist())
     some_P = graded_PG.any(dim=1)
-    tally.mean_of("rollout/all_right_groups", (some_P & ((rewards_PG == 1) | ~graded_PG).all(dim=1)).tolist())
-    tally.mean_of("rollout/all_wrong_groups", (some_P & ((rewards_PG == 0) | ~graded_PG).all(dim=1)).tolist())
+    tally.mean_of("rollout/all_right_groups", (some_P & ((rewards_PG >= 1) | ~graded_PG).all(dim=1)).tolist())
+    tally.mean_of("rollout/all_wrong_groups", (some_P & ((rewards_PG <= 0) | ~graded_PG).all(dim=1)).tolist())
     tally.mean_of("rollout/length", (c.length for c in completions))
     for kind in (Fate.CORRECT, Fate.INCORRECT, Fate.TRUNCATED):
         tally.mean_of(f"rollout/length_{kind}", (length for length, fate in fated if fate is kind))

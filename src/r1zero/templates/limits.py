@@ -78,6 +78,16 @@ def check_constants(source: str) -> None:
             raise LimitError(f"it computes with {str(value)[:40]}, and no prompt needs that")
 
 
+def read_names(source: str) -> set[str] | None:
+    """Return the names that a template reads and does not set; None where its syntax is another program's own."""
+    from jinja2 import Environment, TemplateSyntaxError, meta
+
+    try:
+        return meta.find_undeclared_variables(Environment(extensions=["jinja2.ext.loopcontrols"]).parse(source))
+    except TemplateSyntaxError:
+        return None
+
+
 def of_readable_length(text: str) -> str:
     """Return the prompt. LimitError if it is longer than any."""
     if len(text) > MAX_CHARS:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from r1zero import config
 from r1zero.errors import UserError, did_you_mean
 from r1zero.templates.jinja import JINJA_SUFFIXES, from_jinja
-from r1zero.templates.limits import LimitError, check_constants
+from r1zero.templates.limits import LimitError, check_constants, read_names
 from r1zero.templates.template import Chat, ChatTokenizer, Surround, Template
 from r1zero.types import AnswerFormat
 
@@ -143,14 +143,16 @@ def few_shot(demonstrations: Sequence[tuple[str, str]] = DEMONSTRATIONS) -> Temp
     return Template("few_shot", AnswerFormat.BOXED, ("\n\nQuestion:",), Surround(f"{shown}Question: ", "\nAnswer:"))
 
 
-def chat(tokenizer: ChatTokenizer, *, instruction: str = "", system: str = "") -> Template:
+def chat(
+    tokenizer: ChatTokenizer, *, instruction: str = "", system: str = "", options: Mapping[str, object] | None = None
+) -> Template:
     """Return the tokenizer's own chat template: one user message, the question.
 
-    `instruction` follows the question on a line of its own; `system` is a system message before it. No stop strings:
-    chat models end their turn with a token.
+    `instruction` follows the question on a line of its own; `system` is a system message before it; `options` is what
+    the template reads beside the messages. No stop strings: chat models end their turn with a token.
 
     Raises:
-        UserError: the tokenizer has no chat template, as those of many base models.
+        UserError: the tokenizer has no chat template, as those of many base models, or it does not read an option.
     """
     if not tokenizer.chat_template:
         raise UserError(
@@ -159,14 +161,33 @@ def chat(tokenizer: ChatTokenizer, *, instruction: str = "", system: str = "") -
         )
     source = tokenizer.chat_template
     text = source if isinstance(source, str) else json.dumps(source, sort_keys=True)
-    for each in [source] if isinstance(source, str) else source.values() if isinstance(source, dict) else []:
+    sources = [source] if isinstance(source, str) else list(source.values()) if isinstance(source, dict) else []
+    for each in sources:
         try:
             check_constants(str(each))
         except LimitError as error:
             raise UserError(
                 f"template.name = 'chat' is not a valid template here ({error}): name another one"
             ) from error
-    return Template("chat", AnswerFormat.BOXED, (), Chat(tokenizer, text, instruction, system))
+    _check_options(options or {}, list(map(str, sources)))
+    given = json.dumps(options or {}, sort_keys=True)
+    return Template("chat", AnswerFormat.BOXED, (), Chat(tokenizer, text, instruction, system, given))
+
+
+_OURS = frozenset({"messages", "conversation", "tokenize", "add_generation_prompt", "chat_template", "return_dict"})
+
+
+def _check_options(options: Mapping[str, object], sources: Sequence[str]) -> None:
+    """Raise a UserError for an option that would do nothing, or that is not the template's."""
+    read = [read_names(source) for source in sources]
+    known = sorted({name for names in read if names is not None for name in names} - _OURS)
+    for name in options:
+        if name in _OURS or (name not in known and None not in read):
+            raise UserError(
+                f"template.options holds {name!r}, which the model's chat template does not take; "
+                f"{did_you_mean(name, known)}it reads {', '.join(known) or 'nothing beside the messages'}: write "
+                "one of these, or leave it out"
+            )
 
 
 _OTHERS = (_QWEN3, _R1_DISTILL_QWEN, _PRIME_ZERO, _OPEN_REASONER_ZERO)
@@ -187,32 +208,37 @@ def get_template(
     *,
     answer_format: AnswerFormat | None = None,
     instruction: str = "",
+    options: Mapping[str, object] | None = None,
 ) -> Template:
     """Return the template called `name`, or the Jinja file at that path (ending in .jinja, .j2 or .jinja2).
 
-    `tokenizer` and `instruction` are used by `chat` alone; `answer_format` overrides the template's own.
+    `tokenizer`, `instruction` and `options` are used by `chat` alone; `answer_format` overrides the template's own.
 
     Raises:
         UserError: nothing goes by that name, the file is faulty, `chat` has no tokenizer or chat template, or an
-            instruction is given to a template whose text is fixed.
+            instruction or options are given to a template whose text is fixed.
     """
     if instruction and name != "chat":
         raise UserError(
             f"template.instruction is for chat only, and template.name is {name!r}: "
             f"remove the instruction, or write the whole prompt as a {JINJA_SUFFIXES[0]} file"
         )
-    template = _named(name, tokenizer, instruction)
+    if options and name != "chat":
+        raise UserError(f"template.options is for chat only, and template.name is {name!r}: leave the options out")
+    template = _named(name, tokenizer, instruction, options)
     return template if answer_format is None else replace(template, answer_format=answer_format)
 
 
-def _named(name: str, tokenizer: ChatTokenizer | None, instruction: str) -> Template:
+def _named(
+    name: str, tokenizer: ChatTokenizer | None, instruction: str, options: Mapping[str, object] | None
+) -> Template:
     key = _ALIASES.get(name, name)
     if key in _TABLE:
         return _TABLE[key]
     if name == "chat":
         if tokenizer is None:
             raise UserError("template.name is 'chat', which needs a model with a tokenizer: name another template here")
-        return chat(tokenizer, instruction=instruction)
+        return chat(tokenizer, instruction=instruction, options=options)
     if name.endswith(JINJA_SUFFIXES):
         return from_jinja(Path(name).expanduser())
     known = template_names()
@@ -226,5 +252,9 @@ def _named(name: str, tokenizer: ChatTokenizer | None, instruction: str) -> Temp
 def make_template(settings: config.TemplateSettings, tokenizer: ChatTokenizer | None) -> Template:
     """Make the template that a section of a recipe describes; only chat templates need a tokenizer."""
     return get_template(
-        settings.name, tokenizer, answer_format=settings.answer_format, instruction=settings.instruction
+        settings.name,
+        tokenizer,
+        answer_format=settings.answer_format,
+        instruction=settings.instruction,
+        options=settings.options,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from r1zero.errors import UserError, reason
 from r1zero.templates.limits import LimitError, limited, of_readable_length
@@ -34,9 +34,9 @@ class ChatTokenizer(Protocol):
         ...
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **options: Any
     ) -> object:
-        """Return the conversation as text, with `tokenize=False`."""
+        """Return the conversation as text, with `tokenize=False`; `options` are for the template to read."""
         ...
 
 
@@ -65,6 +65,8 @@ class Chat:
     source: str
     instruction: str
     system: str
+    options: str = "{}"
+    """What the template reads beside the messages, as JSON."""
 
     def render(self, question_text: str) -> str:
         """Return the conversation up to the point where the assistant speaks."""
@@ -72,15 +74,18 @@ class Chat:
         messages = [{"role": "system", "content": self.system}] if self.system else []
         messages.append({"role": "user", "content": user})
         with limited():
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, **json.loads(self.options)
+            )
         if not isinstance(text, str):
             raise TypeError(f"apply_chat_template(tokenize=False) gave a {type(text).__name__}, not a string")
         return text
 
     @property
     def content(self) -> tuple[str, ...]:
-        """The chat template's source and the texts that are put into it."""
-        return ("chat", self.source, self.instruction, self.system)
+        """The chat template's source and what is put into it."""
+        options = () if self.options == "{}" else (self.options,)  # without any, the hash of before
+        return ("chat", self.source, self.instruction, self.system, *options)
 
 
 @dataclass(frozen=True, slots=True)
