@@ -94,7 +94,6 @@ MISTAKES = {
     "an unknown tracker": (["r.toml", "--log.sinks=['wendb']"], "log.sinks names 'wendb', which is not a tracker"),
     "a device that is not there": (["r.toml", "--model.device=cuda:99"], "model.device = 'cuda:99' is not usable here"),
     "no device": (["r.toml", "--model.device=gpu"], "model.device = 'gpu' is not usable here"),
-    "too few questions": (["r.toml", "--rollout.prompts=17"], "set rollout.prompts to 16 or less"),
     "no folder of data": (["r.toml", "--questions.name=amc", "--data-dir=nowhere"], "--data-dir is nowhere, which is"),
 }
 

@@ -1,5 +1,6 @@
 """One run end to end: what it writes, that it is a pure function of its seed, and that it learns."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -377,10 +378,28 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert sums_of(run.path) == before
 
 
+def test_three_questions_can_be_trained_on_and_resumed(tmp_path: Path) -> None:
+    """rollout.prompts = 4 takes them over several epochs: 4, 8 and 12 of 3 are 4/3, 8/3 and 4 passes."""
+    data = tmp_path / "sums.jsonl"
+    data.write_text("".join(json.dumps({"question": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(3)))
+    settings = {
+        "questions.name": str(data),
+        "questions.options": {},
+        "evaluation.benchmarks": [],
+        "checkpoint.every": 1,
+    }
+    whole = train(tiny_recipe(settings), tmp_path / "whole")
+    assert [row["rollout/epoch"] for row in whole.read("metrics")] == pytest.approx([4 / 3, 8 / 3, 4])
+    train(tiny_recipe(settings | {"train.steps": 1}), tmp_path / "run")
+    resumed = train(tiny_recipe(settings), tmp_path / "run", resume=True)
+    assert untimed(resumed.read("metrics")) == untimed(whole.read("metrics"))
+    assert [len(resumed.rollouts(step)) for step in (1, 2, 3)] == [16, 16, 16]
+
+
 @pytest.mark.parametrize(
     "overrides, says",
     [
-        ({"questions.max_prompt_tokens": 3}, "questions.max_prompt_tokens = 3; raise the one or lower the other"),
+        ({"questions.max_prompt_tokens": 3}, "fits into questions.max_prompt_tokens = 3; raise it."),
         (
             {"evaluation.benchmarks": [{"name": "arithmetic", "limit": 4, "options": {"level": n}} for n in (1, 2)]},
             "evaluation.benchmarks names 'arithmetic' more than once; keep one of them.",
@@ -396,7 +415,8 @@ def test_a_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
         (
             {"evaluation.max_new_tokens": 4093},
             "evaluation.max_new_tokens = 4093 after a prompt of 4 tokens needs 4097 positions, and the model has 4096 "
-            "(its max_position_embeddings): lower it, for arithmetic has such prompts.",
+            "(its max_position_embeddings): lower it to 4092 or less, or leave out of arithmetic arithmetic/0, "
+            "arithmetic/1, arithmetic/2 (and 13 more).",
         ),
         (
             {"evaluation.benchmarks": [{"name": "arithmetic"}]},

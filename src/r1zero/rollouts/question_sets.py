@@ -179,7 +179,11 @@ def check_room(sets: Sequence[PreparedSet], positions: int | None, budget: int, 
     """Make sure that every set's prompts, and `budget` tokens after them, fit into `positions`. Raises UserError."""
     for each in sets:
         if positions is not None and each.longest + budget > positions:
-            remedy = f"lower it, for {each.questions.name} has such prompts"
+            long = [p.question.id for p in each.prompts if len(p.ids) + budget > positions]
+            others = f" (and {len(long) - 3:,} more)" if len(long) > 3 else ""
+            room = positions - each.longest
+            lower = f"lower it to {room} or less, or " if room > 0 else ""
+            remedy = f"{lower}leave out of {each.questions.name} {', '.join(long[:3])}{others}"
             raise _no_room(setting, budget, each.longest, positions, remedy)
 
 

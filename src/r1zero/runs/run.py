@@ -187,8 +187,8 @@ class Run:
 
     def note(self, step: int, notes: Iterable[str], facts: Mapping[str, Any] | None = None, **more: str) -> None:
         """Keep what a user should know of how the run was continued after `step`, and which facts are others now."""
-        before = self.facts
-        others = {name: facts[name] for name in _LATER if name in (facts or {}) and facts[name] != before.get(name)}
+        before, given = self.facts, facts or {}
+        others = {name: given[name] for name in _LATER if name in given and given[name] != before.get(name)}
         for note in notes:
             changed = {"facts": others} if others else {}
             self.log("notes", {"step": step, "time": now(), "note": note, **more} | changed)
