@@ -60,6 +60,8 @@ OWN: dict[str, dict[str, Any]] = {
     "mamba": {"state_size": 8, "time_step_rank": 4},
     "mamba2": {"state_size": 8, "num_heads": 8, "head_dim": 8, "expand": 2, "n_groups": 1, "chunk_size": 8},
     "minicpm3": _MLA,
+    "youtu": _MLA,
+    "axk1": _MLA,
     "nemotron_h": {"mamba_num_heads": 8, "mamba_head_dim": 8, "ssm_state_size": 8, "n_groups": 1, "chunk_size": 8},
     "zaya": {"num_experts_per_tok": 1},
     "qwen3_next": {**_DELTA, "layer_types": _FOUR_KINDS},

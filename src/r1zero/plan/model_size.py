@@ -22,7 +22,7 @@ from transformers.pytorch_utils import Conv1D
 
 from r1zero.config import LoraSettings
 from r1zero.errors import UserError, reason
-from r1zero.policy.forward import ATTENTION_LAYERS, backbone, hidden_states, with_cache, with_own_cache
+from r1zero.policy.forward import ATTENTION_LAYERS, backbone, with_cache, with_own_cache
 from r1zero.policy.load import check_place, checkpoint_layers
 from r1zero.policy.quiet import freeze_other_senses, still
 
@@ -159,13 +159,19 @@ def _cached(model: PreTrainedModel) -> int:
         ids, positions = torch.zeros(1, tokens, dtype=torch.int64), torch.arange(tokens)[None]
         if kinds <= ATTENTION_LAYERS:
             caches: list[Any] = [DynamicCache()]  # as the embedded sampler's, it keeps what a window no longer shows
-            hidden_states(model.eval(), ids, **with_cache(backbone(model), caches[0]))
+            reader = _reader(model.eval())
+            reader(input_ids=ids, **with_cache(reader, caches[0]))
         else:
             caches = [*with_own_cache(model.eval(), ids, positions, {})[1].values()]
         layers = (layer for cache in caches for layer in getattr(cache, "layers", ()))
         held = (getattr(layer, name, None) for layer in layers for name in ("keys", "values"))
         sizes.append(sum(tensor.numel() for tensor in held if isinstance(tensor, Tensor)))
     return (sizes[1] - sizes[0]) // _SHORT
+
+
+def _reader(model: PreTrainedModel) -> nn.Module:
+    """Return what text goes through: a model with other senses looks in its ids for them, and here are no numbers."""
+    return backbone(model) if model.config.get_text_config() is model.config else model.get_decoder()
 
 
 def _inside(model: PreTrainedModel, layers: int) -> int:
@@ -210,7 +216,7 @@ def _kept(model: PreTrainedModel, tokens: int, autocast: Autocast) -> int:
     still(model)
     ids = torch.zeros(1, tokens, dtype=torch.int64)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast():
-        states = hidden_states(model, ids, use_cache=False)
+        states = _reader(model)(input_ids=ids, use_cache=False).last_hidden_state
     del states
     return sum(size for _, size in found.values())
 
