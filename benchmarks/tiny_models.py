@@ -59,7 +59,7 @@ OWN: dict[str, dict[str, Any]] = {
     "llama4_text": {"attention_chunk_size": 8, "layer_types": ["chunked_attention", "full_attention"] * 2},
     "mamba": {"state_size": 8, "time_step_rank": 4},
     "mamba2": {"state_size": 8, "num_heads": 8, "head_dim": 8, "expand": 2, "n_groups": 1, "chunk_size": 8},
-    "minicpm3": _MLA,
+    "minicpm3": {**_MLA, "scale_emb": 1},
     "youtu": _MLA,
     "axk1": _MLA,
     "nemotron_h": {"mamba_num_heads": 8, "mamba_head_dim": 8, "ssm_state_size": 8, "n_groups": 1, "chunk_size": 8},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache
+from transformers.initialization import no_init_weights
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from transformers.pytorch_utils import Conv1D
 
@@ -87,9 +88,11 @@ def shape_of(
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
         with FakeTensorMode(), torch.random.fork_rng(devices=[]), _experts_without_numbers():
-            model = AutoModelForCausalLM.from_config(
-                config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
-            )
+            with no_init_weights():  # towers for images look at the numbers that they draw
+                model = AutoModelForCausalLM.from_config(
+                    config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
+                )
+            model.tie_weights()
             freeze_other_senses(model)
             return _counted(model, counted, max(tokens, 2 * _SHORT) | 1, lora)
     except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
