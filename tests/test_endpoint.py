@@ -38,7 +38,7 @@ def answering(status: int, body: str = "", raw: bytes = b"", **headers: str) -> 
 
         do_GET = do_POST = answer
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:  # noqa: A002
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -105,7 +105,7 @@ def styled(stream: Any) -> Any:
 def loss(stream: Any) -> str:
     """Tell why a stream is not written any more; nothing where it is, or where its reader wanted no more."""
     error = stream.lost if isinstance(stream, OutputStream) else None
-    return "" if error is None or isinstance(error, BrokenPipeError) else error.strerror
+    return "" if error is None or isinstance(error, BrokenPipeError) else error.strerror or str(error)
 
 
 @contextmanager
