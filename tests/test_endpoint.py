@@ -38,7 +38,7 @@ def answering(status: int, body: str = "", raw: bytes = b"", **headers: str) -> 
 
         do_GET = do_POST = answer
 
-        def log_message(self, format: str, *_: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
