@@ -185,7 +185,7 @@ def _inside(model: PreTrainedModel, layers: int) -> int:
 
 def _adapters(model: PreTrainedModel, lora: LoraSettings) -> int:
     """Parameters of A and B beside every layer that has them. What they keep is little beside what their layer does."""
-    layers = [
+    layers: list[Any] = [
         part
         for name, part in model.named_modules()
         if type(part) in (nn.Linear, Conv1D)

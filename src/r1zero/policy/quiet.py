@@ -38,4 +38,4 @@ def freeze_other_senses(model: PreTrainedModel) -> None:
     moved = {id(p) for part in inner if isinstance(part, nn.Module) for p in part.parameters()}
     for parameter in model.parameters():
         if id(parameter) not in moved:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False

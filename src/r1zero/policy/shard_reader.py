@@ -52,8 +52,7 @@ class ShardReader(FileSystemReader):
         for each in metadata.storage_data.values():
             if PurePosixPath(each.relative_path).name != str(each.relative_path):
                 raise pickle.UnpicklingError(f"it names the file {each.relative_path} outside the folder")
-        if getattr(metadata, "storage_meta", None) is None:
-            metadata.storage_meta = StorageMeta()
+        metadata.storage_meta = getattr(metadata, "storage_meta", None) or StorageMeta()
         metadata.storage_meta.load_id = self.load_id
         return metadata
 

@@ -19,7 +19,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel,
     """
     known: int = model.config.get_text_config().vocab_size
     vocabulary = tokenizer.get_vocab()
-    added, opening = tokenizer.get_added_vocab(), set(tokenizer("").input_ids)
+    added, opening = tokenizer.get_added_vocab(), set(tokenizer.encode(""))
     beyond = sorted(token for token, i in vocabulary.items() if i >= known and (token not in added or i in opening))
     if beyond:
         raise UserError(

@@ -142,7 +142,7 @@ def _python_rows(table: pyarrow.Table) -> list[Row]:
         if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):
             return None if value is None else [exact(item, kind.value_type) for item in value]  # type: ignore[union-attr]
         narrow = {"float": np.float32, "halffloat": np.float16}.get(str(kind))
-        return value if narrow is None or value is None else float(str(narrow(value)))  # type: ignore[arg-type]
+        return value if narrow is None or value is None else float(str(narrow(value)))
 
     rows = table.to_pylist()
     for field in table.schema:

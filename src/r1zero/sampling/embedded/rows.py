@@ -67,7 +67,8 @@ class Rows:
             tokens = self.tokens_SL[row, :count].tolist()
             how = self.rules.ended(tokens) or (Stop.LENGTH if count >= budget else None)
             if how is not None:
-                found.append((row, Sampled(*self.ids[row], self._completion(row, tokens, how))))
+                request, sample = self.ids[row]
+                found.append((row, Sampled(request, sample, self._completion(row, tokens, how))))
         return found
 
     def _completion(self, row: int, tokens: list[int], how: Stop) -> Completion:

@@ -347,7 +347,7 @@ def _constant_renamed(gold: Expr, answer: Expr) -> Expr:
     )
     if len(theirs) != 1 or theirs[0] in gold.args or constant in walk(answer):
         return answer
-    return renamed(answer, theirs[0], constant)  # type: ignore[arg-type]
+    return renamed(answer, theirs[0], constant)
 
 
 _CONSTANTS = tuple(Sym(name) for name in ("c", "K", "k", "C_{1}", "c_{1}", "C_{0}", "c_{0}", "C'"))
