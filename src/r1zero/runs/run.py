@@ -203,7 +203,7 @@ class Run:
         """Append one line to NAME.jsonl, flushed to disk. Raises UserError when it cannot be written."""
         check_there(self.path)
         path = self.path / f"{name}.jsonl"
-        if path.is_symlink():
+        if path.is_symlink() and not path.is_char_device():  # /dev/null keeps nothing of anybody's
             raise UserError(f"{path} is a link, through which a run writes nothing; put the file itself there.")
         with writing(path, resumes=True), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
