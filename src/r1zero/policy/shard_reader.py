@@ -52,8 +52,8 @@ class ShardReader(FileSystemReader):
         for each in metadata.storage_data.values():
             if PurePosixPath(each.relative_path).name != str(each.relative_path):
                 raise pickle.UnpicklingError(f"it names the file {each.relative_path} outside the folder")
-        metadata.storage_meta = getattr(metadata, "storage_meta", None) or StorageMeta()
-        metadata.storage_meta.load_id = self.load_id
+        about = metadata.storage_meta = getattr(metadata, "storage_meta", None) or StorageMeta()
+        about.load_id = self.load_id
         return metadata
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,7 +20,8 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel,
     """
     known: int = model.config.get_text_config().vocab_size
     vocabulary = tokenizer.get_vocab()
-    added, opening = tokenizer.get_added_vocab(), set(tokenizer.encode(""))
+    added_of: Any = tokenizer.get_added_vocab  # of the kinds of tokenizers, not of their base
+    added, opening = added_of(), set(tokenizer.encode(""))
     beyond = sorted(token for token, i in vocabulary.items() if i >= known and (token not in added or i in opening))
     if beyond:
         raise UserError(
