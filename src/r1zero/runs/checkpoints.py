@@ -50,7 +50,7 @@ class Checkpoint:
             ) from None
 
     def intact(self) -> bool:
-        """Tell whether every file holds what was sealed. Reads all of them, at about 1 s a gigabyte and core."""
+        """Tell whether every file holds what was sealed. Reads all of them, at about 2 s a gigabyte and core."""
         return not _differing(self.path)
 
 
@@ -90,7 +90,7 @@ def save(
 
 def check_sealed(path: Path) -> None:
     """Make sure that a model folder holds what it was sealed with, if it was; its training state apart, as no model is
-    read from that. Reads the other files once more, at about 1 s a gigabyte and core.
+    read from that. Reads the other files once more, at about 2 s a gigabyte and core.
 
     Raises:
         UserError: a file is not the one that was sealed, or training has found so before.
