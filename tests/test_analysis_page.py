@@ -1,7 +1,6 @@
 """The page of an analysis: what stands in it, that no response can do anything to it, and what a reader sees of it."""
 
 import json
-import random
 import re
 import shutil
 from pathlib import Path
@@ -9,65 +8,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from r1zero.analyze.responses import GradedResponse, ModelResponses, QuestionResponses
-from r1zero.analyze.run import (
-    ANALYSES,
-    AnalysisPlan,
-    Judges,
-    analyse_answering,
-    analyse_sampled,
-    analyse_training,
-)
+from analysis_folder import MODEL, REFLECTING, analysed
+from r1zero.analyze.run import Judges, analyse_training
 from r1zero.errors import UserError
 from r1zero.report.charts import analysis as charts
 from r1zero.report.draw.svg import interval_chart
 from r1zero.report.pages.analysis import read_parts, render, write_page
 from r1zero.report.pages.html import code, visible
-from r1zero.types import Outcome
-from report_runs import HOSTILE
 from tiny_runs import trained
 
 if TYPE_CHECKING:
     from browser import Browser
 
-MODEL = "Qwen/Qwen2.5-Math-1.5B"
-TALK = "What is 2 + 2? What is 3 + 3? What is 4 + 4? What is 5 + 5?\u202e<img src=x onerror='window.hacked = 1'>"
-REFLECTING = "It is 3. Let me recheck: <b>1 + 1</b> is 2, so I made a mistake. The answer is \\boxed{2}."
-PLAIN = "Therefore the answer is \\boxed{2}."
-
-
-def group(index: int, rng: random.Random, chance: float) -> QuestionResponses:
-    """Eight responses, right with that chance; some of them reflect, one question's among hostile text."""
-    replies = []
-    for _ in range(8):
-        text = (HOSTILE if index == 0 else "") + REFLECTING if rng.random() < 0.15 else PLAIN
-        outcome = Outcome.RIGHT if rng.random() < chance else rng.choice((Outcome.WRONG, Outcome.NO_ANSWER))
-        replies.append(GradedResponse(text, outcome, rng.random() < 0.1, len(text.split())))
-    return QuestionResponses(f"q/{index}", str(1 + index % 5), f"What is {index} + 1?", tuple(replies))
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All analyses of a model of the paper over ten temperatures, of made-up responses, with the rules as judge."""
-    out, rng, judges = tmp_path_factory.mktemp("analysis"), random.Random(0), Judges()
-    greedy = []
-    for template, talking in (("no", 0.5), ("r1", 0.1)):
-        groups = []
-        for i in range(20):
-            text, outcome = (TALK, Outcome.NO_ANSWER) if rng.random() < talking else (PLAIN, Outcome.RIGHT)
-            groups.append(
-                QuestionResponses(
-                    f"q/{i}", str(1 + i % 5), f"How old is Ann {i}?", (GradedResponse(text, outcome, False, 9),)
-                )
-            )
-        greedy.append(ModelResponses(MODEL, template, 0.0, tuple(groups)))
-    cells = [
-        ModelResponses(MODEL, "r1", t / 10, tuple(group(i, rng, (i % 5) / 5 + 0.02 * t) for i in range(20)))
-        for t in range(1, 11)
-    ]
-    chosen = analyse_answering(greedy, judges, out, MODEL)
-    analyse_sampled(cells, chosen, AnalysisPlan(ANALYSES, (), (), 8, 8), judges, out, None)
-    return out
+    return analysed(tmp_path_factory.mktemp("analysis"), questions=20)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from r1zero.verify.answers.numbers import number
 from r1zero.verify.answers.purse import TooLargeError
 from r1zero.verify.answers.tree import Num, Op, Sym
 from r1zero.verify.answers.values import Evaluator
-from r1zero.verify.golds import check_golds, gold_note
+from r1zero.verify.golds import listed, read_golds
 from r1zero.verify.math_verify_guard import has_prose, refusal
 from r1zero.verify.pairs import grade_pairs, read_pairs
 
@@ -586,17 +586,21 @@ def test_a_gold_too_large_to_compute_is_right_as_the_same_text_only():
     assert grade_exact("5", gold).outcome is Outcome.WRONG
 
 
-def test_golds_are_checked_when_a_set_is_loaded():
+def test_golds_are_read_when_a_set_is_loaded():
     questions = [
         Question("s/0", "?", ("5", "x^2")),
         Question("s/1", "?", ("{", "5")),
         Question("s/2", "?", ("9^{9^{9}}",)),
+        Question("s/3", "?", ("{",)),
+        Question("s/4", "?", ("so \\boxed{7}",)),
     ]
-    assert [(fault.question, fault.gold) for fault in check_golds(questions)] == [("s/1", "{"), ("s/2", "9^{9^{9}}")]
-    assert gold_note("s", questions[:1]) == ()
-    [note] = gold_note("s", questions)
-    assert note.startswith("2 gold answers of s cannot be graded")
-    assert "s/1 (unbalanced braces)" in note
+    read = read_golds(questions)
+    assert [question.id for question in read.questions] == ["s/0", "s/1", "s/2", "s/4"]
+    assert read.questions[:3] == tuple(questions[:3])  # one usable gold is enough
+    assert read.questions[3].gold == ("7",)
+    assert [(fault.question, fault.gold) for fault in read.costly] == [("s/2", "9^{9^{9}}")]
+    assert listed(read.left_out) == "s/3 (unbalanced braces)"
+    assert listed(read.left_out * 7) == "; ".join(["s/3 (unbalanced braces)"] * 5) + " and 2 more"
 
 
 # -- properties
