@@ -18,6 +18,7 @@ from r1zero.errors import UserError
 from r1zero.policy.load import Policy, load_policy
 from r1zero.policy.lora import add_lora
 from r1zero.runs import checkpoints
+from r1zero.runs.exclusive import LOCK
 from r1zero.runs.run import Run
 from tiny_runs import start, sums_of, taught_model, trained, untimed, write_recipe
 
@@ -207,7 +208,7 @@ def test_adapters_whose_base_is_a_damaged_checkpoint_are_not_loaded(tmp_path: Pa
     add_lora(adapted, LoraSettings(rank=2), seed=0)
     adapters = checkpoints.save(tmp_path, 2, adapted.save, STATE, None).path
     load_policy(str(adapters), device="cpu")
-    _flip_weights(base)
+    flip(base / WEIGHTS)
     with pytest.raises(UserError, match="step-000001 is damaged"):
         load_policy(str(adapters), device="cpu")
 
@@ -355,7 +356,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path) -> None:
         ballast.unlink()
         assert steps(out / "checkpoints") == [2]
         assert sums_of(out) == before
-        assert list(out.rglob(".*")) == []
+        assert [path.name for path in out.rglob(".*")] == [LOCK]
     start("train", recipe, "--out", out, "--train.steps=4", "--resume").done()
     whole = trained({"train.steps": 4})
     assert untimed(Run.open(out).read("metrics")) == untimed(whole.read("metrics"))
@@ -372,7 +373,7 @@ def test_a_checkpoint_too_large_for_the_disk_loses_nothing(tmp_path: Path) -> No
     assert "File too large" in cut.err
     assert "mend that and continue with --resume; the checkpoint of step 1 is whole." in cut.err
     assert sums_of(out) == before
-    assert list(out.rglob(".*")) == []
+    assert [path.name for path in out.rglob(".*")] == [LOCK]
     start("train", out, "--resume").done()  # with the two steps it was last given
     assert steps(out / "checkpoints") == [1, 2]
     assert json.loads((out / "checkpoints" / "step-000002" / "complete.json").read_text())["step"] == 2
