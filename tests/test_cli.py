@@ -202,7 +202,7 @@ class Finalizer:
         for _ in range(1000):  # the handler runs in here, and what it raises is ignored
             pass
 
-def app(**_):
+def app(*_, **__):
     Finalizer()
     time.sleep(600)
 
@@ -220,7 +220,7 @@ def test_an_interrupt_leaves_the_clean_up_alone_and_a_second_one_ends_it() -> No
 import os, signal, time
 from r1zero import cli
 
-def app(**_):
+def app(*_, **__):
     try:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(600)

@@ -146,7 +146,7 @@ def test_an_error_that_quotes_a_name_is_harmless(tmp_path: Path) -> None:
 
 
 def test_a_traceback_of_ours_is_harmless() -> None:
-    code = f"from r1zero import cli\ndef app(**_): raise RuntimeError({HOSTILE!r})\ncli.app = app\ncli.main()"
+    code = f"from r1zero import cli\ndef app(*_, **__): raise RuntimeError({HOSTILE!r})\ncli.app = app\ncli.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment())
     assert done.returncode == 1
     assert_harmless(done.stderr.decode())
@@ -159,7 +159,7 @@ def test_a_second_interrupt_while_the_interpreter_ends_is_quiet(first: str) -> N
 import atexit, os, signal, time
 from r1zero import cli
 
-def app(**_):
+def app(*_, **__):
     {first}
 
 @atexit.register

@@ -64,7 +64,7 @@ def _run() -> int:
         if error.errno != errno.ENAMETOOLONG:
             raise
         print(f"r1zero: {str(error.filename)[:60]}… is too long for a file's name: give another.", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except (UserError, CycloptsError) as error:
         print(f"r1zero: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
