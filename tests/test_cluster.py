@@ -441,6 +441,9 @@ def test_an_interrupt_while_shards_are_read_is_no_damage_and_damage_is_named(
     load_policy(str(folder), device="cpu")
     for shard in (folder / "shards").glob("*.distcp"):
         shard.unlink()
+    with pytest.raises(UserError, match=r"shards/__0_0\.distcp, shards/__1_0\.distcp are not what complete\.json says"):
+        load_policy(str(folder), device="cpu")
+    (folder / "complete.json").unlink()  # then reading them tells
     with pytest.raises(UserError, match=r"The shards in .* cannot be read \(\[Errno 2\] No such file .* before it"):
         load_policy(str(folder), device="cpu")
 
