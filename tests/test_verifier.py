@@ -251,7 +251,7 @@ def test_a_reward_that_runs_for_a_day_ends_with_its_killed_parent_and_so_does_wh
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "hanging\n"
-    assert wait_until(lambda: (tmp_path / "busy").exists() and (tmp_path / "busy").read_text())
+    wait_for(lambda: ((tmp_path / "busy").exists() and (tmp_path / "busy").read_text()) or None, "a busy reward")
     started = below(parent.pid)
     orphans = [each for each in started if "-m r1zero" in each.words or each.words == "sleep 86400"]
     assert len(orphans) == 2
