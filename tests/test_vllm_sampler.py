@@ -94,14 +94,11 @@ class World:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[World]:
-    # so that a test may change a method in the engine's own process
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_ALLOW_INSECURE_SERIALIZATION", "1")
-        vllm, policy = vllm_module(), load_policy(str(taught_model(64, 2)), device="cpu")
-        transfer = vllm.own_transfer(policy, recipe())
-        sampler = vllm.make_sampler(recipe(), policy, transfer, CONTEXT, torch.device("cpu"), sleeps=False)
-        with closing(sampler) as engine:
-            yield World(policy, engine)
+    vllm, policy = vllm_module(), load_policy(str(taught_model(64, 2)), device="cpu")
+    transfer = vllm.own_transfer(policy, recipe())
+    sampler = vllm.make_sampler(recipe(), policy, transfer, CONTEXT, torch.device("cpu"), sleeps=False)
+    with closing(sampler) as engine:
+        yield World(policy, engine)
 
 
 @pytest.fixture
