@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analysis_folder import MODEL, REFLECTING, analysed
+from r1zero.analyze import tables
 from r1zero.analyze.run import Judges, analyse_training
 from r1zero.errors import UserError
 from r1zero.report.charts import analysis as charts
@@ -195,3 +196,7 @@ def test_every_panel_has_a_name_and_every_region_too(tab: "Browser") -> None:
     nameless = tab.js("""[...document.querySelectorAll('svg.chart, [role=region], button')].filter((e) => !(
       e.textContent.trim() && e.tagName === 'BUTTON' || e.getAttribute('aria-label'))).length""")
     assert nameless == 0
+
+
+def test_shares_are_told_in_per_cent() -> None:
+    assert [tables.percent(value) for value in (0.125, 1.0, 0.0, None)] == ["12.5 %", "100.0 %", "0.0 %", "–"]
