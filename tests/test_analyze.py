@@ -404,7 +404,7 @@ def test_a_run_is_analysed_from_the_command_line(tmp_path: Path) -> None:
     assert [source["temperature"] for source in content["sources"]] == [1.0, 0.0]
     assert content["judge"].startswith("rule-based judge")
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        "analysis.html", *(f"training.{end}" for end in ("json", "md", "png", "svg"))
+        ".r1zero.lock", "analysis.html", *(f"training.{end}" for end in ("json", "md", "png", "svg"))
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -189,6 +190,14 @@ def test_a_tokenizer_by_name(server: Server) -> None:
     assert server.answered == []
     with pytest.raises(UserError, match="--tokenizer nowhere cannot be loaded"):
         served("big", client, workers=2, tokenizer="nowhere")
+
+
+def test_a_damaged_checkpoint_is_no_tokenizer_either(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "step-000001"
+    shutil.copytree(random_model(), folder)
+    (folder / "complete.json").write_text('{"step": 1, "score": null, "files": {"tokenizer.json": {"blake2b": "0"}}}')
+    with pytest.raises(UserError, match=r"step-000001 is damaged, .*tokenizer\.json is not what complete\.json says"):
+        served("big", Client(Endpoint(server.url, "--server", patience_s=1.0)), workers=2, tokenizer=str(folder))
 
 
 # ---- an analysis whose server dies

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there at all, plain Hugging Face folders, and what a full disk does."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -97,6 +98,13 @@ def seal(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "complete.json").read_text())
 
 
+def seal_one_outside(folder: Path) -> None:
+    """Seal a file that lies beside the folder, with its true size and checksum."""
+    (folder.parent / "secret").write_bytes(b"secret")
+    entry = {"size": 6, "blake2b": hashlib.blake2b(b"secret").hexdigest()}
+    put_seal(folder, seal(folder) | {"files": seal(folder)["files"] | {"../secret": entry}})
+
+
 def put_seal(folder: Path, content: object) -> None:
     (folder / "complete.json").write_text(json.dumps(content))
 
@@ -112,6 +120,7 @@ TEARS = {
     "a foreign seal": lambda folder: put_seal(folder, []),
     "a seal without a step": lambda folder: put_seal(folder, {"files": {}}),
     "a seal of a list": lambda folder: put_seal(folder, {"step": 2, "score": None, "files": [WEIGHTS]}),
+    "a seal that is a pipe": lambda folder: [(folder / "complete.json").unlink(), os.mkfifo(folder / "complete.json")],
     "a seal of another step": lambda folder: put_seal(folder, seal(folder) | {"step": 3}),
     "nothing": lambda folder: [path.unlink() for path in folder.iterdir()],
 }
@@ -119,6 +128,7 @@ SAME_SIZE = {
     "weights": lambda folder: flip(folder / WEIGHTS),
     "a state": lambda folder: flip(folder / STATES),
     "a tokenizer": lambda folder: flip(folder / TOKENIZER),
+    "a seal of another folder's file": seal_one_outside,
     "a seal without sums": lambda folder: put_seal(
         folder,
         seal(folder) | {"files": {name: {"size": entry["size"]} for name, entry in seal(folder)["files"].items()}},
@@ -162,7 +172,13 @@ def test_damage_that_keeps_the_size_is_noticed(tmp_path: Path, policy: Policy, d
     assert checkpoints.latest(tmp_path) is None
 
 
-@pytest.mark.parametrize("damage", ["weights", "a tokenizer", "half the weights", "half a seal", "a seal of a list"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "weights", "a tokenizer", "half the weights", "half a seal", "a seal of a list", "a seal that is a pipe",
+        "a seal of another folder's file",
+    ],
+)  # fmt: skip
 def test_a_damaged_checkpoint_is_never_loaded(tmp_path: Path, policy: Policy, damage: str) -> None:
     folder = save(tmp_path, policy, 1).path
     load_policy(str(folder), device="cpu")

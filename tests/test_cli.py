@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from transformers import AutoTokenizer
 
 import r1zero
 from r1zero.policy.tiny import character_tokenizer, tiny_model
@@ -147,6 +149,10 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
             "is not a valid template: did you mean qwen3",
         ),
         (["evaluate", "MODEL", "-b", "arithmetic", "--out", "/dev/null/x"], "cannot be written (Not a directory)"),
+        (
+            ["evaluate", "MODEL", "-b", "arithmetic", "-t", "chat", "--template-options", "fast"],
+            "--template-options fast is not a valid setting: write NAME=VALUE",
+        ),
         (["demo", "--objectives", "grop", "--out", "/dev/null/x"], "objective.name = 'grop' is not in the table"),
         (["demo", "--seed", "-1", "--out", "/dev/null/x"], "train.seed = -1 cannot be used"),
         (["demo", "--out", "/dev/null/x"], "/dev/null/x cannot be written (Not a directory)"),
@@ -159,6 +165,32 @@ def test_a_mistake_elsewhere_is_one_sentence_too(desk: Path, words: list[str], s
     for option, value in (("--max-new-tokens", "4"), ("--limit", "2")):
         extra += [option, value] if option not in words and "MODEL" in words else []
     assert start(*named, *extra).refused(says) == ""
+
+
+@pytest.mark.parametrize(
+    "words, prompts",
+    [
+        (("evaluate", "MODEL", "-t", "chat", "-b", "arithmetic"), "arithmetic.parquet"),
+        (("analyze", "MODEL", "--questions", "arithmetic", "-t", "chat"), "**/*.parquet"),
+    ],
+    ids=["evaluate", "analyze"],
+)
+def test_a_chat_template_takes_its_options_from_the_command_line(
+    tmp_path: Path, words: tuple[str, ...], prompts: str
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(random_model())
+    tokenizer.chat_template = "{{ messages[0]['content'] }}{% if not enable_thinking %}:{{ effort }}={% endif %}"
+    shutil.copytree(random_model(), tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    command = [str(tmp_path / "model") if word == "MODEL" else word for word in words]
+    command += ["--limit", "2", "--max-new-tokens", "4", "--device", "cpu", "--answer-format", "last_number"]
+    start(*command, "--out", tmp_path / "out", "--template-options", "enable_thinking=false", "effort=7").done()
+    files = sorted((tmp_path / "out").glob(prompts))
+    asked = [row["prompt"] for file in files for row in pq.read_table(file, columns=["prompt"]).to_pylist()]
+    assert asked
+    assert all(prompt.endswith(":7=") for prompt in asked)
+    refused = start(*command, "--out", tmp_path / "other", "--template-options", "enable_thinkin=false")
+    assert refused.refused("did you mean enable_thinking?") == ""
 
 
 def test_endless_questions_need_a_limit() -> None:

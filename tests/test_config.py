@@ -20,7 +20,7 @@ from r1zero.config import (
     make_recipe,
     parse_overrides,
 )
-from r1zero.config.overrides import flattened, without
+from r1zero.config.overrides import flattened, parse_pairs, without
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 
@@ -208,6 +208,8 @@ def test_overrides_are_read_as_toml_where_they_are_toml() -> None:
 
 def test_a_value_may_begin_with_a_hyphen() -> None:
     assert parse_overrides(["--train.seed", "-1"]) == {"train.seed": -1}
+    words = ["enable_thinking=false", "effort=low", "equals=a=b", "budget=12"]
+    assert parse_pairs(words, "--x") == {"enable_thinking": False, "effort": "low", "equals": "a=b", "budget": 12}
     assert parse_overrides(["--template.instruction", "--be brief"]) == {"template.instruction": "--be brief"}
 
 
@@ -228,6 +230,12 @@ def test_what_is_no_override_is_refused(words: list[str], sentence: str) -> None
     with pytest.raises(UserError) as caught:
         parse_overrides(words)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("word", ["enable_thinking", "=false", ""])
+def test_what_is_no_pair_is_refused(word: str) -> None:
+    with pytest.raises(UserError, match=f"--template-options {word} is not a valid setting: write NAME=VALUE"):
+        parse_pairs([word], "--template-options")
 
 
 @given(value=st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False), st.text("ab c.-/é", max_size=8)))

@@ -36,6 +36,8 @@ class Asked:
     """Templates to try; the one that makes the model answer most is used for the rest."""
     answer_format: str | None = None
     """boxed, answer_tags or last_number; each template's own by default."""
+    template_options: Annotated[list[str], several("--template-options")] = field(default_factory=list)
+    """What the model's own chat template reads beside the messages: NAME=VALUE, such as enable_thinking=false."""
     temperatures: Annotated[list[float], several("--temperatures")] = field(
         default_factory=lambda: [round(0.1 * i, 1) for i in range(1, 11)]
     )
@@ -173,10 +175,13 @@ def _check(asked: Asked, judging: Judging, steps: int | None) -> None:
 def _plan(what: str, asked: Asked) -> AnalysisPlan:
     from r1zero.analyze.run import ANALYSES, AnalysisPlan
     from r1zero.config import TemplateSettings, checked
+    from r1zero.config.overrides import parse_pairs
 
-    shapes = [
-        checked(TemplateSettings, {"name": name, "answer_format": asked.answer_format}) for name in asked.templates
-    ]
+    shape = {
+        "answer_format": asked.answer_format,
+        "options": parse_pairs(asked.template_options, "--template-options"),
+    }
+    shapes = [checked(TemplateSettings, {"name": name} | shape) for name in asked.templates]
     analyses = ANALYSES if what == "all" else (what,)
     temperatures = tuple(dict.fromkeys(sorted(asked.temperatures)))
     return AnalysisPlan(analyses, tuple(shapes), temperatures, asked.samples, asked.group_size)

@@ -50,6 +50,8 @@ class PromptOptions:
     """boxed, answer_tags or last_number; the template's own by default."""
     instruction: str = ""
     """Added to the question by the chat template."""
+    template_options: Annotated[list[str], several("--template-options")] = field(default_factory=list)
+    """What the model's own chat template reads beside the messages: NAME=VALUE, such as enable_thinking=false."""
 
 
 @Parameter(name="*")
@@ -112,6 +114,7 @@ def evaluate(
             "evaluate needs question sets: --benchmarks NAME …, for example --benchmarks math500 gsm8k-test."
         )
     from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
+    from r1zero.config.overrides import parse_pairs
     from r1zero.evaluation.cell import Conditions
     from r1zero.evaluation.matrix import evaluate_matrix
 
@@ -121,7 +124,8 @@ def evaluate(
     draws = {name: getattr(drawing, name) for name in ("samples", "temperature", "top_p", "top_k", "max_new_tokens")}
     benchmarks = [checked(BenchmarkSettings, {"name": name} | columns) for name in sets.benchmarks]
     protocol = checked(EvaluationSettings, {"benchmarks": benchmarks} | draws)
-    shape = {"answer_format": asking.answer_format, "instruction": asking.instruction}
+    options = parse_pairs(asking.template_options, "--template-options")
+    shape = {"answer_format": asking.answer_format, "instruction": asking.instruction, "options": options}
     shapes = [checked(TemplateSettings, {"name": name} | shape) for name in asking.template]
     conditions = Conditions(drawing.seed, sets.data_dir, out, reward)
     console = make_console()

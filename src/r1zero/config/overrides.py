@@ -30,6 +30,19 @@ def parse_overrides(tokens: list[str]) -> dict[str, object]:
     return overrides
 
 
+def parse_pairs(words: list[str], option: str) -> dict[str, object]:
+    """`["enable_thinking=false", "effort=low"]`, as an option of a command takes them, → `{"enable_thinking": False,
+    "effort": "low"}`. Values as in `parse_overrides`. Raises UserError.
+    """
+    pairs: dict[str, object] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise UserError(f"{option} {word} is not a valid setting: write NAME=VALUE, such as enable_thinking=false.")
+        pairs[name] = _value(value)
+    return pairs
+
+
 def differences(old: Section, new: Section, but: Keeps = Keeps.NOTHING) -> list[str]:
     """Return dotted names of the settings that differ between two recipes of one kind, but for those of a mark."""
     flat_old, flat_new = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))

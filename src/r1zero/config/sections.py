@@ -226,7 +226,7 @@ class VerifierSettings(Section):
 
     reward: str | None = None
     workers: Annotated[int, Keeps.BOTH] = Field(default=2, ge=1)
-    timeout_s: float = Field(default=2.0, gt=0)
+    timeout_s: float = Field(default=2.0, gt=0, le=86_400)
     memory_mb: int = Field(default=2048, ge=256)
 
 

@@ -17,6 +17,7 @@ from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, PreparedSet
 from r1zero.rollouts.question_sets import check_room
+from r1zero.runs.checkpoints import check_sealed
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Sampler
 from r1zero.sampling.server import ServerSampler
@@ -76,6 +77,7 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    check_sealed(Path(name))
     try:
         with reached_or_offline():
             return load_tokenizer(name)

@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError
 
 from r1zero.errors import UNREADABLE, UserError, parsed, reason
+from r1zero.runs import foreign
 from r1zero.runs.files import remedy, write_text
 
 _STATE = "training_state.pt"
@@ -202,7 +203,7 @@ def prune(folder: Path, keep_last: int, keep_best: bool) -> None:
 
 def _read_seal(path: Path) -> dict[str, Any]:
     """Return a seal. One of `UNREADABLE` where there is none, or something else."""
-    seal = parsed((path / _SEAL).read_text(encoding="utf-8"))
+    seal = parsed(foreign.read_text(path / _SEAL))
     if type(seal["step"]) is not int or not (seal["score"] is None or isinstance(seal["score"], int | float)):
         raise ValueError("its step or its score is not a number")
     return seal
@@ -217,7 +218,9 @@ def _differing(folder: Path, but: str = "") -> list[str]:
     """Return the files that are not what they were sealed as, one left out; the seal itself where it is none."""
     try:
         sealed = {name: entry["blake2b"] for name, entry in _read_seal(folder)["files"].items() if name != but}
-    except UNREADABLE:
+        for name in sealed:
+            foreign.inside(folder, name)
+    except (*UNREADABLE, UserError):
         return [_SEAL]
     try:
         found = _sums(folder, [name for name in sealed if (folder / name).is_file()], _known_checksum)
