@@ -21,6 +21,7 @@ from r1zero.policy.device import pick_autocast
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.sampling.embedded import sampler as embedded
 from r1zero.sampling.embedded.kv_cache import KvCache, KvLayer
+from r1zero.sampling.embedded.plain import PlainSampler
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.noise import row_key, uniforms
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
@@ -67,6 +68,39 @@ def cache_of(kwargs: dict[str, Any]) -> Any:
 
 def ids(found: dict[tuple[str, int], Completion]) -> dict[tuple[str, int], tuple[tuple[int, ...], Stop, str]]:
     return {key: (c.token_ids, c.stop, c.text) for key, c in found.items()}
+
+
+# -- the model's context
+
+
+def test_the_budget_of_a_response_by_hand() -> None:
+    bounded = SamplingParams(10, positions=12)
+    assert [bounded.budget(prompt) for prompt in (0, 2, 3, 11)] == [10, 10, 9, 1]
+    assert [bounded.cut(budget) for budget in (10, 9)] == [Stop.LENGTH, Stop.CONTEXT]
+    assert SamplingParams(10).budget(10**6) == 10
+    with pytest.raises(ValueError, match="a prompt of 12 tokens leaves no room among 12 positions"):
+        bounded.budget(12)
+
+
+@pytest.mark.parametrize("rows", [4, 256])
+@pytest.mark.parametrize("kind", [TorchSampler, PlainSampler])
+def test_a_response_ends_where_the_context_does(kind: type[TorchSampler | PlainSampler], rows: int) -> None:
+    """The same draws as without a bound, cut: prompts of 3 to 10 tokens, twelve positions, twelve tokens."""
+    requests = requests_of(["1+1"[:3] + "2" * more for more in (0, 7, 2, 5, 2, 7)])
+    sampler = kind(qwen(), TOKENIZER, SOME_EOS, rows=rows)
+    drawn = []
+    for positions in (None, 12):
+        params = SamplingParams(12, positions=positions)
+        found = sampler.sample(requests, 4, params, seed=seeded(), step=0)
+        drawn.append({(each.request, each.sample): each.completion for each in found})
+    for (request, sample), whole in drawn[0].items():
+        room, cut = 12 - len(requests[request].prompt_ids), drawn[1][request, sample]
+        assert cut.token_ids == whole.token_ids[:room]
+        assert cut.logprobs == pytest.approx(whole.logprobs[:room], abs=1e-5)
+        ends = whole.length <= room and not whole.truncated
+        assert cut.stop is (whole.stop if ends else Stop.CONTEXT)
+        assert cut.truncated is not ends
+    assert {each.stop for each in drawn[1].values()} >= {Stop.CONTEXT}
 
 
 # -- greedy

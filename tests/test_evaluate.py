@@ -190,7 +190,7 @@ def test_contamination_by_hand() -> None:
 ROLLOUTS = [
     group(0, response("", Outcome.RIGHT, 10), response("", Outcome.RIGHT, 20)),
     group(1, response("", Outcome.WRONG, 5), response("", Outcome.RIGHT, 32, Stop.LENGTH)),
-    group(2, response("", Outcome.NO_ANSWER, 32, Stop.LENGTH), response("", Outcome.NO_ANSWER, 3)),
+    group(2, response("", Outcome.NO_ANSWER, 32, Stop.CONTEXT), response("", Outcome.NO_ANSWER, 3)),
     group(3, response("", Outcome.UNGRADED, 4), response("", Outcome.TIMEOUT, 14)),
 ]
 
@@ -213,6 +213,7 @@ def test_a_summary_by_hand() -> None:
         length_correct=15.0,  # the truncated one apart
         length_incorrect=(5 + 3 + 4 + 14) / 4,
         truncated=2 / 8,
+        cut_by_context=1 / 8,
         answered=6 / 8,
         ungraded=2,
         rates={"right": 3 / 8, "wrong": 1 / 8, "no_answer": 1 / 8, "ungraded": 1 / 8, "timeout": 1 / 8,

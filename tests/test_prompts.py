@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from r1zero.errors import UserError
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.collector import collect
-from r1zero.rollouts.prompts import PreparedSet, Prompt, PromptStream, longest_prompt, make_prompt
+from r1zero.rollouts.prompts import PreparedSet, Prompt, PromptStream, long_prompts, make_prompt
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.templates import Template, get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Stop
@@ -124,12 +124,48 @@ def test_a_template_that_fails_names_the_question() -> None:
         make_prompt(questions[2], template, encode, "")
 
 
-def test_the_longest_prompt() -> None:
-    questions = numbered(12, long=(3,))
+def test_long_prompts_are_counted_and_the_others_not_encoded() -> None:
+    questions, encoded = numbered(12, long=(3, 7)), []
+
+    def counted(text: str) -> tuple[int, ...]:
+        encoded.append(text)
+        return encode(text)
+
     assert PreparedSet(questions, TEMPLATE, encode).longest == 100
-    assert longest_prompt(questions, TEMPLATE, encode, 100) == 100
-    assert longest_prompt(questions, TEMPLATE, encode, 99) == 2
-    assert longest_prompt(questions, TEMPLATE, encode, 0) == 0
+    assert long_prompts(questions, TEMPLATE, counted, 99) == {"set/3": 100, "set/7": 100}
+    assert len(encoded) == 2
+    assert long_prompts(questions, TEMPLATE, counted, 100) == {}
+    assert long_prompts(questions, TEMPLATE, encode, 0).keys() == {f"set/{i}" for i in range(12)}
+
+
+def test_a_prompt_that_fills_the_context_is_left_out_and_named() -> None:
+    """Prompts of 1 or 2 tokens, and two of 100; a budget of 10."""
+    questions = numbered(12, long=(3, 7))
+    free = PreparedSet(questions, TEMPLATE, encode)
+    assert (len(free.prompts), free.notes(10)) == (12, ())
+    roomy = PreparedSet(questions, TEMPLATE, encode, 110)
+    assert (len(roomy.prompts), roomy.notes(10)) == (12, ())
+    cramped = PreparedSet(questions, TEMPLATE, encode, 101)
+    assert len(cramped.prompts) == 12
+    assert cramped.cramped(10) == 2
+    assert cramped.notes(10) == (
+        "numbers: 2 prompts of which less than the budget of 10 tokens is left of the model's 101 positions: a response "
+        "ends there, and counts as truncated",
+    )
+    full = PreparedSet(questions, TEMPLATE, encode, 100)
+    assert [each.question.id for each in full.prompts] == [f"set/{i}" for i in range(12) if i not in (3, 7)]
+    assert full.notes(10) == ("numbers: 2 questions left out, whose prompts fill the model's 100 positions: set/3, set/7",)
+    with pytest.raises(UserError, match="No prompt of numbers fits into the model's 1 positions: take a shorter template"):
+        _ = PreparedSet(questions, TEMPLATE, encode, 1).prompts
+
+
+def test_a_stream_passes_over_what_fills_the_context() -> None:
+    questions = numbered(12, long=(3, 7))
+    dealt = PromptStream(questions, TEMPLATE, encode, max_tokens=1000, seed=0, positions=100)
+    assert {prompt.question.id for prompt in dealt.next(10)} == {f"set/{i}" for i in range(12) if i not in (3, 7)}
+    assert dealt.dropped <= 2
+    with pytest.raises(UserError, match="No prompt of numbers fits into the model's 2 positions; take a shorter"):
+        PromptStream(numbered(2, long=(0, 1)), TEMPLATE, encode, max_tokens=1000, seed=0, positions=2).next(1)
 
 
 @given(size=st.integers(1, 3), count=st.integers(1, 9), long=st.booleans())
@@ -150,18 +186,6 @@ def test_a_batch_larger_than_the_set_is_dealt_over_several_epochs(size: int, cou
 def test_only_long_prompts_are_an_error_and_not_an_endless_search() -> None:
     with pytest.raises(UserError, match=r"No prompt of \w+ fits into questions\.max_prompt_tokens = 10; raise it\."):
         stream(numbered(4, long=(0, 1, 2, 3))).next(1)
-
-
-def test_prompts_too_short_to_matter_are_not_encoded() -> None:
-    questions, encoded = numbered(12, long=(3,)), []
-
-    def counted(text: str) -> tuple[int, ...]:
-        encoded.append(text)
-        return encode(text)
-
-    assert longest_prompt(questions, TEMPLATE, counted, 100, ignoring=99) == 100
-    assert len(encoded) == 1
-    assert longest_prompt(questions, TEMPLATE, counted, 100, ignoring=1_000) == 0
 
 
 # ---- collecting

@@ -408,17 +408,6 @@ def test_three_questions_can_be_trained_on_and_resumed(tmp_path: Path) -> None:
         ({"model.revision": "v2"}, "model.revision = 'v2' is for Hub names"),
         ({"model.attention": "flash_attention_2"}, 'model.attention = "flash_attention_2" needs a GPU'),
         (
-            {"sampling.max_new_tokens": 4093},
-            "sampling.max_new_tokens = 4093 after a prompt of 4 tokens needs 4097 positions, and the model has 4096 "
-            "(its max_position_embeddings): lower it, or leave long prompts out with questions.max_prompt_tokens.",
-        ),
-        (
-            {"evaluation.max_new_tokens": 4093},
-            "evaluation.max_new_tokens = 4093 after a prompt of 4 tokens needs 4097 positions, and the model has 4096 "
-            "(its max_position_embeddings): lower it to 4092 or less, or leave out of arithmetic arithmetic/0, "
-            "arithmetic/1, arithmetic/2 (and 13 more).",
-        ),
-        (
             {"evaluation.benchmarks": [{"name": "arithmetic"}]},
             "evaluation.benchmarks: arithmetic has no end; set limit in evaluation.benchmarks to a number",
         ),
@@ -442,4 +431,4 @@ def test_a_budget_that_only_the_limit_on_prompts_would_exceed_is_fine(tmp_path: 
     recipe = tiny_recipe({"sampling.max_new_tokens": 4092, "train.steps": 0, "evaluation.benchmarks": []})
     assert recipe.questions.max_prompt_tokens + 4092 > 4096
     with set_up(recipe, tmp_path, resume=False) as parts:
-        assert parts.collector.stream.max_tokens == 4
+        assert parts.notes == ()

@@ -59,6 +59,12 @@ class Stop(StrEnum):
     """The text came to contain one of the template's stop strings."""
     LENGTH = "length"
     """The token budget ran out: the response is truncated."""
+    CONTEXT = "context"
+    """The model's positions ran out before the token budget did: the response is truncated."""
+
+
+CUT_OFF = frozenset({Stop.LENGTH, Stop.CONTEXT})
+"""How truncated responses end; they would have gone on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,8 @@ class Completion:
 
     @property
     def truncated(self) -> bool:
-        """Whether the token budget cut the response off."""
-        return self.stop is Stop.LENGTH
+        """Whether the token budget, or the model's context, cut the response off."""
+        return self.stop in CUT_OFF
 
 
 class Outcome(StrEnum):
@@ -110,7 +116,7 @@ class Fate(StrEnum):
     UNFORMATTED = "unformatted"
     """It holds no answer in the asked-for format."""
     TRUNCATED = "truncated"
-    """The token budget cut it off, whatever its verdict."""
+    """The token budget or the context cut it off, whatever its verdict."""
     UNGRADED = "ungraded"
 
     @classmethod

@@ -49,7 +49,7 @@ def ask(
             "max_new_tokens": asking.max_new_tokens,
         },
     )
-    protocol = make_protocol(settings, template, asking.max_new_tokens, asking.seed)
+    protocol = make_protocol(settings, template, asking.max_new_tokens, asking.seed, evaluated.positions())
     folder = asking.out / "responses" / f"{slug(template.name)}-t{temperature:g}-n{samples}"
     conditions = Conditions(seed=asking.seed)
     claim(folder, identity(evaluated.name, evaluated.parameters, template, [questions], settings, conditions))
@@ -58,5 +58,10 @@ def ask(
     )
     groups = read_groups(folder / f"{file_name(questions.name)}.parquet", template.name)
     return ModelResponses(
-        evaluated.name, template.name, temperature, tuple(groups), template.answer_format, notes=questions.notes
+        evaluated.name,
+        template.name,
+        temperature,
+        tuple(groups),
+        template.answer_format,
+        notes=prepared.notes(asking.max_new_tokens),
     )

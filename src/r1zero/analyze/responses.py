@@ -17,7 +17,7 @@ from r1zero.runs.rollout_rows import Row, grouped, read_rows, reading
 from r1zero.runs.run import Run, by_step
 from r1zero.templates import get_template, template_names
 from r1zero.templates.template import Surround
-from r1zero.types import Fate, Outcome, Stop
+from r1zero.types import CUT_OFF, Fate, Outcome
 
 T = TypeVar("T")
 _COLUMNS = ("question_id", "level", "sample", "prompt", "response", "stop", "length", "outcome")
@@ -106,8 +106,7 @@ def _group(rows: Sequence[Row], template: str) -> QuestionResponses:
     first = rows[0]
     question = first["question"] if "question" in first else bare_question(first["prompt"], template)
     replies = tuple(
-        GradedResponse(row["response"], Outcome(row["outcome"]), Stop(row["stop"]) is Stop.LENGTH, row["length"])
-        for row in rows
+        GradedResponse(row["response"], Outcome(row["outcome"]), row["stop"] in CUT_OFF, row["length"]) for row in rows
     )
     return QuestionResponses(first["question_id"], first["level"], question, replies)
 

@@ -69,7 +69,7 @@ def analyse_model(
 ) -> Card | None:
     """Ask a model what the plan's analyses need, make them, and write them to `asking.out`."""
     templates = [make_template(shape, evaluated.tokenizer) for shape in plan.templates]
-    sets = [evaluated.prepare([asking.questions], each, asking.max_new_tokens)[0] for each in templates]
+    sets = [evaluated.prepare([asking.questions], each)[0] for each in templates]
     cells = [
         ask(evaluated, prepared, asking, verifier, temperature=0.0, samples=1, progress=progress)
         for prepared in sets

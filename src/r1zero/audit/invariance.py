@@ -98,10 +98,10 @@ def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Traject
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
     questions, template = load_set(recipe.questions, data_dir), make_template(recipe.template, policy.tokenizer)
     room, seed = min(LONGEST, recipe.sampling.max_new_tokens), recipe.train.seed
-    longest = recipe.questions.max_prompt_tokens
-    stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=seed)
+    longest, positions = recipe.questions.max_prompt_tokens, policy.positions
+    stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=seed, positions=positions)
     requests = [Request(prompt.key, prompt.ids) for prompt in stream.next(min(QUESTIONS, recipe.rollout.prompts))]
-    params = SamplingParams(room, recipe.sampling.temperature)
+    params = SamplingParams(room, recipe.sampling.temperature, positions=positions)
     sampler = make_sampler(policy, recipe.sampling.batch_rows)
     drawn = {(s.request, s.sample): s.completion for s in sampler.sample(requests, SAMPLES, params, seed=seed, step=1)}
     completions = [drawn[p, g] for p in range(len(requests)) for g in range(SAMPLES)]

@@ -50,9 +50,12 @@ def doctor(
         raise UserError(f"--memory {memory:g} is not the memory of a device: give its GiB.")
     from r1zero.config import load_recipe, parse_overrides
     from r1zero.plan import make_plan
+    from r1zero.plan.context import context_notes
     from r1zero.plan.text import plan_text
 
     found = load_recipe(recipe, parse_overrides(list(overrides)))
     plan = make_plan(found, memory=memory, mean_tokens=mean_tokens, machine=machine)
     say(console, plan_text(plan))
+    for note in context_notes(found):
+        say(console, f"{note}.")
     sys.exit(0 if plan.fits else 1)

@@ -84,8 +84,9 @@ def evaluate_matrix(
             evaluated = open_model(model)
             for shape in shapes:
                 template = make_template(shape, evaluated.tokenizer)
-                protocol = make_protocol(settings, template, settings.max_new_tokens or 3000, conditions.seed)
-                prepared = evaluated.prepare(sets, template, protocol.params.max_new_tokens)
+                prepared = evaluated.prepare(sets, template)
+                budget, positions = settings.max_new_tokens or 3000, evaluated.positions()
+                protocol = make_protocol(settings, template, budget, conditions.seed, positions)
                 folder = conditions.out
                 label = labels.get(shape.name, template.name)
                 if folder is not None and not single:

@@ -16,7 +16,6 @@ from r1zero.policy.device import set_threads
 from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, PreparedSet
-from r1zero.rollouts.question_sets import check_room
 from r1zero.runs.checkpoints import check_sealed
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Sampler
@@ -29,21 +28,22 @@ SERVER_KEY = "R1ZERO_SERVER_KEY"
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """A model that can be asked; `positions` is the most tokens of prompt and response, where that is known."""
+    """A model that can be asked; `positions` tells the most tokens of prompt and response, where that is known: of a
+    server, once it has encoded something.
+    """
 
     name: str
     sampler: Sampler
     encode: Encode
     tokenizer: PreTrainedTokenizerBase | None
     parameters: int | None
-    positions: int | None
+    positions: Callable[[], int | None]
     notes: Callable[[], list[str]]
 
-    def prepare(self, sets: Sequence[QuestionSet], template: Template, budget: int) -> tuple[PreparedSet, ...]:
-        """Prepare the sets as it is asked them. Raises UserError where `budget` tokens do not fit after a prompt."""
-        prepared = tuple(PreparedSet(each, template, self.encode) for each in sets)
-        check_room(prepared, self.positions, budget, "--max-new-tokens")
-        return prepared
+    def prepare(self, sets: Sequence[QuestionSet], template: Template) -> tuple[PreparedSet, ...]:
+        """Prepare the sets as it is asked them."""
+        self.encode(template.render(sets[0][0].text))
+        return tuple(PreparedSet(each, template, self.encode, self.positions()) for each in sets)
 
 
 def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa") -> EvaluatedModel:
@@ -51,7 +51,7 @@ def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa
     set_threads(None)
     policy = load_policy(model, device=device, attention=attention)
     sampler = make_sampler(policy, rows)
-    return EvaluatedModel(model, sampler, policy.encode, policy.tokenizer, policy.size, policy.positions, list)
+    return EvaluatedModel(model, sampler, policy.encode, policy.tokenizer, policy.size, lambda: policy.positions, list)
 
 
 def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> EvaluatedModel:
@@ -73,7 +73,7 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
             )
         return told
 
-    return EvaluatedModel(model, sampler, encode, loaded, None, None, notes)
+    return EvaluatedModel(model, sampler, encode, loaded, None, lambda: sampler.positions, notes)
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:

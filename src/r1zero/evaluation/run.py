@@ -54,7 +54,7 @@ def evaluate_sets(
         name = prepared.questions.name
         kept = folder and folder / f"{file_name(name)}.parquet"
         if kept and resumable and kept.exists():
-            results.append(_summary(prepared, read_rollouts(kept)))
+            results.append(_summary(prepared, read_rollouts(kept), protocol))
             continue
         journal = Journal(kept.with_suffix(".jsonl")) if kept and resumable else None
         rollouts, seconds, _ = collect(
@@ -74,16 +74,18 @@ def evaluate_sets(
             write_parquet(kept, rollout_table(rollouts, {}, timed=False), resumes=not resumable)
         if journal:
             journal.path.unlink()
-        results.append(_summary(prepared, rollouts, seconds))
+        results.append(_summary(prepared, rollouts, protocol, seconds))
     return results
 
 
-def _summary(prepared: PreparedSet, rollouts: Sequence[Rollout], seconds: float = 0.0) -> SetResult:
+def _summary(
+    prepared: PreparedSet, rollouts: Sequence[Rollout], protocol: EvalProtocol, seconds: float = 0.0
+) -> SetResult:
     """Return a set's numbers. Raises UserError where nothing could be graded: that is no accuracy of 0."""
     name = prepared.questions.name
     verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts]
     check_graded(verdicts, name, "mend the reward or the golds, and evaluate again with another --out")
-    return summarise(name, rollouts, seconds, prepared.questions.notes)
+    return summarise(name, rollouts, seconds, prepared.notes(protocol.params.max_new_tokens))
 
 
 def file_name(name: str) -> str:
@@ -91,7 +93,11 @@ def file_name(name: str) -> str:
     return name.replace("/", "_").replace(":", "_")
 
 
-def make_protocol(settings: EvaluationSettings, template: Template, max_new_tokens: int, seed: int) -> EvalProtocol:
-    """Tell how to evaluate."""
-    params = SamplingParams(max_new_tokens, settings.temperature, settings.top_p, settings.top_k, template.stop)
+def make_protocol(
+    settings: EvaluationSettings, template: Template, max_new_tokens: int, seed: int, positions: int | None
+) -> EvalProtocol:
+    """Tell how to evaluate a model of so many positions."""
+    params = SamplingParams(
+        max_new_tokens, settings.temperature, settings.top_p, settings.top_k, template.stop, positions
+    )
     return EvalProtocol(params, settings.samples, seed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from r1zero.statistics import Estimate, clustered, majority, pass_at_k, standard_error
-from r1zero.types import Completion, Fate, Outcome, Rollout, Verdict
+from r1zero.types import Completion, Fate, Outcome, Rollout, Stop, Verdict
 from r1zero.verify.votes import same_answers
 
 RATES: tuple[str, ...] = (*Outcome, Fate.TRUNCATED)
@@ -32,6 +32,7 @@ class SetResult:
     length_correct: float | None
     length_incorrect: float | None
     truncated: float
+    cut_by_context: float
     answered: float
     ungraded: int
     """Responses that nobody could grade, timeouts included."""
@@ -50,7 +51,7 @@ class SetResult:
     def numbers(self) -> dict[str, float]:
         """Return the result under the keys of `metrics.EVALUATION_METRICS`; what does not apply is left out."""
         names = ("accuracy", "accuracy_low", "accuracy_high", "length", "length_correct", "length_incorrect")
-        names += ("truncated", "answered", "ungraded")
+        names += ("truncated", "cut_by_context", "answered", "ungraded")
         values = {f"eval/{self.name}/{name}": getattr(self, name) for name in names}
         if self.samples > 1:
             values[f"eval/{self.name}/pass_at_n"] = self.pass_at[self.samples].value
@@ -83,6 +84,7 @@ def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0, note
         length_correct=mean([length for length, fate in fated if fate is Fate.CORRECT]),
         length_incorrect=mean([length for length, fate in fated if fate not in (Fate.CORRECT, Fate.TRUNCATED)]),
         truncated=sum(fate is Fate.TRUNCATED for _, fate in fated) / len(pairs),
+        cut_by_context=sum(c.stop is Stop.CONTEXT for c, _ in pairs) / len(pairs),
         answered=sum(v.outcome is not Outcome.NO_ANSWER for _, v in pairs) / len(pairs),
         ungraded=sum(not v.graded for _, v in pairs),
         rates={rate: sum(rate_of(c, v) == rate for c, v in pairs) / len(pairs) for rate in RATES},

@@ -6,13 +6,14 @@ Grading overlaps decoding: each response is handed to the verifier's processes t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 from r1zero.questions import QuestionSet
 from r1zero.templates import Template
 from r1zero.types import Question, is_text
@@ -49,35 +50,84 @@ def make_prompt(question: Question, template: Template, encode: Encode, key: str
     return Prompt(question, text, ids, key)
 
 
-def longest_prompt(
-    questions: QuestionSet, template: Template, encode: Encode, at_most: int, *, ignoring: int = 0
-) -> int:
-    """Return tokens of the set's longest prompt among those of `at_most` tokens. Of an endless set, its beginning
-    counts. Prompts of `ignoring` bytes or less are not looked at: encoding many of them takes half a minute.
+def long_prompts(questions: QuestionSet, template: Template, encode: Encode, above: int) -> dict[str, int]:
+    """Return the tokens of the prompts that have more than so many, by question id. Of an endless set, its beginning
+    is looked at; of texts too short for it, nothing: encoding many of them takes half a minute.
     """
+    # no tokenizer makes more tokens of a text than it has bytes, but for the one that opens it
     first = itertools.islice(questions, _ALL_BUT_ENDLESS)
-    wanted = (each for each in first if len(template.render(each.text).encode(errors="replace")) > ignoring)
-    lengths = (len(make_prompt(question, template, encode, question.id).ids) for question in wanted)
-    return max((length for length in lengths if length <= at_most), default=0)
+    wanted = (each for each in first if len(template.render(each.text).encode(errors="replace")) >= above)
+    lengths = {each.id: len(make_prompt(each, template, encode, each.id).ids) for each in wanted}
+    return {name: length for name, length in lengths.items() if length > above}
 
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """A finite question set under a template; rendered and encoded once, when first looked at."""
+    """A finite question set under a template, for a model of so many `positions` where they are known; rendered and
+    encoded once, when first looked at.
+    """
 
     questions: QuestionSet
     template: Template
     encode: Encode
+    positions: int | None = None
+
+    @cached_property
+    def _encoded(self) -> tuple[Prompt, ...]:
+        return tuple(make_prompt(each, self.template, self.encode, each.id) for each in self.questions)
 
     @cached_property
     def prompts(self) -> tuple[Prompt, ...]:
-        """All questions, in order. Raises UserError like `make_prompt`."""
-        return tuple(make_prompt(each, self.template, self.encode, each.id) for each in self.questions)
+        """All questions that leave room for a response, in order.
+
+        Raises:
+            UserError: one cannot be asked, see `make_prompt`, or none leaves room.
+        """
+        found = tuple(each for each in self._encoded if self.positions is None or len(each.ids) < self.positions)
+        if self._encoded and not found:
+            raise UserError(
+                f"No prompt of {self.questions.name} fits into the model's {self.positions} positions: take a shorter "
+                "template, or a model of a longer context."
+            )
+        return found
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt."""
         return max((len(prompt.ids) for prompt in self.prompts), default=0)
+
+    def cramped(self, budget: int) -> int:
+        """Return how many prompts leave less room than a budget of so many tokens."""
+        return sum(len(each.ids) + budget > (self.positions or math.inf) for each in self.prompts)
+
+    def notes(self, budget: int) -> tuple[str, ...]:
+        """Tell what a reader must know of the questions, where responses are given so many tokens."""
+        return (*self.questions.notes, *self.fit(budget))
+
+    def fit(self, budget: int) -> list[str]:
+        """Tell how the prompts, and responses of so many tokens, fit into the model's positions; nothing if they do."""
+        asked = {each.question.id for each in self.prompts}
+        crowded = [each.question.id for each in self._encoded if each.question.id not in asked]
+        return fit_told(self.questions.name, self.positions, budget, crowded, self.cramped(budget))
+
+
+def fit_told(name: str, positions: int | None, budget: int, crowded: Sequence[str], cramped: int) -> list[str]:
+    """Say how a set's prompts fit into a model's positions: those that fill them all, and how many leave less than the
+    budget.
+    """
+    told = []
+    if crowded:
+        more = f" (and {len(crowded) - 3:,} more)" if len(crowded) > 3 else ""
+        told.append(
+            f"{name}: {plural(len(crowded), 'question')} left out, whose prompts fill the model's {positions} "
+            f"positions: {', '.join(crowded[:3])}{more}"
+        )
+    if cramped:
+        told.append(
+            f"{name}: {plural(cramped, 'prompt')} of which less than the budget of {budget} tokens is left of the "
+            f"model's {positions} positions: a response ends there, and counts as truncated"
+        )
+    return told
 
 
 class PromptStream:
@@ -86,12 +136,25 @@ class PromptStream:
     A batch may go over the end of an epoch, and of a set smaller than itself over several: a question that is asked
     again is so under the next epoch's key, as another group.
 
-    Prompts longer than `max_tokens` are passed over, never cut, and counted in `dropped`.
+    Prompts longer than `max_tokens`, or that fill all of the model's `positions`, are passed over, never cut, and
+    counted in `dropped`.
     """
 
-    def __init__(self, questions: QuestionSet, template: Template, encode: Encode, *, max_tokens: int, seed: int):
+    def __init__(
+        self,
+        questions: QuestionSet,
+        template: Template,
+        encode: Encode,
+        *,
+        max_tokens: int,
+        seed: int,
+        positions: int | None = None,
+    ):
         self.questions, self.template, self.encode = questions, template, encode
-        self.max_tokens, self.seed = max_tokens, seed
+        self.max_tokens, self.seed = max_tokens if positions is None else min(max_tokens, positions - 1), seed
+        self._bound = f"questions.max_prompt_tokens = {max_tokens}; raise it"
+        if self.max_tokens < max_tokens:
+            self._bound = f"the model's {positions} positions; take a shorter template, or a model of a longer context"
         self.position, self.dropped = 0, 0
         self._order: tuple[int, np.ndarray] | None = None
 
@@ -122,10 +185,7 @@ class PromptStream:
         position, last = self.position, self.position
         while len(prompts) < count:
             if position - last >= 2 * size:
-                raise UserError(
-                    f"No prompt of {self.questions.name} fits into questions.max_prompt_tokens = {self.max_tokens}; "
-                    "raise it."
-                )
+                raise UserError(f"No prompt of {self.questions.name} fits into {self._bound}.")
             epoch, index = divmod(position, size)
             question = self.questions[int(self._permutation(epoch)[index])]
             prompt = make_prompt(question, self.template, self.encode, f"{epoch}:{question.id}")

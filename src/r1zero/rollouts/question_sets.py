@@ -1,4 +1,4 @@
-"""The question sets that a recipe or a command line names, and whether their prompts fit into the model."""
+"""The question sets that a recipe or a command line names, and how their prompts fit into the model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe
 from r1zero.errors import SettingName, UserError, plural
-from r1zero.policy.load import Policy
 from r1zero.questions import QuestionSet, fingerprint, load_questions, renamed
 from r1zero.questions.files import SUFFIXES
-from r1zero.rollouts.prompts import PreparedSet, longest_prompt
+from r1zero.rollouts.prompts import Encode, PreparedSet, fit_told, long_prompts
 from r1zero.runs.files import stems_apart
 from r1zero.templates import Template
 from r1zero.verify.golds import listed, read_golds
@@ -153,38 +152,17 @@ def load_benchmarks(
     return tuple(sets)
 
 
-def longest_that_fits(
-    recipe: Recipe, policy: Policy, template: Template, questions: QuestionSet, benchmarks: Sequence[PreparedSet]
-) -> int:
-    """Return the longest prompt to train on, in tokens.
-
-    Raises:
-        UserError: a prompt of the training set or of a benchmark, with its response, does not fit into the model.
-    """
-    longest, budget = recipe.questions.max_prompt_tokens, recipe.sampling.max_new_tokens
-    if policy.positions is not None and longest + budget > policy.positions:
-        # no tokenizer makes more tokens of a text than it has bytes, but for the one that opens it
-        fits = policy.positions - budget - 1
-        prompt = longest_prompt(questions, template, policy.encode, longest, ignoring=max(0, fits))
-        if prompt + budget > policy.positions:
-            remedy = "lower it, or leave long prompts out with questions.max_prompt_tokens"
-            raise _no_room("sampling.max_new_tokens", budget, prompt, policy.positions, remedy)
-        longest = policy.positions - budget
-    source = "sampling" if recipe.evaluation.max_new_tokens is None else "evaluation"
-    check_room(benchmarks, policy.positions, recipe.eval_max_new_tokens, f"{source}.max_new_tokens")
-    return longest
-
-
-def check_room(sets: Sequence[PreparedSet], positions: int | None, budget: int, setting: str) -> None:
-    """Make sure that every set's prompts, and `budget` tokens after them, fit into `positions`. Raises UserError."""
-    for each in sets:
-        if positions is not None and each.longest + budget > positions:
-            long = [p.question.id for p in each.prompts if len(p.ids) + budget > positions]
-            others = f" (and {len(long) - 3:,} more)" if len(long) > 3 else ""
-            room = positions - each.longest
-            lower = f"lower it to {room} or less, or " if room > 0 else ""
-            remedy = f"{lower}leave out of {each.questions.name} {', '.join(long[:3])}{others}"
-            raise _no_room(setting, budget, each.longest, positions, remedy)
+def fit_notes(
+    recipe: Recipe, positions: int | None, questions: QuestionSet, template: Template, encode: Encode
+) -> tuple[str, ...]:
+    """Tell what a reader must know of the training set's prompts, where the model's positions bound them."""
+    asked, budget = recipe.questions.max_prompt_tokens, recipe.sampling.max_new_tokens
+    if positions is None or asked + budget <= positions:
+        return ()
+    found = {name: n for name, n in long_prompts(questions, template, encode, positions - budget).items() if n <= asked}
+    crowded = [name for name, tokens in found.items() if tokens >= positions]
+    told = fit_told(questions.name, positions, budget, crowded, len(found) - len(crowded))
+    return tuple(told)
 
 
 def context_length(recipe: Recipe, positions: int | None, longest: int, benchmarks: Sequence[PreparedSet]) -> int:
@@ -195,10 +173,3 @@ def context_length(recipe: Recipe, positions: int | None, longest: int, benchmar
     evaluated = max((each.longest for each in benchmarks), default=0)
     needed = max(longest + recipe.sampling.max_new_tokens, evaluated + recipe.eval_max_new_tokens)
     return needed if positions is None else min(needed, positions)
-
-
-def _no_room(setting: str, budget: int, prompt: int, positions: int, remedy: str) -> UserError:
-    return UserError(
-        f"{setting} = {budget} after a prompt of {prompt} tokens needs {prompt + budget} positions, and the model has "
-        f"{positions} (its max_position_embeddings): {remedy}."
-    )

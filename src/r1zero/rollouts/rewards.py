@@ -10,7 +10,7 @@ from torch import Tensor
 
 from r1zero.metrics import Tally
 from r1zero.policy.batch import Trajectory
-from r1zero.types import Completion, Fate, Outcome, Rollout, Verdict
+from r1zero.types import Completion, Fate, Outcome, Rollout, Stop, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, grade
     for kind in (Fate.CORRECT, Fate.INCORRECT, Fate.TRUNCATED):
         tally.mean_of(f"rollout/length_{kind}", (length for length, fate in fated if fate is kind))
     tally.mean_of("rollout/truncated", (fate is Fate.TRUNCATED for _, fate in fated))
+    tally.mean_of("rollout/cut_by_context", (c.stop is Stop.CONTEXT for c in completions))
     tally.add("rollout/surprisal", -sum(sum(c.logprobs) for c in completions), sum(c.length for c in completions))
     tally.add("rollout/tokens", sum(c.length for c in completions))
     tally.add("rollout/responses", len(completions))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from r1zero.types import Completion
+from r1zero.types import Completion, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     stop: tuple[str, ...] = ()
+    positions: int | None = None
+    """The most tokens of prompt and response together that the model has positions for; None sets no bound."""
 
     def __post_init__(self) -> None:
         for name, fits, range_ in (
@@ -32,6 +34,18 @@ class SamplingParams:
         ):
             if not fits:
                 raise ValueError(f"{name} = {getattr(self, name)!r} is not a valid {name}: give {range_}")
+
+    def budget(self, prompt_tokens: int) -> int:
+        """Return the most tokens of a response to a prompt of so many. ValueError where it has no room at all."""
+        if self.positions is None:
+            return self.max_new_tokens
+        if prompt_tokens >= self.positions:
+            raise ValueError(f"a prompt of {prompt_tokens} tokens leaves no room among {self.positions} positions")
+        return min(self.max_new_tokens, self.positions - prompt_tokens)
+
+    def cut(self, budget: int) -> Stop:
+        """Tell how a response ends that fills its budget."""
+        return Stop.LENGTH if budget >= self.max_new_tokens else Stop.CONTEXT
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ class ServerSampler:
     def __init__(self, client: Client, model: str, *, workers: int = 32):
         self.client, self.model, self.workers = client, model, workers
         self._unknown: frozenset[str] = frozenset()
+        self.positions: int | None = None
+        """The most tokens of prompt and response, where the server has said so as it encoded."""
 
     @property
     def missing(self) -> dict[str, int]:
@@ -77,7 +79,7 @@ class ServerSampler:
         body = request_body(self.model, request, params, noise)
         more = {**_NEUTRAL, **_EXTENSIONS, **body}
         key = content_key("completion", {**_NEUTRAL, **body})
-        read = partial(read_completion, stops=params.stop)
+        read = partial(read_completion, stops=params.stop, cut=params.cut(body["max_tokens"]))
         unknown = self._unknown
         try:
             while True:
@@ -95,7 +97,7 @@ class ServerSampler:
         except RefusedError as error:
             raise UserError(
                 f"{self.client.endpoint.setting} {self.client.endpoint.url} refuses the prompt of {request.key} "
-                f"({len(request.prompt_ids)} tokens, {params.max_new_tokens} to come): {error}; check the model's "
+                f"({len(request.prompt_ids)} tokens, {body['max_tokens']} to come): {error}; check the model's "
                 "name, --max-new-tokens and the server's longest context."
             ) from None
 
@@ -103,12 +105,13 @@ class ServerSampler:
         """Return token ids of a prompt, by the server's own tokenizer (vLLM and SGLang have one at /tokenize)."""
         body = {"model": self.model, "prompt": text, "add_special_tokens": True}
         try:
-            return self.client.ask("//tokenize", body, content_key("tokenize", body), _read_tokens)
+            ids, self.positions = self.client.ask("//tokenize", body, content_key("tokenize", body), _read_tokens)
         except (RefusedError, NotThereError):
             raise UserError(
                 f"{self.client.endpoint.setting} {self.client.endpoint.url} does not tokenize; name the model's "
                 "tokenizer with --tokenizer (a folder or a Hub name)."
             ) from None
+        return ids
 
 
 def request_seed(seed: int, step: int, key: str, sample: int) -> int:
@@ -125,7 +128,7 @@ def request_body(model: str, request: Request, params: SamplingParams, noise: in
     body: dict[str, Any] = {
         "model": model,
         "prompt": list(request.prompt_ids),
-        "max_tokens": params.max_new_tokens,
+        "max_tokens": params.budget(len(request.prompt_ids)),
         "temperature": params.temperature,
         "top_p": params.top_p,
         "presence_penalty": 0.0,
@@ -139,7 +142,7 @@ def request_body(model: str, request: Request, params: SamplingParams, noise: in
     )
 
 
-def read_completion(answer: Mapping[str, Any], stops: Sequence[str]) -> Completion:
+def read_completion(answer: Mapping[str, Any], stops: Sequence[str], cut: Stop = Stop.LENGTH) -> Completion:
     """Return the completion in a server's answer. Raises UnusableError when there is none, or it was broken off."""
     try:
         choice = answer["choices"][0]
@@ -155,7 +158,7 @@ def read_completion(answer: Mapping[str, Any], stops: Sequence[str]) -> Completi
         raise UnusableError(f"it ended by {finish!r}")
     ids, logprobs = _all(ids, _is_token), _all(logprobs, lambda x: x is None or isinstance(x, int | float))
     count: int = counted if counted is not None and _is_token(counted) else 1
-    how, text = _stop(finish, choice, as_text(text), stops)
+    how, text = _stop(finish, choice, as_text(text), stops, cut)
     # a server that gives neither ids nor log-probs nor a count leaves one missing token
     length = next((len(x) for x in (ids, logprobs) if x), count)
     found_ids = tuple(ids) if ids else (MISSING_ID,) * length
@@ -173,11 +176,13 @@ def _all(values: object, known: Callable[[object], bool]) -> list[Any]:
     return values if isinstance(values, list) and all(map(known, values)) else []
 
 
-def _read_tokens(answer: dict[str, Any]) -> tuple[int, ...]:
+def _read_tokens(answer: dict[str, Any]) -> tuple[tuple[int, ...], int | None]:
+    """Return token ids and the longest context, which vLLM says beside them."""
     ids = answer.get("tokens")
     if not ids or not _all(ids, _is_token):
         raise UnusableError("it holds no token ids; name the model's tokenizer with --tokenizer")
-    return tuple(ids)
+    positions = answer.get("max_model_len")
+    return tuple(ids), positions if _is_token(positions) else None
 
 
 def slim(answer: dict[str, Any]) -> dict[str, Any]:
@@ -193,10 +198,10 @@ def slim(answer: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [kept], "usage": answer.get("usage")}
 
 
-def _stop(finish: str, choice: Mapping[str, Any], text: str, stops: Sequence[str]) -> tuple[Stop, str]:
+def _stop(finish: str, choice: Mapping[str, Any], text: str, stops: Sequence[str], cut: Stop) -> tuple[Stop, str]:
     """Tell how a response ended, and its text with the stop string that a server left out."""
     if finish == "length":
-        return Stop.LENGTH, text
+        return cut, text
     # vLLM, SGLang: the string, or a token's id
     said = choice.get("matched_stop") if choice.get("stop_reason") is None else choice["stop_reason"]
     if isinstance(said, str) and said in stops:

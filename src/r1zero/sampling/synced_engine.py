@@ -7,7 +7,7 @@ So after its first sync and after every Nth, the log-probs of what it samples ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Protocol
 
@@ -84,8 +84,7 @@ class SyncedEngine:
         self.loaded_version = None
 
     def _check(self) -> None:
-        budget = min(_PROBE_TOKENS, self.params.max_new_tokens)
-        params = SamplingParams(budget, self.params.temperature)
+        params = replace(self.params, max_new_tokens=min(_PROBE_TOKENS, self.params.max_new_tokens))
         drawn = [
             Trajectory(self.probe[each.request].prompt_ids, each.completion.token_ids, each.completion.logprobs, 0.0)
             for each in self.engine.sample(self.probe, 1, params, seed=0, step=_PROBE_STEP)

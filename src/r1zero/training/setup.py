@@ -21,12 +21,12 @@ from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
 from r1zero.rollouts.prompts import PreparedSet, PromptStream
-from r1zero.rollouts.question_sets import context_length, load_sets, longest_that_fits
+from r1zero.rollouts.question_sets import context_length, fit_notes, load_sets
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
 from r1zero.runs.run import Run
-from r1zero.sampling.protocol import Request, Sampler, SamplingParams
+from r1zero.sampling.protocol import Request, Sampler
 from r1zero.templates import Template
 from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
@@ -80,9 +80,17 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     check_apart(recipe)
     policy = _policy(recipe, checkpoint)
     template = make_template(recipe.template, policy.tokenizer)
-    prepared = tuple(PreparedSet(each, template, policy.encode) for each in benchmarks)
-    longest = longest_that_fits(recipe, policy, template, questions, prepared)
-    stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed)
+    prepared = tuple(PreparedSet(each, template, policy.encode, policy.positions) for each in benchmarks)
+    fitting = fit_notes(recipe, policy.positions, questions, template, policy.encode)
+    budget = recipe.eval_max_new_tokens
+    stream = PromptStream(
+        questions,
+        template,
+        policy.encode,
+        max_tokens=recipe.questions.max_prompt_tokens,
+        seed=recipe.train.seed,
+        positions=policy.positions,
+    )
     probe = _probe(stream, recipe)
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
@@ -90,7 +98,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     if beginning.existing:
         beginning.existing.check_same(recipe, facts, beginning.done)
     going_on = beginning.notes(recipe, facts)
-    context = context_length(recipe, policy.positions, longest, prepared)
+    context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
     spec = WorkerSpec(recipe, policy, objective, checkpoint, context, probe)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
         try_reward(workers.verifier, recipe.verifier.reward, questions[0])
@@ -108,9 +116,16 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
                 learner=workers.learner,
                 collector=collector,
                 benchmarks=prepared,
-                protocol=make_protocol(recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed),
+                protocol=make_protocol(
+                    recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed, policy.positions
+                ),
                 sinks=sinks,
-                notes=(*going_on, *(note for chosen in (questions, *benchmarks) for note in chosen.notes)),
+                notes=(
+                    *going_on,
+                    *questions.notes,
+                    *fitting,
+                    *(note for each in prepared for note in each.notes(budget)),
+                ),
                 step=beginning.done,
             )
 
@@ -157,7 +172,7 @@ def _collector(spec: WorkerSpec, stream: PromptStream, template: Template, worke
         engine.engine if engine is not None and recipe.rollout.max_staleness else workers.sampler,
         workers.verifier,
         template,
-        SamplingParams(recipe.sampling.max_new_tokens, recipe.sampling.temperature, stop=template.stop),
+        replace(spec.params, stop=template.stop),
         spec.objective,
         Truncation(recipe.objective.truncation, recipe.objective.truncation_penalty or 0.0),
         _penalty(workers.learner, spec.objective),

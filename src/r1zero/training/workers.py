@@ -74,15 +74,20 @@ class WorkerSpec:
     context: int
     probe: tuple[Request, ...]
 
+    @property
+    def params(self) -> SamplingParams:
+        """How to draw, but for the template's stop strings."""
+        sampling = self.recipe.sampling
+        return SamplingParams(sampling.max_new_tokens, sampling.temperature, positions=self.policy.positions)
+
     def synced(self, engine: Engine, learner: LearnerProtocol, exact: bool) -> SyncedEngine:
         """Return the engine, brought up to date with this learner; `exact`: both compute in float32."""
-        params = SamplingParams(self.recipe.sampling.max_new_tokens, self.recipe.sampling.temperature)
         return SyncedEngine(
             engine,
             lambda: learner.updates,
             learner.logprobs,
             self.probe,
-            params,
+            self.params,
             self.recipe.train.max_logprob_gap or (1e-4 if exact else 0.1),
             self.recipe.sampling.check_every,
         )

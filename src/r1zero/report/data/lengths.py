@@ -14,7 +14,7 @@ from pathlib import Path
 from r1zero.report.draw.numbers import some
 from r1zero.runs.rollout_rows import RolloutFileError, read_rows
 from r1zero.runs.run import by_step
-from r1zero.types import COARSE_FATES, Fate, Stop
+from r1zero.types import COARSE_FATES, CUT_OFF, Fate
 
 ClassSums = Mapping[str, tuple[int, int]]
 """Class → (responses, their tokens)."""
@@ -22,7 +22,7 @@ ClassSums = Mapping[str, tuple[int, int]]
 
 def class_of(outcome: str, stop: str) -> Fate:
     """Return the class of a response, from its verdict and how it ended."""
-    return Fate.of(outcome, stop == Stop.LENGTH).coarse
+    return Fate.of(outcome, stop in CUT_OFF).coarse
 
 
 def class_sums(responses: Iterable[tuple[str, str, int]]) -> ClassSums:

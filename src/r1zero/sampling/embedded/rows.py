@@ -1,6 +1,6 @@
 """The rows of a batch that is being decoded: whose they are, and what each has drawn so far.
 
-Legend: S rows there is room for, n active rows, L the token budget.
+Legend: S rows there is room for, n active rows, L the largest token budget.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ class Rows:
         self.rules, self.params, self.seed = rules, params, seed
         self.device = rules.is_eos_V.device
         self.ids: list[tuple[int, int]] = []  # (request, sample) of each active row
-        self.keys_S, self.count_S, self.last_S = torch.zeros(3, room, dtype=torch.int64, device=self.device).unbind()
-        self.tokens_SL = torch.zeros(room, params.max_new_tokens, dtype=torch.int64, device=self.device)
-        self.logprobs_SL = torch.zeros(room, params.max_new_tokens, device=self.device)
-        self.states = self.keys_S, self.count_S, self.last_S, self.tokens_SL, self.logprobs_SL
+        self.keys_S, self.count_S, self.last_S, self.budget_S = torch.zeros(
+            4, room, dtype=torch.int64, device=self.device
+        ).unbind()
+        most = params.budget(0)
+        self.tokens_SL = torch.zeros(room, most, dtype=torch.int64, device=self.device)
+        self.logprobs_SL = torch.zeros(room, most, device=self.device)
+        self.states = self.keys_S, self.count_S, self.last_S, self.budget_S, self.tokens_SL, self.logprobs_SL
 
     @property
     def active(self) -> int:
@@ -41,7 +44,9 @@ class Rows:
         rows = slice(self.active, self.active + len(ids))
         self.ids += ids
         keys = [row_key(*self.seed, requests[request].key, sample) for request, sample in ids]
+        budgets = [self.params.budget(len(requests[request].prompt_ids)) for request, _ in ids]
         self.keys_S[rows] = torch.tensor(keys, device=self.device)
+        self.budget_S[rows] = torch.tensor(budgets, device=self.device)
         self.count_S[rows] = 0
         return rows
 
@@ -57,15 +62,16 @@ class Rows:
 
     def finished(self) -> list[tuple[int, Sampled]]:
         """Return the rows whose newest token ended them, in order, with what they drew."""
-        n, budget = self.active, self.params.max_new_tokens
-        full_n = self.count_S[:n] >= budget
+        n = self.active
+        full_n = self.count_S[:n] >= self.budget_S[:n]
         suspects = (self.rules.may_end(self.last_S[:n]) | full_n).nonzero()[:, 0].tolist()
         if not suspects:
             return []
         found: list[tuple[int, Sampled]] = []
-        for row, count in zip(suspects, self.count_S[suspects].tolist(), strict=True):
+        counts, budgets = self.count_S[suspects].tolist(), self.budget_S[suspects].tolist()
+        for row, count, budget in zip(suspects, counts, budgets, strict=True):
             tokens = self.tokens_SL[row, :count].tolist()
-            how = self.rules.ended(tokens) or (Stop.LENGTH if count >= budget else None)
+            how = self.rules.ended(tokens) or (self.params.cut(budget) if count >= budget else None)
             if how is not None:
                 request, sample = self.ids[row]
                 found.append((row, Sampled(request, sample, self._completion(row, tokens, how))))

@@ -111,7 +111,7 @@ class _Decoder:
         self.rows = min(max(sampler.rows, samples), samples * len(requests))
         self.longest = len(requests[self.waiting[0]].prompt_ids)
         refills = self.rows < samples * len(requests)
-        budget = params.max_new_tokens
+        budget = params.budget(min(len(request.prompt_ids) for request in requests))
         limit = self.longest + budget + (max(budget, 64) if refills else 0)
         self.cache = sampler.kv_cache(self.rows, self.longest, limit)
         exact = sampler.autocast is nullcontext

@@ -200,14 +200,15 @@ class VllmSampler:
             for r, request in enumerate(requests):
                 for g in range(samples):
                     which[f"{r}/{g}"] = r, g
-                    self._add(f"{r}/{g}", request, self._params(params, row_key(seed, step, request.key, g)))
+                    self._add(f"{r}/{g}", request, self._params(params, request, row_key(seed, step, request.key, g)))
             while which:
                 with self._alive():
                     outputs: list[Any] = engine.step()
                 for output in outputs:
                     if output.finished:
                         request, sample = which.pop(output.request_id)
-                        yield Sampled(request, sample, self._completion(output.outputs[0]))
+                        cut = params.cut(params.budget(len(requests[request].prompt_ids)))
+                        yield Sampled(request, sample, self._completion(output.outputs[0], cut))
         finally:
             if which and not self.lost:  # the caller has had enough, or was interrupted
                 engine.abort_request(list(which))
@@ -243,9 +244,9 @@ class VllmSampler:
         if self.asleep:
             self.llm.wake_up([what])
 
-    def _params(self, params: SamplingParams, noise: int) -> vllm.SamplingParams:
+    def _params(self, params: SamplingParams, request: Request, noise: int) -> vllm.SamplingParams:
         return vllm.SamplingParams(
-            max_tokens=params.max_new_tokens,
+            max_tokens=params.budget(len(request.prompt_ids)),
             temperature=params.temperature,
             top_p=params.top_p,
             top_k=params.top_k,
@@ -258,11 +259,11 @@ class VllmSampler:
             spaces_between_special_tokens=False,
         )
 
-    def _completion(self, output: Any) -> Completion:
+    def _completion(self, output: Any, cut: Stop) -> Completion:
         ids = tuple(output.token_ids)
         logprobs = tuple(at[i].logprob for i, at in zip(ids, output.logprobs, strict=True))
         if output.finish_reason == "length":
-            how = Stop.LENGTH
+            how = cut
         elif isinstance(output.stop_reason, str):
             how = Stop.STOP_STRING
         elif output.finish_reason == "stop":
