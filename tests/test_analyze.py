@@ -29,6 +29,7 @@ from r1zero.errors import UserError
 from r1zero.published import BASE_MODELS, TEMPERATURES, published_base_model
 from r1zero.questions import QuestionSet, load_questions
 from r1zero.questions.stratify import stratified
+from r1zero.runs.exclusive import LOCK
 from r1zero.runs.run import Run
 from r1zero.templates import get_template
 from r1zero.types import Outcome, Question
@@ -404,7 +405,7 @@ def test_a_run_is_analysed_from_the_command_line(tmp_path: Path) -> None:
     assert [source["temperature"] for source in content["sources"]] == [1.0, 0.0]
     assert content["judge"].startswith("rule-based judge")
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        ".r1zero.lock", "analysis.html", *(f"training.{end}" for end in ("json", "md", "png", "svg"))
+        LOCK, "analysis.html", *(f"training.{end}" for end in ("json", "md", "png", "svg"))
     }  # fmt: skip
 
 
@@ -431,7 +432,7 @@ ASKED = (
 def test_all_analyses_from_the_command_line(analysed: Path) -> None:
     made = {path.name for path in analysed.iterdir() if path.is_file()}
     expected = {f"{name}.{end}" for name in ("answering", "exploration", "reflection") for end in ("json", "md", "png",
-                "svg")} | {"card.json", "card.md", "analysis.html"}  # fmt: skip
+                "svg")} | {"card.json", "card.md", "analysis.html", LOCK}  # fmt: skip
     assert made == expected
     explored = json.loads((analysed / "exploration.json").read_text())
     assert [row["temperature"] for row in explored["temperatures"]] == [0.5, 1.0]

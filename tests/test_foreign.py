@@ -86,7 +86,7 @@ def test_an_evaluation_of_its_own_files_is_read(evaluation: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../set.parquet", "OUTSIDE", "link.parquet", "folder/x.parquet", "a/../../run/x", "", 7, None, "a\0b", "loop"],
+    ["../set.parquet", "OUTSIDE", "link.parquet", "folder/x.parquet", "a/../../run/x", "", "a\0b", "loop"],
 )
 def test_a_set_that_leads_out_of_its_evaluation_is_refused(tmp_path: Path, evaluation: Path, name: object) -> None:
     outside = Path(shutil.copy(evaluation / "set.parquet", tmp_path / "set.parquet"))
@@ -96,6 +96,13 @@ def test_a_set_that_leads_out_of_its_evaluation_is_refused(tmp_path: Path, evalu
     named = str(outside) if name == "OUTSIDE" else name
     (evaluation / "evaluation.json").write_text(json.dumps({"sets": {"set": named}, "answer_format": "boxed"}))
     with pytest.raises(UserError, match="a folder may name its own files alone"):
+        open_saved(evaluation)
+
+
+@pytest.mark.parametrize("name", [7, None, ["set.parquet"]])
+def test_a_set_of_an_evaluation_that_names_no_file_is_refused(evaluation: Path, name: object) -> None:
+    (evaluation / "evaluation.json").write_text(json.dumps({"sets": {"set": name}, "answer_format": "boxed"}))
+    with pytest.raises(UserError, match=r"cannot be read \(of its sets one has the file .*: restore it"):
         open_saved(evaluation)
 
 

@@ -140,7 +140,7 @@ def test_hanging_dying_and_raising_cost_only_themselves(rewards):
     assert died == "worker died"
     assert raised.startswith("grader failed: KeyError: 'no such column: xxx")
     assert len(raised) < 250
-    assert bad == "grader failed: ValueError: could not convert string to float: 'many'"
+    assert bad == "grader failed: TypeError: it returned a str: return true or false, a number, or None"
 
 
 def test_the_import_of_a_function_has_a_limit_of_its_own(rewards):

@@ -316,12 +316,16 @@ def test_changed_questions_are_noticed(tmp_path: Path) -> None:
 # ---- Ctrl-C, and what the graders do
 
 
+TRIAL = "    if 'to try the grader on' in response:\n        return 0.0\n"
+"""What a reward says before the run begins."""
+
+
 @pytest.mark.slow
 def test_no_grader_outlives_a_run_that_is_interrupted(tmp_path: Path) -> None:
     """Both are in the middle of a user's own function, and would be for an hour."""
     (tmp_path / "busy").mkdir()
     busy = f"pathlib.Path({str(tmp_path / 'busy')!r}, str(os.getpid())).touch()"
-    hangs = f"import os, pathlib, time\ndef reward(response, gold):\n    {busy}\n    time.sleep(3600)\n"
+    hangs = f"import os, pathlib, time\ndef reward(response, gold):\n{TRIAL}    {busy}\n    time.sleep(3600)\n"
     (tmp_path / "grader.py").write_text(hangs)
     recipe, out = write_recipe(tmp_path / "r.toml"), tmp_path / "run"
     words = ["train", recipe, "--out", out, f"--verifier.reward={tmp_path / 'grader.py'}:reward"]
@@ -345,6 +349,7 @@ def test_no_grader_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "grader.py").write_text(
         "import os, pathlib, time\n"
         "def reward(response, gold):\n"
+        f"{TRIAL}"
         f"    busy = pathlib.Path({str(tmp_path / 'busy')!r})\n"
         "    (busy / str(os.getpid())).touch()\n"
         "    while len(list(busy.iterdir())) < 2:\n"

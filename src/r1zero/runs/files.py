@@ -1,7 +1,9 @@
 """Files that are written whole or not at all, and what to do where one cannot be written.
 
 Parquet files have checksums: of every page, as the format has it, and of the footer, which the format leaves without.
-The footer's own stands in its metadata under `r1zero_footer`, and is that of the footer with zeros in its place.
+The footer's own stands in its metadata under `r1zero_footer`, behind the file's size, and is that of the footer with
+dots in their place. A program that writes the file anew may take them over: its file has another size, so it has no
+checksum.
 """
 
 from __future__ import annotations
@@ -35,25 +37,24 @@ def write_parquet(path: Path, table: pa.Table, *, resumes: bool = False) -> None
     with writing(path, resumes=resumes):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as aside:
-            named = table.replace_schema_metadata({_FOOTER_SUM: _ZEROS})
+            named = table.replace_schema_metadata({_SEAL: _BLANK})
             pq.write_table(named, aside, compression="zstd", write_page_checksum=True)
             footer = _footer(aside)
             with aside.open("r+b") as file:
                 file.seek(-8 - len(footer), os.SEEK_END)
-                file.write(footer.replace(_ZEROS, _checksum(footer)))
+                file.write(footer.replace(_BLANK, _sealed(aside, footer)))
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
     """Read columns of a Parquet file, everything held against its checksums. Raises OSError where it is damaged."""
-    stated = (pq.read_metadata(path).metadata or {}).get(_FOOTER_SUM)
-    if stated is not None:  # a file of before has none
-        footer = _footer(path)
-        if _checksum(footer.replace(stated, _ZEROS)) != stated:
-            raise OSError("its footer is damaged")
+    stated = (pq.read_metadata(path).metadata or {}).get(_SEAL, b"")  # a file of before has none
+    if stated[:_SIZE_DIGITS] == _size(path) and _sealed(path, _footer(path).replace(stated, _BLANK)) != stated:
+        raise OSError("its footer is damaged")
     return pq.read_table(path, columns=list(columns), page_checksum_verification=True)
 
 
-_FOOTER_SUM, _ZEROS = b"r1zero_footer", b"0" * 32
+_SEAL, _SIZE_DIGITS = b"r1zero_footer", 16
+_BLANK = b"." * (_SIZE_DIGITS + 32)  # not zeros: the length that stands before them is one
 
 
 def _footer(path: Path) -> bytes:
@@ -65,8 +66,13 @@ def _footer(path: Path) -> bytes:
         return file.read(length)
 
 
-def _checksum(footer: bytes) -> bytes:
-    return hashlib.blake2b(footer, digest_size=16).hexdigest().encode()
+def _size(path: Path) -> bytes:
+    return b"%0*x" % (_SIZE_DIGITS, path.stat().st_size)
+
+
+def _sealed(path: Path, footer: bytes) -> bytes:
+    """Return the size and the checksum that a file has, whose footer is this with dots in their place."""
+    return _size(path) + hashlib.blake2b(footer, digest_size=16).hexdigest().encode()
 
 
 @contextmanager
