@@ -92,7 +92,8 @@ class Handler(BaseHTTPRequestHandler):
         elif odd:
             status, answer = 200, options["odd"]
         elif self.path == "/tokenize" and not options.get("no_tokenizer"):
-            status, answer = 200, {"tokens": encode(body["prompt"])}
+            context = {"max_model_len": options["context"]} if "context" in options else {}
+            status, answer = 200, {"tokens": encode(body["prompt"])} | context
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
             with lock:
                 asked.append(1)
@@ -158,7 +159,8 @@ class Server:
 
 def serve(folder: Path, **options: Any) -> Server:
     """Start one. Options: answers (how many it gives before it is `held`), busy (503 so often first), strict, bare,
-    no_tokenizer, key, model (a folder to sample from), odd (a JSON answer) for the first odd_times requests."""
+    no_tokenizer, context, key, model (a folder to sample from), odd (a JSON answer)
+    for the first odd_times requests."""
     place, log = socket.socket(), folder / "requests.log"
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server shares the port, as it sets this too
     place.bind(("127.0.0.1", 0))

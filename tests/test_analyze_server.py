@@ -176,6 +176,35 @@ def test_the_servers_tokenizer(server: Server) -> None:
     assert len(server.answered) == 1
 
 
+@pytest.mark.parametrize("server", [{"context": 12}], indirect=True)
+def test_a_server_is_asked_for_no_more_than_its_context_holds(server: Server) -> None:
+    """vLLM says it as it encodes; a response that fills what is left of it is cut by the context."""
+    sampler = sampler_at(server)
+    assert sampler.positions is None
+    sampler.encode("a+b")
+    assert sampler.positions == 12
+    drawn(sampler, ["a+b", "a" * 11], samples=1, positions=sampler.positions)
+    asked = [each["body"]["max_tokens"] for each in server.answered if each["path"] == "/v1/completions"]
+    assert sorted(asked) == [1, 9]
+    cut = answer(finish_reason="length")
+    assert read_completion(cut, (), Stop.CONTEXT).stop is Stop.CONTEXT
+    assert read_completion(cut, ()).stop is Stop.LENGTH
+
+
+@pytest.mark.parametrize("server", [{"context": 40}], indirect=True)
+def test_an_evaluation_by_a_server_tells_what_does_not_fit(server: Server, tmp_path: Path) -> None:
+    rows = [{"question": f"{'0' * zeros}1+1=", "answer": "2"} for zeros in (1, 2, 28, 45)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["evaluate", "big", "-b", str(tmp_path / "sums.jsonl"), "--template", "no", "--max-new-tokens", "16"]
+    command = start(*words, "--answer-format", "last_number", "--server", server.url, "--out", tmp_path / "out")
+    command.done()
+    told = " ".join(command.out.split())
+    assert "1 question left out, whose prompts fill the model's 40 positions: sums/3" in told
+    assert "1 prompt of which less than the budget of 16 tokens is left of the model's 40 positions" in told
+    [cell] = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(cell["results"][0]["notes"]) == 2
+
+
 @pytest.mark.parametrize("server", [{"no_tokenizer": True}], indirect=True)
 def test_a_server_without_a_tokenizer(server: Server) -> None:
     with pytest.raises(UserError, match="does not tokenize; name the model's tokenizer with --tokenizer"):

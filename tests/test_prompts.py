@@ -154,8 +154,12 @@ def test_a_prompt_that_fills_the_context_is_left_out_and_named() -> None:
     )
     full = PreparedSet(questions, TEMPLATE, encode, 100)
     assert [each.question.id for each in full.prompts] == [f"set/{i}" for i in range(12) if i not in (3, 7)]
-    assert full.notes(10) == ("numbers: 2 questions left out, whose prompts fill the model's 100 positions: set/3, set/7",)
-    with pytest.raises(UserError, match="No prompt of numbers fits into the model's 1 positions: take a shorter template"):
+    assert full.notes(10) == (
+        "numbers: 2 questions left out, whose prompts fill the model's 100 positions: set/3, set/7",
+    )
+    with pytest.raises(
+        UserError, match="No prompt of numbers fits into the model's 1 positions: take a shorter template"
+    ):
         _ = PreparedSet(questions, TEMPLATE, encode, 1).prompts
 
 

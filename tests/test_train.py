@@ -1,6 +1,7 @@
 """One run end to end: what it writes, that it is a pure function of its seed, and that it learns."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ from r1zero.evaluation import SetResult
 from r1zero.metrics import EVALUATION_METRICS, METRICS
 from r1zero.objectives.table import PRESETS
 from r1zero.runs import checkpoints
+from r1zero.runs.rollout_rows import read_rows
 from r1zero.runs.run import Run
 from r1zero.training.setup import RunSetup, set_up
 from r1zero.training.train import train
 from r1zero.types import Completion
 from regime import SEED, THREADS, seeded
-from tiny_runs import graded, sums_of, tiny_recipe, trained, untimed
+from tiny_runs import graded, sums_of, taught_model, tiny_recipe, trained, untimed
 
 FIVE: dict[str, object] = {"train.steps": 5, "checkpoint.every": 1}
 SEVERAL: dict[str, object] = FIVE | {"learner.updates": 4}
@@ -424,6 +426,44 @@ def test_what_can_be_known_beforehand_is_said_before_anything_is_made(
         train(tiny_recipe(overrides), tmp_path / "run")
     assert says in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def short_of_context(folder: Path, positions: int) -> Path:
+    """The taught model, as one of so few positions."""
+    shutil.copytree(taught_model(), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": positions}))
+    return folder
+
+
+def test_responses_end_where_the_context_does(tmp_path: Path) -> None:
+    """Prompts of 4 tokens and one of 12 under 10 positions; the budget alone would give 16."""
+    model = short_of_context(tmp_path / "model", 10)
+    sums = [f"{i}+1=" for i in range(7)] + ["000000000+1="]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps({"question": q, "answer": "1"}) + "\n" for q in sums))
+    asked = {"name": str(tmp_path / "sums.jsonl"), "options": {}}
+    settings = {"questions": asked, "evaluation.benchmarks": [asked], "model.path": str(model), "train.steps": 2}
+    recipe = tiny_recipe(settings | {"sampling.temperature": 3.0, "evaluation.temperature": 3.0})
+    with set_up(recipe, tmp_path / "notes", resume=False) as parts:
+        told = " ".join(parts.notes)
+    assert told.count("7 prompts of which less than the budget of 16 tokens is left of the model's 10 positions") == 2
+    assert told.count("1 question left out, whose prompts fill the model's 10 positions: sums/7") == 2
+    run = train(recipe, tmp_path / "run")
+    for row in run.read("metrics"):
+        assert 0 < row["rollout/cut_by_context"] == row["rollout/truncated"]
+        assert row["rollout/length_truncated"] == 6
+    for row in (row for step in (1, 2) for row in read_rows(run.path / "rollouts" / f"step-{step:06d}.parquet")):
+        assert len(row["response_ids"]) <= 6
+        assert row["question"] != sums[7]
+        assert (row["stop"] == "context") == (row["length"] == 6 and row["stop"] != "eos")
+    [evaluated] = [row for row in run.read("evaluation") if row["step"] == 2]
+    assert evaluated["eval/sums/cut_by_context"] > 0
+    whole, once = (
+        run,
+        train(recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 1})}), tmp_path / "r"),
+    )
+    again = train(recipe, once.path, resume=True)
+    assert untimed(again.read("metrics")) == untimed(whole.read("metrics"))
 
 
 def test_a_budget_that_only_the_limit_on_prompts_would_exceed_is_fine(tmp_path: Path) -> None:
