@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from analysis_folder import analysed
 from safetensors.torch import save_file
 
+from analysis_folder import analysed
 from r1zero.errors import UserError
 from r1zero.report.charts.model import Chart, Series
 from r1zero.report.draw.files import draw_charts
