@@ -1,6 +1,7 @@
 """The plan: what it counts is what a run really holds, and what it advises makes the run fit."""
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ from torch import Tensor
 from r1zero.config import Recipe, load_recipe, make_recipe
 from r1zero.errors import UserError
 from r1zero.plan import FACTOR, GIB, USABLE, Plan, make_plan, plan_of
+from r1zero.plan.context import context_notes
 from r1zero.plan.machine import GPUS, Machine, by_name
 from r1zero.plan.memory import learning_parts, slab
 from r1zero.plan.model_size import Autocast, Shape, shape_of
@@ -25,7 +27,7 @@ from r1zero.policy.device import pick_autocast
 from r1zero.policy.load import Policy, load_policy
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.protocol import Request, SamplingParams
-from tiny_runs import random_model, start, write_recipe
+from tiny_runs import random_model, start, tiny_recipe, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -476,6 +478,28 @@ def test_a_model_without_a_config_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"has no readable config.json"):
         shape_of(str(tmp_path), None, "sdpa", nullcontext)
+
+
+def test_questions_that_do_not_fit_are_told_before_anything_starts(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(random_model(), model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 20}))
+    sums = ["1+1=", "9+9+9=", "0" * 30 + "1+1="]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps({"question": q, "answer": "1"}) + "\n" for q in sums))
+    asked = {"name": str(tmp_path / "sums.jsonl"), "options": {}}
+    settings = {"questions": asked, "evaluation.benchmarks": [asked], "model.path": str(model)}
+    notes = context_notes(tiny_recipe(settings))
+    assert notes == (
+        "sums: 1 question left out, whose prompts fill the model's 20 positions: sums/2",
+        "sums: 1 prompt of which less than the budget of 16 tokens is left of the model's 20 positions: a response "
+        "ends there, and counts as truncated",
+    ) * 2  # fmt: skip
+    assert context_notes(tiny_recipe(settings | {"sampling.max_new_tokens": 4, "questions.max_prompt_tokens": 16})) == (
+        notes[0],
+    )
+    (model / "tokenizer.json").unlink()
+    assert "fit into the model's context was not looked at (" in context_notes(tiny_recipe(settings))[0]
 
 
 def test_it_reads(model_folder: Path) -> None:

@@ -149,8 +149,8 @@ def test_a_prompt_that_fills_the_context_is_left_out_and_named() -> None:
     assert len(cramped.prompts) == 12
     assert cramped.cramped(10) == 2
     assert cramped.notes(10) == (
-        "numbers: 2 prompts of which less than the budget of 10 tokens is left of the model's 101 positions: a response "
-        "ends there, and counts as truncated",
+        "numbers: 2 prompts of which less than the budget of 10 tokens is left of the model's 101 positions: a "
+        "response ends there, and counts as truncated",
     )
     full = PreparedSet(questions, TEMPLATE, encode, 100)
     assert [each.question.id for each in full.prompts] == [f"set/{i}" for i in range(12) if i not in (3, 7)]

@@ -456,14 +456,11 @@ def test_responses_end_where_the_context_does(tmp_path: Path) -> None:
         assert len(row["response_ids"]) <= 6
         assert row["question"] != sums[7]
         assert (row["stop"] == "context") == (row["length"] == 6 and row["stop"] != "eos")
-    [evaluated] = [row for row in run.read("evaluation") if row["step"] == 2]
+    [evaluated] = [row for row in run.read("evaluations") if row["step"] == 2]
     assert evaluated["eval/sums/cut_by_context"] > 0
-    whole, once = (
-        run,
-        train(recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 1})}), tmp_path / "r"),
-    )
-    again = train(recipe, once.path, resume=True)
-    assert untimed(again.read("metrics")) == untimed(whole.read("metrics"))
+    once = train(tiny_recipe(settings | {"sampling.temperature": 3.0, "train.steps": 1}), tmp_path / "again")
+    again = train(tiny_recipe(settings | {"sampling.temperature": 3.0}), once.path, resume=True)
+    assert untimed(again.read("metrics")) == untimed(run.read("metrics"))
 
 
 def test_a_budget_that_only_the_limit_on_prompts_would_exceed_is_fine(tmp_path: Path) -> None:

@@ -148,7 +148,21 @@ def test_ids_logprobs_stops_and_texts_are_those_of_the_model(world: World) -> No
             assert each.stop is not Stop.LENGTH or each.length == 12
             ids = each.token_ids[:-1] if each.stop is Stop.EOS else each.token_ids
             assert each.text == world.policy.tokenizer.decode(ids)
-    assert seen == set(Stop)
+    assert seen == {Stop.EOS, Stop.STOP_STRING, Stop.LENGTH}
+
+
+@needs_vllm
+@slow
+def test_a_response_ends_where_the_context_does(world: World) -> None:
+    whole = world.sample(SUMS, 8, SamplingParams(12, temperature=1.3))
+    cut = world.sample(SUMS, 8, SamplingParams(12, temperature=1.3, positions=11))
+    seen = set()
+    for (prompt, sample), each in cut.items():
+        room = 11 - len(world.policy.encode(prompt))
+        assert each.token_ids == whole[prompt, sample].token_ids[:room]
+        assert (each.stop is Stop.CONTEXT) == (each.length == room and whole[prompt, sample].stop is not each.stop)
+        seen.add(each.stop)
+    assert Stop.CONTEXT in seen
 
 
 @needs_vllm

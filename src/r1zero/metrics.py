@@ -65,7 +65,7 @@ _METRICS = (
     Metric("rollout/timeouts", "Responses whose grading was killed at its time limit: outside every baseline.",
            Kind.SUM, "down", "Rising: the policy has learnt to write answers that hang the grader."),
     Metric("rollout/prompts_dropped", "Questions passed over since the run began because their prompt exceeds "
-           "`questions.max_prompt_tokens`.", Kind.LAST, "down"),
+           "`questions.max_prompt_tokens` or fills the model's positions.", Kind.LAST, "down"),
     Metric("rollout/epoch", "Passes over the question set so far (0.5: half of the first).", Kind.LAST),
     Metric("rollout/staleness", "Updates that the policy was ahead of the weights that drew the batch. Logged with "
            "`rollout.max_staleness`.", Kind.MAX),

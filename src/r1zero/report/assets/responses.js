@@ -7,7 +7,7 @@
   const PAGE = 60;
   const SIGNS = { correct: "✓", incorrect: "✗", truncated: "…", ungraded: "?" };
   const OUTCOMES = { right: "right", wrong: "wrong", no_answer: "no answer", ungraded: "ungraded", timeout: "grading timed out" };
-  const STOPS = { eos: "end of text", stop_string: "stop string", length: "token budget" };
+  const STOPS = { eos: "end of text", stop_string: "stop string", length: "token budget", context: "context" };
   const FIELDS = ["sample", "text", "kind", "outcome", "stop", "length", "reward", "advantage", "surprisal", "extracted",
     "rule", "answer", "words", "spark"];
 
