@@ -345,6 +345,15 @@ MARKED = [
             *("train.steps", "train.epochs"),
         ],
     ),
+    (
+        Recipe,
+        Keeps.PLACE,
+        [
+            *("model.path", "model.revision", "objective.reference", "questions.name", "template.name"),
+            *("verifier.reward", "evaluation.benchmarks"),
+        ],
+    ),
+    (PretrainRecipe, Keeps.PLACE, ["model.path", "model.revision", "corpus.name"]),
     (PretrainRecipe, Keeps.EXPERIMENT, [*_PRETRAIN_BOTH, "train.seed", "train.threads"]),
 ]
 

@@ -18,6 +18,7 @@ from r1zero.objectives.bias_meter import Bias
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, recipe_policy
+from r1zero.policy.lora import add_lora
 from r1zero.policy.reference import load_reference
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
@@ -59,6 +60,7 @@ def replay(run: Run, number: int, objectives: Sequence[Objective]) -> Replay:
     recipe, step = run.recipe, read_step(run, number)
     before = [c for c in checkpoints.complete(run.path / "checkpoints") if c.step < number]
     policy = recipe_policy(recipe.model, recipe.learner.autocast, before[-1] if before else None)
+    add_lora(policy, recipe.lora, recipe.train.seed)
     exact = (before[-1].step if before else 0) == number - 1
     plain = make_objective("dr_grpo", constant=recipe.constant)
     gradient = partial(_gradient, run, policy, step, exact)
