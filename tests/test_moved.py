@@ -217,6 +217,21 @@ def test_adapters_whose_model_moved_are_evaluated_once_the_run_or_a_link_tells_w
     start("evaluate", *first, cwd=here).refused("belong to the model at")
 
 
+def test_a_step_is_replayed_from_another_working_directory(here: Path, tmp_path: Path) -> None:
+    run = run_of(here / "run", KL, steps=1)
+    (tmp_path / "there").mkdir()
+    words = ["audit", "--run", run.path, "--step", "1"]
+    found = start(*words, cwd=tmp_path / "there").done()
+    assert found.replace(f"{here}/", "") == start(*words, cwd=here).done()  # the weights' place is told
+
+
+@needs_peft
+def test_adapters_whose_model_is_gone_are_one_sentence_in_an_audit(here: Path) -> None:
+    run = run_of(here / "run", LORA, steps=2)
+    (here / "m").rename(here / "n")
+    start("audit", "--run", run.path, "--step", "2", cwd=here).refused("belong to the model at")
+
+
 def test_other_benchmarks_are_still_another_course(here: Path) -> None:
     run = run_of(here / "run", {}, steps=1)
     (here / "more.jsonl").write_text('{"question": "2+2=", "answer": "4"}\n' * 4)
@@ -233,6 +248,23 @@ def test_questions_may_still_be_found_in_a_data_folder(here: Path) -> None:
     (here / "data").mkdir()
     (here / "sums.jsonl").rename(here / "data/sums.jsonl")
     run_of(run.path, {"questions.data_dir": "data"}, steps=2, resume=True)
+
+
+def test_a_module_that_is_not_found_from_here_is_told_with_a_remedy(here: Path, tmp_path: Path) -> None:
+    run = run_of(here / "run", {"verifier.reward": "grader:reward"}, steps=1)
+    (tmp_path / "there").mkdir()
+    again = ["train", run.path, "--resume", "--train.steps", "2"]
+    start(*again, cwd=tmp_path / "there").refused("write --verifier.reward with the path of its file")
+    start(*again, f"--verifier.reward={here / 'grader.py'}:reward", cwd=tmp_path / "there").done()
+
+
+def test_whose_code_is_about_to_run_is_said_of_the_file_that_does(here: Path, tmp_path: Path) -> None:
+    run = run_of(here / "run", {}, steps=1)
+    facts = json.loads((run.path / "run.json").read_text())
+    (run.path / "run.json").write_text(json.dumps(facts | {"maker": "somebody"}))
+    (tmp_path / "there").mkdir()
+    said = start("train", run.path, "--resume", "--train.steps=2", cwd=tmp_path / "there").done()
+    assert f"reward in {here / 'grader.py'}" in said.replace("\n", " ")
 
 
 # ---- fingerprints

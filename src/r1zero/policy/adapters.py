@@ -32,7 +32,7 @@ def find_base(folder: Path, given: config.ModelSettings | None = None) -> config
         return given if below is None else find_base(Path(given.path)) or _elsewhere(below, named, given)
     if Path(named).exists() or _on_the_hub(named):
         return None
-    if given is not None:
+    if given is not None and "/" in given.path and _on_the_hub(given.path):  # owner/name: a bare name was a folder
         return given
     known = next(_known_to_runs(folder), None)
     if known is None:
@@ -64,7 +64,7 @@ def _known_to_runs(folder: Path) -> Iterator[config.ModelSettings]:
 
 def load_with_base(folder: Path, base: config.ModelSettings, attention: str, dtype: torch.dtype) -> Any:
     """Return the model at `base` with the adapters of a folder, and transformers' report on both."""
-    model, report = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         base.path,
         revision=base.revision,
         dtype=dtype,
@@ -72,6 +72,7 @@ def load_with_base(folder: Path, base: config.ModelSettings, attention: str, dty
         output_loading_info=True,
         trust_remote_code=False,
     )
+    model, report = loaded
     added = model.load_adapter(str(folder))
     name_base(model, base.path)
     keys = ("missing_keys", "mismatched_keys")

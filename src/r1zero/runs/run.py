@@ -101,6 +101,11 @@ class Run:
         """The recipe the run was started, or last continued, with."""
         return self.read_recipe(Recipe)
 
+    @property
+    def recipe_here(self) -> Recipe:
+        """The recipe, with whole paths of what it names from where the run was started, and is not there from here."""
+        return moved.placed(self.recipe, self.recipe, self.places)
+
     def read_recipe(self, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
         """Return the recipe of a kind of run, with dotted overrides. Raises UserError where it is another."""
         data, path = self._read_json("recipe.json", ("model", "train")), self.path / "recipe.json"
@@ -156,6 +161,11 @@ class Run:
         for name in (*_SAME, "reward_fingerprint"):  # runs of before do not have the last
             # any that the run ever had: it may have been killed between noting a change and saving the recipe of it
             held, new = [each[name] for each in before if name in each], facts.get(name)
+            if name == "reward_fingerprint" and new is None and held and recipe.verifier.reward:
+                raise UserError(
+                    f"verifier.reward = {recipe.verifier.reward!r}, which {self.path} was started with, is not found "
+                    f"from {Path.cwd()}: write --verifier.reward with the path of its file, /FOLDER/FILE.py:FUNCTION."
+                )
             if held and new not in held and name not in follows:
                 raise UserError(
                     f"{self.path} was started with another {name.replace('_', ' ')} ({held[-1]}, now {new}), so "
