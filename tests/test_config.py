@@ -353,6 +353,15 @@ MARKED = [
             *("train.steps", "train.epochs"),
         ],
     ),
+    (
+        Recipe,
+        Keeps.PLACE,
+        [
+            *("model.path", "model.revision", "objective.reference", "questions.name", "template.name"),
+            *("verifier.reward", "evaluation.benchmarks"),
+        ],
+    ),
+    (PretrainRecipe, Keeps.PLACE, ["model.path", "model.revision", "corpus.name"]),
     (PretrainRecipe, Keeps.EXPERIMENT, [*_PRETRAIN_BOTH, "train.seed", "train.threads"]),
 ]
 

@@ -257,6 +257,7 @@ def test_what_does_not_apply_is_left_out() -> None:
         "eval/amc/accuracy_high": wilson(0.0, 1)[1],
         "eval/amc/length": 8.0,
         "eval/amc/truncated": 1.0,
+        "eval/amc/cut_by_context": 0.0,
         "eval/amc/answered": 1.0,
         "eval/amc/ungraded": 0,
     }

@@ -18,6 +18,7 @@ from r1zero.objectives.bias_meter import Bias
 from r1zero.objectives.table import Objective, make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, recipe_policy
+from r1zero.policy.lora import add_lora
 from r1zero.policy.reference import load_reference
 from r1zero.runs import checkpoints
 from r1zero.runs.run import Run
@@ -56,9 +57,10 @@ def replay(run: Run, number: int, objectives: Sequence[Objective]) -> Replay:
     Raises:
         UserError: the step or the model is not there.
     """
-    recipe, step = run.recipe, read_step(run, number)
+    recipe, step = run.recipe_here, read_step(run, number)
     before = [c for c in checkpoints.complete(run.path / "checkpoints") if c.step < number]
     policy = recipe_policy(recipe.model, recipe.learner.autocast, before[-1] if before else None)
+    add_lora(policy, recipe.lora, recipe.train.seed)
     exact = (before[-1].step if before else 0) == number - 1
     plain = make_objective("dr_grpo", constant=recipe.constant)
     gradient = partial(_gradient, run, policy, step, exact)
@@ -77,7 +79,7 @@ def _compare(name: str, gradient: Sequence[Tensor], yardstick: Sequence[Tensor],
 
 def _gradient(run: Run, policy: Policy, step: SavedStep, exact: bool, objective: Objective) -> list[Tensor]:
     """Return the gradient of L, parameter by parameter, on the CPU."""
-    recipe, trajectories = run.recipe, step.trajectories(objective)
+    recipe, trajectories = run.recipe_here, step.trajectories(objective)
     reference = load_reference(recipe, objective) if objective.in_loss else None
     learner = make_learner(recipe, policy, objective, reference)
     old = None if exact else [torch.tensor(t.sampler_logprobs, device=policy.device) for t in trajectories]

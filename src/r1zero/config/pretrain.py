@@ -19,7 +19,7 @@ class PretrainModelSettings(ModelSettings):
 class CorpusSettings(Section):
     """The documents: texts, or questions with their answers on one line after the other."""
 
-    name: str
+    name: Annotated[str, Keeps.PLACE]
     """A JSON Lines or Parquet file, a `save_to_disk` folder, or a Hub name."""
     config: str | None = None
     """The configuration of a Hub set."""

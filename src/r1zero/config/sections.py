@@ -26,6 +26,8 @@ class Keeps(Flag):
     BOTH = RUN | EXPERIMENT
     PAST = auto()
     """A resumed run may change it: what is done stays as it is, and what follows is noted to be of another course."""
+    PLACE = auto()
+    """A resumed run may name another place, where a fingerprint proves that the same lies there."""
 
 
 class Section(BaseModel):
@@ -40,9 +42,9 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class ModelSettings(Section):
     """The policy: an ordinary Hugging Face causal language model."""
 
-    path: str
+    path: Annotated[str, Keeps.PLACE]
     """A local folder or a Hub name."""
-    revision: str | None = None
+    revision: Annotated[str | None, Keeps.PLACE] = None
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     device: Annotated[str, Keeps.RUN] = "auto"
     """`auto` takes a GPU when there is one."""
@@ -60,7 +62,7 @@ class LoraSettings(Section):
 class QuestionsSettings(Section):
     """The training questions."""
 
-    name: str
+    name: Annotated[str, Keeps.PLACE]
     """A catalogue name, a file, a `save_to_disk` folder, a Hub name, or `arithmetic`."""
     question_column: str | None = None
     answer_column: str | None = None
@@ -77,7 +79,7 @@ class QuestionsSettings(Section):
 class TemplateSettings(Section):
     """How a question becomes a prompt, and where in a response the answer stands."""
 
-    name: str = "qwen_math"
+    name: Annotated[str, Keeps.PLACE] = "qwen_math"
     """`qwen_math`, `r1`, `no`, `few_shot`, `chat` (the tokenizer's own) or a Jinja file."""
     answer_format: AnswerFormat | None = None
     """Overrides the template's own."""
@@ -133,7 +135,7 @@ class ObjectiveSettings(Section):
     kl: Literal["none", "k1_reward", "k2", "k3", "k3_corrected"] = "none"
     """Estimator of KL(π ‖ π_ref): in the reward, or in the loss. Without one no reference model is loaded."""
     kl_coefficient: float = Field(default=0.0, ge=0)
-    reference: str | None = None
+    reference: Annotated[str | None, Keeps.PLACE] = None
     """The reference model; None takes `model.path`."""
     entropy: float = 0.0
     """Coefficient of the entropy bonus."""
@@ -224,7 +226,7 @@ class ClusterSettings(Section):
 class VerifierSettings(Section):
     """The pool of grading processes; `reward` names a user's own function or command (docs/verification.md)."""
 
-    reward: str | None = None
+    reward: Annotated[str | None, Keeps.PLACE] = None
     workers: Annotated[int, Keeps.BOTH] = Field(default=2, ge=1)
     timeout_s: float = Field(default=2.0, gt=0, le=86_400)
     memory_mb: int = Field(default=2048, ge=256)
@@ -244,7 +246,7 @@ class BenchmarkSettings(Section):
 class EvaluationSettings(Section):
     """What is evaluated, when, and how. Always at step 0 and at the end."""
 
-    benchmarks: Annotated[tuple[BenchmarkSettings, ...], Keeps.PAST] = ()
+    benchmarks: Annotated[tuple[BenchmarkSettings, ...], Keeps.PAST | Keeps.PLACE] = ()
     every: Annotated[int, Keeps.RUN] = Field(default=16, ge=1)
     """Rollout batches between evaluations."""
     samples: Annotated[int, Keeps.PAST] = Field(default=1, ge=1)

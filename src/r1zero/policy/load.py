@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -35,7 +34,9 @@ from transformers.utils import logging as hf_logging
 from r1zero import config
 from r1zero.errors import UNREADABLE, SettingName, UserError, reason
 from r1zero.hub import reached_or_offline
+from r1zero.policy.adapters import find_base, load_with_base, name_base
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
+from r1zero.policy.fingerprint import ADAPTER, named_base
 from r1zero.policy.head import check_head
 from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
@@ -47,9 +48,8 @@ _LOADER_ERRORS = (
     *UNREADABLE, ImportError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError
 )  # fmt: skip
 """What transformers makes of a folder that it cannot load: it checks little, so most are Python's own, from within."""
+_NOTHING_MISSING = {"missing_keys": (), "mismatched_keys": ()}
 _ATTENTIONS = ("sdpa", "eager")  # what may stand in for another that does not fit
-ADAPTER = "adapter_config.json"
-"""The file that makes a folder one of adapters: it names the model that they belong to."""
 
 hf_logging.disable_progress_bar()  # bars of a second that hide our own lines
 
@@ -132,8 +132,10 @@ def load_policy(
     attention: str = "sdpa",
     autocast: str = "auto",
     dtype: torch.dtype = torch.float32,
+    beside: config.ModelSettings | None = None,
 ) -> Policy:
-    """Load a model folder or Hub name with its tokenizer, dropout off.
+    """Load a model folder or Hub name with its tokenizer, dropout off. Adapters are loaded beside the model that they
+    name, or `beside` another place of it.
 
     Raises:
         UserError: nothing loadable there, a sealed folder that is damaged, no EOS token, or an output head that chunked
@@ -141,7 +143,8 @@ def load_policy(
     """
     where = pick_device(device)
     check_place(path, revision)
-    _check_sealed(Path(path))
+    base = find_base(Path(path), beside)
+    _check_sealed(Path(path), base)
     if (Path(path) / ADAPTER).exists():
         check_peft(f"The adapters at {path} need")
     check_attention(attention, where)
@@ -149,7 +152,9 @@ def load_policy(
         try:
             tokenizer = load_tokenizer(path, revision)
             if has_shards(Path(path)):
-                loaded: Any = _load_sharded(Path(path), attention, dtype), {"missing_keys": (), "mismatched_keys": ()}
+                loaded: Any = _load_sharded(Path(path), attention, dtype, base), _NOTHING_MISSING
+            elif base is not None:
+                loaded = load_with_base(Path(path), base, attention, dtype)
             else:
                 loaded = AutoModelForCausalLM.from_pretrained(
                     path,
@@ -179,7 +184,9 @@ def load_policy(
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
 
 
-def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTrainedModel:
+def _load_sharded(
+    folder: Path, attention: str, dtype: torch.dtype, base: config.ModelSettings | None
+) -> PreTrainedModel:
     """The model of a sharded checkpoint: whole, or its adapters beside the weights of the model that they name."""
     if not (folder / ADAPTER).exists():
         settings = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -191,12 +198,15 @@ def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTraine
 
         adapters = peft.PeftConfig.from_pretrained(str(folder))
         model = AutoModelForCausalLM.from_pretrained(
-            str(adapters.base_model_name_or_path),
+            base.path if base else str(adapters.base_model_name_or_path),
+            revision=base.revision if base else None,
             dtype=dtype,
             attn_implementation=attention,
             trust_remote_code=False,
         )
         model.add_adapter(adapters)
+        if base is not None:
+            name_base(model, base.path)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("lora_" in name)
     with suppress(OSError, ValueError):  # not every folder has one
@@ -326,11 +336,11 @@ def check_place(path: str, revision: str | None = None) -> None:
         raise UserError(_PATH, f" = {path!r} is not a model folder (it has no config.json); {hint}")
 
 
-def _check_sealed(folder: Path) -> None:
+def _check_sealed(folder: Path, base: config.ModelSettings | None) -> None:
     """Ask the seals of a model folder, and of the one that its adapters belong to. Raises UserError."""
     checkpoints.check_sealed(folder)
-    with suppress(OSError, ValueError, KeyError, TypeError):  # what is no adapters' folder is the loader's to refuse
-        checkpoints.check_sealed(Path(json.loads((folder / ADAPTER).read_text("utf-8"))["base_model_name_or_path"]))
+    if named := base.path if base else named_base(folder):
+        checkpoints.check_sealed(Path(named))
 
 
 def find_eos_ids(
@@ -382,4 +392,5 @@ def recipe_policy(settings: config.ModelSettings, autocast: str, checkpoint: che
         device=settings.device,
         attention=settings.attention,
         autocast=autocast,
+        beside=settings if checkpoint else None,
     )

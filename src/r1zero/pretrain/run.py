@@ -29,7 +29,8 @@ from r1zero.policy.load import (
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import add_lora
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
-from r1zero.runs import checkpoints
+from r1zero.pretrain.places import content_facts, located
+from r1zero.runs import checkpoints, moved
 from r1zero.runs.begin import Beginning
 from r1zero.runs.exclusive import exclusive
 from r1zero.runs.run import Run
@@ -114,8 +115,7 @@ def pretrain_run(
 def _pretrain_run(recipe: PretrainRecipe, out: Path, resume: bool, from_step: int | None, watch: Watch | None) -> Run:
     beginning = Beginning.find(out, resume=resume, from_step=from_step)
     check_sinks(recipe.log.sinks)
-    if existing := beginning.existing:
-        existing.refuse_changes(recipe)
+    recipe = located(recipe, beginning)
     checkpoint = beginning.checkpoint
     threads = set_threads(beginning.threads(recipe.train.threads))
     trainer = make_pretrainer(recipe, checkpoint)
@@ -124,6 +124,8 @@ def _pretrain_run(recipe: PretrainRecipe, out: Path, resume: bool, from_step: in
         "steps": trainer.total,
         **processor(threads),
         "device": str(trainer.policy.device),
+        "places": moved.places(recipe),
+        **content_facts(recipe, beginning),
     }
     if trainer.total < beginning.done:
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe
@@ -18,11 +19,17 @@ from r1zero.verify.golds import listed, read_golds
 _UNREADABLE = "unreadable gold"
 
 
-def load_sets(recipe: Recipe) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
-    """Return the questions to train on and the sets to evaluate on. Raises UserError like `load_benchmarks`."""
+def load_sets(
+    recipe: Recipe, called: str | None = None, benchmarks_called: Sequence[str] = ()
+) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
+    """Return the questions to train on and the sets to evaluate on. Raises UserError like `load_benchmarks`.
+
+    A run that goes on has names for them already, which files that were renamed keep: they are part of questions' ids.
+    """
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
     reward = recipe.verifier.reward
-    return load_set(recipe.questions, data_dir, reward), load_benchmarks(recipe.evaluation, data_dir, reward=reward)
+    benchmarks = load_benchmarks(recipe.evaluation, data_dir, reward=reward, called=benchmarks_called)
+    return load_set(recipe.questions, data_dir, reward, called), benchmarks
 
 
 def load_set(
@@ -130,25 +137,27 @@ def load_benchmarks(
     data_dir: Path | None,
     named: Callable[[str], str] = in_recipe,
     reward: str | None = None,
+    called: Sequence[str] = (),
 ) -> tuple[QuestionSet, ...]:
-    """Return the sets to evaluate on; `named` says what their settings are called where the user wrote them.
+    """Return the sets to evaluate on; `named` says what their settings are called where the user wrote them, `called`
+    what the sets are, if not as their files.
 
     Raises:
         UserError: a set cannot be had, has no end, or has another's name: nobody could tell their results apart.
     """
     sets: list[QuestionSet] = []
-    called = stems_apart([each.name for each in settings.benchmarks if each.name.endswith(SUFFIXES)])
-    for benchmark in settings.benchmarks:
+    stems = stems_apart([each.name for each in settings.benchmarks if each.name.endswith(SUFFIXES)])
+    for benchmark, name in zip_longest(settings.benchmarks, called[: len(settings.benchmarks)]):
         if benchmark.name == "arithmetic" and benchmark.limit is None and "count" not in benchmark.options:
             raise UserError(f"{named('name')}: arithmetic has no end; set {named('limit')} to a number of questions.")
         try:
-            sets.append(load_set(benchmark, data_dir, reward, called.get(benchmark.name)))
+            sets.append(load_set(benchmark, data_dir, reward, name or stems.get(benchmark.name)))
         except UserError as error:
             raise renamed(error, named) from error
     names = [each.name for each in sets]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{named('name')} names {name!r} more than once; keep one of them.")
+    for each in names:
+        if names.count(each) > 1:
+            raise UserError(f"{named('name')} names {each!r} more than once; keep one of them.")
     return tuple(sets)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.config import Section
+from r1zero.config.load import SectionT
 from r1zero.errors import UserError
-from r1zero.runs import checkpoints
+from r1zero.runs import checkpoints, moved
 from r1zero.runs.aside import set_aside
 from r1zero.runs.checkpoints import Checkpoint
 from r1zero.runs.maker import maker
@@ -57,17 +58,34 @@ class Beginning:
         """Return the threads to compute with: as many as are asked for, else as the run had."""
         return asked or (self.existing.facts["threads"] if self.existing else None)
 
+    def placed(self, recipe: SectionT, unread: Sequence[str] = (), folders: Sequence[Path] = ()) -> SectionT:
+        """Return the recipe with whole paths of what was named from where the run was started, and is not there from
+        here. Question sets may lie in `folders`, too.
+
+        Raises:
+            UserError: what the run was started with is not there, but for settings that are `unread` now.
+        """
+        if self.existing is None:
+            return recipe
+        was, known = self.existing.read_recipe(type(recipe)), self.existing.places
+        found = moved.placed(was, recipe, known, folders)
+        renamed = {*moved.renamed(was, recipe), *unread}
+        kept = {name: whole for name, whole in known.items() if name not in renamed}
+        moved.check_there(self.path, found, kept, folders)
+        return found
+
     def notes(self, recipe: Section, facts: Mapping[str, Any]) -> list[str]:
         """Return what a user should know of how a run goes on: damaged checkpoints, other settings, other versions,
         another machine.
         """
-        return [*self._newest[1], *self._another_course(recipe, facts)]
+        moves = self.existing.moves(recipe, facts) if self.existing else []
+        return [*self._newest[1], *moves, *self._another_course(recipe, facts)]
 
     def _another_course(self, recipe: Section, facts: Mapping[str, Any]) -> list[str]:
         """Return why what follows is not what would have followed."""
         if self.existing is None:
             return []
-        return [*self.existing.changes(recipe), *self.existing.device_notes(provenance() | dict(facts))]
+        return [*self.existing.changes(recipe, facts), *self.existing.device_notes(provenance() | dict(facts))]
 
     def run(self, recipe: Section, facts: Mapping[str, Any]) -> Run:
         """Return the run, made if there was none."""
@@ -86,7 +104,7 @@ class Beginning:
             kept = set_aside(run, done)
             told += [kept] if kept else []
         run.rewind(done)
-        if run.changed(recipe, "evaluation"):
+        if run.changed(recipe, facts, "evaluation"):
             checkpoints.forget_scores(self.path / "checkpoints")
         run.note(self.done, told, facts)
         run.save_recipe(recipe)

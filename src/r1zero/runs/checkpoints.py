@@ -229,6 +229,15 @@ def _differing(folder: Path, but: str = "") -> list[str]:
     return [name for name, sum_ in sealed.items() if found.get(name) != sum_]
 
 
+def checksums(folder: Path, names: list[str]) -> dict[str, str]:
+    """Return the BLAKE2b of each of these files; one that this process has read already is not read again.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return _sums(folder, names, _known_checksum)
+
+
 def _sums(folder: Path, names: list[str], checksum: Callable[[Path], str] | None = None) -> dict[str, str]:
     """Return the checksum of each of these files, several at a time."""
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:

@@ -13,6 +13,7 @@ import platform
 from pathlib import Path
 
 from r1zero.config import Recipe
+from r1zero.runs import moved
 from r1zero.runs.run import Run
 
 _COMMAND = "cmd:"
@@ -30,7 +31,7 @@ def maker() -> str:
 
 def foreign_reward(run: Run, recipe: Recipe) -> str:
     """Return a note on the code that a run by somebody else is about to have run; nothing where there is none."""
-    reward = recipe.verifier.reward
+    reward = moved.placed(run.recipe, recipe, run.places).verifier.reward
     if reward is None or maker() in (run.facts.get("maker"), *(row.get("maker") for row in run.read("notes"))):
         return ""
     return (

@@ -25,6 +25,7 @@ from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.config.overrides import flattened
 from r1zero.errors import UserError, parsed, reading
+from r1zero.runs import moved
 from r1zero.runs.exclusive import check_there
 from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.foreign import read_text
@@ -34,7 +35,16 @@ from r1zero.types import Rollout
 
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
 """Facts that must be what they were."""
-_LATER = (*_SAME, "objective", "objective_formula", "steps")
+_LATER = (
+    *_SAME,
+    "reward_fingerprint",
+    *moved.CONTENTS,
+    "objective",
+    "objective_formula",
+    "steps",
+    "places",
+    "benchmarks",
+)
 """Facts that hang on settings which may change when a run goes on."""
 _FACTS = {"versions": dict, "device": str, "threads": int, "parameters": int}
 """Facts of every kind of run that are read again; a run.json without them, or with other kinds, is damaged."""
@@ -91,6 +101,11 @@ class Run:
         """The recipe the run was started, or last continued, with."""
         return self.read_recipe(Recipe)
 
+    @property
+    def recipe_here(self) -> Recipe:
+        """The recipe, with whole paths of what it names from where the run was started, and is not there from here."""
+        return moved.placed(self.recipe, self.recipe, self.places)
+
     def read_recipe(self, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
         """Return the recipe of a kind of run, with dotted overrides. Raises UserError where it is another."""
         data, path = self._read_json("recipe.json", ("model", "train")), self.path / "recipe.json"
@@ -109,6 +124,12 @@ class Run:
         for later in self._later_facts():
             facts |= later
         return facts
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """Whole paths of what the recipe names, as far as it was there; a run of before knows none."""
+        known = self.facts.get("places")
+        return {name: each for name, each in known.items() if name in moved.PLACES} if isinstance(known, dict) else {}
 
     def _later_facts(self) -> list[dict[str, Any]]:
         """Return facts that changed when the run was continued, in order."""
@@ -129,14 +150,22 @@ class Run:
                 f"train.steps = {recipe.train.steps} is less than the {done} steps that {self.path} has done; set "
                 f"train.steps to {done} or more, or start another run with another --out."
             )
-        self.refuse_changes(recipe)
-        before = [self._read_json("run.json", _SAME), *self._later_facts()]
-        clips, benchmarks = self.changed(recipe, "objective"), self.changed(recipe, "evaluation.benchmarks")
+        self._read_json("run.json", _SAME)
+        self.refuse_changes(recipe, facts)
+        before = self._held()
+        clips = self.changed(recipe, facts, "objective")
+        benchmarks = self.changed(recipe, facts, "evaluation.benchmarks")
         follows = {"objective_hash"} if clips else set()
         follows |= {"benchmarks_fingerprint"} if benchmarks else set()
+        moved.check_contents(self.path, recipe, before, facts)
         for name in (*_SAME, "reward_fingerprint"):  # runs of before do not have the last
             # any that the run ever had: it may have been killed between noting a change and saving the recipe of it
             held, new = [each[name] for each in before if name in each], facts.get(name)
+            if name == "reward_fingerprint" and new is None and held and recipe.verifier.reward:
+                raise UserError(
+                    f"verifier.reward = {recipe.verifier.reward!r}, which {self.path} was started with, is not found "
+                    f"from {Path.cwd()}: write --verifier.reward with the path of its file, /FOLDER/FILE.py:FUNCTION."
+                )
             if held and new not in held and name not in follows:
                 raise UserError(
                     f"{self.path} was started with another {name.replace('_', ' ')} ({held[-1]}, now {new}), so "
@@ -144,28 +173,63 @@ class Run:
                     "--out."
                 )
 
-    def changed(self, recipe: Section, where: str = "") -> list[str]:
-        """Return the settings below `where` that may differ when a run goes on, to be noted, and do."""
+    def _held(self) -> list[dict[str, Any]]:
+        """Return the facts that the run ever had, in order."""
+        return [self._read_json("run.json", _FACTS), *self._later_facts()]
+
+    def moved(self, recipe: Section, facts: Mapping[str, Any]) -> list[str]:
+        """Return the settings that name another place than before, at which the same lies."""
+        return moved.proven(self.read_recipe(type(recipe)), recipe, self._held(), facts)
+
+    def _recorded(self, recipe: SectionT, facts: Mapping[str, Any]) -> SectionT:
+        """Return the recipe that the run has, with the places where the same lies now."""
+        return moved.with_moves(self.read_recipe(type(recipe)), recipe, self.moved(recipe, facts))
+
+    def check_models(self, recipe: Section, facts: Mapping[str, Any]) -> None:
+        """Make sure, of the models that `facts` has fingerprints of, that the run was started with them.
+
+        Raises:
+            UserError: a model is another, wherever it lies; it names the setting and what differs.
+        """
         was = self.read_recipe(type(recipe))
+        pairs = moved.renamed(was, recipe)
+        names = set(pairs) - set(self.moved(recipe, facts))
+        others = sorted(name for name in names if moved.PLACES[name].fact in moved.MODELS)
+        if said := moved.unproven(self.path, others, pairs, self._held(), facts):
+            raise UserError(said)
+        moved.check_contents(self.path, recipe, self._held(), facts)
+
+    def changed(self, recipe: Section, facts: Mapping[str, Any] | None = None, where: str = "") -> list[str]:
+        """Return the settings below `where` that may differ when a run goes on, to be noted, and do."""
+        was = self._recorded(recipe, facts or {})
         loose = set(differences(was, recipe)) - set(differences(was, recipe, but=Keeps.PAST))
         if "train.steps" in differences(was, recipe) and _decays(recipe):
             loose.add("train.steps")
         return sorted(name for name in loose if f"{name}.".startswith(f"{where}." if where else ""))
 
-    def changes(self, recipe: Section) -> list[str]:
+    def changes(self, recipe: Section, facts: Mapping[str, Any] | None = None) -> list[str]:
         """Return a note on settings that change where the run goes on, none where none do."""
         old, new = (flattened(each.model_dump(mode="json")) for each in (self.read_recipe(type(recipe)), recipe))
-        told = [f"{name} = {_told(new.get(name))} (before {_told(old.get(name))})" for name in self.changed(recipe)]
-        if self.changed(recipe, "evaluation"):
+        told = [
+            f"{name} = {_told(new.get(name))} (before {_told(old.get(name))})" for name in self.changed(recipe, facts)
+        ]
+        if self.changed(recipe, facts, "evaluation"):
             told[-1] += "; scores of before count no longer for the best checkpoint"
         return [f"from here on with {', '.join(told)}"] if told else []
 
-    def refuse_changes(self, recipe: Section) -> None:
-        """Refuse to go on with other settings but those that may change. Raises UserError naming them."""
-        was = self.read_recipe(type(recipe))
-        if changed := differences(was, recipe, but=Keeps.RUN | Keeps.PAST):
+    def moves(self, recipe: Section, facts: Mapping[str, Any]) -> list[str]:
+        """Return a note on what lies elsewhere now, none where nothing does."""
+        return moved.notes_of(self.read_recipe(type(recipe)), recipe, self.moved(recipe, facts))
+
+    def refuse_changes(self, recipe: Section, facts: Mapping[str, Any] | None = None) -> None:
+        """Refuse to go on with other settings but those that may change, and with other places but those at which, by
+        `facts`, the same lies. Raises UserError naming them.
+        """
+        if changed := differences(self._recorded(recipe, facts or {}), recipe, but=Keeps.RUN | Keeps.PAST):
+            pairs = moved.renamed(self.read_recipe(type(recipe)), recipe)
             raise UserError(
-                f"{self.path} was started with other settings of {', '.join(changed)}; resume it with the recipe "
+                moved.unproven(self.path, changed, pairs, self._held(), facts or {})
+                or f"{self.path} was started with other settings of {', '.join(changed)}; resume it with the recipe "
                 "it has (give only its directory and --resume), or start another run with another --out."
             )
 

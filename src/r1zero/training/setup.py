@@ -21,7 +21,7 @@ from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
 from r1zero.rollouts.prompts import PreparedSet, PromptStream
-from r1zero.rollouts.question_sets import context_length, fit_notes, load_sets
+from r1zero.rollouts.question_sets import context_length, fit_notes
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
@@ -30,6 +30,7 @@ from r1zero.sampling.protocol import Request, Sampler
 from r1zero.templates import Template
 from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
+from r1zero.training.places import benchmark_mark, load_own_sets, located, model_facts, place_facts
 from r1zero.training.workers import LearnerProtocol, Workers, WorkerSpec, check_apart, open_workers
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
 from r1zero.verify.protocol import VerifierProtocol
@@ -73,10 +74,11 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     beginning = Beginning.find(out, resume=resume, from_step=from_step)
     check_sinks(recipe.log.sinks)
     checkpoint = beginning.checkpoint
+    recipe = located(recipe, beginning)
     threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
     objective = recipe_objective(recipe)
 
-    questions, benchmarks = load_sets(recipe)
+    questions, benchmarks = load_own_sets(recipe, beginning.existing)
     check_apart(recipe)
     policy = _policy(recipe, checkpoint)
     template = make_template(recipe.template, policy.tokenizer)
@@ -95,9 +97,8 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads)
-    if beginning.existing:
-        beginning.existing.check_same(recipe, facts, beginning.done)
-    going_on = beginning.notes(recipe, facts)
+    facts |= model_facts(recipe, beginning) | place_facts(recipe)
+    going_on = _check_same(beginning, recipe, facts)
     context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
     spec = WorkerSpec(recipe, policy, objective, checkpoint, context, probe)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
@@ -128,6 +129,16 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
                 ),
                 step=beginning.done,
             )
+
+
+def _check_same(beginning: Beginning, recipe: Recipe, facts: dict[str, Any]) -> list[str]:
+    """Make sure that a run goes on as the run that it is; return notes on how. Raises UserError."""
+    if beginning.existing is None:
+        return []
+    before = beginning.existing.recipe.verifier.reward
+    proof = facts | {"reward_fingerprint": reward_fingerprint(recipe.verifier.reward, called=before)}
+    beginning.existing.check_same(recipe, proof, beginning.done)
+    return beginning.notes(recipe, proof)
 
 
 def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
@@ -211,7 +222,8 @@ def describe(
         "questions_count": len(questions),
         "questions_dropped": dict(questions.dropped),
         "questions_fingerprint": questions.fingerprint,
-        "benchmarks_fingerprint": " ".join(each.fingerprint for each in benchmarks),
+        "benchmarks": [each.name for each in benchmarks],
+        "benchmarks_fingerprint": benchmark_mark(benchmarks),
         "template": template.name,
         "template_hash": template.hash,
         "reward_fingerprint": reward_fingerprint(recipe.verifier.reward),

@@ -30,18 +30,26 @@ def verifier_fingerprint() -> str:
     return _digest(sorted(folder.rglob("*.py")), *versions)
 
 
-def reward_fingerprint(reward: str | None) -> str | None:
+def reward_fingerprint(reward: str | None, called: str | None = None) -> str | None:
     """Return the fingerprint of `verifier.reward`: of a function its file and the files beside it that it imports, of a
     command its words and the files that these name; None where there is no reward or no source to be found.
+
+    A command whose files were elsewhere is `called` what it was then, to have the same fingerprint with the same files.
     """
     if reward is None:
         return None
     if reward.startswith(COMMAND):
-        words = shlex.split(reward.removeprefix(COMMAND))
-        return _digest([path for word in words if (path := Path(word)).is_file()], *words)
+        words = _words(reward)
+        before = _words(called) if called is not None and called.startswith(COMMAND) else words
+        told = [old if Path(word).is_file() else word for word, old in zip(words, before, strict=False)]
+        return _digest([path for word in words if (path := Path(word)).is_file()], *told, *words[len(before) :])
     place, _, name = reward.rpartition(":")
     source = Path(place) if place.endswith(".py") else _module_file(place)
     return None if source is None or not source.is_file() else _digest(sorted(_with_neighbours(source)), name)
+
+
+def _words(command: str) -> list[str]:
+    return shlex.split(command.removeprefix(COMMAND))
 
 
 def _module_file(module: str) -> Path | None:
