@@ -203,7 +203,7 @@ def test_tokens_are_whitened_over_all_ranks() -> None:
         def all_reduce_sum(mine: Sequence[float]) -> list[float]:
             sums[r] = list(mine)
             meeting.wait(60)
-            total = [sum(each) for each in zip(*sums, strict=True)]
+            total = [float(sum(each)) for each in zip(*sums, strict=True)]
             meeting.wait(60)
             return total
 
