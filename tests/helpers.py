@@ -241,6 +241,7 @@ def weight(objective: Objective, rows: Sequence[Trajectory], i: int) -> float:
         "chunk_token_mean": 1 / (len(chunks) * sum(chunk)),
         "chunk_width": len(chunk) / (n * max(lengths)),
         "width": 1 / max(lengths),
+        "mean_width": 1 / (n * max(lengths)),
         "question_token_mean": 1 / (len(questions) * sum(mine)),
         "response_sum": 1 / n,
     }[objective.weights]

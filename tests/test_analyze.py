@@ -31,7 +31,7 @@ from r1zero.questions import QuestionSet, load_questions
 from r1zero.questions.stratify import stratified
 from r1zero.runs.exclusive import LOCK
 from r1zero.runs.run import Run
-from r1zero.templates import get_template
+from r1zero.templates import get_template, texts_of
 from r1zero.types import Outcome, Question
 from tiny_runs import start, taught_model, trained
 
@@ -306,6 +306,14 @@ def test_the_question_is_found_in_its_prompt(name: str) -> None:
     assert bare_question(get_template(name).render("What is {x}?"), name) == "What is {x}?"
     assert bare_question("something else", "r1") == "something else"
     assert bare_question("anything", "mine.jinja") == "anything"
+
+
+@pytest.mark.parametrize("name", ["prime_zero", "open_reasoner_zero"])
+def test_the_question_is_found_in_prompts_of_what_a_template_was_before(name: str) -> None:
+    now, before = texts_of(name)
+    assert now.render("Q") != before.render("Q")
+    for template in (now, before):
+        assert bare_question(template.render("What is {x}?"), name) == "What is {x}?"
 
 
 def test_cells_of_other_questions_are_put_together() -> None:

@@ -91,7 +91,7 @@ REFUSALS = {
     "learner.learning_rate=nan": "the recipe: learner.learning_rate = nan cannot be used; input should be a finite "
     "number.",
     "template.answer_format='boxes'": "the recipe: template.answer_format = 'boxes' cannot be used; input should be "
-    "'boxed', 'answer_tags', 'last_number', 'auto' or 'bare'.",
+    "'boxed', 'answer_tags', 'answer_tags_strict', 'answer_tags_loose', 'last_number', 'auto' or 'bare'.",
     "model='base'": "the recipe: model = 'base' is not a section: write [model] and below it a line for each setting.",
     "learner.updates=3": "the recipe: learner.updates = 3 does not divide the 1024 responses of a rollout batch "
     "(rollout.prompts 128 x rollout.samples 8); set learner.updates to a divisor of it.",

@@ -28,10 +28,10 @@ def tiny_policy(seed: int = 0, questions: int = 2) -> Tensor:
 
 
 def covering() -> list[Objective]:
-    """Rows that have every advantage, every weighting and every way of cutting between them."""
+    """Rows that have every advantage, whitening, weighting and way of cutting between them."""
     rows, seen = [], set()
     for row in TABLE.values():
-        parts = {row.advantage.split("_1e")[0], (row.weights, row.chunking)}
+        parts = {row.advantage.split("_1e")[0], f"whiten {row.whiten}", (row.weights, row.chunking)}
         if not parts <= seen:
             rows.append(row)
             seen |= parts
@@ -74,7 +74,7 @@ def test_the_true_gradient_is_that_of_finite_differences() -> None:
 def brute_force(mdp: Mdp, objective: Objective, size: int, logits: Tensor, old: Tensor) -> Tensor:
     """Σ over all |strings|^(P·G) batches of their probability times their gradient: no classes, no homogeneity.
 
-    Uses what training uses: `Objective.advantages`, `response_weights`, `ratios` and `gains`.
+    Uses what training uses: `Objective.audited_advantages`, `response_weights`, `ratios` and `gains`.
     """
     questions, strings = len(mdp.gold), len(mdp.strings)
     chance_PS = mdp.probabilities(old)
@@ -85,7 +85,7 @@ def brute_force(mdp: Mdp, objective: Objective, size: int, logits: Tensor, old: 
         picked_N = torch.tensor(batch)
         rewards_PG = mdp.rewards[group_N, picked_N].view(questions, size)
         lengths_N = mdp.lengths[picked_N]
-        advantages_N = objective.advantages(rewards_PG, graded_PG, lengths_N.view(questions, size)).flatten()
+        advantages_N = objective.audited_advantages(rewards_PG, graded_PG, lengths_N.view(questions, size)).flatten()
         if not advantages_N.any():
             continue
         weights_N = objective.response_weights(lengths_N, advantages_N != 0, group_N)

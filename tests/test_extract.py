@@ -14,6 +14,7 @@ from r1zero.verify.extraction.extract import extract
 
 BOXED, TAGS, LAST_NUMBER = AnswerFormat.BOXED, AnswerFormat.ANSWER_TAGS, AnswerFormat.LAST_NUMBER
 AUTO, BARE = AnswerFormat.AUTO, AnswerFormat.BARE
+STRICT, LOOSE = AnswerFormat.ANSWER_TAGS_STRICT, AnswerFormat.ANSWER_TAGS_LOOSE
 
 
 @pytest.mark.parametrize(
@@ -207,12 +208,91 @@ def test_auto(response, answer):
     assert extract(response, AUTO) == answer
 
 
+@pytest.mark.parametrize(
+    "response, strict, loose",
+    [
+        ("</think> <answer>4</answer>", "4", "4"),
+        ("2+2 is 4. </think> <answer> 4 </answer>", "4", "4"),
+        ("</think><answer>4</answer>", None, "4"),  # exactly one blank
+        ("</think>  <answer>4</answer>", None, "4"),
+        ("</think>\n<answer>4</answer>", None, "4"),
+        ("</think>\n\n<answer>\n4\n</answer>", None, "4"),
+        ("<answer>4</answer>", None, "4"),
+        ("</think> <answer>4", None, None),  # never closed
+        ("</think> 4</answer>", None, None),
+        ("</think> <answer>1</answer> <answer>2</answer>", "2", "2"),  # the last of two
+        ("</think> <answer>1</answer> <answer>2", "2", "2"),  # closed anywhere
+        ("</answer> </think> <answer>2", "2", "2"),
+        ("</think> <answer>1</answer> 2</answer>", "1 2", "1 2"),
+        ("</think> <answer>4</answer> and so on", "4 and so on", "4 and so on"),
+        (r"</think> <answer> it is \boxed{4} </answer>", "4", "4"),
+        (r"</think> <answer> 5 </answer> \boxed{4}", "4", "4"),
+        (r"</think> <answer> \boxed{3} or \boxed{4} </answer>", "4", "4"),
+        (r"</think> <answer> \boxed{\frac{1}{2}} </answer>", r"\frac{1}{2}", r"\frac{1}{2}"),
+        (r"</think> <answer> \boxed{\{1\}} </answer>", r"\{1\}", r"\{1\}"),
+        (r"</think> <answer> \fbox{4} </answer>", r"\fbox{4}", r"\fbox{4}"),  # only a \boxed is looked into
+        # formatted, and wrong: no answer, but not a missing one
+        (r"</think> <answer> \boxed{3} or \boxed{4 </answer>", "", ""),
+        (r"</think> <answer> \boxed 4 </answer>", "", ""),
+        (r"</think> <answer> \boxed {4} </answer>", "", ""),
+        (r"</think> <answer> \boxed{} </answer>", "", ""),
+        ("</think> <answer> </answer>", "", ""),
+        # reasoning and turns that the model invents are looked at like the rest
+        ("<answer>3</answer> </think> 4", None, "3 </think> 4"),
+        ("\nUser: 1+1? </think> <answer>2</answer>", "2", "2"),
+        (r"</think> \boxed{4}", None, None),
+        ("", None, None),
+    ],
+)
+def test_the_papers_own_rules(response, strict, loose):
+    assert extract(response, STRICT) == strict
+    assert extract(response, LOOSE) == loose
+
+
+def authors_box(text: str) -> str | None:
+    """The content of the last `\\boxed{` up to where as many braces are closed as opened, letter by letter."""
+    start = text.rfind(r"\boxed")
+    depth = 0
+    for end in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if text[end] == "}" and depth == 0:
+            found = text[start : end + 1]
+            return found[7:-1] if found[:7] == r"\boxed{" else None
+    return None
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates and control characters too
+TAG_PIECES = [
+    "</think> <answer>",
+    "<answer>",
+    "</answer>",
+    "</think>",
+    " ",
+    "\n",
+    r"\boxed{",
+    r"\boxed",
+    "{",
+    "}",
+    "\\",
+    "5",
+]
+
+
+@given(st.lists(st.sampled_from(TAG_PIECES), max_size=14).map("".join) | ANY_TEXT)
+def test_the_papers_own_rules_on_any_text(response):
+    """`answer_tag_reward_fn` and `answer_tag_reward_fn_for_orz` of understand-r1-zero at dfca49d, said another way."""
+    answer = response.split("<answer>")[-1].replace("</answer>", "")
+    answer = (authors_box(answer) or "") if r"\boxed" in answer else answer
+    for answer_format, opened in ((STRICT, "</think> <answer>"), (LOOSE, "<answer>")):
+        formatted = response.count(opened) > 0 and response.count("</answer>") > 0
+        assert extract(response, answer_format) == (answer.strip() if formatted else None)
+
+
 def test_bare():
     assert extract("  x + 1 ", BARE) == "x + 1"
     assert extract(" ", BARE) is None
 
 
-ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates and control characters too
 PIECES = [
     r"\boxed",
     "{",
@@ -233,7 +313,7 @@ PIECES = [
 SOUP = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
 
-@given(ANY_TEXT | SOUP, st.sampled_from(AnswerFormat))
+@given(ANY_TEXT | SOUP, st.sampled_from([each for each in AnswerFormat if each not in (STRICT, LOOSE)]))
 def test_extract_never_raises_and_never_returns_blank(response, answer_format):
     answer = extract(response, answer_format)
     assert answer is None or (answer and answer == answer.strip())

@@ -146,6 +146,7 @@ def step_of(lengths: list[int], c: float = 8.0, **parts: list) -> weights.Step:
         (weights.chunk_token_mean, [1 / (2 * 1), 1 / (2 * 14), 1 / (2 * 14)]),
         (weights.chunk_width, [1 / 30, 2 / 30, 2 / 30]),
         (weights.width, [1 / 10] * 3),
+        (weights.mean_width, [1 / 30] * 3),
         (weights.question_token_mean, [1 / (2 * 5), 1 / (2 * 5), 1 / (2 * 10)]),
         (weights.response_sum, [1 / 3] * 3),
     ],
@@ -389,3 +390,31 @@ def test_an_unknown_name_is_one_helpful_sentence() -> None:
         make_objective("dr_grop")
     with pytest.raises(UserError, match=r"'zzz' is not in the table; it has: dr_grpo"):
         make_objective("zzz")
+
+
+def test_whitening_token_advantages_by_hand() -> None:
+    # one token of advantage 1, three of 0: mean 1/4, squares 9/16 + 3·1/16 = 3/4; variance 1/4 (Bessel) or 3/16
+    values, tokens = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.tensor([1, 3])
+    found = advantage.whiten_tokens(values, tokens, advantage.sample_scale)
+    torch.testing.assert_close(found, torch.tensor([1.5, -0.5], dtype=torch.float64), rtol=1e-7, atol=0)
+    found = advantage.whiten_tokens(values, tokens, advantage.population_scale)
+    torch.testing.assert_close(found, torch.tensor([3**0.5, -(3**-0.5)], dtype=torch.float64), rtol=1e-12, atol=0)
+    for scale in (advantage.sample_scale, advantage.population_scale):
+        for alike in ([], [0.5], [0.5, 0.5]):  # nothing to divide by
+            same = torch.tensor(alike, dtype=torch.float64)
+            assert advantage.whiten_tokens(same, torch.ones(len(alike), dtype=torch.int64), scale).tolist() == [
+                0.0
+            ] * len(alike)
+
+
+def test_the_gain_of_an_on_policy_step_is_0_under_grpo_and_tells_of_lengths_under_dr_grpo() -> None:
+    """What docs/metrics.md says of `learn/gain`: Σ w·|o|·Â, ρ being 1."""
+    rewards, lengths = torch.tensor([[1.0, 0.0, 0.0, 1.0]]), torch.tensor([[2, 9, 5, 4]])
+    found = {}
+    for name in ("grpo", "grpo_no_std", "dr_grpo"):
+        objective = make_objective(name, constant=10.0)
+        advantages = objective.advantages(rewards, known(rewards.tolist()), lengths).flatten()
+        found[name] = float((objective.response_weights(lengths.flatten()) * lengths.flatten() * advantages).sum())
+    assert found["grpo"] == found["grpo_no_std"] == 0
+    # Â = ½, −½, −½, ½ and w = 1/(4·10): (2 − 9 − 5 + 4)/2 / 40
+    assert found["dr_grpo"] == pytest.approx(-0.1)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processes import END_S, Process, below, wait_ended, wait_for
+from r1zero.config import Recipe
 from r1zero.errors import UserError
 from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
@@ -143,6 +144,23 @@ def test_every_recipe_of_every_grid_is_valid(tmp_path: Path) -> None:
                     assert {each["name"] for each in job.benchmarks} <= set(CATALOGUE)
 
 
+def test_the_papers_own_grid_grades_the_r1_template_by_the_papers_own_rule(tmp_path: Path) -> None:
+    studies, seen = list(STUDIES.values()), 0
+    for jobs in grids(studies, tmp_path, "full", 1).values():
+        for job in jobs:
+            if job.start is not None:
+                (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
+            if isinstance(job, EvaluationJob):
+                template, answer_format = job.template, job.answer_format
+            elif isinstance(recipe := job.resolved(tmp_path), Recipe):
+                template, answer_format = recipe.template.name, recipe.template.answer_format
+            else:
+                continue
+            assert (answer_format == AnswerFormat.ANSWER_TAGS_STRICT) == (template == "r1"), job.name
+            seen += template == "r1"
+    assert seen >= 2 + 5 + 2 * 10 + 4  # table 1, figure 3 left and middle, figure 6
+
+
 def test_the_comparison_changes_only_the_objective(tmp_path: Path) -> None:
     start_ = base(tmp_path, LAPTOP, "qa", 0)
     (tmp_path / start_.name / "checkpoints" / "step-000001").mkdir(parents=True)
@@ -180,6 +198,10 @@ def test_an_evaluation_is_done_when_it_is_the_one_that_is_asked_for(tmp_path: Pa
     assert warm.done(tmp_path)
     assert not replace(greedy, name=warm.name).done(tmp_path)
     assert not replace(warm, samples=4).done(tmp_path)
+    (folder / "evaluation.json").write_text(json.dumps({"settings": settings, "answer_format": "answer_tags"}))
+    assert not warm.done(tmp_path)  # other responses were right
+    assert replace(warm, answer_format="answer_tags").done(tmp_path)
+    assert replace(warm, answer_format=None).done(tmp_path)
     (folder / "results.json").write_text("[")
     assert not warm.done(tmp_path)
 

@@ -70,3 +70,4 @@ def test_model_template_and_questions_are_the_papers(stem: str, model: str, temp
         pytest.skip(f"no recipe {stem} yet")
     recipe = load_recipe(matching[0])
     assert (recipe.model.path, recipe.template.name, recipe.questions.name) == (model, template, questions)
+    assert recipe.template.answer_format == ("answer_tags_strict" if template == "r1" else None)  # the paper's reward

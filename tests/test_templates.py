@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment
 
 from r1zero.config import TemplateSettings
 from r1zero.errors import UserError
-from r1zero.templates import DEMONSTRATIONS, chat, few_shot, from_jinja, get_template, template_names
+from r1zero.templates import DEMONSTRATIONS, chat, few_shot, from_jinja, get_template, template_names, texts_of
 from r1zero.templates.table import make_template
 from r1zero.types import AnswerFormat
 
@@ -60,6 +61,23 @@ R1 = (
     " i.e., <think> reasoning process here </think> <answer> answer here </answer>.\nUser: Q\nAssistant: <think>"
 )
 
+# The two of other projects, as its evaluate_model.py renders them (dfca49d), written out a second time.
+PRIME_ZERO = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant"
+    " first thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning"
+    " process and answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., <think>"
+    " reasoning process here </think> <answer> answer here </answer>. User: Q\n\nPresent the answer in LaTex format:"
+    " \\boxed{Your answer}. Assistant:"
+)
+OPEN_REASONER_ZERO = (
+    "A conversation between User and Assistant. The User asks a question, and the Assistant solves it. The Assistant"
+    " first thinks about the reasoning process in the mind and then provides the User with the answer. The reasoning"
+    " process is enclosed within <think> </think> and answer is enclosed within <answer> </answer> tags, respectively,"
+    " i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: You must put your answer"
+    " inside <answer> </answer> tags, i.e., <answer> answer here </answer>. And your final answer will be extracted"
+    " automatically by the \\boxed{} tag.\nThis is the problem:\nQ\nAssistant: <think>"
+)
+
 
 @pytest.mark.parametrize(
     ("name", "prompt", "stop", "answer_format"),
@@ -69,6 +87,8 @@ R1 = (
         ("no", "Q", (), AnswerFormat.BOXED),
         ("none", "Q", (), AnswerFormat.BOXED),
         ("question_answer", "Question: Q\nAnswer:", ("\nQuestion:",), AnswerFormat.LAST_NUMBER),
+        ("prime_zero", PRIME_ZERO, (), AnswerFormat.BOXED),
+        ("open_reasoner_zero", OPEN_REASONER_ZERO, (), AnswerFormat.ANSWER_TAGS_LOOSE),
     ],
 )
 def test_fixed_templates_byte_for_byte(name: str, prompt: str, stop: tuple[str, ...], answer_format: AnswerFormat):
@@ -76,6 +96,18 @@ def test_fixed_templates_byte_for_byte(name: str, prompt: str, stop: tuple[str, 
     assert template.render("Q") == prompt
     assert template.stop == stop
     assert template.answer_format is answer_format
+
+
+def test_the_paragraph_of_open_reasoner_zero_is_what_its_two_jinja_templates_render():
+    # as the authors have it: the question in an instruction that ends in a line break, which Jinja drops, in a prompt
+    instruction = Environment().from_string(
+        "You must put your answer inside <answer> </answer> tags, i.e., <answer> answer here </answer>. And your final "
+        "answer will be extracted automatically by the \\boxed{} tag.\nThis is the problem:\n{{prompt}}\n"
+    )
+    outer = Environment().from_string("{{bos_token}}" + R1.partition("\n")[0] + " User: {{prompt}}\nAssistant: <think>")
+    for question in ("Q", BRACES, "two\nlines\n"):
+        prompt = outer.render(bos_token="", prompt=instruction.render(prompt=question))
+        assert get_template("open_reasoner_zero").render(question) == prompt
 
 
 def test_few_shot_layout_byte_for_byte():
@@ -154,9 +186,22 @@ def test_hashes_of_the_table_never_change():
         "question_answer": "80e3dd02999c42b8",
         "qwen3": "f39c10d0646065c7",
         "r1_distill_qwen": "f0de1461f26bfbc8",
-        "prime_zero": "093b024d4fc093c6",
-        "open_reasoner_zero": "25c52c8f760587fb",
+        "prime_zero": "0f316f62328d17d0",
+        "open_reasoner_zero": "36b541e632961ed9",
     }
+
+
+def test_what_a_name_meant_before_is_kept_with_its_hash():
+    before = {name: [old.hash for old in texts_of(name)[1:]] for name in template_names()}
+    assert {name: hashes for name, hashes in before.items() if hashes} == {
+        "prime_zero": ["093b024d4fc093c6"],
+        "open_reasoner_zero": ["25c52c8f760587fb"],
+    }
+    for name in template_names():
+        if name != "chat":
+            assert texts_of(name)[0] == get_template(name)
+    assert texts_of("none") == texts_of("no")
+    assert texts_of("chat") == texts_of("own.jinja") == ()
 
 
 # --- Jinja files --------------------------------------------------------------------------------------------------

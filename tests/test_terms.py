@@ -184,15 +184,18 @@ def test_the_critic_learns() -> None:
     assert explained[-1] > 0.5
 
 
+@pytest.mark.parametrize("name", ["ppo", "verl/gae", "simplerl-zero/ppo"])
 @pytest.mark.parametrize("layout", ["padded", "packed", "shared"])
-def test_ppos_gradient_is_the_same_for_every_split(layout: str) -> None:
+def test_ppos_gradient_is_the_same_for_every_split(layout: str, name: str) -> None:
     model = qwen()
     rows = random_trajectories(model, seed=8)
-    learner = learner_of(model, make_objective("ppo", constant=C, lam=0.9))
+    learner = learner_of(model, make_objective(name, constant=C, lam=0.9))
     torch.manual_seed(seeded())
     assert learner.critic is not None
     torch.nn.init.normal_(learner.critic.head.outer.weight)
     experience = learner.hold(rows, Tally())
+    learnt = torch.cat([each for each in experience.advantages or () if each is not None])
+    assert (abs(float(learnt.mean())) < 1e-5) == (learner.objective.whiten != "none")
     wanted, heads = gradient_of(learner, rows, experience), []
     for micro_tokens in (1, 10**6):
         other = learner_of(model, learner.objective, micro_tokens=micro_tokens, layout=layout)

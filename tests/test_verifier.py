@@ -90,6 +90,19 @@ def test_answer_with_a_brace_too_many_is_one_answer(verifier):
     assert (verdict.outcome, verdict.rule) == (Outcome.WRONG, "unparsed")
 
 
+def test_under_the_papers_own_rule_a_broken_answer_is_wrong_and_a_missing_tag_is_no_answer(verifier):
+    outcomes = {
+        "</think> <answer> 5 </answer>": Outcome.RIGHT,
+        r"</think> <answer> \boxed{5} </answer>": Outcome.RIGHT,
+        "</think>\n<answer> 5 </answer>": Outcome.NO_ANSWER,
+        "</think> <answer> 5": Outcome.NO_ANSWER,
+        r"</think> <answer> \boxed{5 </answer>": Outcome.WRONG,
+        "</think> <answer> </answer>": Outcome.WRONG,
+    }
+    found = verifier.verify([(response, ["5"], AnswerFormat.ANSWER_TAGS_STRICT) for response in outcomes])
+    assert [verdict.outcome for verdict in found] == list(outcomes.values())
+
+
 def test_megabytes_and_a_bare_string_gold(verifier):
     huge = "\\boxed{" * 150_000
     verdicts = verifier.verify([(huge, ["5"], BOXED), (box("1" * 1_000_000), ["5"], BOXED), (box("15"), "15", BOXED)])

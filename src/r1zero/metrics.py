@@ -97,7 +97,8 @@ _METRICS = (
     Metric("learn/explained_variance", "1 − Var(R − V) / Var(R) over tokens, before the update: 1 is a perfect critic, "
            "0 a constant one.", Kind.LAST, "up", "Stays at 0 or below: raise `critic.learning_rate`."),
     Metric("learn/gain", "Surrogate objective Σ w·gain of the update: its gradient trains, its value means little.",
-           suspect="Near 0 on-policy: as it must be, since a group's advantages sum to 0."),
+           suspect="Below 0 on-policy: Σ w·|o|·Â, so wrong answers are longer than right ones where all tokens weigh "
+           "the same (Dr. GRPO); under weights of 1/|o| (GRPO) it is 0."),
     Metric("learn/grad_norm", "Gradient norm before clipping, mean over the step's updates.",
            suspect="Always above `learner.max_grad_norm`: clipping sets the step size."),
     Metric("learn/grad_norm_max", "Largest of them.", Kind.MAX),

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SETS = ("aime24", "amc", "math500", "minerva", "olympiad")
+FORMATS = {"r1": "answer_tags_strict"}
+"""The answer format of the paper's own reward under a template, where it is not the one that the template has here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from r1zero.errors import UserError
 from r1zero.evaluation.saved import IDENTITY, open_saved
 from r1zero.runs.rollout_rows import Row, grouped, read_rows, reading
 from r1zero.runs.run import Run, by_step
-from r1zero.templates import get_template, template_names
+from r1zero.templates import texts_of
 from r1zero.templates.template import Surround
 from r1zero.types import CUT_OFF, Fate, Outcome
 
@@ -112,12 +112,11 @@ def _group(rows: Sequence[Row], template: str) -> QuestionResponses:
 
 
 def bare_question(prompt: str, template: str) -> str:
-    """Return the question in a prompt of a template of fixed text; the prompt itself under any other.
+    """Return the question in a prompt of a template of fixed text, as it is or was; the prompt itself under any other.
 
     Files of responses of before hold no question but this one.
     """
-    if template in template_names() and template != "chat":
-        renderer = get_template(template).renderer
+    for renderer in (each.renderer for each in reversed(texts_of(template))):  # of before: the former text, if any
         if isinstance(renderer, Surround) and prompt.startswith(renderer.before) and prompt.endswith(renderer.after):
             return prompt[len(renderer.before) : len(prompt) - len(renderer.after)]
     return prompt

@@ -35,7 +35,7 @@ class Asked:
     )
     """Templates to try; the one that makes the model answer most is used for the rest."""
     answer_format: str | None = None
-    """boxed, answer_tags or last_number; each template's own by default."""
+    """boxed, answer_tags, answer_tags_strict, answer_tags_loose or last_number; each template's own by default."""
     template_options: Annotated[list[str], several("--template-options")] = field(default_factory=list)
     """What the model's own chat template reads beside the messages: NAME=VALUE, such as enable_thinking=false."""
     temperatures: Annotated[list[float], several("--temperatures")] = field(

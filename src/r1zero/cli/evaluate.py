@@ -47,7 +47,7 @@ class PromptOptions:
     template: Annotated[list[str], several("--template", "-t")] = field(default_factory=lambda: ["qwen_math"])
     """qwen_math, r1, no, few_shot, chat, …, or a Jinja file; several make a matrix."""
     answer_format: str | None = None
-    """boxed, answer_tags or last_number; the template's own by default."""
+    """boxed, answer_tags, answer_tags_strict, answer_tags_loose or last_number; the template's own by default."""
     instruction: str = ""
     """Added to the question by the chat template."""
     template_options: Annotated[list[str], several("--template-options")] = field(default_factory=list)

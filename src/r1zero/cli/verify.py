@@ -54,7 +54,8 @@ def verify(
     out
         Write one line per line of the file there, as they are graded: with verdict, extracted, rule and seconds.
     format
-        Where a response's answer stands: auto, boxed, answer_tags, last_number or bare.
+        Where a response's answer stands: auto, boxed, answer_tags, answer_tags_strict, answer_tags_loose, last_number
+        or bare.
     second
         Another grader to compare with: math-verify, paper-fast or paper-slow-rules.
     reward

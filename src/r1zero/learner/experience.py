@@ -5,7 +5,7 @@ Legend: T tokens of one response.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -51,7 +51,10 @@ def token_advantages(
     old: PerResponse,
     reference: PerResponse | None,
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """Return GAE of each response's score, and returns Â + V. A KL term in the reward is charged token by token."""
+    """Return GAE of each response's score, and returns Â + V. A KL term in the reward is charged token by token.
+
+    `whitened` makes the learnt advantages of it.
+    """
     advantages: list[Tensor | None] = [None] * len(trajectories)
     returns: list[Tensor | None] = [None] * len(trajectories)
     for i, values_T in enumerate(values):
@@ -64,3 +67,18 @@ def token_advantages(
         advantages[i] = gae(rewards_T, values_T, objective.gamma, objective.lam)
         returns[i] = advantages[i] + values_T  # type: ignore[operator]
     return advantages, returns
+
+
+def whitened(
+    objective: Objective, advantages: PerResponse, all_reduce_sum: Callable[[Sequence[float]], list[float]]
+) -> list[Tensor | None]:
+    """Return token advantages as the objective whitens them, over the tokens of all ranks' responses."""
+    known = [each for each in advantages if each is not None]
+
+    def add(sums: Sequence[Tensor]) -> list[Tensor]:
+        total = all_reduce_sum([each.item() for each in sums])  # every rank takes part, one without responses too
+        return [torch.tensor(each, dtype=torch.float64) for each in total]
+
+    flat_N = torch.cat([each.double().cpu() for each in known]) if known else torch.zeros(0, dtype=torch.float64)
+    parts = iter(objective.whitened(flat_N, add).split([len(each) for each in known]))
+    return [each if each is None else next(parts).to(each) for each in advantages]

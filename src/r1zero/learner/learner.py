@@ -19,7 +19,7 @@ from torch import Tensor
 from r1zero import config
 from r1zero.errors import UserError
 from r1zero.learner.critic import Critic
-from r1zero.learner.experience import Experience, concat, token_advantages
+from r1zero.learner.experience import Experience, concat, token_advantages, whitened
 from r1zero.learner.optimiser import Optimiser
 from r1zero.learner.ranks import Pass, Ranks
 from r1zero.learner.value_head import ValueHead
@@ -103,6 +103,7 @@ class Learner:
             reference, _ = self._scores(self.reference, trajectories, indices)
         if self.critic and values is not None and old is not None:
             advantages, returns = token_advantages(self.objective, trajectories, values, old, reference)
+            advantages = whitened(self.objective, advantages, self.ranks.all_reduce_sum)
             self.critic.observe(values, returns, tally)
             if reference is not None:  # charged token by token in the returns
                 for now, before in zip(old, reference, strict=True):

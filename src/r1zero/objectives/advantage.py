@@ -6,6 +6,8 @@ nobody could grade is no evidence, so it neither enters its group's baseline nor
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -24,17 +26,17 @@ def centred(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) ->
 
 
 def standardised(
-    rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"], eps: float = 1e-8
+    rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"], eps: float = 1e-8, correction: int = 1
 ) -> Float[Tensor, "P G"]:
-    """Compute Â_i = (r_i − mean(r)) / (std(r) + ε), std with Bessel's correction, over the graded responses of the
-    group.
+    """Compute Â_i = (r_i − mean(r)) / (std(r) + ε), over the graded responses of the group.
 
-    GRPO's advantage (Shao et al. 2024, "DeepSeekMath", §4.1.2). In a group of equal rewards, ε alone would let the
-    mean's rounding grow to full size; `centred` has made it exactly zero.
+    GRPO's advantage (Shao et al. 2024, "DeepSeekMath", §4.1.2). The variance of G rewards is their sum of squares over
+    G − `correction`: 1 as torch has it (Bessel's), 0 as numpy has it. In a group of equal rewards, ε alone would let
+    the mean's rounding grow to full size; `centred` has made it exactly zero.
     """
     centred_PG = centred(rewards_PG, graded_PG)
     count_P1 = graded_PG.sum(dim=1, keepdim=True)
-    variance_P1 = centred_PG.square().sum(dim=1, keepdim=True) / (count_P1 - 1).clamp(min=1)
+    variance_P1 = centred_PG.square().sum(dim=1, keepdim=True) / (count_P1 - correction).clamp(min=1)
     return centred_PG / (variance_P1.sqrt() + eps)
 
 
@@ -111,6 +113,35 @@ def gae(rewards_T: Float[Tensor, " T"], values_T: Float[Tensor, " T"], gamma: fl
         running = delta[t] + gamma * lam * running
         advantages[t] = running
     return torch.tensor(advantages, dtype=values_T.dtype, device=values_T.device)
+
+
+def whiten_tokens(
+    values_N: Float[Tensor, " N"],
+    tokens_N: Int[Tensor, " N"],
+    scale: Callable[[Tensor, Tensor], Tensor],
+    add: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda sums: sums,
+) -> Float[Tensor, " N"]:
+    """Compute (a − mean(a))·scale over tokens, where `values_N[n]` is the advantage of `tokens_N[n]` tokens.
+
+    `scale` is 1/std, from Σ(a − mean(a))² and the number of tokens T; `add` adds sums up where others have the rest of
+    the tokens. What PPO trainers call masked whitening: the mean of all tokens is a baseline that any one response's
+    length moves.
+    """
+    first, count = add([(tokens_N * values_N).sum(), tokens_N.sum().to(values_N.dtype)])
+    count = count.clamp(min=1)
+    centred_N = values_N - first / count
+    (squares,) = add([(tokens_N * centred_N.square()).sum()])
+    return centred_N * scale(squares, count)
+
+
+def sample_scale(squares: Tensor, tokens: Tensor) -> Tensor:
+    """Compute 1 / √(Σ(a − mean(a))² / (T − 1) + 1e-8): Bessel's correction."""
+    return (squares / (tokens - 1).clamp(min=1) + 1e-8).rsqrt()
+
+
+def population_scale(squares: Tensor, tokens: Tensor) -> Tensor:
+    """Compute 1 / √max(Σ(a − mean(a))² / T, 1e-8)."""
+    return (squares / tokens).clamp(min=1e-8).rsqrt()
 
 
 def varied(rewards_PG: Float[Tensor, "P G"], graded_PG: Bool[Tensor, "P G"]) -> Bool[Tensor, "P 1"]:

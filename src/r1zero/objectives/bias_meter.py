@@ -141,7 +141,7 @@ def _parts(
     rewards_PG: Tensor, graded_PG: Tensor, lengths_PG: Tensor, objective: Objective
 ) -> tuple[Float[Tensor, "P G"], Float[Tensor, "P G"]]:
     """Compute (Â_PG, w_PG), the whole batch as one optimiser step."""
-    advantages_PG = objective.advantages(rewards_PG, graded_PG, lengths_PG)
+    advantages_PG = objective.audited_advantages(rewards_PG, graded_PG, lengths_PG)
     group_PG = torch.arange(rewards_PG.shape[0], device=rewards_PG.device)[:, None].expand_as(lengths_PG)
     weights_N = objective.response_weights(lengths_PG.flatten(), advantages_PG.flatten() != 0, group_PG.flatten())
     return advantages_PG, weights_N.double().expand(rewards_PG.numel()).reshape(rewards_PG.shape)

@@ -16,8 +16,8 @@ exactly, though there are |strings|^(P·G) batches. Three facts make that possib
    over all strings does the rest.
 
 The advantages and weights are those of training, run on every batch that can happen. An advantage with a critic (`gae`)
-is audited with V = 0. Legend: P questions, G samples each, N = P·G, K classes, M groups that can happen, B = M^P
-batches; strings as in `mdp`.
+is audited with V = 0 and as if γ = λ = 1, its whitening included. Legend: P questions, G samples each, N = P·G, K
+classes, M groups that can happen, B = M^P batches; strings as in `mdp`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor
 
 from r1zero.objectives import weights
 from r1zero.objectives.bias_meter import NO_BASELINE, Bias
-from r1zero.objectives.objective import ADVANTAGES, CHUNKS, WEIGHTS, Objective
+from r1zero.objectives.objective import CHUNKS, WEIGHTS, Objective
 from r1zero.objectives.toy_mdp import Mdp
 
 MOST_BATCHES = 1_100_000
@@ -155,6 +155,7 @@ class Audit:
         wrong way.
 
         Where no baseline is subtracted, one is for this question: it changes no expectation, and shares out the push.
+        Where tokens are whitened, it is subtracted before.
         """
         if objective.advantage in NO_BASELINE:
             objective = replace(objective, advantage="centred")
@@ -172,7 +173,7 @@ class Audit:
 
 
 _PLAIN = Objective("", "centred", "clipped", "constant")
-_ENTERS = ("advantage", "weights", "constant", "chunks", "chunking")
+_ENTERS = ("advantage", "whiten", "weights", "constant", "chunks", "chunking")
 """What the pushes depend on."""
 
 
@@ -217,7 +218,7 @@ def _shares(objective: Objective, rewards_BPG: Tensor, lengths_BPG: Tensor) -> T
     chunk_BN = _chunks(objective, lengths_BPG.flatten(1))
 
     def share(rewards_PG: Tensor, lengths_PG: Tensor, chunk_N: Tensor) -> tuple[Tensor, Tensor]:
-        advantages_PG = ADVANTAGES[objective.advantage].function(rewards_PG, graded_PG, lengths_PG)
+        advantages_PG = objective.audited_advantages(rewards_PG, graded_PG, lengths_PG)
         live_N = advantages_PG.flatten() != 0
         step = weights.Step(lengths_PG.flatten(), live_N, group_N, chunk_N, objective.constant, torch.float64)
         return advantages_PG, WEIGHTS[objective.weights].function(step).view(questions, size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -58,6 +58,9 @@ ADVANTAGES = {
     "standardised": Part("Â_i = (r_i − mean(r)) / (std(r) + 1e-8)", _of_rewards(advantage.standardised)),
     "standardised_1e-4": _standardised(1e-4),
     "standardised_1e-6": _standardised(1e-6),
+    "standardised_population": Part(
+        "Â_i = (r_i − mean(r)) / (population std(r) + 1e-8)", _of_rewards(partial(advantage.standardised, correction=0))
+    ),
     "raw": Part("Â_i = r_i", _of_rewards(advantage.raw)),
     "leave_one_out": Part("Â_i = r_i − mean(r of the others)", _of_rewards(advantage.leave_one_out)),
     "mean_divided": Part("Â_i = (r_i − mean(r)) / mean(r)", _of_rewards(advantage.mean_divided)),
@@ -90,9 +93,22 @@ WEIGHTS = {
     "chunk_token_mean": Part("w_i = 1 / (K·Σ|o| of its micro-batch), {chunks}", weights.chunk_token_mean, uses=_CHUNKS),
     "chunk_width": Part("w_i = n_k / (N·max|o|), {chunks}", weights.chunk_width, uses=_CHUNKS),
     "width": Part("w_i = 1 / max|o|", weights.width),
+    "mean_width": Part("w_i = 1 / (N·max|o|)", weights.mean_width),
     "question_token_mean": Part("w_i = 1 / (P·Σ|o| of its question)", weights.question_token_mean),
     "response_sum": Part("w_i = 1 / N", weights.response_sum),
 }
+WHITENINGS = {
+    "none": Part("", lambda values_N, tokens_N, add=None: values_N),
+    "sample": Part(
+        ", then (Â − token mean(Â)) / √(token var(Â) + 1e-8)",
+        partial(advantage.whiten_tokens, scale=advantage.sample_scale),
+    ),
+    "population": Part(
+        ", then (Â − token mean(Â)) / √max(population token var(Â), 1e-8)",
+        partial(advantage.whiten_tokens, scale=advantage.population_scale),
+    ),
+}
+"""What is made of a critic's token advantages, over all tokens of the rollout batch."""
 KL = {
     "none": "",
     "k1_reward": "",
@@ -148,6 +164,8 @@ class Objective:
     """Truncated importance sampling: gains are multiplied by min(π_old / π_sampler, cap)."""
     gamma: float = 1.0
     lam: float = 1.0
+    whiten: str = "none"
+    """How token advantages are whitened, where there is a critic."""
     chunks: int = 2
     """The micro-batches (or ranks) of a peer whose loss depends on them."""
     chunking: str = "equal"
@@ -170,7 +188,7 @@ class Objective:
         reward = PENALTIES[self.advantage].format(**numbers) if self.kl == "k1_reward" else ""
         return (
             f"L = − Σ_i w_i Σ_t {summed}{RATIOS[self.ratio]}; "
-            f"{ADVANTAGES[self.advantage].formula.format(**numbers)}{reward}; "
+            f"{ADVANTAGES[self.advantage].formula.format(**numbers)}{reward}{WHITENINGS[self.whiten].formula}; "
             f"{WEIGHTS[self.weights].formula.format(chunks=split[self.chunking], **numbers)}"
         )
 
@@ -209,6 +227,19 @@ class Objective:
         """Compute Â_PG of whole groups; 0 where `graded_PG` is False. Lengths (tokens) matter to few."""
         lengths_PG = torch.ones_like(rewards_PG, dtype=torch.int64) if lengths_PG is None else lengths_PG
         return ADVANTAGES[self.advantage].function(rewards_PG, graded_PG, lengths_PG)
+
+    def audited_advantages(self, rewards_PG: Tensor, graded_PG: Tensor, lengths_PG: Tensor) -> Tensor:
+        """Compute Â_PG; of an objective with a critic what its tokens get where V = 0 and γ = λ = 1, whitened."""
+        advantages_PG = self.advantages(rewards_PG, graded_PG, lengths_PG)
+        tokens_PG = torch.where(graded_PG, lengths_PG, 0)
+        whitened_PG = WHITENINGS[self.whiten].function(advantages_PG.flatten(), tokens_PG.flatten())
+        return torch.where(graded_PG, whitened_PG.view_as(advantages_PG), 0.0)
+
+    def whitened(
+        self, advantages_N: Tensor, add: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda sums: sums
+    ) -> Tensor:
+        """Return token advantages as they are learnt from; `add` adds sums up over all ranks."""
+        return WHITENINGS[self.whiten].function(advantages_N, torch.ones_like(advantages_N, dtype=torch.int64), add=add)
 
     def penalised(self, advantages_PG: Tensor, penalties_PG: Tensor, graded_PG: Tensor) -> Tensor:
         """Compute Â_PG less what a KL term in the reward costs, against a baseline of its own.

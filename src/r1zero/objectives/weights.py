@@ -87,6 +87,11 @@ def width(step: Step) -> Float[Tensor, " N"]:
     return _ones(step) / step.tokens.amax()
 
 
+def mean_width(step: Step) -> Float[Tensor, " N"]:
+    """Compute 1 / (N·max|o|): sums over tokens divided by the padded width of the step, mean over responses."""
+    return _ones(step) / (max(_count(step), 1) * step.tokens.amax())
+
+
 def question_token_mean(step: Step) -> Float[Tensor, " N"]:
     """Compute 1 / (P·T_p): the token mean of each question's responses, then the mean over P questions."""
     tokens_P = _per(step.group_N, step.tokens)

@@ -98,9 +98,11 @@ class EvaluationJob:
             json.loads(read_text(folder / "results.json"))
             identity = json.loads(read_text(folder / IDENTITY))
             kept = checked(EvaluationSettings, identity["settings"])
+            graded = identity.get("answer_format", self.answer_format)
         except (OSError, ValueError, LookupError, TypeError, UserError):
             return False
-        return _placeless(kept) == _placeless(self._settings())
+        same_rule = self.answer_format in (None, graded)
+        return same_rule and _placeless(kept) == _placeless(self._settings())
 
     def carry_out(self, out: Path) -> None:
         """Make the evaluation, or what is left of it."""

@@ -9,7 +9,7 @@ unless the text already starts with it (many chat templates write it themselves)
 """
 
 from r1zero.templates.jinja import JINJA_SUFFIXES, from_jinja
-from r1zero.templates.table import DEMONSTRATIONS, chat, few_shot, get_template, template_names
+from r1zero.templates.table import DEMONSTRATIONS, chat, few_shot, get_template, template_names, texts_of
 from r1zero.templates.template import Template
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "from_jinja",
     "get_template",
     "template_names",
+    "texts_of",
 ]

@@ -44,7 +44,7 @@ def from_jinja(path: Path) -> Template:
         User: {{ question }}
         Assistant: <think>{# #}
 
-    `stop` (a list of strings) and `answer_format` ("boxed", "answer_tags" or "last_number") are optional; without them
+    `stop` (a list of strings) and `answer_format` ("boxed", "answer_tags", "last_number", …) are optional; without them
     the response ends at end-of-sequence only and the answer is boxed. The text is kept byte for byte, with two rules:
     the line break right after a `{% … %}` or `{# … #}` is dropped, and Windows line ends become `\n`. A line break at
     the end of the file therefore belongs to the prompt, unless a `{# #}` stands before it, as above.

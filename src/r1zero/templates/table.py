@@ -50,8 +50,8 @@ _QUESTION_ANSWER = Template(
     "question_answer", AnswerFormat.LAST_NUMBER, ("\nQuestion:",), Surround("Question: ", "\nAnswer:")
 )
 
-# Other models' own prompts, to evaluate them with. The last two are put together from descriptions of their projects'
-# prompts; everything else in them is the R1 paragraph.
+# Other models' own prompts, to evaluate them with. The last two are those of the paper's public code
+# (evaluate_model.py of sail-sg/understand-r1-zero at dfca49d), which sets no stop string for either.
 _QWEN3 = Template(
     "qwen3",
     AnswerFormat.BOXED,
@@ -71,7 +71,32 @@ _R1_DISTILL_QWEN = Template(
     ),
 )
 _PARAGRAPH = _R1_TEXT.removesuffix("\nUser: ")
+_THEIR_INSTRUCTION = (
+    " User: You must put your answer inside <answer> </answer> tags, i.e., <answer> answer here </answer>. And your "
+    "final answer will be extracted automatically by the \\boxed{} tag.\nThis is the problem:\n"
+)
+# Of PRIME's model card: a paragraph of its own, and only the second "Assistant" with a capital letter.
 _PRIME_ZERO = Template(
+    "prime_zero",
+    AnswerFormat.BOXED,
+    (),
+    Surround(
+        "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
+        "assistant first thinks about the reasoning process in the mind and then provides the user with the answer. "
+        "The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, "
+        "respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: ",
+        "\n\nPresent the answer in LaTex format: \\boxed{Your answer}. Assistant:",
+    ),
+)
+# One line break before "Assistant": Jinja drops the one that ends the inner template.
+_OPEN_REASONER_ZERO = Template(
+    "open_reasoner_zero",
+    AnswerFormat.ANSWER_TAGS_LOOSE,
+    (),
+    Surround(_PARAGRAPH + _THEIR_INSTRUCTION, "\nAssistant: <think>"),
+)
+# What went by these names before, put together from descriptions: saved runs hold its prompts and hashes.
+_FORMER_PRIME_ZERO = Template(
     "prime_zero",
     AnswerFormat.BOXED,
     (),
@@ -83,16 +108,11 @@ _PRIME_ZERO = Template(
         "\n\nPresent the answer in LaTex format: \\boxed{Your answer}. Assistant:",
     ),
 )
-_OPEN_REASONER_ZERO = Template(
+_FORMER_OPEN_REASONER_ZERO = Template(
     "open_reasoner_zero",
     AnswerFormat.ANSWER_TAGS,
     ("</answer>",),
-    Surround(
-        _PARAGRAPH + " User: You must put your answer inside <answer> </answer> tags, i.e., <answer> answer here "
-        "</answer>. And your final answer will be extracted automatically by the \\boxed{} tag.\n"
-        "This is the problem:\n",
-        "\n\nAssistant: <think>",
-    ),
+    Surround(_PARAGRAPH + _THEIR_INSTRUCTION, "\n\nAssistant: <think>"),
 )
 
 DEMONSTRATIONS: tuple[tuple[str, str], ...] = (
@@ -195,6 +215,15 @@ _TABLE: Mapping[str, Template] = MappingProxyType(
     {template.name: template for template in (_QWEN_MATH, _R1, _NO, few_shot(), _QUESTION_ANSWER, *_OTHERS)}
 )
 _ALIASES: Mapping[str, str] = MappingProxyType({"none": "no"})
+_FORMER: Mapping[str, tuple[Template, ...]] = MappingProxyType(
+    {former.name: (former,) for former in (_FORMER_PRIME_ZERO, _FORMER_OPEN_REASONER_ZERO)}
+)
+
+
+def texts_of(name: str) -> tuple[Template, ...]:
+    """Return every template of fixed text that ever went by `name`, the present one first; none for another name."""
+    key = _ALIASES.get(name, name)
+    return (_TABLE[key], *_FORMER.get(key, ())) if key in _TABLE else ()
 
 
 def template_names() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from r1zero.paper.claims import Findings, FoundTable, Size, Study, judged, over_
 from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated
 from r1zero.published import BASE_MODELS as ANALYSED
-from r1zero.published import SAMPLES, SETS, TEMPERATURES
+from r1zero.published import FORMATS, SAMPLES, SETS, TEMPERATURES
 from r1zero.report.charts.model import Chart, Series
 from r1zero.statistics import Estimate, clustered
 
@@ -61,10 +61,11 @@ def sampled_grid(out: Path, size: Size) -> list[Job]:
 def greedy_published(_seeds: int) -> list[Job]:
     """Return table 1: Qwen2.5-Math under the templates, greedy, on the five benchmarks."""
     return [
-        EvaluationJob(f"evaluations/{slug(model)}-{template}", template, [{"name": name} for name in SETS], model=model)
+        EvaluationJob(f"evaluations/{slug(model)}-{template}", template, [{"name": name} for name in SETS], model=model,
+                      answer_format=FORMATS.get(template))
         for model in list(MODELS)[:2]
         for template in TEMPLATES
-    ]
+    ]  # fmt: skip
 
 
 def answering_published(_seeds: int) -> list[Job]:
@@ -79,7 +80,8 @@ def sampled_published(_seeds: int) -> list[Job]:
 
 def _on_math(model: str, template: str, samples: int = 1, temperature: float = 0.0) -> EvaluationJob:
     name = f"evaluations/{slug(model)}-{template}-t{temperature:g}"
-    return EvaluationJob(name, template, MATH_500, model=model, samples=samples, temperature=temperature)
+    return EvaluationJob(name, template, MATH_500, model=model, samples=samples, temperature=temperature,
+                         answer_format=FORMATS.get(template))  # fmt: skip
 
 
 def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:

@@ -169,7 +169,7 @@ STUDIES = (
         partial(grid, objectives=PAIR), partial(published_grid, PAIR), read_fig5,
     ),
     Study(
-        "ablation", "Section 3.1", "Which term controls length",
+        "ablation", "Appendix C, figure 8", "Which term controls length",
         "GRPO without its std, and without its 1/|o|, between GRPO and Dr. GRPO.",
         lambda out, size: grid(out, replace(size, seeds=size.fewer_seeds), VARIANTS),
         partial(published_grid, VARIANTS), read_ablation,

@@ -9,6 +9,7 @@ from r1zero.paper import curves
 from r1zero.paper.claims import Findings, FoundTable, Size, Study, over_questions
 from r1zero.paper.jobs import Job, RunJob
 from r1zero.paper.miniature import FIRST, base, trained
+from r1zero.published import FORMATS
 from r1zero.report.charts.model import Chart
 
 TEMPLATES = {"r1": "R1 template", "qwen_math": "Qwen-Math template", "no": "no template"}
@@ -33,7 +34,8 @@ def published_grid(seeds: int) -> list[Job]:
     """Return Qwen2.5-Math-1.5B, Dr. GRPO."""
     return [
         RunJob(f"runs/{template}-{asked}-{seed}", "qwen2.5-math-1.5b",
-                 {"template.name": template, "questions.name": PAPER_SETS[theirs], "train.seed": seed})
+                 {"template.name": template, "template.answer_format": FORMATS.get(template),
+                  "questions.name": PAPER_SETS[theirs], "train.seed": seed})
         for seed in range(seeds)
         for template in TEMPLATES
         for asked, theirs in SETS.items()

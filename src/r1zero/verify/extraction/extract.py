@@ -5,7 +5,8 @@ holds: model output is hostile by accident (a megabyte of `\boxed{`), and a quad
 
 Four things are never an answer: what stands in the reasoning (before the last `</think>`), what stands in an echo of
 the prompt or in a new turn of the conversation that the model went on to invent (`turns`), a box that the response
-itself takes back, and an earlier box when the last one is broken.
+itself takes back, and an earlier box when the last one is broken. The paper's own rules (`authors`) know none of this,
+and get the response as it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections.abc import Callable
 
 from r1zero.types import AnswerFormat
+from r1zero.verify.extraction.authors import loosely_tagged, strictly_tagged
 from r1zero.verify.extraction.boxes import balanced as balanced
 from r1zero.verify.extraction.boxes import last_answer
 from r1zero.verify.extraction.boxes import last_box as last_box
@@ -42,9 +44,11 @@ def extract(response: str, answer_format: AnswerFormat) -> str | None:
     Never raises and never guesses: an unclosed last box is None even if an earlier box was closed. Source: the answer
     extraction of understand-r1-zero's reward functions (PAPER.md 2.3); unlike it, any white space between the R1
     template's tags is accepted, because whether a tokenizer emits a blank or a line feed there is no mathematics, and
-    boxes that are listed side by side are one answer with several parts.
+    boxes that are listed side by side are one answer with several parts. The two formats that are those functions'
+    own rules accept what they accept; there alone an answer may be blank: formatted, and wrong.
     """
-    return _FORMATS[answer_format](first_turn(response))
+    authors_rule = _AUTHORS.get(answer_format)
+    return _FORMATS[answer_format](first_turn(response)) if authors_rule is None else authors_rule(response)
 
 
 def final_part(response: str) -> str:
@@ -102,4 +106,8 @@ _FORMATS: dict[AnswerFormat, Callable[[str], str | None]] = {
     AnswerFormat.LAST_NUMBER: _last_number,
     AnswerFormat.AUTO: _auto,
     AnswerFormat.BARE: _bare,
+}
+_AUTHORS: dict[AnswerFormat, Callable[[str], str | None]] = {
+    AnswerFormat.ANSWER_TAGS_STRICT: strictly_tagged,
+    AnswerFormat.ANSWER_TAGS_LOOSE: loosely_tagged,
 }
