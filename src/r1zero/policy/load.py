@@ -39,6 +39,7 @@ from r1zero.policy.device import check_attention, pick_autocast, pick_device
 from r1zero.policy.head import check_head
 from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
+from r1zero.policy.stored import check_stored
 from r1zero.policy.vocabulary import check_vocabulary
 from r1zero.runs import checkpoints
 
@@ -136,8 +137,8 @@ def load_policy(
     """Load a model folder or Hub name with its tokenizer, dropout off.
 
     Raises:
-        UserError: nothing loadable there, a sealed folder that is damaged, no EOS token, or an output head that chunked
-            log-probs cannot reproduce.
+        UserError: nothing loadable there, a sealed folder that is damaged, other weights than its files hold, no EOS
+            token, or an output head that chunked log-probs cannot reproduce.
     """
     where = pick_device(device)
     check_place(path, revision)
@@ -149,26 +150,11 @@ def load_policy(
         try:
             tokenizer = load_tokenizer(path, revision)
             if has_shards(Path(path)):
-                loaded: Any = _load_sharded(Path(path), attention, dtype), {"missing_keys": (), "mismatched_keys": ()}
+                model = _load_sharded(Path(path), attention, dtype)
             else:
-                loaded = AutoModelForCausalLM.from_pretrained(
-                    path,
-                    revision=revision,
-                    dtype=dtype,
-                    attn_implementation=attention,
-                    output_loading_info=True,
-                    trust_remote_code=False,
-                )
+                model = _load_files(path, revision, attention, dtype)
         except _LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
-    model, report = loaded
-    made_up = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
-    if made_up:
-        raise UserError(
-            _PATH,
-            f" = {path!r} lacks weights that its config.json asks for ({', '.join(made_up[:3])}, …), which "
-            "would be made up at random; give a whole model folder.",
-        )
     if not tokenizer.encode("1 + 1", add_special_tokens=False):
         raise UserError("The tokenizer at ", _PATH, f" = {path!r} knows no text; add its tokenizer.json to the folder.")
     nn.Module.to(model, where)
@@ -177,6 +163,21 @@ def load_policy(
     check_vocabulary(tokenizer, model, path)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
+
+
+def _load_files(path: str, revision: str | None, attention: str, dtype: torch.dtype) -> PreTrainedModel:
+    """Return the model of a folder or Hub name, with the weights of its files and no others."""
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        path,
+        revision=revision,
+        dtype=dtype,
+        attn_implementation=attention,
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    model, report = loaded
+    check_stored(model, report, path, revision)
+    return model
 
 
 def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -190,12 +191,7 @@ def _load_sharded(folder: Path, attention: str, dtype: torch.dtype) -> PreTraine
         import peft
 
         adapters = peft.PeftConfig.from_pretrained(str(folder))
-        model = AutoModelForCausalLM.from_pretrained(
-            str(adapters.base_model_name_or_path),
-            dtype=dtype,
-            attn_implementation=attention,
-            trust_remote_code=False,
-        )
+        model = _load_files(str(adapters.base_model_name_or_path), None, attention, dtype)
         model.add_adapter(adapters)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("lora_" in name)
