@@ -14,6 +14,7 @@ from r1zero.errors import UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import set_threads
 from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
+from r1zero.policy.vocabulary import textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, PreparedSet
 from r1zero.rollouts.question_sets import check_room
@@ -37,10 +38,12 @@ class EvaluatedModel:
     parameters: int | None
     positions: int | None
     notes: Callable[[], list[str]]
+    textless: frozenset[int] = frozenset()
+    """Token ids that it can say and its tokenizer has no text for, where that is known."""
 
     def prepare(self, sets: Sequence[QuestionSet], template: Template, budget: int) -> tuple[PreparedSet, ...]:
         """Prepare the sets as it is asked them. Raises UserError where `budget` tokens do not fit after a prompt."""
-        prepared = tuple(PreparedSet(each, template, self.encode) for each in sets)
+        prepared = tuple(PreparedSet(each, template, self.encode, self.textless) for each in sets)
         check_room(prepared, self.positions, budget, "--max-new-tokens")
         return prepared
 
@@ -50,7 +53,10 @@ def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa
     set_threads(None)
     policy = load_policy(model, device=device, attention=attention)
     sampler = make_sampler(policy, rows)
-    return EvaluatedModel(model, sampler, policy.encode, policy.tokenizer, policy.size, policy.positions, list)
+    textless = textless_ids(policy.tokenizer, policy.model)
+    return EvaluatedModel(
+        model, sampler, policy.encode, policy.tokenizer, policy.size, policy.positions, list, textless
+    )
 
 
 def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> EvaluatedModel:
