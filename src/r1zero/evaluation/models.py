@@ -10,10 +10,11 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from r1zero.endpoint import Client, Endpoint, Store
-from r1zero.errors import UserError, plural, reason
+from r1zero.errors import SettingName, UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import set_threads
 from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
+from r1zero.policy.place import LOADER_ERRORS, check_files
 from r1zero.policy.vocabulary import textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, PreparedSet
@@ -61,8 +62,8 @@ def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa
 
 def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> EvaluatedModel:
     """Return a model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
-    sampler = ServerSampler(client, model, workers=workers)
     loaded = _tokenizer(tokenizer) if tokenizer else None
+    sampler = ServerSampler(client, model, workers=workers, tokenizer=loaded)
     encode: Encode = sampler.encode if loaded is None else lambda text: encode_prompt(loaded, text)
 
     def notes() -> list[str]:
@@ -82,10 +83,11 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    check_files(name, SettingName("--tokenizer"))
     try:
         with reached_or_offline():
             return load_tokenizer(name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except LOADER_ERRORS as error:
         raise UserError(
             f"--tokenizer {name} cannot be loaded ({reason(error)}); give a folder or a Hub name."
         ) from None

@@ -14,9 +14,7 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from packaging.version import Version
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -33,10 +31,11 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 
 from r1zero import config
-from r1zero.errors import UNREADABLE, SettingName, UserError, reason
+from r1zero.errors import SettingName, UserError, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
 from r1zero.policy.head import check_head
+from r1zero.policy.place import ADAPTER, LOADER_ERRORS, check_place
 from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
 from r1zero.policy.stored import check_stored
@@ -44,13 +43,7 @@ from r1zero.policy.vocabulary import check_vocabulary
 from r1zero.runs import checkpoints
 
 _PATH = SettingName("model.path")
-_LOADER_ERRORS = (
-    *UNREADABLE, ImportError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError
-)  # fmt: skip
-"""What transformers makes of a folder that it cannot load: it checks little, so most are Python's own, from within."""
 _ATTENTIONS = ("sdpa", "eager")  # what may stand in for another that does not fit
-ADAPTER = "adapter_config.json"
-"""The file that makes a folder one of adapters: it names the model that they belong to."""
 
 hf_logging.disable_progress_bar()  # bars of a second that hide our own lines
 
@@ -153,7 +146,7 @@ def load_policy(
                 model = _load_sharded(Path(path), attention, dtype)
             else:
                 model = _load_files(path, revision, attention, dtype)
-        except _LOADER_ERRORS as error:
+        except LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
     if not tokenizer.encode("1 + 1", add_special_tokens=False):
         raise UserError("The tokenizer at ", _PATH, f" = {path!r} knows no text; add its tokenizer.json to the folder.")
@@ -216,7 +209,7 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
                 model = AutoModelForCausalLM.from_config(
                     settings, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
                 )
-        except _LOADER_ERRORS as error:
+        except LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
     silence_dropout(model)
     freeze_other_senses(model)
@@ -300,33 +293,18 @@ def _builds(path: str, revision: str | None, attention: str) -> bool:
         settings = AutoConfig.from_pretrained(path, revision=revision)
         with torch.device("meta"):
             AutoModelForCausalLM.from_config(settings, attn_implementation=attention)
-    except _LOADER_ERRORS:
+    except LOADER_ERRORS:
         return False
     return True
-
-
-def check_place(path: str, revision: str | None = None) -> None:
-    """Raise a UserError for a path that cannot be a model: the loader would ask the network, or guess wildly."""
-    folder = Path(path).expanduser()
-    if revision is not None and folder.exists():
-        raise UserError(
-            f"model.revision = {revision!r} is for Hub names, and ",
-            _PATH,
-            f" = {path!r} is a local folder; remove the revision, or give the Hub name.",
-        )
-    if not folder.exists() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
-        raise UserError(_PATH, f" = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
-    if folder.is_dir() and not (folder / "config.json").exists() and not (folder / ADAPTER).exists():
-        found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
-        hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."
-        raise UserError(_PATH, f" = {path!r} is not a model folder (it has no config.json); {hint}")
 
 
 def _check_sealed(folder: Path) -> None:
     """Ask the seals of a model folder, and of the one that its adapters belong to. Raises UserError."""
     checkpoints.check_sealed(folder)
     with suppress(OSError, ValueError, KeyError, TypeError):  # what is no adapters' folder is the loader's to refuse
-        checkpoints.check_sealed(Path(json.loads((folder / ADAPTER).read_text("utf-8"))["base_model_name_or_path"]))
+        beneath = json.loads((folder / ADAPTER).read_text("utf-8"))["base_model_name_or_path"]
+        check_place(str(beneath))
+        checkpoints.check_sealed(Path(beneath))
 
 
 def find_eos_ids(
