@@ -12,13 +12,19 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import (
+    BartConfig,
     BloomConfig,
     BloomForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    LlavaConfig,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2VLConfig,
+    T5Config,
+    ViTConfig,
 )
 
 from helpers import EOS, TOKENIZER, VOCABULARY, gemma2, llama, mistral, policy_of, qwen
@@ -333,3 +339,28 @@ def test_a_peft_that_is_too_old_for_transformers_is_said_with_what_to_install(mo
         UserError, match=r'Adapters need peft 99\.1 or newer beside transformers .* run `pip install "peft>=99\.1"`, or'
     ):
         check_peft("Adapters need")
+
+
+# -- what is no causal language model
+
+MINIATURE = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Qwen2VLConfig(text_config=MINIATURE), "a qwen2_vl model, which takes more than text in"),
+        (LlavaConfig(text_config={"model_type": "llama", **MINIATURE}), "a llava model, which takes more than text in"),
+        (ViTConfig(**MINIATURE), "a vit model, of which transformers has no causal language model"),
+        (BartConfig(d_model=32), "a bart model, which has an encoder beside the decoder"),
+        (T5Config(d_model=32), "a t5 model, which has an encoder beside the decoder"),
+    ],
+)
+def test_models_that_do_not_go_on_with_text_are_called_what_they_are(
+    tmp_path: Path, settings: PretrainedConfig, says: str
+) -> None:
+    settings.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    for ask in (load_policy, load_blank, lambda path: shape_of(path, None, "sdpa", nullcontext)):
+        with pytest.raises(UserError, match=rf"is {says}.*; give a causal language model of text"):
+            ask(str(tmp_path))

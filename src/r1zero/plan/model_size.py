@@ -25,7 +25,7 @@ from r1zero.config import LoraSettings
 from r1zero.errors import UserError, reason
 from r1zero.policy.forward import ATTENTION_LAYERS, backbone, with_cache, with_own_cache
 from r1zero.policy.load import checkpoint_layers
-from r1zero.policy.place import LOADER_ERRORS, check_place
+from r1zero.policy.place import LOADER_ERRORS, check_language_model, check_place
 from r1zero.policy.quiet import freeze_other_senses, still
 
 _SHORT = 63  # tokens of the shorter of the two passes that are counted; odd, which no width of a model is
@@ -85,6 +85,7 @@ def shape_of(
             f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
             f"can reach. The loader said: {reason(error, 300)}"
         ) from None
+    check_language_model(config, path)
     counted = nullcontext if is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:

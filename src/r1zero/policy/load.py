@@ -35,7 +35,7 @@ from r1zero.errors import SettingName, UserError, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
 from r1zero.policy.head import check_head
-from r1zero.policy.place import ADAPTER, LOADER_ERRORS, check_place
+from r1zero.policy.place import ADAPTER, LOADER_ERRORS, check_language_model, check_place
 from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
 from r1zero.policy.stored import check_stored
@@ -160,6 +160,8 @@ def load_policy(
 
 def _load_files(path: str, revision: str | None, attention: str, dtype: torch.dtype) -> PreTrainedModel:
     """Return the model of a folder or Hub name, with the weights of its files and no others."""
+    if not (Path(path) / ADAPTER).exists():
+        check_language_model(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False), path)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         path,
         revision=revision,
@@ -205,6 +207,7 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
         try:
             tokenizer = load_tokenizer(path, revision)
             settings = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+            check_language_model(settings, path)
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(
                     settings, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig
 
 from r1zero.errors import UNREADABLE, SettingName, UserError, unreadable
 
@@ -40,6 +41,25 @@ def check_place(path: str, revision: str | None = None) -> None:
         found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
         hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."
         raise UserError(_PATH, f" = {path!r} is not a model folder (it has no config.json); {hint}")
+
+
+def check_language_model(settings: PretrainedConfig, path: str) -> None:
+    """Raise a UserError for a config whose model does not go on with text by itself."""
+    kind = settings.model_type
+    if getattr(settings, "is_encoder_decoder", False):
+        what = f"a {kind} model, which has an encoder beside the decoder and so answers otherwise than by going on"
+    elif type(settings) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        senses = settings.get_text_config() is not settings
+        what = f"a {kind} model, " + (
+            "which takes more than text in, and of which transformers loads no language model by itself"
+            if senses
+            else "of which transformers has no causal language model"
+        )
+    else:
+        return
+    raise UserError(
+        _PATH, f" = {path!r} is {what}; give a causal language model of text, such as the one that it was made from."
+    )
 
 
 def check_files(path: str, setting: SettingName = _PATH) -> None:

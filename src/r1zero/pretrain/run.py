@@ -28,7 +28,7 @@ from r1zero.policy.load import (
 )
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import add_lora
-from r1zero.policy.place import LOADER_ERRORS, check_place
+from r1zero.policy.place import LOADER_ERRORS, check_language_model, check_place
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
@@ -185,6 +185,7 @@ def begin(recipe: PretrainRecipe) -> Policy:
         raise UserError(
             f"model.path = {settings.path!r} holds no config and tokenizer to start from ({reason(error)})."
         ) from None
+    check_language_model(config, settings.path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         model = AutoModelForCausalLM.from_config(
