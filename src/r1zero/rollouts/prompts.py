@@ -68,6 +68,8 @@ class PreparedSet:
     questions: QuestionSet
     template: Template
     encode: Encode
+    textless: frozenset[int] = frozenset()
+    """Token ids that the model can say and its tokenizer has no text for."""
 
     @cached_property
     def prompts(self) -> tuple[Prompt, ...]:

@@ -209,5 +209,5 @@ def context_length(recipe: Recipe, positions: int | None, longest: int, benchmar
 def _no_room(setting: str, budget: int, prompt: int, positions: int, remedy: str) -> UserError:
     return UserError(
         f"{setting} = {budget} after a prompt of {prompt} tokens needs {prompt + budget} positions, and the model has "
-        f"{positions} (its max_position_embeddings): {remedy}."
+        f"{positions} (its max_position_embeddings, or the original ones of longrope): {remedy}."
     )
