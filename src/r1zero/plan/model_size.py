@@ -86,6 +86,8 @@ def shape_of(
             f"can reach. The loader said: {reason(error, 300)}"
         ) from None
     check_language_model(config, path)
+    _check_sizes(config.get_text_config(), path)
+    _still(config.get_text_config())
     counted = nullcontext if is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
@@ -102,6 +104,23 @@ def shape_of(
             f"What the model at model.path = {path!r} keeps cannot be counted without running it ({reason(error)}); "
             "try it with few questions and train.steps = 1."
         ) from None
+
+
+def _check_sizes(text: PretrainedConfig, path: str) -> None:
+    """Raise a UserError for sizes that no model has; transformers builds one of them without a word."""
+    for name in ("num_hidden_layers", "hidden_size", "vocab_size"):
+        size = getattr(text, name, None)
+        if isinstance(size, int) and size < 1:
+            raise UserError(
+                f"model.path = {path!r} is not a valid model: its config.json has {name} = {size}; restore that file."
+            )
+
+
+def _still(text: PretrainedConfig) -> None:
+    """Have angles that depend on how long a text is be those of any: they take no room, and here are no numbers."""
+    for rope in (ropes := getattr(text, "rope_parameters", None) or {}, *ropes.values()):
+        if isinstance(rope, dict) and rope.get("rope_type") in ("longrope", "dynamic"):
+            rope["rope_type"] = "default"
 
 
 def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSettings | None) -> Shape:
