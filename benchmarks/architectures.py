@@ -44,6 +44,10 @@ and what does not agree with the model's own forward pass is not used, or refuse
 - **layouts**: those of `learner.layout` that agree; others are refused at the start.
 - **attention**: `model.attention`, and `--attention` of `evaluate` and `analyze`, where `sdpa` is refused.
 
+Many models have more embeddings than their tokenizer has tokens (Qwen2.5: 271). Ids without a text are drawn and
+trained on as any other, for what is sampled, trained on and measured is one distribution; `rollout/textless` and a note
+beside every evaluation count the responses that hold one. Loaded weights are held against their files, one by one.
+
 Models with images or sounds are trained on text alone: what text does not go through is frozen. Where rotary angles
 depend on the longest row of a batch (`longrope`, `dynamic`), prompt and response must stay within
 `original_max_position_embeddings`, where they do not.

@@ -4,6 +4,8 @@ import json
 import math
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from processes import wait_for
 from r1zero.endpoint import Client, Endpoint, Store, UnusableError
 from r1zero.errors import UserError
 from r1zero.evaluation.models import served
+from r1zero.policy.tiny import character_tokenizer
 from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.sampling.server import MISSING_ID, ServerSampler, read_completion, request_seed, slim
 from r1zero.types import Completion, Stop
@@ -35,6 +38,34 @@ def drawn(
     params = SamplingParams(16, **{"temperature": 1.0, **more})  # type: ignore[arg-type]
     found = sampler.sample(requests, samples, params, seed=0, step=-1)
     return {(each.request, each.sample): each.completion for each in found}
+
+
+# ---- stop strings that are special tokens
+
+
+@contextmanager
+def serving(folder: Path, **options: object) -> Iterator[Server]:
+    server = serve(folder, **options)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def test_what_looks_like_a_special_token_is_refused_where_nobody_knows(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        says = r"'<\|im_end\|>' looks like a special token, .*; name .* with --tokenizer"
+        with pytest.raises(UserError, match=says):
+            drawn(sampler_at(server), ["1+2"], stop=("<|im_end|>",))
+
+
+def test_a_server_that_cannot_stop_at_special_tokens_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path, unknown=["skip_special_tokens"]) as server:
+        sampler = sampler_at(server)
+        sampler.tokenizer = character_tokenizer()
+        assert drawn(sampler, ["1+2"], stop=("+",))
+        with pytest.raises(UserError, match=r"cannot stop at special tokens, as '<unk>' asks for"):
+            drawn(sampler, ["1+2"], stop=("<unk>",))
 
 
 # ---- one answer

@@ -4,11 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from helpers import needs_peft
+from r1zero.audit import invariance
 from r1zero.audit.invariance import certify, difference
 from r1zero.audit.replay import replay
 from r1zero.audit.saved_step import read_meter, read_step, saved_steps
@@ -135,6 +138,23 @@ def test_a_recipe_of_ours_is_invariant() -> None:
         assert equal, name
         assert off is not None
         assert off < 1e-5, name
+
+
+@needs_peft
+def test_the_gradient_of_a_lora_recipe_is_that_of_its_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, seen = tiny_recipe({"lora.rank": 2}), []
+    whole = invariance.gradient
+
+    def noted(*given: Any, **named: Any) -> list[torch.Tensor]:
+        seen.append(whole(*given, **named))
+        return seen[-1]
+
+    monkeypatch.setattr(invariance, "gradient", noted)
+    variation, equal = next(iter(certify(recipe)))
+    assert (variation.name, equal) == ("one response per micro-batch", True)
+    moved = [part.shape for part in seen[0] if part.any()]
+    assert moved
+    assert all(shape[1] == 2 for shape in moved)  # B alone has a gradient where it is zero, as it is at first
 
 
 def test_a_peers_loss_that_depends_on_its_cut_is_found_out() -> None:

@@ -8,7 +8,7 @@ import pytest
 from r1zero.config import make_recipe
 from r1zero.endpoint import NotThereError
 from r1zero.errors import SettingName, UserError, did_you_mean, first_line, reason
-from r1zero.policy.load import check_place
+from r1zero.policy.place import check_place
 from r1zero.policy.reference import blamed_on_the_reference
 from r1zero.runs.rollout_rows import RolloutFileError, read_rollouts
 from r1zero.sampling.synced_engine import EngineLostError

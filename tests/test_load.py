@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,19 +12,34 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import (
+    BartConfig,
     BloomConfig,
     BloomForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    LlavaConfig,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2VLConfig,
+    T5Config,
+    ViTConfig,
 )
 
 from helpers import EOS, TOKENIZER, VOCABULARY, gemma2, llama, mistral, policy_of, qwen
 from r1zero.errors import UserError
+from r1zero.plan.model_size import shape_of
 from r1zero.policy.device import pick_autocast, pick_device
-from r1zero.policy.load import Policy, check_head, check_peft, find_eos_ids, load_policy, silence_dropout
+from r1zero.policy.load import (
+    Policy,
+    check_head,
+    check_peft,
+    find_eos_ids,
+    load_blank,
+    load_policy,
+    silence_dropout,
+)
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 
 
@@ -72,6 +89,33 @@ def test_weights_that_are_missing_are_never_made_up(tmp_path: Path) -> None:
     edit(folder / "config.json", num_hidden_layers=3, layer_types=["full_attention"] * 3)
     with pytest.raises(UserError, match=r"lacks weights that its config.json asks for \(.*layers.2"):
         load_policy(str(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str, make: Callable[[Path], object]) -> None:
+    (saved(tmp_path) / name).unlink()
+    make(tmp_path / name)
+    says = rf"holds {name}, which is a (folder|pipe or a device) and not a file; put the file there"
+    for ask in (load_policy, load_blank, lambda path: shape_of(path, None, "sdpa", nullcontext)):
+        with pytest.raises(UserError, match=says):
+            ask(str(tmp_path))
+
+
+def test_a_model_is_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model")
+    with pytest.raises(UserError, match="is not a folder; give the folder that holds"):
+        load_policy(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": "wide"}, {"num_hidden_layers": 3}, {"rope_parameters": 5}])
+def test_a_config_of_wrong_types_is_one_sentence(tmp_path: Path, change: dict[str, object]) -> None:
+    edit(saved(tmp_path) / "config.json", **change)
+    for ask in (load_policy, load_blank, lambda path: shape_of(path, None, "sdpa", nullcontext)):
+        with pytest.raises(
+            UserError, match=r"model.path = .*(cannot be loaded|no readable config.json|cannot be count)"
+        ):
+            ask(str(tmp_path))
 
 
 def test_a_revision_of_a_local_folder_is_not_ignored(tmp_path: Path) -> None:
@@ -295,3 +339,28 @@ def test_a_peft_that_is_too_old_for_transformers_is_said_with_what_to_install(mo
         UserError, match=r'Adapters need peft 99\.1 or newer beside transformers .* run `pip install "peft>=99\.1"`, or'
     ):
         check_peft("Adapters need")
+
+
+# -- what is no causal language model
+
+MINIATURE = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Qwen2VLConfig(text_config=MINIATURE), "a qwen2_vl model, which takes more than text in"),
+        (LlavaConfig(text_config={"model_type": "llama", **MINIATURE}), "a llava model, which takes more than text in"),
+        (ViTConfig(**MINIATURE), "a vit model, of which transformers has no causal language model"),
+        (BartConfig(d_model=32), "a bart model, which has an encoder beside the decoder"),
+        (T5Config(d_model=32), "a t5 model, which has an encoder beside the decoder"),
+    ],
+)
+def test_models_that_do_not_go_on_with_text_are_called_what_they_are(
+    tmp_path: Path, settings: PretrainedConfig, says: str
+) -> None:
+    settings.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    for ask in (load_policy, load_blank, lambda path: shape_of(path, None, "sdpa", nullcontext)):
+        with pytest.raises(UserError, match=rf"is {says}.*; give a causal language model of text"):
+            ask(str(tmp_path))

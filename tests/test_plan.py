@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import LlamaConfig, Phi3Config, PretrainedConfig
 
 from r1zero.config import Recipe, load_recipe, make_recipe
 from r1zero.errors import UserError
@@ -472,6 +474,36 @@ def test_a_rank_holds_what_fsdp_itself_reports(tmp_path: Path, autocast: Autocas
     # what is made between the layers' operations is not counted
     low, high = (1.0, 1.5) if bfloat16 else (0.9, 1.1)
     assert low < ours / theirs < high
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "hidden_size", "vocab_size"])
+def test_sizes_that_no_model_has_are_refused(tmp_path: Path, name: str) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(random_model(), model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {name: -1 if "layers" in name else 0}))
+    with pytest.raises(UserError, match=f"config.json has {name} = "):
+        make_plan(tiny_recipe(model=model))
+
+
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+
+
+@pytest.mark.parametrize("kind, rope", [(Phi3Config, LONG), (LlamaConfig, DYNAMIC)], ids=["longrope", "dynamic"])
+def test_angles_that_depend_on_the_length_are_counted_as_any_others(
+    tmp_path: Path, kind: Callable[..., PretrainedConfig], rope: dict[str, object]
+) -> None:
+    shapes = []
+    for each in ({"rope_type": "default", "rope_theta": 1e4}, rope):
+        made = kind(
+            vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=4096, original_max_position_embeddings=64, pad_token_id=0,
+            bos_token_id=1, eos_token_id=2, rope_parameters=each,
+        )  # fmt: skip
+        made.save_pretrained(tmp_path / str(each["rope_type"]))
+        shapes.append(make_plan(tiny_recipe(model=tmp_path / str(each["rope_type"]))).shape)
+    assert shapes[0] == shapes[1]
 
 
 def test_a_model_without_a_config_is_one_sentence(tmp_path: Path) -> None:

@@ -143,16 +143,16 @@ def test_a_prompt_that_fills_the_context_is_left_out_and_named() -> None:
     questions = numbered(12, long=(3, 7))
     free = PreparedSet(questions, TEMPLATE, encode)
     assert (len(free.prompts), free.notes(10)) == (12, ())
-    roomy = PreparedSet(questions, TEMPLATE, encode, 110)
+    roomy = PreparedSet(questions, TEMPLATE, encode, positions=110)
     assert (len(roomy.prompts), roomy.notes(10)) == (12, ())
-    cramped = PreparedSet(questions, TEMPLATE, encode, 101)
+    cramped = PreparedSet(questions, TEMPLATE, encode, positions=101)
     assert len(cramped.prompts) == 12
     assert cramped.cramped(10) == 2
     assert cramped.notes(10) == (
         "numbers: 2 prompts of which less than the budget of 10 tokens is left of the model's 101 positions: a "
         "response ends there, and counts as truncated",
     )
-    full = PreparedSet(questions, TEMPLATE, encode, 100)
+    full = PreparedSet(questions, TEMPLATE, encode, positions=100)
     assert [each.question.id for each in full.prompts] == [f"set/{i}" for i in range(12) if i not in (3, 7)]
     assert full.notes(10) == (
         "numbers: 2 questions left out, whose prompts fill the model's 100 positions: set/3, set/7",
@@ -160,7 +160,7 @@ def test_a_prompt_that_fills_the_context_is_left_out_and_named() -> None:
     with pytest.raises(
         UserError, match="No prompt of numbers fits into the model's 1 positions: take a shorter template"
     ):
-        _ = PreparedSet(questions, TEMPLATE, encode, 1).prompts
+        _ = PreparedSet(questions, TEMPLATE, encode, positions=1).prompts
 
 
 def test_a_stream_passes_over_what_fills_the_context() -> None:

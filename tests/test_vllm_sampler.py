@@ -167,6 +167,22 @@ def test_a_response_ends_where_the_context_does(world: World) -> None:
 
 @needs_vllm
 @slow
+def test_a_special_token_stops_where_it_is_asked_to(world: World) -> None:
+    """As with the embedded sampler, the text is without it."""
+    with torch.no_grad():
+        world.policy.model.get_output_embeddings().weight.zero_()  # every token is as likely as any other
+    world.engine.update_weights()
+    params = SamplingParams(60, stop=("<unk>",))
+    unknown = world.policy.tokenizer.unk_token_id
+    found = world.sample(SUMS, 16, params)
+    assert {each.stop for each in found.values()} >= {Stop.STOP_STRING, Stop.EOS}
+    for each in found.values():
+        assert (each.stop is Stop.STOP_STRING) == (unknown in each.token_ids) == (each.token_ids[-1] == unknown)
+        assert each.text == world.policy.tokenizer.decode(each.token_ids, skip_special_tokens=True)
+
+
+@needs_vllm
+@slow
 def test_greedy_responses_are_the_torch_samplers(world: World) -> None:
     params = SamplingParams(12, temperature=0.0)
     ours = TorchSampler(world.policy.model, world.policy.tokenizer, world.policy.eos_ids, rows=8)

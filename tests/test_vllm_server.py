@@ -128,6 +128,19 @@ def test_ids_logprobs_and_stops_are_those_of_the_model(vllm: VLLM) -> None:
         assert each.text.endswith("7") == (each.stop is Stop.STOP_STRING)
 
 
+def test_a_special_token_stops_where_it_is_asked_to(vllm: VLLM) -> None:
+    tokenizer = character_tokenizer()
+    sampler = ServerSampler(Client(Endpoint(vllm.url, "--server"), Store()), "tiny", workers=4, tokenizer=tokenizer)
+    params = SamplingParams(60, temperature=2.0, stop=("<unk>",))  # of random weights: nearly as likely as any other
+    request = Request("q/0", tuple(tokenizer.encode("What is 1 + 2?")))
+    found = [each.completion for each in sampler.sample([request], 64, params, seed=0, step=-1)]
+    assert Stop.STOP_STRING in {each.stop for each in found}
+    for each in found:
+        unknown = each.token_ids[-1] == tokenizer.unk_token_id
+        assert (each.stop is Stop.STOP_STRING) == unknown == (tokenizer.unk_token_id in each.token_ids)
+        assert each.text == tokenizer.decode(each.token_ids, skip_special_tokens=True)
+
+
 def analyse(vllm: VLLM, out: Path, hold: Hold | None = None) -> Command:
     return start(
         "analyze", "tiny", "--server", vllm.url, "--server-workers", "4", "--patience", "2", "--questions",

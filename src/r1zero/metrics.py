@@ -55,6 +55,9 @@ _METRICS = (
            better="down", suspect="Rising: the budget is too small, or wrong answers are running on."),
     Metric("rollout/cut_by_context", "Share of responses that ended where the model's positions do, before the budget.",
            better="down", suspect="Above 0: prompts and `sampling.max_new_tokens` together exceed the context."),
+    Metric("rollout/textless", "Share of responses that hold a token id without a text. Logged where the model has "
+           "more embeddings than its tokenizer has tokens.", better="down",
+           suspect="Above 0: what is graded is not all that was said; lower the temperature or the learning rate."),
     Metric("rollout/surprisal", "Mean −log π of sampled tokens under the sampling distribution, in nats; its "
            "expectation is the policy's entropy.", suspect="Falls to 0: the policy has collapsed to one response."),
     Metric("rollout/tokens", "Response tokens sampled in this step.", Kind.SUM),

@@ -93,6 +93,10 @@ class Completion:
         """|o|: the number of response tokens, terminator included."""
         return len(self.token_ids)
 
+    def holds(self, ids: frozenset[int]) -> bool:
+        """Tell whether any of these token ids is in it."""
+        return not ids.isdisjoint(self.token_ids)
+
     @property
     def truncated(self) -> bool:
         """Whether the token budget, or the model's context, cut the response off."""

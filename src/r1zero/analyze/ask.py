@@ -53,15 +53,10 @@ def ask(
     folder = asking.out / "responses" / f"{slug(template.name)}-t{temperature:g}-n{samples}"
     conditions = Conditions(seed=asking.seed)
     claim(folder, identity(evaluated.name, evaluated.parameters, template, [questions], settings, conditions))
-    evaluation.evaluate_sets(
+    (result,) = evaluation.evaluate_sets(
         [prepared], evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
     )
     groups = read_groups(folder / f"{file_name(questions.name)}.parquet", template.name)
     return ModelResponses(
-        evaluated.name,
-        template.name,
-        temperature,
-        tuple(groups),
-        template.answer_format,
-        notes=prepared.notes(asking.max_new_tokens),
+        evaluated.name, template.name, temperature, tuple(groups), template.answer_format, notes=result.notes
     )

@@ -25,6 +25,7 @@ from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, recipe_policy
+from r1zero.policy.lora import add_lora
 from r1zero.policy.reference import load_reference
 from r1zero.rollouts.prompts import PromptStream
 from r1zero.rollouts.question_sets import load_set
@@ -57,7 +58,7 @@ def certify(recipe: Recipe) -> Iterator[tuple[Variation, bool]]:
     Raises:
         UserError: the recipe's model or questions cannot be had.
     """
-    policy, objective = recipe_policy(recipe.model, recipe.learner.autocast, None), recipe_objective(recipe)
+    policy, objective = _policy(recipe), recipe_objective(recipe)
     trajectories = sample(recipe, policy, objective)
     base = gradient(recipe, policy, objective, trajectories)
     tolerance = TOLERANCE if policy.exact else ROUGH_TOLERANCE
@@ -138,6 +139,12 @@ def difference(gradient: Sequence[Tensor], base: Sequence[Tensor]) -> float:
     return (off / norm) ** 0.5 if norm else float(off > 0)
 
 
+def _policy(recipe: Recipe) -> Policy:
+    policy = recipe_policy(recipe.model, recipe.learner.autocast, None)
+    add_lora(policy, recipe.lora, recipe.train.seed)
+    return policy
+
+
 def _impossible(recipe: Recipe, layout: str) -> str:
     if layout == "packed" and recipe.model.attention == "eager":
         return 'not with model.attention = "eager"'
@@ -160,7 +167,7 @@ def _rank(rank: int, recipe: Recipe, trajectories: list[Trajectory], folder: str
         "gloo", f"file://{folder}/meeting", timedelta(minutes=10), world_size=RANKS, rank=rank
     )
     try:
-        policy, objective = recipe_policy(recipe.model, recipe.learner.autocast, None), recipe_objective(recipe)
+        policy, objective = _policy(recipe), recipe_objective(recipe)
         parts = gradient(recipe, policy, objective, trajectories, range(rank, len(trajectories), RANKS))
         for part in parts:
             torch.distributed.all_reduce(part, op=torch.distributed.ReduceOp.SUM)

@@ -10,10 +10,12 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from r1zero.endpoint import Client, Endpoint, Store
-from r1zero.errors import UserError, plural, reason
+from r1zero.errors import SettingName, UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import set_threads
 from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
+from r1zero.policy.place import LOADER_ERRORS, check_files
+from r1zero.policy.vocabulary import textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, PreparedSet
 from r1zero.runs.checkpoints import check_sealed
@@ -39,11 +41,13 @@ class EvaluatedModel:
     parameters: int | None
     positions: Callable[[], int | None]
     notes: Callable[[], list[str]]
+    textless: frozenset[int] = frozenset()
+    """Token ids that it can say and its tokenizer has no text for, where that is known."""
 
     def prepare(self, sets: Sequence[QuestionSet], template: Template) -> tuple[PreparedSet, ...]:
         """Prepare the sets as it is asked them."""
         self.encode(template.render(sets[0][0].text))
-        return tuple(PreparedSet(each, template, self.encode, self.positions()) for each in sets)
+        return tuple(PreparedSet(each, template, self.encode, self.textless, self.positions()) for each in sets)
 
 
 def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa") -> EvaluatedModel:
@@ -51,13 +55,16 @@ def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa
     set_threads(None)
     policy = load_policy(model, device=device, attention=attention)
     sampler = make_sampler(policy, rows)
-    return EvaluatedModel(model, sampler, policy.encode, policy.tokenizer, policy.size, lambda: policy.positions, list)
+    textless = textless_ids(policy.tokenizer, policy.model)
+    return EvaluatedModel(
+        model, sampler, policy.encode, policy.tokenizer, policy.size, lambda: policy.positions, list, textless
+    )
 
 
 def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -> EvaluatedModel:
     """Return a model behind a completions endpoint; `tokenizer` names one where the server has none of its own."""
-    sampler = ServerSampler(client, model, workers=workers)
     loaded = _tokenizer(tokenizer) if tokenizer else None
+    sampler = ServerSampler(client, model, workers=workers, tokenizer=loaded)
     encode: Encode = sampler.encode if loaded is None else lambda text: encode_prompt(loaded, text)
 
     def notes() -> list[str]:
@@ -77,11 +84,12 @@ def served(model: str, client: Client, *, workers: int, tokenizer: str | None) -
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    check_files(name, SettingName("--tokenizer"))
     check_sealed(Path(name))
     try:
         with reached_or_offline():
             return load_tokenizer(name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except LOADER_ERRORS as error:
         raise UserError(
             f"--tokenizer {name} cannot be loaded ({reason(error)}); give a folder or a Hub name."
         ) from None

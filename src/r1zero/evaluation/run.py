@@ -5,11 +5,12 @@ The template, the verifier and the sampler are the very objects that training us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from r1zero.config import EvaluationSettings
+from r1zero.errors import plural
 from r1zero.evaluation.journal import Journal
 from r1zero.evaluation.summary import SetResult, summarise
 from r1zero.rollouts.collector import collect
@@ -85,7 +86,18 @@ def _summary(
     name = prepared.questions.name
     verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts]
     check_graded(verdicts, name, "mend the reward or the golds, and evaluate again with another --out")
-    return summarise(name, rollouts, seconds, prepared.notes(protocol.params.max_new_tokens))
+    notes = (*prepared.notes(protocol.params.max_new_tokens), *_textless(prepared, rollouts))
+    return summarise(name, rollouts, seconds, notes)
+
+
+def _textless(prepared: PreparedSet, rollouts: Sequence[Rollout]) -> Iterator[str]:
+    """Tell how many responses hold ids that have no text, if any: what was graded is not all that they say."""
+    responses = [completion for rollout in rollouts for completion in rollout.completions]
+    if count := sum(response.holds(prepared.textless) for response in responses):
+        yield (
+            f"{prepared.questions.name}: {count:,} of {plural(len(responses), 'response')} hold token ids that have "
+            "no text, for the model has more embeddings than its tokenizer has tokens"
+        )
 
 
 def file_name(name: str) -> str:

@@ -28,7 +28,7 @@ def context_notes(recipe: Recipe) -> tuple[str, ...]:
         tokenizer = load_tokenizer(model.path, model.revision)
         encode, template = partial(encode_prompt, tokenizer), make_template(recipe.template, tokenizer)
         questions, benchmarks = load_sets(recipe)
-        prepared = [PreparedSet(each, template, encode, positions) for each in benchmarks]
+        prepared = [PreparedSet(each, template, encode, positions=positions) for each in benchmarks]
         evaluated = [note for each in prepared for note in each.fit(recipe.eval_max_new_tokens)]
         return (*fit_notes(recipe, positions, questions, template, encode), *evaluated)
     except (UserError, OSError, ValueError, KeyError, TypeError) as error:

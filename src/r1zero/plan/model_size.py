@@ -24,7 +24,8 @@ from transformers.pytorch_utils import Conv1D
 from r1zero.config import LoraSettings
 from r1zero.errors import UserError, reason
 from r1zero.policy.forward import ATTENTION_LAYERS, backbone, with_cache, with_own_cache
-from r1zero.policy.load import check_place, checkpoint_layers
+from r1zero.policy.load import checkpoint_layers
+from r1zero.policy.place import LOADER_ERRORS, check_language_model, check_place
 from r1zero.policy.quiet import freeze_other_senses, still
 
 _SHORT = 63  # tokens of the shorter of the two passes that are counted; odd, which no width of a model is
@@ -79,11 +80,14 @@ def shape_of(
     check_place(path, revision)
     try:
         config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except LOADER_ERRORS as error:
         raise UserError(
             f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
             f"can reach. The loader said: {reason(error, 300)}"
         ) from None
+    check_language_model(config, path)
+    _check_sizes(config.get_text_config(), path)
+    _still(config.get_text_config())
     counted = nullcontext if is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
@@ -95,11 +99,28 @@ def shape_of(
             model.tie_weights()
             freeze_other_senses(model)
             return _counted(model, counted, max(tokens, 2 * _SHORT) | 1, lora)
-    except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+    except LOADER_ERRORS as error:
         raise UserError(
             f"What the model at model.path = {path!r} keeps cannot be counted without running it ({reason(error)}); "
             "try it with few questions and train.steps = 1."
         ) from None
+
+
+def _check_sizes(text: PretrainedConfig, path: str) -> None:
+    """Raise a UserError for sizes that no model has; transformers builds one of them without a word."""
+    for name in ("num_hidden_layers", "hidden_size", "vocab_size"):
+        size = getattr(text, name, None)
+        if isinstance(size, int) and size < 1:
+            raise UserError(
+                f"model.path = {path!r} is not a valid model: its config.json has {name} = {size}; restore that file."
+            )
+
+
+def _still(text: PretrainedConfig) -> None:
+    """Have angles that depend on how long a text is be those of any: they take no room, and here are no numbers."""
+    for rope in (ropes := getattr(text, "rope_parameters", None) or {}, *ropes.values()):
+        if isinstance(rope, dict) and rope.get("rope_type") in ("longrope", "dynamic"):
+            rope["rope_type"] = "default"
 
 
 def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSettings | None) -> Shape:

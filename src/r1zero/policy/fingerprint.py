@@ -15,12 +15,11 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
 from r1zero.errors import UNREADABLE
+from r1zero.policy.place import ADAPTER
 from r1zero.policy.sharded import SHARDS, has_shards
 from r1zero.runs import checkpoints
 from r1zero.runs.foreign import read_text
 
-ADAPTER = "adapter_config.json"
-"""The file that makes a folder one of adapters: it names the model that they belong to."""
 _WHOLE = (
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),

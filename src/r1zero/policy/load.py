@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from packaging.version import Version
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -32,23 +30,20 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 
 from r1zero import config
-from r1zero.errors import UNREADABLE, SettingName, UserError, reason
+from r1zero.errors import SettingName, UserError, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.adapters import find_base, load_with_base, name_base
 from r1zero.policy.device import check_attention, pick_autocast, pick_device
-from r1zero.policy.fingerprint import ADAPTER, named_base
+from r1zero.policy.fingerprint import named_base
 from r1zero.policy.head import check_head
+from r1zero.policy.place import ADAPTER, LOADER_ERRORS, check_language_model, check_place
 from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
+from r1zero.policy.stored import check_stored
 from r1zero.policy.vocabulary import check_vocabulary
 from r1zero.runs import checkpoints
 
 _PATH = SettingName("model.path")
-_LOADER_ERRORS = (
-    *UNREADABLE, ImportError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError
-)  # fmt: skip
-"""What transformers makes of a folder that it cannot load: it checks little, so most are Python's own, from within."""
-_NOTHING_MISSING = {"missing_keys": (), "mismatched_keys": ()}
 _ATTENTIONS = ("sdpa", "eager")  # what may stand in for another that does not fit
 
 hf_logging.disable_progress_bar()  # bars of a second that hide our own lines
@@ -138,8 +133,8 @@ def load_policy(
     name, or `beside` another place of it.
 
     Raises:
-        UserError: nothing loadable there, a sealed folder that is damaged, no EOS token, or an output head that chunked
-            log-probs cannot reproduce.
+        UserError: nothing loadable there, a sealed folder that is damaged, other weights than its files hold, no EOS
+            token, or an output head that chunked log-probs cannot reproduce.
     """
     where = pick_device(device)
     check_place(path, revision)
@@ -152,28 +147,14 @@ def load_policy(
         try:
             tokenizer = load_tokenizer(path, revision)
             if has_shards(Path(path)):
-                loaded: Any = _load_sharded(Path(path), attention, dtype, base), _NOTHING_MISSING
+                model = _load_sharded(Path(path), attention, dtype, base)
             elif base is not None:
-                loaded = load_with_base(Path(path), base, attention, dtype)
+                model, report = load_with_base(Path(path), base, attention, dtype)
+                check_stored(model, report, path, None, beneath=base)
             else:
-                loaded = AutoModelForCausalLM.from_pretrained(
-                    path,
-                    revision=revision,
-                    dtype=dtype,
-                    attn_implementation=attention,
-                    output_loading_info=True,
-                    trust_remote_code=False,
-                )
-        except _LOADER_ERRORS as error:
+                model = _load_files(path, revision, attention, dtype)
+        except LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
-    model, report = loaded
-    made_up = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
-    if made_up:
-        raise UserError(
-            _PATH,
-            f" = {path!r} lacks weights that its config.json asks for ({', '.join(made_up[:3])}, …), which "
-            "would be made up at random; give a whole model folder.",
-        )
     if not tokenizer.encode("1 + 1", add_special_tokens=False):
         raise UserError("The tokenizer at ", _PATH, f" = {path!r} knows no text; add its tokenizer.json to the folder.")
     nn.Module.to(model, where)
@@ -182,6 +163,23 @@ def load_policy(
     check_vocabulary(tokenizer, model, path)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
+
+
+def _load_files(path: str, revision: str | None, attention: str, dtype: torch.dtype) -> PreTrainedModel:
+    """Return the model of a folder or Hub name, with the weights of its files and no others."""
+    if not (Path(path) / ADAPTER).exists():
+        check_language_model(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False), path)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        path,
+        revision=revision,
+        dtype=dtype,
+        attn_implementation=attention,
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    model, report = loaded
+    check_stored(model, report, path, revision)
+    return model
 
 
 def _load_sharded(
@@ -197,13 +195,8 @@ def _load_sharded(
         import peft
 
         adapters = peft.PeftConfig.from_pretrained(str(folder))
-        model = AutoModelForCausalLM.from_pretrained(
-            base.path if base else str(adapters.base_model_name_or_path),
-            revision=base.revision if base else None,
-            dtype=dtype,
-            attn_implementation=attention,
-            trust_remote_code=False,
-        )
+        named = (base.path, base.revision) if base else (str(adapters.base_model_name_or_path), None)
+        model = _load_files(*named, attention, dtype)
         model.add_adapter(adapters)
         if base is not None:
             name_base(model, base.path)
@@ -226,11 +219,12 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
         try:
             tokenizer = load_tokenizer(path, revision)
             settings = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+            check_language_model(settings, path)
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(
                     settings, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
                 )
-        except _LOADER_ERRORS as error:
+        except LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
     silence_dropout(model)
     freeze_other_senses(model)
@@ -314,32 +308,16 @@ def _builds(path: str, revision: str | None, attention: str) -> bool:
         settings = AutoConfig.from_pretrained(path, revision=revision)
         with torch.device("meta"):
             AutoModelForCausalLM.from_config(settings, attn_implementation=attention)
-    except _LOADER_ERRORS:
+    except LOADER_ERRORS:
         return False
     return True
-
-
-def check_place(path: str, revision: str | None = None) -> None:
-    """Raise a UserError for a path that cannot be a model: the loader would ask the network, or guess wildly."""
-    folder = Path(path).expanduser()
-    if revision is not None and folder.exists():
-        raise UserError(
-            f"model.revision = {revision!r} is for Hub names, and ",
-            _PATH,
-            f" = {path!r} is a local folder; remove the revision, or give the Hub name.",
-        )
-    if not folder.exists() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
-        raise UserError(_PATH, f" = {path!r} does not exist; give a model folder or a Hub name (owner/name).")
-    if folder.is_dir() and not (folder / "config.json").exists() and not (folder / ADAPTER).exists():
-        found = sorted((*folder.glob("step-*/"), *folder.glob("checkpoints/step-*/")))
-        hint = f"did you mean its checkpoint {found[-1]}?" if found else "give a folder that has one."
-        raise UserError(_PATH, f" = {path!r} is not a model folder (it has no config.json); {hint}")
 
 
 def _check_sealed(folder: Path, base: config.ModelSettings | None) -> None:
     """Ask the seals of a model folder, and of the one that its adapters belong to. Raises UserError."""
     checkpoints.check_sealed(folder)
     if named := base.path if base else named_base(folder):
+        check_place(named)
         checkpoints.check_sealed(Path(named))
 
 

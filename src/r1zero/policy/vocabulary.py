@@ -1,4 +1,10 @@
-"""Whether a tokenizer and a model belong together: ids that the one makes and the other has no embedding for."""
+"""Whether a tokenizer and a model belong together: ids that the one makes and the other has no embedding for, and ids
+that the other can say and the one has no text for.
+
+Those of the second kind are counted and not forbidden. Embeddings are padded in many models (Qwen2.5 has 271 more than
+tokens), and what is sampled, trained on and measured is one distribution, over all of them, whichever engine draws: a
+sampler that left some out would tell log-probs of another distribution than the learner's, and than its own older runs.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +36,11 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel,
             f" = {path!r} has {plural(len(beyond), 'token')} that the model has no embedding for (such as "
             f"{beyond[0]!r}; it knows {known}); give the tokenizer that belongs to the model.",
         )
+
+
+def textless_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> frozenset[int]:
+    """Return the ids that a model can say and its tokenizer has no text for."""
+    return frozenset(range(model.config.get_text_config().vocab_size)).difference(tokenizer.get_vocab().values())
 
 
 def check_ids(prompts: Iterable[Sequence[int]], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -28,6 +28,7 @@ from r1zero.policy.load import (
 )
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import add_lora
+from r1zero.policy.place import LOADER_ERRORS, check_language_model, check_place
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.pretrain.places import content_facts, located
 from r1zero.runs import checkpoints, moved
@@ -178,13 +179,15 @@ def begin(recipe: PretrainRecipe) -> Policy:
     """Return a new model of the recipe's shape, its weights drawn with the recipe's seed."""
     settings = recipe.model
     device = pick_device(settings.device)
+    check_place(settings.path, settings.revision)
     try:
         config = AutoConfig.from_pretrained(settings.path, revision=settings.revision, trust_remote_code=False)
         tokenizer = load_tokenizer(settings.path, settings.revision)
-    except (OSError, ValueError, KeyError) as error:
+    except LOADER_ERRORS as error:
         raise UserError(
             f"model.path = {settings.path!r} holds no config and tokenizer to start from ({reason(error)})."
         ) from None
+    check_language_model(config, settings.path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         model = AutoModelForCausalLM.from_config(

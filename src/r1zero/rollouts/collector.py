@@ -20,7 +20,14 @@ from r1zero.objectives.bias_meter import bias_meter
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.rollouts.prompts import Prompt, PromptStream
-from r1zero.rollouts.rewards import Truncation, lengths_of, observe, rewards_of, trajectories_of
+from r1zero.rollouts.rewards import (
+    Truncation,
+    lengths_of,
+    observe,
+    observe_textless,
+    rewards_of,
+    trajectories_of,
+)
 from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import SyncedEngine
 from r1zero.templates import Template
@@ -120,6 +127,8 @@ class RolloutCollector:
     samples: int
     seed: int
     rounds: int = 1
+    textless: frozenset[int] = frozenset()
+    """Token ids that the model can say and its tokenizer has no text for."""
 
     def __call__(self, step: int, tally: Tally, progress: Callable[[Completion], None] | None = None) -> Batch:
         """Return the rollout batch of a step; what was sampled on the way is observed."""
@@ -130,6 +139,7 @@ class RolloutCollector:
             graded += self._round(step, tally, progress)
         dead_P = ~graded.live_P
         observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
+        observe_textless(tally, graded.rollouts, self.textless)
         tally.add("rollout/groups", len(graded.rollouts))
         # live groups first, then dead ones, each in the order drawn; sorted back, for a batch keeps question order
         kept = graded.some(torch.argsort(dead_P.int(), stable=True)[: self.prompts].sort().values)

@@ -70,6 +70,8 @@ class PreparedSet:
     questions: QuestionSet
     template: Template
     encode: Encode
+    textless: frozenset[int] = frozenset()
+    """Token ids that the model can say and its tokenizer has no text for."""
     positions: int | None = None
 
     @cached_property

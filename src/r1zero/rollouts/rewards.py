@@ -65,6 +65,12 @@ def trajectories_of(
     ]
 
 
+def observe_textless(tally: Tally, rollouts: Sequence[Rollout], textless: frozenset[int]) -> None:
+    """Count responses with ids that have no text, where a model has such ids."""
+    if textless:
+        tally.mean_of("rollout/textless", (c.holds(textless) for rollout in rollouts for c in rollout.completions))
+
+
 def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, graded_PG: Tensor, dead_P: Tensor) -> None:
     """Add a rollout batch to the tally."""
     rated = [(c, v) for r in rollouts for c, v in zip(r.completions, r.verdicts, strict=True)]

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from r1zero.endpoint import Client, NotThereError, RefusedError, UnusableError, as_text, content_key
 from r1zero.errors import UserError
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
+from r1zero.sampling.special_tokens import stops_at_special, without_special
 from r1zero.types import Completion, Stop
 
 MISSING_ID = -1
@@ -37,14 +42,21 @@ _EXTENSIONS: Mapping[str, Any] = {
 left out from then on, and all of them where it names none."""
 _FINISHED = frozenset({"stop", "length", "eos", "eos_token", "stop_sequence"})
 """How a response ends by itself or at its limit; an aborted one is asked for again."""
+_SPECIAL = re.compile(r"<\|[^|\s]+\|>")
+"""How special tokens are mostly spelled."""
 _READ = ("text", "finish_reason", "stop_reason", "matched_stop", "token_ids", "logprobs")
 
 
 class ServerSampler:
-    """Samples from the model that a server calls `model`. `counts` tells of what was missing."""
+    """Samples from the model that a server calls `model`. `counts` tells of what was missing.
 
-    def __init__(self, client: Client, model: str, *, workers: int = 32):
-        self.client, self.model, self.workers = client, model, workers
+    `tokenizer` is the model's, where it is known: it tells which stop strings are special tokens.
+    """
+
+    def __init__(
+        self, client: Client, model: str, *, workers: int = 32, tokenizer: PreTrainedTokenizerBase | None = None
+    ):
+        self.client, self.model, self.workers, self.tokenizer = client, model, workers, tokenizer
         self._unknown: frozenset[str] = frozenset()
         self.positions: int | None = None
         """The most tokens of prompt and response, where the server has said so as it encoded."""
@@ -63,6 +75,7 @@ class ServerSampler:
         self, requests: Sequence[Request], samples: int, params: SamplingParams, *, seed: int, step: int
     ) -> Iterator[Sampled]:
         """See `Sampler`. Raises UserError when the server is away for too long."""
+        self._check_stops(params.stop)
         work = [(r, g) for r in range(len(requests)) for g in range(samples)]
 
         def ask(item: tuple[int, int]) -> Completion:
@@ -75,8 +88,24 @@ class ServerSampler:
             self.client.count("without log-probs", any(map(math.isnan, completion.logprobs)))
             yield Sampled(*work[index], completion)
 
+    def _special(self, stop: Sequence[str]) -> bool:
+        return self.tokenizer is not None and stops_at_special(self.tokenizer, stop)
+
+    def _check_stops(self, stop: Sequence[str]) -> None:
+        """Raise a UserError for what looks like a special token where nobody knows: no server would stop there."""
+        strange = [each for each in stop if _SPECIAL.search(each)] if self.tokenizer is None else []
+        if strange:
+            raise UserError(
+                f"The stop string {strange[0]!r} looks like a special token, which servers leave out of their texts, "
+                "and so would never end a response; name the model's tokenizer with --tokenizer (a folder or a Hub "
+                "name), which tells."
+            )
+
     def _completion(self, request: Request, params: SamplingParams, noise: int) -> Completion:
         body = request_body(self.model, request, params, noise)
+        special = self._special(params.stop)
+        if special:
+            body["skip_special_tokens"] = False  # vLLM and SGLang look for stop strings in their texts
         more = {**_NEUTRAL, **_EXTENSIONS, **body}
         key = content_key("completion", {**_NEUTRAL, **body})
         read = partial(read_completion, stops=params.stop, cut=params.cut(body["max_tokens"]))
@@ -93,8 +122,15 @@ class ServerSampler:
                     unknown |= {name for name in left if name in str(error)} or left
                 else:
                     self._unknown |= unknown  # only now: the prompt itself may have been refused
+                    if special and self.tokenizer is not None:
+                        completion = replace(completion, text=without_special(self.tokenizer, completion.text))
                     return completion
         except RefusedError as error:
+            if special and "skip_special_tokens" in str(error):
+                raise UserError(
+                    f"{self.client.endpoint.setting} {self.client.endpoint.url} cannot stop at special tokens, as "
+                    f"{', '.join(map(repr, params.stop))} asks for ({error}); take a template with another stop."
+                ) from None
             raise UserError(
                 f"{self.client.endpoint.setting} {self.client.endpoint.url} refuses the prompt of {request.key} "
                 f"({len(request.prompt_ids)} tokens, {body['max_tokens']} to come): {error}; check the model's "

@@ -9,7 +9,7 @@ from typing import Any
 
 from r1zero.config import Recipe
 from r1zero.policy.fingerprint import model_fingerprint
-from r1zero.policy.load import check_place
+from r1zero.policy.place import check_place
 from r1zero.policy.reference import blamed_on_the_reference
 from r1zero.questions import CATALOGUE, DATA_VARIABLE, QuestionSet
 from r1zero.rollouts.question_sets import load_sets

@@ -16,7 +16,7 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.device import processor, set_threads
 from r1zero.policy.load import Policy, load_blank, recipe_policy
 from r1zero.policy.lora import add_lora
-from r1zero.policy.vocabulary import check_ids
+from r1zero.policy.vocabulary import check_ids, textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
@@ -82,7 +82,8 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     check_apart(recipe)
     policy = _policy(recipe, checkpoint)
     template = make_template(recipe.template, policy.tokenizer)
-    prepared = tuple(PreparedSet(each, template, policy.encode, policy.positions) for each in benchmarks)
+    textless = textless_ids(policy.tokenizer, policy.model)
+    prepared = tuple(PreparedSet(each, template, policy.encode, textless, policy.positions) for each in benchmarks)
     fitting = fit_notes(recipe, policy.positions, questions, template, policy.encode)
     budget = recipe.eval_max_new_tokens
     stream = PromptStream(
@@ -191,6 +192,7 @@ def _collector(spec: WorkerSpec, stream: PromptStream, template: Template, worke
         recipe.rollout.samples,
         recipe.train.seed,
         recipe.rollout.rounds if recipe.rollout.dynamic else 1,
+        textless_ids(spec.policy.tokenizer, spec.policy.model),
     )
 
 

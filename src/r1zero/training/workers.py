@@ -20,8 +20,8 @@ from r1zero.learner.build import make_learner, restore
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.policy.fingerprint import ADAPTER
 from r1zero.policy.load import Policy
+from r1zero.policy.place import ADAPTER
 from r1zero.policy.reference import load_reference
 from r1zero.runs.checkpoints import Checkpoint
 from r1zero.sampling.embedded.sampler import make_sampler

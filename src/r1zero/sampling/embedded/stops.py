@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from r1zero.sampling.special_tokens import stops_at_special, without_special
 from r1zero.types import Stop
 
 
@@ -28,8 +29,7 @@ class StopRules:
         device: torch.device,
     ):
         self.tokenizer, self.stop = tokenizer, tuple(stop)
-        # special tokens are no part of a text, but where a stop string has one ("<|im_end|>") they must be looked at
-        self.special = any(token in each for token in tokenizer.all_special_tokens for each in self.stop)
+        self.special = stops_at_special(tokenizer, self.stop)
         self.eos_ids = frozenset(eos_ids)
         self.is_eos_V = torch.zeros(vocabulary, dtype=torch.bool)
         self.is_eos_V[[i for i in eos_ids if i < vocabulary]] = True
@@ -61,10 +61,7 @@ class StopRules:
         text = self._decode(token_ids, special=self.special)
         ends = [text.find(stop) + len(stop) for stop in self.stop if stop in text]
         text = text[: min(ends, default=len(text))]
-        if self.special:
-            for token in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
-                text = text.replace(token, "")
-        return text
+        return without_special(self.tokenizer, text) if self.special else text
 
     def _decode(self, token_ids: list[int], *, special: bool = False) -> str:
         text = self.tokenizer.decode(token_ids, skip_special_tokens=not special, clean_up_tokenization_spaces=False)

@@ -25,6 +25,7 @@ from r1zero.errors import UserError, reason
 from r1zero.policy.load import Policy
 from r1zero.sampling.noise import row_key
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
+from r1zero.sampling.special_tokens import stops_at_special, without_special
 from r1zero.types import Completion, Stop
 
 for _name, _value in {
@@ -146,7 +147,8 @@ class VllmSampler:
         self, recipe: Recipe, policy: Policy, transfer: Transfer, context: int, device: torch.device, *, sleeps: bool
     ):
         model, settings = recipe.model, recipe.sampling
-        self.eos_ids, self.transfer, self.sleeps = policy.eos_ids, transfer, sleeps
+        self.eos_ids, self.tokenizer = policy.eos_ids, policy.tokenizer
+        self.transfer, self.sleeps = transfer, sleeps
         self.adapters: LoRARequest | None = None
         self.asleep = self.lost = False
         options: dict[str, Any] = {
@@ -196,6 +198,7 @@ class VllmSampler:
         assert not self.asleep
         engine = self.llm.llm_engine
         which: dict[str, tuple[int, int]] = {}
+        special = stops_at_special(self.tokenizer, params.stop)
         try:
             for r, request in enumerate(requests):
                 for g in range(samples):
@@ -208,7 +211,7 @@ class VllmSampler:
                     if output.finished:
                         request, sample = which.pop(output.request_id)
                         cut = params.cut(params.budget(len(requests[request].prompt_ids)))
-                        yield Sampled(request, sample, self._completion(output.outputs[0], cut))
+                        yield Sampled(request, sample, self._completion(output.outputs[0], special, cut))
         finally:
             if which and not self.lost:  # the caller has had enough, or was interrupted
                 engine.abort_request(list(which))
@@ -257,9 +260,10 @@ class VllmSampler:
             logprobs=0,  # of the sampled token alone
             output_kind=RequestOutputKind.FINAL_ONLY,
             spaces_between_special_tokens=False,
+            skip_special_tokens=not stops_at_special(self.tokenizer, params.stop),  # it looks for stops in its text
         )
 
-    def _completion(self, output: Any, cut: Stop) -> Completion:
+    def _completion(self, output: Any, special: bool, cut: Stop) -> Completion:
         ids = tuple(output.token_ids)
         logprobs = tuple(at[i].logprob for i, at in zip(ids, output.logprobs, strict=True))
         if output.finish_reason == "length":
@@ -270,7 +274,8 @@ class VllmSampler:
             how = Stop.EOS
         else:
             raise RuntimeError(f"vLLM ended a response by {output.finish_reason!r}")
-        return Completion(ids, logprobs, output.text, how)
+        text = without_special(self.tokenizer, output.text) if special else output.text
+        return Completion(ids, logprobs, text, how)
 
     def _check_tokenizer(self, path: str, tokenizer: PreTrainedTokenizerBase) -> None:
         theirs: Any = self.llm.get_tokenizer()

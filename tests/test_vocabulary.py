@@ -1,0 +1,67 @@
+"""Embeddings beyond the tokenizer: ids that a model can say and no text has, drawn, trained on, and counted."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers import TOKENIZER
+from r1zero.evaluation.matrix import evaluate
+from r1zero.policy.load import load_policy
+from r1zero.policy.tiny import tiny_model
+from r1zero.policy.vocabulary import textless_ids
+from r1zero.training.train import train
+from tiny_runs import random_model, tiny_recipe, trained
+
+KNOWN = len(TOKENIZER)
+PADDED = KNOWN + 40
+
+
+@pytest.fixture(scope="module")
+def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model that says an id without a text about every second token."""
+    folder = tmp_path_factory.mktemp("padded")
+    model = tiny_model(TOKENIZER, width=32, layers=2)
+    model.resize_token_embeddings(PADDED, mean_resizing=False)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()  # every id is as likely as any other
+    model.save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return folder
+
+
+def test_ids_without_a_text_are_those_between_tokenizer_and_embeddings(padded: Path) -> None:
+    policy = load_policy(str(padded), device="cpu")
+    assert textless_ids(policy.tokenizer, policy.model) == set(range(KNOWN, PADDED))
+    assert all(policy.tokenizer.decode([i]) == "" for i in range(KNOWN, PADDED))
+
+
+def test_a_run_counts_responses_that_hold_them(padded: Path, tmp_path: Path) -> None:
+    run = train(tiny_recipe({"train.steps": 2, "learner.updates": 1}, padded), tmp_path / "run")
+    for line in run.read("metrics"):
+        rows = run.rollouts(line["step"])
+        held = [any(i >= KNOWN for i in row["response_ids"]) for row in rows]
+        assert line["rollout/textless"] == sum(held) / len(held) > 0
+        if line["step"] == 1:  # one distribution, over all ids, is drawn from, trained on and measured
+            assert line["rollout/surprisal"] == pytest.approx(math.log(PADDED), abs=1e-4)
+            assert line.get("learn/entropy", math.log(PADDED)) == pytest.approx(math.log(PADDED), abs=1e-4)
+        assert line.get("learn/logprob_gap", 0.0) < 1e-4
+
+
+def test_a_model_without_padding_has_no_such_number() -> None:
+    policy = load_policy(str(random_model()), device="cpu")
+    assert not textless_ids(policy.tokenizer, policy.model)
+    assert all("rollout/textless" not in line for line in trained({"train.steps": 2}).read("metrics"))
+
+
+def test_an_evaluation_tells_how_many_there_were(padded: Path, tmp_path: Path) -> None:
+    options = {"level": 1, "style": "bare"}
+    words = {"temperature": 1.0, "max_new_tokens": 16, "out": tmp_path}
+    for _ in ("asked", "read again"):
+        (result,) = evaluate(str(padded), [{"name": "arithmetic", "limit": 8, "options": options}], "no", **words)
+        (note,) = [note for note in result.notes if "no text" in note]
+        assert "of 8 responses hold token ids that have no text" in note
+        assert note in json.loads((tmp_path / "results.json").read_text())[0]["results"][0]["notes"]
+        assert note in (tmp_path / "results.md").read_text()
