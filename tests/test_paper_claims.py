@@ -1,7 +1,9 @@
 """The claims of the studies, each on made-up finished jobs, that hold and that do not."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from r1zero.paper.claims import Claim, ClaimStatus, Findings
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.miniature import LAPTOP, in_miniature
-from r1zero.paper.studies import STUDIES, fig6
+from r1zero.paper.studies import STUDIES, fig5, fig6
 from r1zero.runs.files import write_parquet
 from r1zero.runs.rollout_rows import rollout_table
 from r1zero.types import Outcome, Rollout
@@ -233,6 +235,43 @@ def test_no_published_grid_is_taken_for_the_miniatures(tmp_path: Path) -> None:
     for study in STUDIES.values():
         assert not in_miniature(study.full(1))
         assert in_miniature(study.laptop(tmp_path, LAPTOP)) or not study.laptop(tmp_path, LAPTOP)
+
+
+def test_no_page_of_the_published_setting_speaks_of_the_miniature(tmp_path: Path) -> None:
+    even = {"no": 100, "few_shot": 60, "qwen_math": 70, "r1": 9}
+    found = [
+        table1(tmp_path / "a", even),
+        answering(tmp_path / "b", {QWEN: (200, 128), LLAMA: (127, 170)}),
+        reflecting(tmp_path / "c", 20, 60),
+        duet(tmp_path / "d", BEFORE, AFTER, "qwen2.5-math-1.5b"),
+        fig5.read_fig5(*compared(tmp_path / "e", "qwen2.5-1.5b-r1")),
+        fig5.read_fig1(*compared(tmp_path / "f", "qwen2.5-1.5b-r1")),
+    ]
+    for each in found:
+        said = json.dumps([*each.notes, *(table.title for table in each.tables), *(c.text for c in each.claims)])
+        assert not re.search("miniature|qa|web", said), said
+    small = fig5.read_fig5(*compared(tmp_path / "g", "miniature"))
+    assert any("miniature" in note for note in small.notes)
+
+
+def compared(out: Path, recipe: str) -> tuple[Path, list[Job]]:
+    """Two objectives on two seeds, in which nothing differs."""
+    jobs: list[Job] = [RunJob(f"runs/{objective}-{seed}", recipe) for objective in fig5.PAIR for seed in range(2)]
+    for job in jobs:
+        metrics = [{"rollout/reward": 0.1, "rollout/length": 5.0, "rollout/truncated": 0.0}]
+        make_run(out / job.name, metrics=metrics, rollouts={1: asked([True, False])}, evaluations={0: 0.1},
+                 recipe={"sampling.max_new_tokens": 50})  # fmt: skip
+    return out, jobs
+
+
+def test_published_scores_beside_another_budget_say_so(tmp_path: Path) -> None:
+    even = {"no": 100, "few_shot": 60, "qwen_math": 70, "r1": 9}
+    assert table1(tmp_path / "a", even).tables[-1].title.endswith("at most 3000 tokens (8000 where a row says @8k)")
+    jobs = [replace(job, max_new_tokens=1024) for job in STUDIES["table1"].full(1)
+            if isinstance(job, EvaluationJob) and job.model == QWEN]  # fmt: skip
+    for job in jobs:
+        evaluation(tmp_path, job, asked(share(even[job.template])))
+    assert STUDIES["table1"].read(tmp_path, jobs).tables[-1].title.endswith("; here at most 1024")
 
 
 def test_the_papers_average_is_that_of_its_sets(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from r1zero.paper.hypotheses import ALPHA, Alternative, Margin, Test, binomial_tail, holm, of_questions, of_seeds
-from r1zero.paper.jobs import Job
+from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.published import BENCHMARKS, SETS
 from r1zero.report.charts.model import Chart
 from r1zero.statistics import paired
@@ -148,14 +148,17 @@ class FoundTable:
     rows: Sequence[Sequence[str]]
 
 
-def published_scores(table: str, templates: Mapping[str, str]) -> FoundTable:
-    """Show a table of the paper's scores, its templates by these names."""
+def published_scores(table: str, templates: Mapping[str, str], jobs: Sequence[Job]) -> FoundTable:
+    """Show a table of the paper's scores, its templates by these names; it says where the jobs' budget is another."""
     rows = [
         [row.model, templates.get(row.template, row.template), *(f"{value:.1f}" for value in row.percent),
          f"{row.average:.1f}"]
         for row in BENCHMARKS if row.table == table
     ]  # fmt: skip
-    return FoundTable(f"The paper's Table {table}, per cent right", ["model", "template", *SETS, "average"], rows)
+    ours = sorted({job.max_new_tokens for job in jobs if isinstance(job, EvaluationJob)} - {3000})
+    other = f"; here at most {', '.join(map(str, ours))}" if ours else ""
+    title = f"The paper's Table {table}, per cent right, at most 3000 tokens (8000 where a row says @8k){other}"
+    return FoundTable(title, ["model", "template", *SETS, "average"], rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
             claims += [_no_is_best(model, scores), _about_60(model, scores)]
     tables = [
         FoundTable("Right, greedy, with 95 % interval", ["model", "template", "right", "at the token limit"], rows),
-        published_scores("1", NAMES),
+        published_scores("1", NAMES, jobs),
     ]
     return Findings(claims, (), tables, notes_of(jobs))
 

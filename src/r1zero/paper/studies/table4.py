@@ -53,7 +53,7 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
                 claims.append(over_questions(text, "after − before, held-out questions", start, values, RAISED))
     tables = [
         FoundTable("Per cent right, greedy, with 95 % interval", ["model", "right", "tokens"], rows),
-        published_scores("4", {}),
+        published_scores("4", {}, jobs),
     ]
     return Findings(claims, (), tables)
 
