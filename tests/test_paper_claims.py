@@ -81,6 +81,18 @@ def test_without_a_right_answer_under_four_shots_there_is_no_ratio(tmp_path: Pat
     assert about.verdict is NOT_SEEN
 
 
+def test_of_one_question_no_claim_is_tested(tmp_path: Path) -> None:
+    """As after a rehearsal with sets cut to a row."""
+    for name in ("table1", "fig3-answering", "fig3-exploration", "reflection-accuracy"):
+        jobs = [job for job in STUDIES[name].full(1) if isinstance(job, EvaluationJob)]
+        for job in jobs:
+            evaluation(tmp_path / name, job, asked([True]), job.temperature)
+        found = STUDIES[name].read(tmp_path / name, jobs)
+        assert {claim.verdict for claim in found.claims} == {ClaimStatus.UNTESTED}
+        jobs = [job for job in jobs if job.temperature in (0, 1)]  # and of one temperature
+        assert STUDIES[name].read(tmp_path / name, jobs).claims
+
+
 # ---- figure 3, left
 
 

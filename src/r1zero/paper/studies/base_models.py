@@ -224,12 +224,12 @@ def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
 
 def _inner_optimum(model: str, solved: Mapping[float, Sequence[float]]) -> Hypothesis:
     """Test that pass@8 at one inner temperature is above that at both ends: each by its nearer end."""
-    low, *inner, high = sorted(solved)
-    tests = {t: weakest(higher_score(solved[end], solved[t], _OPTIMUM) for end in (low, high)) for t in inner}
-    known = [test for test in tests.values() if test is not None]
-    [best, *_] = [t for t in inner if tests[t] is min(known, key=lambda test: test.p_value)] or [None]
+    ends, inner = (min(solved), max(solved)), sorted(solved)[1:-1]
+    tests = {t: weakest(higher_score(solved[end], solved[t], _OPTIMUM) for end in ends) for t in inner}
+    known = {t: test for t, test in tests.items() if test is not None}
+    best = min(known, key=lambda t: known[t].p_value, default=None)
     measured = "no temperature between the ends" if best is None else f"pass@8 at {best:g} − the nearer of both ends"
-    return Hypothesis(f"{model}: pass@8 has an inner optimum in temperature.", measured, strongest(known))
+    return Hypothesis(f"{model}: pass@8 has an inner optimum in temperature.", measured, strongest([*known.values()]))
 
 
 def _file(out: Path, template: str) -> str:
