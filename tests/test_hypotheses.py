@@ -200,7 +200,7 @@ def test_too_few_seeds_say_what_they_could_have_seen() -> None:
     claim = one([-1, 3])
     assert claim.verdict is ClaimStatus.UNDECIDED
     least = 2 * detectable(1, ALPHA)
-    assert claim.measured.endswith(f"; too few seeds: could not have seen less than {least:.3g} tokens (power 80%)")
+    assert claim.measured.endswith(f"; too few seeds: could not have seen less than {least:.3g} tokens (power 80 %)")
     assert least == pytest.approx(16.38, abs=0.02)
     equal = one([-1, 3], alternative=Alternative.EQUIVALENT)
     assert "could not have seen less than ±17.9 tokens" in equal.measured

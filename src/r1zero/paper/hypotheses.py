@@ -135,7 +135,7 @@ class Test:
         within = "±" if self.alternative is Alternative.EQUIVALENT else ""
         return (
             f"too few {self.sample.of}s: could not have seen less than {within}{f'{least:.3g} {unit}'.rstrip()} "
-            f"(power {POWER:.0%})"
+            f"(power {100 * POWER:g} %)"
         )
 
     def stated(self) -> str:
