@@ -27,8 +27,7 @@ from r1zero.analyze.responses import (
 )
 from r1zero.errors import UserError
 from r1zero.published import BASE_MODELS, TEMPERATURES, published_base_model
-from r1zero.questions import QuestionSet, load_questions
-from r1zero.questions.stratify import stratified
+from r1zero.questions import QuestionSet, load_questions, stratified
 from r1zero.runs.exclusive import LOCK
 from r1zero.runs.run import Run
 from r1zero.templates import get_template, texts_of

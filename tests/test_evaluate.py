@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.evaluation import EvalProtocol, SetResult, average, evaluate_sets, summarise, wilson
+from r1zero.evaluation.cell import EvalCell
 from r1zero.evaluation.compare import compare
 from r1zero.evaluation.contamination import overlaps
 from r1zero.evaluation.journal import Journal
 from r1zero.evaluation.saved import Saved, open_saved, regrade
-from r1zero.evaluation.tables import details, tails
+from r1zero.evaluation.tables import details, headings_and_rows, tails
 from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
 from r1zero.published import BENCHMARKS, published_benchmarks
@@ -157,6 +158,59 @@ def test_the_papers_rows_average_to_what_is_printed() -> None:
         assert sum(row.percent) / 5 == pytest.approx(row.average, abs=0.11)
     assert published_benchmarks("somewhere/Qwen2.5-Math-7B", "no") is not None
     assert published_benchmarks("Qwen/Qwen2.5-Math-7B", "chat") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "template", "average"),
+    [
+        ("sail/Qwen2.5-Math-7B-Oat-Zero", "qwen_math", 51.4),
+        ("sail/Qwen2.5-Math-1.5B-Oat-Zero", "qwen_math", 42.1),
+        ("sail/Llama-3.2-3B-Oat-Zero", "r1", 20.7),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "chat", 22.0),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "chat", 28.5),
+        ("hkust-nlp/Qwen-2.5-Math-7B-SimpleRL-Zero", "qwen_math", 46.6),
+        ("PRIME-RL/Eurus-2-7B-PRIME-Zero", "prime_zero", 48.0),
+        ("Open-Reasoner-Zero/Open-Reasoner-Zero-7B", "open_reasoner_zero", 43.0),
+        ("HuggingFaceTB/FineMath-Llama-3B", "r1", 6.0),
+        ("lkevinzc/Llama-3.2-3B-NuminaQA", "r1", 0.14),
+        ("meta-llama/Llama-3.2-3B", "r1", 3.3),
+        ("meta-llama/Llama-3.2-3B-Instruct", "chat", 17.1),
+        ("Qwen/Qwen2.5-Math-1.5B-Instruct", "chat", 39.8),
+        ("Qwen/Qwen2.5-Math-7B-Instruct", "chat", 45.1),
+        ("Qwen/Qwen2.5-Math-7B", "no", 38.2),
+    ],
+)
+def test_released_models_have_their_published_rows(model: str, template: str, average: float) -> None:
+    owner, name = model.split("/")
+    for known in (
+        model, name, f"models/{name}/", f"/data/{owner}_{name}", f"/data/{owner}__{name}", name.upper(),
+        f"/cache/hub/models--{owner}--{name}/snapshots/0123456789abcdef",
+    ):  # fmt: skip
+        row = published_benchmarks(known, template)
+        assert row is not None, known
+        assert row.average == average
+        assert published_benchmarks(known, "question_answer") is None
+
+
+@pytest.mark.parametrize("model", ["runs/a/checkpoints/step-000016", "my-Qwen2.5-Math-7B", "Qwen2.5-Math-7B-mine", ""])
+def test_other_models_have_none(model: str) -> None:
+    assert all(published_benchmarks(model, row.template) is None for row in BENCHMARKS)
+
+
+def test_of_several_budgets_the_row_is_that_of_the_nearest_and_says_where_it_is_another() -> None:
+    distilled = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"
+    averages = {n: published_benchmarks(distilled, "chat", n) for n in (1024, 3072, 8192, 32768)}
+    assert [row and row.average for row in averages.values()] == [28.5, 28.5, 54.7, 54.7]
+    result = summarise("amc", ROLLOUTS)
+    labels = {}
+    for tokens, row in averages.items():
+        _, [_, [label, template, score, average]] = headings_and_rows(
+            [EvalCell(distilled, "chat", [result], row, tokens)]
+        )
+        labels[tokens] = label
+        assert (template, score, average) == ("chat", *(("26.2", "28.5") if tokens < 4000 else ("68.4", "54.7")))
+    assert labels == {1024: "paper, Table 4, at 3000 tokens, not 1024", 3072: "paper, Table 4",
+                      8192: "paper, Table 4", 32768: "paper, Table 4, at 8000 tokens, not 32768"}  # fmt: skip
 
 
 # ---- contamination

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import os
 import random
 import shutil
@@ -12,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from processes import END_S, Process, below, wait_ended, wait_for
 from r1zero.config import Recipe
@@ -26,7 +23,6 @@ from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
 from r1zero.paper.studies import STUDIES, fig5, pick_studies
 from r1zero.questions.catalogue import CATALOGUE
-from r1zero.statistics import paired_t, t_cdf, t_quantile
 from r1zero.templates import get_template
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
@@ -87,36 +83,6 @@ def test_an_answer_never_changes_its_guess_and_is_graded_by_it() -> None:
     with Verifier(workers=1) as verifier:
         verdicts = verifier.verify(triples)
     assert [v.outcome is Outcome.RIGHT for v in verdicts] == [" yes" in text for text, _, _ in triples]
-
-
-# ---- statistics
-
-
-def test_student_by_hand_and_by_table() -> None:
-    assert t_quantile(0.975, 4) == pytest.approx(2.7764, abs=1e-4)
-    assert t_quantile(0.975, 1) == pytest.approx(12.7062, abs=1e-3)
-    assert t_cdf(1.0, 1) == pytest.approx(0.75)  # Cauchy
-    assert t_cdf(0.0, 7) == 0.5
-    test = paired_t([1, 2, 3, 4])  # mean 2.5, error 1.29/2, t = 3.873 with 3 degrees of freedom
-    assert test is not None
-    assert test.mean == 2.5
-    assert (test.low, test.high) == pytest.approx((2.5 - 3.1824 * 0.6455, 2.5 + 3.1824 * 0.6455), abs=1e-3)
-    assert test.p_value == pytest.approx(0.01523, abs=1e-4)
-    assert paired_t([3.0]) is None
-    assert paired_t([3.0, math.nan, 1.0]) is None
-    assert paired_t([3.0, math.inf]) is None
-    same = paired_t([2.0, 2.0])
-    assert same is not None
-    assert same.p_value == 0.0
-
-
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=8))
-def test_the_test_of_the_opposite_has_the_opposite_p(differences: list[float]) -> None:
-    there, back = paired_t(differences), paired_t([-d for d in differences])
-    assert there is not None
-    assert back is not None
-    assert there.p_value + back.p_value == pytest.approx(1)
-    assert math.isclose(there.mean, -back.mean)
 
 
 # ---- grids

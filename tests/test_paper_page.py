@@ -58,7 +58,7 @@ def runs(tmp_path: Path) -> Path:
                 metrics=metrics,
                 rollouts={1: batch[1:], 2: batch},
                 evaluations={0: 0.2, 2: 0.6},
-                recipe={"objective.name": objective},
+                recipe={"objective.name": objective, "sampling.max_new_tokens": 50},
             )
     return tmp_path
 
@@ -71,16 +71,39 @@ def test_wrong_answers_are_compared_seed_by_seed_truncated_ones_included(runs: P
     longer, alike, *_ = fig5.read_fig5(runs, jobs()).claims
     # wrong: (20+26)/2 − (10+12)/2 = 12, then 14, then 10: mean 12, error 2/√3, t = 10.39 with 2 degrees of freedom
     assert longer.verdict is ClaimStatus.SEEN
-    assert "+12 [7.03, 17] over 3 seeds, one-sided p = 0.0046" in longer.measured
-    # rewards: 0.03, −0.03, 0.01
-    assert alike.verdict is ClaimStatus.SEEN
-    assert alike.measured.startswith("reward at the end, GRPO − Dr. GRPO: +0.00333 [")
+    assert "+12 tokens [at least 8.63, one-sided 95 %] over 3 seeds, p = 0.0046" in longer.measured
+    assert "(0.0091 by Holm's correction of 2 tests)" in longer.measured  # of the growth there is none, see below
+    assert longer.margin.startswith("A difference below 5 tokens would not matter: a tenth of the token budget")
+    # rewards 0.03, −0.03, 0.01: mean 0.00333, error 0.0176, and (0.05 − 0.00333) / 0.0176 = 2.646 with 2 degrees of
+    # freedom: p = ½ (1 − 2.646 / 3) = 0.059. Not to tell them apart is no proof that they are alike
+    assert alike.p_value == pytest.approx(0.059, abs=1e-3)
+    assert alike.verdict is ClaimStatus.UNDECIDED
+    assert alike.measured.startswith("reward at the end, GRPO − Dr. GRPO: +0.00333 [-0.0482 to 0.0548, 90 %]")
+
+
+def test_lengths_of_wrong_evaluated_responses_have_the_truncated_ones_too(tmp_path: Path) -> None:
+    """As the paper's panel, drawn from scores that know right and not right; `length_incorrect` leaves them out."""
+    for objective, cut in (("dr_grpo", 20), ("grpo", 50)):
+        asked = [
+            group(0, response("", Outcome.WRONG, 10), response("", Outcome.RIGHT, 9)),
+            group(1, response("", Outcome.NO_ANSWER, cut, Stop.LENGTH), response("", Outcome.RIGHT, 9)),
+        ]
+        none_wrong = [group(0, response("", Outcome.RIGHT, 9))]
+        make_run(tmp_path / f"runs/{objective}-0", evaluations={0: 0.5, 2: 0.5, 4: 1.0},
+                 evaluated={0: asked[:1], 2: asked, 4: none_wrong},
+                 recipe={"objective.name": objective, "sampling.max_new_tokens": 50})  # fmt: skip
+    panels = fig5.read_fig5(tmp_path, jobs()[:2]).panels
+    [incorrect] = [panel.ours for panel in panels if panel.ours.key == "fig5-incorrect"]
+    assert {each.label: (each.x, each.y) for each in incorrect.series} == {
+        "Dr. GRPO": ((0.0, 2.0), (10.0, 15.0)), "GRPO": ((0.0, 2.0), (10.0, 30.0)),
+    }  # fmt: skip
+    assert "those at the token limit included" in incorrect.about
 
 
 def test_growth_is_from_the_first_tenth_to_the_last(runs: Path) -> None:
     *_, grows, stays = fig5.read_fig5(runs, jobs()).claims
     assert {grows.verdict, stays.verdict} == {ClaimStatus.UNTESTED}  # nothing was wrong at the start
-    starts = {"dr_grpo": (11, 12, 13), "grpo": (12, 13, 14)}
+    starts = {"dr_grpo": (11, 12, 12), "grpo": (12, 13, 14)}
     for job in jobs():
         _, objective, seed = job.name.replace("/", "-").split("-")
         metrics = [{"rollout/reward": 0.1}, {"rollout/reward": 0.1}]
@@ -90,12 +113,13 @@ def test_growth_is_from_the_first_tenth_to_the_last(runs: Path) -> None:
         )
         shutil.rmtree(runs / job.name)
         make_run(runs / job.name, seed=int(seed), metrics=metrics, rollouts={1: first, 2: last},
-                 evaluations={0: 0.2}, recipe={"objective.name": objective})  # fmt: skip
+                 evaluations={0: 0.2}, recipe={"objective.name": objective, "sampling.max_new_tokens": 50})  # fmt: skip
     *_, grows, stays = fig5.read_fig5(runs, jobs()).claims
     assert (grows.text, grows.verdict) == ("Wrong answers grow under GRPO.", ClaimStatus.SEEN)
-    assert "end − start of training: +8 [" in grows.measured  # 8, 10, 6
+    assert "end − start of training: +8 tokens [at least " in grows.measured  # 8, 10, 6
     assert (stays.text, stays.verdict) == ("Wrong answers do not grow under Dr. GRPO.", ClaimStatus.SEEN)
-    assert "-1 [" in stays.measured  # each by one
+    assert "-0.667 tokens [at most 0.307, one-sided" in stays.measured  # −1, −1, 0: error ⅓; −⅔ + 2.92 / 3 = 0.307
+    assert stays.margin.startswith("Margin 5 tokens: a tenth of the token budget")
 
 
 def test_questions_about_the_same_numbers_count_as_one(tmp_path: Path) -> None:
@@ -123,7 +147,7 @@ def test_what_does_not_show_is_said(runs: Path) -> None:
         (runs / "aside").rename(b)
     longer, *_ = fig5.read_fig5(runs, backwards).claims
     assert longer.verdict is ClaimStatus.NOT_SEEN
-    assert "-12 [" in longer.measured
+    assert "-12 tokens [" in longer.measured
 
 
 def test_the_panels_have_the_papers_curves_beside_them(runs: Path) -> None:
@@ -147,10 +171,10 @@ def test_a_seed_without_wrong_answers_leaves_the_claim_untested(runs: Path) -> N
     shutil.rmtree(path)
     right = [group(0, response("c", Outcome.RIGHT, 9), response("d", Outcome.RIGHT, 9))]
     make_run(path, seed=1, metrics=[{"rollout/reward": 1.0}] * 2, rollouts={1: right, 2: right}, evaluations={0: 1.0},
-             recipe={"objective.name": "grpo"})  # fmt: skip
+             recipe={"objective.name": "grpo", "sampling.max_new_tokens": 50})  # fmt: skip
     longer, *_ = fig5.read_fig5(runs, jobs()).claims
     assert longer.verdict is ClaimStatus.UNTESTED
-    assert longer.measured.endswith("no test, which takes two seeds with a number each")
+    assert "no test, which takes two seeds or questions with a number each" in longer.measured
 
 
 def test_damaged_runs_are_one_sentence_of_their_study(runs: Path) -> None:
@@ -215,6 +239,14 @@ def test_a_chart_that_nothing_was_logged_for_is_said_and_not_drawn(tmp_path: Pat
     read = read_part(study, tmp_path, [])
     assert read.panels == []
     assert "Nothing was logged for: Lengths of nobody." in render([read], "quick")
+
+
+def test_the_page_says_margins_and_what_is_undecided() -> None:
+    claim = Claim("Also.", "p = 0.6", ClaimStatus.UNDECIDED, "Margin <5>: so much matters.", 0.6, 0.9)
+    text = render([replace(part(), claims=[claim])], "full")
+    assert "Margin &lt;5&gt;: so much matters." in text
+    assert "<b>1</b> undecided" in text
+    assert "in miniature" not in text
 
 
 def test_nothing_on_the_page_becomes_markup() -> None:

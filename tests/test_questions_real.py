@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions
+from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions, stratified
 
 DATA = Path(os.environ.get(DATA_VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data")
 
@@ -41,6 +41,15 @@ def test_row_counts_and_types(name: str, rows: int, dropped: int):
     assert all(question.gold and question.text for question in found)
     assert bool(found.notes) == (name == "orz-57k")
     assert rows == CATALOGUE[name].rows or name == "orz-57k"
+
+
+def test_500_questions_are_100_a_level():
+    chosen, whole = (load_questions(name, data_dir=DATA) for name in ("math-train-500", "math-12k"))
+    levels = [question.level for question in chosen]
+    assert {level: levels.count(level) for level in set(levels)} == dict.fromkeys("12345", 100)
+    assert chosen.questions == stratified(whole, 500).questions
+    assert chosen.fingerprint != whole.fingerprint
+    assert chosen.dropped == whole.dropped
 
 
 def test_golds_are_as_the_sets_mean_them():

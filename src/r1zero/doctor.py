@@ -266,7 +266,7 @@ def _question_data() -> Check:
     path = Path(folder).expanduser()
     if not path.is_dir():
         return Check(name, Status.WARN, f"{DATA_VARIABLE} is {folder}, which is not a folder", remedy)
-    present = [entry.name for entry in CATALOGUE.values() if find_file(path, entry)]
+    present = [entry.name for entry in CATALOGUE.values() if find_file(path, CATALOGUE.get(entry.part_of or "", entry))]
     absent = [entry for entry in CATALOGUE if entry not in present]
     if not present:
         return Check(name, Status.WARN, f"none of the known sets ({', '.join(absent)}) is in {folder}", remedy)

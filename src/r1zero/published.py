@@ -27,6 +27,20 @@ class BenchmarkRow:
     average: float
     table: str
 
+    @property
+    def name(self) -> str:
+        """The model, without the budget that some rows say."""
+        return self.model.partition(" @")[0]
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The most tokens of a response: 3000, or what the row says."""
+        return 8000 if self.model.endswith("@8k") else 3000
+
+    def near(self, max_new_tokens: int) -> bool:
+        """Tell whether that is about the row's budget: 3072 for 3000, 8192 for 8000."""
+        return abs(max_new_tokens - self.max_new_tokens) <= 0.03 * self.max_new_tokens
+
 
 BENCHMARKS = (
     BenchmarkRow("Qwen2.5-Math-1.5B", "few_shot", (0.0, 20.0, 50.4, 12.1, 15.9), 19.7, "1"),
@@ -59,10 +73,53 @@ BENCHMARKS = (
 )
 
 
-def published_benchmarks(model: str, template: str) -> BenchmarkRow | None:
-    """Return the paper's row for a model (folder or Hub name, by its last part) under a template, if it has one."""
-    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
-    return next((row for row in BENCHMARKS if row.model.lower() == name and row.template == template), None)
+_RELEASED = {
+    "sail/Qwen2.5-Math-1.5B-Oat-Zero": "Oat-Zero-1.5B",
+    "sail/Qwen2.5-Math-7B-Oat-Zero": "Oat-Zero-7B",
+    "sail/Llama-3.2-3B-Oat-Zero": "Oat-Zero-3B",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": "R1-Distill-Qwen-1.5B",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": "R1-Distill-Qwen-7B",
+    "hkust-nlp/Qwen-2.5-Math-7B-SimpleRL-Zero": "SimpleRL-Zero-7B",
+    "PRIME-RL/Eurus-2-7B-PRIME-Zero": "PRIME-Zero-7B",
+    "Open-Reasoner-Zero/Open-Reasoner-Zero-7B": "OpenReasoner-Zero-7B",
+    "HuggingFaceTB/FineMath-Llama-3B": "Llama-3.2-3B-FineMath",
+    "lkevinzc/Llama-3.2-3B-NuminaQA": "Llama-3.2-3B-NuminaQA",
+    "meta-llama/Llama-3.2-3B": "Llama-3.2-3B",
+    "meta-llama/Llama-3.2-3B-Instruct": "Llama-3.2-3B-Instruct",
+    "Qwen/Qwen2.5-Math-1.5B": "Qwen2.5-Math-1.5B",
+    "Qwen/Qwen2.5-Math-7B": "Qwen2.5-Math-7B",
+    "Qwen/Qwen2.5-Math-1.5B-Instruct": "Qwen2.5-Math-1.5B-Instruct",
+    "Qwen/Qwen2.5-Math-7B-Instruct": "Qwen2.5-Math-7B-Instruct",
+    "Qwen/Qwen2.5-7B": "Qwen2.5-7B",
+    "meta-llama/Llama-3.1-8B": "Llama-3.1-8B",
+    "meta-llama/Meta-Llama-3.1-8B": "Llama-3.1-8B",
+    "deepseek-ai/deepseek-math-7b-base": "DeepSeek-Math-7B",
+    "deepseek-ai/DeepSeek-V3-Base": "DeepSeek-V3-Base",
+}
+"""Models as they are released → as the paper's rows call them."""
+
+
+def published_name(model: str) -> str:
+    """Return what the paper calls a model, in small letters; of another its own name.
+
+    It is known by its Hub name, and by its folder: its last part, with the owner before it or not (`owner__name`), or a
+    snapshot in the Hub's cache (`models--owner--name/snapshots/…`).
+    """
+    parts = model.rstrip("/").split("/")
+    folder = parts[-3] if len(parts) > 2 and parts[-2] == "snapshots" else parts[-1]
+    plain = folder.lower().removeprefix("models--")
+    for released, name in _RELEASED.items():
+        owner, _, last = released.lower().partition("/")
+        if plain in {last, *(f"{owner}{between}{last}" for between in ("--", "__", "_", "-"))}:
+            return name.lower()
+    return plain
+
+
+def published_benchmarks(model: str, template: str, max_new_tokens: int = 3000) -> BenchmarkRow | None:
+    """Return the paper's row for a model under a template, if it has one; of several that of the nearest budget."""
+    name = published_name(model)
+    rows = [row for row in BENCHMARKS if name in (row.name.lower(), row.model.lower()) and row.template == template]
+    return min(rows, key=lambda row: abs(row.max_new_tokens - max_new_tokens), default=None)
 
 
 QUESTIONS, SAMPLES = 500, 8
@@ -159,11 +216,7 @@ KEYWORDS: dict[str, tuple[int, ...]] = {
 """Occurrences in 40,000 responses (500 questions, 8 samples, 10 temperatures) of each of `BASE_MODELS` (Fig. 9)."""
 
 
-_ALIASES = {"deepseek-math-7b-base": "deepseek-math-7b"}
-
-
 def published_base_model(model: str) -> BaseModelRow | None:
-    """Return the paper's row of a model, by the last part of its name."""
-    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
-    name = _ALIASES.get(name, name)
+    """Return the paper's row of a model."""
+    name = published_name(model)
     return next((row for row in BASE_MODELS if row.model.lower() == name), None)

@@ -16,8 +16,6 @@ from functools import cache
 import mpmath
 import numpy as np
 
-from r1zero.errors import plural
-
 Z = 1.959964
 """Two standard errors or so: 95 %."""
 
@@ -180,36 +178,3 @@ def t_quantile(p: float, freedom: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if t_cdf(middle, freedom) < p else (low, middle)
     return high
-
-
-@dataclass(frozen=True, slots=True)
-class PairedT:
-    """Student's paired t-test over seeds: the mean difference, its 95 % interval, and one-sided p (difference > 0)."""
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
-    n: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.mean:+.3g} [{self.low:.3g}, {self.high:.3g}] over {plural(self.n, 'seed')}, "
-            f"one-sided p = {self.p_value:.2g}"
-        )
-
-
-def paired_t(differences: Sequence[float]) -> PairedT | None:
-    """Return the test on one difference a seed; None of fewer than two, or where one is no number.
-
-    Differences that are all alike have a p-value of 0, ½ or 1.
-    """
-    n = len(differences)
-    if n < 2 or not all(map(math.isfinite, differences)):
-        return None
-    mean = math.fsum(differences) / n
-    error = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n)
-    if error == 0:
-        return PairedT(mean, mean, mean, 0.5 if mean == 0 else float(mean < 0), n)
-    half = t_quantile(0.975, n - 1) * error
-    return PairedT(mean, mean - half, mean + half, 1 - t_cdf(mean / error, n - 1), n)

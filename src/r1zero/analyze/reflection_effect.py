@@ -61,7 +61,6 @@ class Helping:
 
 def analyse(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]], detection: str) -> Helping:
     """Compare reflecting (flagged) with other responses of a cell; those of which it is unknown are neither."""
-    with_, without = [], []
     reflecting: list[GradedResponse] = []
     others: list[GradedResponse] = []
     levels: list[str | None] = []  # of the reflecting ones
@@ -71,22 +70,31 @@ def analyse(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]], det
         reflecting += yes
         others += no
         levels += [group.level] * len(yes)
-        if yes and no:
-            with_.append(_accuracy(yes))
-            without.append(_accuracy(no))
+    both = within_questions(cell, flags_PG)
     return Helping(
         detection,
         cell.temperature,
         len(reflecting),
         len(others),
-        paired(without, with_) if with_ else None,
-        spread([b - a for a, b in zip(without, with_, strict=True)]) if with_ else None,
+        paired(*map(list, zip(*both, strict=True))) if both else None,
+        spread([b - a for a, b in both]) if both else None,
         _accuracy(reflecting) if reflecting else None,
         _accuracy(others) if others else None,
         by_level(cell.replies, [group.level for group in cell.groups for _ in group.replies]),
         by_level(reflecting, levels),
         lengths(cell.replies),
     )
+
+
+def within_questions(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]]) -> list[tuple[float, float]]:
+    """Return accuracy of (other, reflecting) responses of each question that has both."""
+    found = []
+    for group, flags in zip(cell.groups, flags_PG, strict=True):
+        yes = [reply for reply, flag in zip(group.replies, flags, strict=True) if flag]
+        no = [reply for reply, flag in zip(group.replies, flags, strict=True) if flag is False]
+        if yes and no:
+            found.append((_accuracy(no), _accuracy(yes)))
+    return found
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -216,8 +216,7 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
     from r1zero.analyze.ask import Asking
     from r1zero.analyze.run import analyse_model
     from r1zero.cli.console import make_console, response_counter, say
-    from r1zero.questions import load_questions, renamed
-    from r1zero.questions.stratify import stratified
+    from r1zero.questions import load_questions, renamed, stratified
     from r1zero.rollouts.question_sets import each_once, flag, told, with_final_golds
     from r1zero.verify import Verifier
 

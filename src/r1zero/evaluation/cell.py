@@ -42,6 +42,7 @@ class EvalCell:
     template: str
     results: list[evaluation.SetResult]
     paper: BenchmarkRow | None
+    max_new_tokens: int
 
 
 def identity(

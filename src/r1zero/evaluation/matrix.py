@@ -96,7 +96,7 @@ def evaluate_matrix(
                 results = evaluate_sets(
                     prepared, evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
                 )
-                cells.append(EvalCell(model, label, results, _paper(model, template.name, settings)))
+                cells.append(EvalCell(model, label, results, _paper(model, template.name, settings, budget), budget))
         if conditions.out is not None:
             _write(conditions.out, cells)
     return cells
@@ -108,10 +108,10 @@ def _check_different(what: str, names: Sequence[str]) -> None:
             raise UserError(f"{what} name {name!r} more than once; keep one of them.")
 
 
-def _paper(model: str, template: str, settings: EvaluationSettings) -> BenchmarkRow | None:
+def _paper(model: str, template: str, settings: EvaluationSettings, budget: int) -> BenchmarkRow | None:
     """Return the paper's row, if this is what the paper did: greedy, whole sets."""
     whole = all(benchmark.limit is None for benchmark in settings.benchmarks)
-    return published_benchmarks(model, template) if settings.temperature == 0 and whole else None
+    return published_benchmarks(model, template, budget) if settings.temperature == 0 and whole else None
 
 
 def _write(out: Path, cells: Sequence[EvalCell]) -> None:
@@ -128,7 +128,8 @@ def _write(out: Path, cells: Sequence[EvalCell]) -> None:
                 "average": average(cell.results),
                 "average_standard_error": average_error(cell.results),
                 "results": results,
-                "paper": cell.paper and asdict(cell.paper),
+                "max_new_tokens": cell.max_new_tokens,
+                "paper": cell.paper and asdict(cell.paper) | {"max_new_tokens": cell.paper.max_new_tokens},
             }
         )
     timing = [

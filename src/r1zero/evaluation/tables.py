@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from r1zero.errors import plural
 from r1zero.evaluation.cell import EvalCell
 from r1zero.evaluation.summary import SetResult, average, average_error
-from r1zero.published import SETS
+from r1zero.published import SETS, BenchmarkRow
 from r1zero.runs.files import told_apart
 
 _MODEL_WIDTH = 28
@@ -29,8 +29,16 @@ def headings_and_rows(cells: Sequence[EvalCell]) -> tuple[list[str], list[list[s
         if cell.paper:
             known = dict(zip(SETS, cell.paper.percent, strict=True))
             ours = [f"{known[name]:.1f}" if name in known else "" for name in names]
-            rows.append([f"paper, Table {cell.paper.table}", cell.template, *ours, f"{cell.paper.average:.1f}"])
+            rows.append(
+                [_published(cell.paper, cell.max_new_tokens), cell.template, *ours, f"{cell.paper.average:.1f}"]
+            )
     return headings, rows
+
+
+def _published(row: BenchmarkRow, max_new_tokens: int) -> str:
+    """Name the paper's row, with its token budget where it is another than ours."""
+    budget = "" if row.near(max_new_tokens) else f", at {row.max_new_tokens} tokens, not {max_new_tokens}"
+    return f"paper, Table {row.table}{budget}"
 
 
 def markdown(cells: Sequence[EvalCell]) -> str:

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.paper.claims import Panel
+from r1zero.paper.hypotheses import Margin
 from r1zero.paper.jobs import Job
 from r1zero.paper.world import family
 from r1zero.report.charts.model import Chart, Series
-from r1zero.report.data.lengths import ClassSums, mean_length, mean_lengths, pooled
+from r1zero.report.data.lengths import ClassSums, class_sums, mean_length, mean_lengths, pooled
 from r1zero.report.data.run_data import RunData, load_run
 from r1zero.report.data.seed_groups import SeedGroup, mean_and_deviation, series_of
 from r1zero.runs.rollout_rows import read_rows
+from r1zero.runs.run import by_step as steps_of
 from r1zero.types import Fate
 
 PAIR = ("dr_grpo", "grpo")
@@ -65,6 +67,25 @@ def trained(groups: Sequence[SeedGroup], key: str) -> tuple[Series, ...]:
 def evaluated(groups: Sequence[SeedGroup], what: str) -> tuple[Series, ...]:
     """Return a number of the evaluations, the mean of the sets that have it."""
     return _over_steps(groups, lambda run: {step: of_sets(row, what) for step, row in run.evaluations.items()}, 1)
+
+
+def evaluated_wrong(groups: Sequence[SeedGroup]) -> tuple[Series, ...]:
+    """Return mean length of the evaluations' responses without a right answer, those at the token limit included.
+
+    It is read from the saved responses: the logged `length_incorrect` is of those that ended (appendix D), and would
+    hide a growth into the limit. The paper's own was drawn from its saved scores, which know right and not right only.
+    """
+    return _over_steps(groups, _evaluated_wrong, 1)
+
+
+def _evaluated_wrong(run: RunData) -> dict[int, float | None]:
+    found: dict[int, float | None] = {}
+    for step, folder in steps_of(run.path.glob("evaluations/step-*")):
+        rows = (read_rows(path, ("outcome", "stop", "length")) for path in sorted(folder.glob("*.parquet")))
+        sums = [class_sums((row["outcome"], row["stop"], row["length"]) for row in each) for each in rows]
+        known = [length for each in sums if (length := wrong_length(each)) is not None]
+        found[step] = math.fsum(known) / len(known) if known else None
+    return found
 
 
 def by_step(groups: Sequence[SeedGroup], read: Callable[[ClassSums], float | None]) -> tuple[Series, ...]:
@@ -144,6 +165,16 @@ def wrong_length(sums: ClassSums) -> float | None:
     return mean_length({name: sums[name] for name in (Fate.INCORRECT, Fate.TRUNCATED)})
 
 
+def token_budget(groups: Iterable[SeedGroup]) -> int:
+    """Return the most tokens of a response, in the runs' recipes."""
+    return max(run.recipe["sampling.max_new_tokens"] for group in groups for run in group.runs)
+
+
+def share_of_budget(groups: Iterable[SeedGroup], share: float, reason: str) -> Margin:
+    """Return a margin of length as a share of the token budget, which a miniature and the paper do not share."""
+    return Margin(share * token_budget(groups), "tokens", reason)
+
+
 def spread(values: Sequence[float]) -> str:
     """Return mean ± standard deviation between seeds."""
     mean, deviation = mean_and_deviation(values)
@@ -169,9 +200,23 @@ def rights(folder: Path) -> list[float]:
 
     The miniature's questions are permutations of few sets of numbers, which are its sampling unit.
     """
+    return [share for shares in _rights_by_set(folder) for share in shares]
+
+
+def balanced(folder: Path) -> list[float]:
+    """Return the same, weighted so that their mean is the mean of the sets' means: the paper's average."""
+    sets = _rights_by_set(folder)
+    total = sum(map(len, sets))
+    return [share * total / (len(sets) * len(shares)) for shares in sets for share in shares]
+
+
+def _rights_by_set(folder: Path) -> list[list[float]]:
     found: dict[tuple[str, str], list[bool]] = {}
     for path in sorted(folder.glob("*.parquet")):
         for row in read_rows(path, ("question_id", "prompt", "outcome")):
             unit = family(row["prompt"]) or row["question_id"]
             found.setdefault((path.name, unit), []).append(row["outcome"] == "right")
-    return [sum(values) / len(values) for _, values in sorted(found.items())]
+    sets: dict[str, list[float]] = {}
+    for (name, _), values in sorted(found.items()):
+        sets.setdefault(name, []).append(sum(values) / len(values))
+    return list(sets.values())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.paper.claims import Size
-from r1zero.paper.jobs import EvaluationJob, RunJob
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 
 WORLD = "world"
 FEW_SHOT = f"{WORLD}/few_shot.jinja"
@@ -18,6 +19,11 @@ TOKENS = 100
 
 LAPTOP = Size(5, 2000, 150, 40, 20, 256, 100, (0.1, 0.2, 0.4, 0.6, 0.8, 1.0))
 QUICK = Size(2, 100, 10, 10, 10, 48, 24, (0.5, 1.0))
+
+
+def in_miniature(jobs: Sequence[Job]) -> bool:
+    """Tell whether a grid is the miniature's, and not the published setting's."""
+    return any(isinstance(job, RunJob) and job.recipe.startswith("miniature") for job in jobs)
 
 
 def questions(out: Path, name: str) -> str:

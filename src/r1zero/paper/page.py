@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +15,8 @@ from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.html import render_page
 from r1zero.runs.files import write_text, writing
 
-_STYLES = {ClaimStatus.SEEN: "finished", ClaimStatus.NOT_SEEN: "stopped", ClaimStatus.UNTESTED: ""}
+_STYLES = {ClaimStatus.SEEN: "finished", ClaimStatus.NOT_SEEN: "stopped", ClaimStatus.UNDECIDED: "",
+           ClaimStatus.UNTESTED: ""}  # fmt: skip
 _LEADS = {
     "laptop": "Every table and figure in miniature: models of 0.2 million parameters, minutes of training, several "
     "seeds. It shows whether a mechanism is there, not its size in large models; what is not seen is said.",
@@ -97,7 +97,9 @@ def render(parts: Sequence[StudyPart], size: str) -> str:
         lead=_LEADS[size],
         size="the miniature" if size != "full" else "these runs",
         parts=parts,
-        counts=Counter(claim.verdict for part in parts for claim in part.claims),
+        counts=[
+            (sum(claim.verdict is status for part in parts for claim in part.claims), status) for status in ClaimStatus
+        ],
         unread=sum(bool(part.problems) for part in parts),
         styles=_STYLES,
         figures="figures/" if drawn else "",

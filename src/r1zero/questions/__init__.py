@@ -24,9 +24,10 @@ from r1zero.questions import arithmetic
 from r1zero.questions.catalogue import BENCHMARKS, CATALOGUE, Entry
 from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_path
 from r1zero.questions.rows import Columns, RawTable, read_questions
+from r1zero.questions.stratify import equal_levels
 from r1zero.types import Question
 
-__all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed"]
+__all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed", "stratified"]
 
 DATA_VARIABLE = "R1ZERO_DATA"
 """The environment variable that names a folder of question sets, looked in after `--data-dir`."""
@@ -106,6 +107,13 @@ def load_questions(
             raise UserError(column, " and answer_column do not apply to arithmetic: remove them")
         return _generated(split, limit, options)
     entry, columns = CATALOGUE.get(name), Columns(question_column, answer_column)
+    if entry is not None and entry.part_of is not None:
+        whole = load_questions(
+            entry.part_of, data_dir=data_dir, question_column=question_column, answer_column=answer_column,
+            split=split, options=options,
+        )  # fmt: skip
+        part = stratified(whole, entry.rows if limit is None else min(limit, entry.rows))
+        return replace(part, name=called or name)
     if entry is not None:
         columns = _columns_of(entry, columns)
     place = _find(name, _data_folders(data_dir))
@@ -116,6 +124,14 @@ def load_questions(
     questions, dropped = read_questions(set_name, table, columns)
     notes = _size_note(entry, table) if entry and not split else ()
     return QuestionSet(set_name, questions[:limit], dropped, fingerprint(questions[:limit]), table.source, notes)
+
+
+def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet:
+    """Return `count` questions of a set, as `equal_levels` chooses them, with a fingerprint of their own."""
+    chosen = equal_levels(questions, count, seed)
+    ids = "".join(f"{question.id}\n" for question in chosen)
+    renewed = hashlib.sha256(f"{questions.fingerprint}\n{ids}".encode()).hexdigest()[:16]
+    return replace(questions, questions=tuple(chosen), fingerprint=renewed)
 
 
 def renamed(error: UserError, name: Callable[[str], str]) -> UserError:

@@ -40,6 +40,8 @@ class Entry:
     answer_columns: tuple[str, ...] = ANSWER_COLUMNS
     marker: str | None = None
     answers_are_floats: bool = False
+    part_of: str | None = None
+    """The set of which this one is `rows` questions, in equal numbers of every level; they keep their ids."""
 
 
 _ENTRIES = (
@@ -93,6 +95,13 @@ _ENTRIES = (
         split="train",
         question_columns=("problem",),
         answer_columns=("answer",),
+    ),
+    Entry(
+        "math-train-500",
+        "500 questions of math-12k, 100 a level: what the paper asks base models",
+        500,
+        (),
+        part_of="math-12k",
     ),
     Entry(
         "math-lvl3to5",

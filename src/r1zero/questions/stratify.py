@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Iterable
 
-from r1zero.questions import QuestionSet
 from r1zero.types import Question
 
 
-def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet:
-    """`count` questions, as equal a number of every difficulty level as there are, or any of a set without levels.
+def equal_levels(questions: Iterable[Question], count: int, seed: int = 0) -> list[Question]:
+    """Return `count` questions, as equal a number of every level as there are, or any of a set without levels.
 
     The paper took 500 of MATH's training questions, 100 a level. Which ones is decided by a hash of (seed, id): the
     same on every machine, and a larger count of the same seed holds the smaller.
     """
+    order: dict[str, int] = {}
     by_level: dict[str, list[Question]] = defaultdict(list)
-    for question in questions:
+    for place, question in enumerate(questions):
+        order[question.id] = place
         by_level[question.level or ""].append(question)
     for level in by_level.values():
         level.sort(key=lambda question: hashlib.sha256(f"{seed}/{question.id}".encode()).digest())
@@ -29,8 +30,4 @@ def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet
         chosen += row[: count - len(chosen)]
         depth += 1
     chosen += unlabelled[: count - len(chosen)]
-    order = {question.id: place for place, question in enumerate(questions)}
-    chosen.sort(key=lambda question: order[question.id])
-    ids = "".join(f"{question.id}\n" for question in chosen)
-    fingerprint = hashlib.sha256(f"{questions.fingerprint}\n{ids}".encode()).hexdigest()[:16]
-    return replace(questions, questions=tuple(chosen), fingerprint=fingerprint)
+    return sorted(chosen, key=lambda question: order[question.id])

@@ -8,22 +8,42 @@ from functools import partial
 from pathlib import Path
 
 from r1zero.paper import curves
-from r1zero.paper.claims import Claim, Findings, FoundTable, Panel, Size, Study, over_seeds, significant
+from r1zero.paper.claims import Findings, FoundTable, Hypothesis, Panel, Size, Study, over_seeds
 from r1zero.paper.curves import NAMES, PAIR, beside
+from r1zero.paper.hypotheses import Alternative, Margin
 from r1zero.paper.jobs import Job, RunJob
-from r1zero.paper.miniature import FIRST, base, compared
+from r1zero.paper.miniature import FIRST, base, compared, in_miniature
 from r1zero.report.charts.model import Chart
 from r1zero.report.charts.run import reward_against_length
 from r1zero.report.data.seed_groups import SeedGroup
 
 VARIANTS = (*PAIR, "grpo_no_std", "grpo_no_length")
-_LIMITS = (
+WRONG_LENGTH = (
+    0.1,
+    "a tenth of the token budget; the paper's wrong answers end 1,021 of 3,000 tokens apart, a third of it, and those "
+    "of Dr. GRPO, which end where they began, wander by a tenth",
+)
+ALL_LENGTHS = (
+    0.05,
+    "a twentieth of the token budget; the paper's responses end 427 of 3,000 tokens apart, a seventh of it",
+)
+REWARD = Margin(
+    0.05,
+    "",
+    "the paper's own rewards end 0.024 to 0.032 apart, where it calls training equally good, and move by 0.01 to 0.02 "
+    "from one point to the next",
+)
+_EVERY_WRONG = "Every response without a right answer, those at the token limit included."
+_NOTES = (
+    "Evaluations are greedy and training is not, so that lengths differ between the two; the claim is about training.",
+    "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
+    "steps.",
+)
+_MINIATURE_NOTES = (
     "The miniature is made for the mechanism, not for its size in large models: its questions leave guesses wrong "
     "while a model learns, its answers tell early whether they are wrong, and looking again cannot change them. Where "
     "a model forgets to tell, for which there is no reward, or soon guesses right, lengths do not part.",
-    "Evaluations are greedy and training is not, so that lengths differ between the two; the claim is about training.",
-    "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
-    "steps. Each seed has its own base model, and both objectives start from it.",
+    "Each seed has its own base model, and both objectives start from it.",
     "World and recipe were made looking at runs of other seeds, which count for no claim.",
 )
 
@@ -63,13 +83,13 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
         beside(Chart("fig5-correct", "Length of correct, evaluated", "tokens",
                      curves.evaluated(groups, "length_correct")), paper["eval_correct_length"]),
         beside(Chart("fig5-incorrect", "Length of incorrect, evaluated", "tokens",
-                     curves.evaluated(groups, "length_incorrect")), paper["eval_incorrect_length"]),
+                     curves.evaluated_wrong(groups), _EVERY_WRONG), paper["eval_incorrect_length"]),
         beside(Chart("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"), percent=True),
                paper["eval_average_score"], scale=0.01),
     ]  # fmt: skip
     longer = _longer(found, "grpo", "dr_grpo", "Wrong answers end longer under GRPO than under Dr. GRPO.")
     claims = [longer, equal_reward(found), growing(found, "grpo"), growing(found, "dr_grpo")]
-    return Findings(claims, panels, [table(found)], _LIMITS, curves.paths_of(found.values()))
+    return Findings(claims, panels, [table(found)], _notes(jobs), curves.paths_of(found.values()))
 
 
 def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
@@ -81,10 +101,11 @@ def read_fig1(out: Path, jobs: Sequence[Job]) -> Findings:
         "Dr. GRPO is the more token-efficient: its responses end shorter.",
         "length of all responses at the end, GRPO − Dr. GRPO",
         curves.apart(found["grpo"], found["dr_grpo"], curves.length_at_end),
+        curves.share_of_budget(found.values(), *ALL_LENGTHS),
     )
     theirs = {o: _joined(paper["train_length"][o], paper["train_reward"][o]) for o in PAIR}
     panels = [beside(chart, curves.by_objective(theirs))] if chart else []
-    return Findings([claim, equal_reward(found)], panels, [], _LIMITS, curves.paths_of(found.values()))
+    return Findings([claim, equal_reward(found)], panels, [], _notes(jobs), curves.paths_of(found.values()))
 
 
 def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
@@ -98,27 +119,29 @@ def read_ablation(out: Path, jobs: Sequence[Job]) -> Findings:
         _longer(found, "grpo", "grpo_no_length", "Taking the length term out of GRPO shortens wrong answers."),
     ]  # fmt: skip
     panels = [Panel(_wrong_lengths("ablation", groups)), Panel(_reward("ablation", groups))]
-    return Findings(claims, panels, [table(found)], _LIMITS, curves.paths_of(found.values()))
+    return Findings(claims, panels, [table(found)], _notes(jobs), curves.paths_of(found.values()))
 
 
-def growing(found: dict[str, SeedGroup], objective: str) -> Claim:
-    """Tell whether wrong answers grow in training: under GRPO they do, under Dr. GRPO they do not."""
+def growing(found: dict[str, SeedGroup], objective: str) -> Hypothesis:
+    """Test whether wrong answers grow in training: under GRPO they do, under Dr. GRPO by less than matters."""
     biased = objective == "grpo"
     return over_seeds(
         f"Wrong answers {'grow' if biased else 'do not grow'} under {NAMES[objective]}.",
         "length of wrong answers, end − start of training",
         [curves.wrong_at_end(run) - curves.wrong_at_start(run) for run in found[objective].runs],
-        lambda test: significant(test) == biased,
+        curves.share_of_budget(found.values(), *WRONG_LENGTH),
+        Alternative.GREATER if biased else Alternative.BELOW,
     )
 
 
-def equal_reward(found: dict[str, SeedGroup]) -> Claim:
-    """Return the note that lengths are compared at equal reward."""
+def equal_reward(found: dict[str, SeedGroup]) -> Hypothesis:
+    """Test that lengths are compared at equal reward."""
     return over_seeds(
-        "Rewards at the end show no difference.",
+        "Rewards at the end are no different.",
         "reward at the end, GRPO − Dr. GRPO",
         curves.apart(found["grpo"], found["dr_grpo"], curves.reward_at_end),
-        lambda test: test.low <= 0 <= test.high,
+        REWARD,
+        Alternative.EQUIVALENT,
     )
 
 
@@ -134,10 +157,15 @@ def table(found: dict[str, SeedGroup]) -> FoundTable:
     return FoundTable("At the end: mean ± standard deviation over seeds", headings, rows)
 
 
-def _longer(found: dict[str, SeedGroup], longer: str, shorter: str, text: str) -> Claim:
+def _notes(jobs: Sequence[Job]) -> list[str]:
+    return [*_NOTES, *(_MINIATURE_NOTES if in_miniature(jobs) else ())]
+
+
+def _longer(found: dict[str, SeedGroup], longer: str, shorter: str, text: str) -> Hypothesis:
     more, less = found[longer], found[shorter]
     measured = f"length of wrong answers at the end, {more.label} − {less.label}"
-    return over_seeds(text, measured, curves.apart(more, less, curves.wrong_at_end))
+    margin = curves.share_of_budget(found.values(), *WRONG_LENGTH)
+    return over_seeds(text, measured, curves.apart(more, less, curves.wrong_at_end), margin)
 
 
 def _reward(study: str, groups: Sequence[SeedGroup]) -> Chart:
@@ -147,8 +175,7 @@ def _reward(study: str, groups: Sequence[SeedGroup]) -> Chart:
 
 def _wrong_lengths(study: str, groups: Sequence[SeedGroup]) -> Chart:
     series = curves.by_step(groups, curves.wrong_length)
-    return Chart(f"{study}-wrong", "Length of wrong answers in training", "tokens", series,
-                 "Every response without a right answer, those at the token limit included.")  # fmt: skip
+    return Chart(f"{study}-wrong", "Length of wrong answers in training", "tokens", series, _EVERY_WRONG)
 
 
 def _joined(lengths: Sequence[Sequence[float]], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
