@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from r1zero.config import load_recipe
 from r1zero.errors import UserError
 from r1zero.evaluation.saved import open_saved
+from r1zero.questions import load_questions
 from r1zero.report.data.run_data import load_run
 from r1zero.report.pages.analysis import read_parts
 from r1zero.report.pages.run import write_report
 from r1zero.runs.exclusive import LOCK, exclusive
 from r1zero.runs.foreign import inside
 from r1zero.runs.run import Run
+from r1zero.templates import get_template
 from tiny_runs import start, trained
 
 PARTS = ["run.json", "recipe.json", "metrics.jsonl", "evaluations.jsonl", "notes.jsonl", "rollouts", "evaluations"]
@@ -70,6 +73,18 @@ def test_commands_on_a_run_wait_for_no_pipe(run: Path, words: list[str], name: s
     command = start(*[str(run) if word == "RUN" else word for word in words])
     assert command.wait() in (0, 2)
     assert "Traceback" not in command.err
+
+
+def test_no_input_that_is_a_pipe_is_waited_for(tmp_path: Path) -> None:
+    for name in ("t.jinja", "q.jsonl", "q.parquet", "r.toml"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=r"t\.jinja'?, which cannot be read \(it is a pipe or a device"):
+        get_template(str(tmp_path / "t.jinja"))
+    for name in ("q.jsonl", "q.parquet"):
+        with pytest.raises(UserError, match=r"cannot be read \(it is a pipe or a device, .*: write it to a file"):
+            load_questions(str(tmp_path / name))
+    with pytest.raises(UserError, match=r"r\.toml cannot be read \(it is a pipe or a device"):
+        load_recipe(tmp_path / "r.toml")
 
 
 def test_an_analysis_with_a_pipe_in_it_is_refused(tmp_path: Path) -> None:

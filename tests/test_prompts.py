@@ -10,10 +10,12 @@ from r1zero.errors import UserError
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.collector import collect
 from r1zero.rollouts.prompts import PreparedSet, Prompt, PromptStream, long_prompts, make_prompt
+from r1zero.rollouts.question_sets import fit_notes
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.templates import Template, get_template
 from r1zero.types import AnswerFormat, Completion, Outcome, Question, Stop
 from r1zero.verify import Verifier
+from tiny_runs import tiny_recipe
 
 TEMPLATE: Template = get_template("no", answer_format=AnswerFormat.LAST_NUMBER)
 
@@ -161,6 +163,21 @@ def test_a_prompt_that_fills_the_context_is_left_out_and_named() -> None:
         UserError, match="No prompt of numbers fits into the model's 1 positions: take a shorter template"
     ):
         _ = PreparedSet(questions, TEMPLATE, encode, positions=1).prompts
+
+
+def test_training_prompts_that_are_passed_over_are_named() -> None:
+    """Eight prompts of one token, and one of 100: longer than is asked for, than the context, or than is left of it."""
+    questions = numbered(9, long=(3,))
+
+    def told(asked: int, positions: int | None, budget: int = 10) -> tuple[str, ...]:
+        settings = {"questions.max_prompt_tokens": asked, "sampling.max_new_tokens": budget}
+        return fit_notes(tiny_recipe(settings), positions, questions, TEMPLATE, encode)
+
+    assert told(100, None) == told(100, 110) == ()
+    passed = "numbers: 1 question passed over, whose prompts are longer than questions.max_prompt_tokens = 99: set/3"
+    assert told(99, None) == told(99, 200) == told(99, 105) == (passed,)
+    assert told(100, 100) == ("numbers: 1 question left out, whose prompts fill the model's 100 positions: set/3",)
+    assert told(100, 105)[0].startswith("numbers: 1 prompt of which less than the budget of 10 tokens is left of")
 
 
 def test_a_stream_passes_over_what_fills_the_context() -> None:

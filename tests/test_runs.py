@@ -343,6 +343,17 @@ def test_rewind_drops_later_lines_of_both_logs(run: Run) -> None:
     assert run.read("evaluations") == []
 
 
+@pytest.mark.parametrize("line", ['{"x":', "[" * 100_000, '{"step": ' + "1" * 5000 + "}", "[1]", '{"step": "2"}'])
+def test_a_line_that_cannot_be_read_is_kept_beside_and_told(run: Run, line: str) -> None:
+    path = run.path / "metrics.jsonl"
+    path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n{{"st')
+    before = path.read_bytes()
+    assert run.rewind(3) == ["1 line of metrics.jsonl cannot be read; as it was, it is kept as metrics.damaged"]
+    assert run.read("metrics") == [{"step": 1}, {"step": 3}]
+    assert (run.path / "metrics.damaged").read_bytes() == before
+    assert run.rewind(1) == []
+
+
 def test_a_last_line_torn_anywhere_is_dropped_and_the_next_is_whole(run: Run) -> None:
     """Cut after every byte of the last line, within characters of several bytes too."""
     whole = json.dumps({"step": 2, "name": "Größe 試"}, ensure_ascii=False).encode()

@@ -15,13 +15,15 @@ from r1zero.evaluation.cell import Conditions
 from r1zero.evaluation.matrix import evaluate, evaluate_matrix
 from r1zero.evaluation.models import local
 from r1zero.rollouts.question_sets import each_once, load_set
+from r1zero.runs.files import told_apart
 from r1zero.runs.run import Run
 from r1zero.statistics import by_question, clustered, majority, paired, standard_error
 from r1zero.training.train import train
-from r1zero.types import AnswerFormat
-from r1zero.verify import Verifier
+from r1zero.types import AnswerFormat, Verdict
+from r1zero.verify import Verifier, votes
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
 from r1zero.verify.golds import final_gold
+from r1zero.verify.grade import grade_exact
 from r1zero.verify.votes import same_answers
 from tiny_runs import taught_model, tiny_recipe
 
@@ -229,6 +231,10 @@ def test_files_of_equal_names_are_told_apart(tmp_path: Path) -> None:
     names = {f"{model}_step-1--{label}_t" for model in "ab" for label in "ab"}
     assert {path.name for path in out.iterdir() if path.is_dir()} == names
     assert {path.name for path in (out / "a_step-1--b_t").glob("*.parquet")} == {"a_test-0.parquet", "b_test-0.parquet"}
+    for other in (f"{models[0]}/", models[0].replace("/step-1", "/./step-1")):
+        with pytest.raises(UserError, match=r"name .* more than once; keep one of them"):
+            evaluate_matrix([models[0], other], partial(local, rows=8, device="cpu"), shapes, settings, Conditions())
+    assert told_apart(["x/a", "x/a/", "./x/a"]) == {"x/a": ["a"], "x/a/": ["a"], "./x/a": ["a"]}
     with pytest.raises(UserError, match=r"name .* more than once; keep one of them"):
         evaluate_matrix([models[0]] * 2, partial(local, rows=8), shapes, settings, Conditions())
 
@@ -263,6 +269,24 @@ def test_equal_answers_vote_together(shared: Path) -> None:
     for line in (shared / "faults" / "majority.jsonl").read_text().splitlines():
         row = json.loads(line)
         assert vote(row["gold"], row["samples"]) == row["maj"], row
+
+
+def test_what_a_vote_costs_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums in sums, each dear and all different: beyond what a question's vote may cost, texts are told apart."""
+    hostile = [rf"{k}+\sum_{{a=1}}^{{2000}}\sum_{{b=1}}^{{2000}}\sum_{{c=1}}^{{2000}}{k}" for k in range(2, 26)]
+    compared: list[tuple[str, str]] = []
+
+    def counted(gold: str, answer: str) -> Verdict | None:
+        compared.append((gold, answer))
+        return grade_exact(gold, answer)
+
+    monkeypatch.setattr(votes, "grade_exact", counted)
+    said = same_answers([*hostile, "1/2", "1/2 ", "1/2"])
+    assert len(compared) < 24  # of the 552 that there are
+    assert len(set(said[:24])) == 24
+    assert said[24] == said[25] == said[26]
+    one, other = same_answers(["1+x", "x+1"])  # the next question has units of its own
+    assert one == other
 
 
 def test_which_answers_are_the_same() -> None:

@@ -7,8 +7,10 @@ The command line prints the sentence and exits non-zero.
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +77,23 @@ def did_you_mean(
 def plural(count: int, noun: str) -> str:
     """Say a count with its noun: 1 step, 1,200 steps."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+class NotAFileError(OSError):
+    """A pipe, a device or a socket stands where a file should be: reading it waits for ever, or has no end."""
+
+
+def regular(path: Path) -> Path:
+    """Return the path of a file that can be read to its end, through links too.
+
+    Raises:
+        NotAFileError: something else is there.
+        OSError: nothing is there, or it cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, opening it tells
+        raise NotAFileError(errno.EINVAL, "it is a pipe or a device, not a regular file")
+    return path
 
 
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)

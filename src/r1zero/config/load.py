@@ -14,7 +14,7 @@ from r1zero.config.overrides import flattened, merge
 from r1zero.config.recipe import Recipe
 from r1zero.config.sections import Section
 from r1zero.config.sentences import sentence
-from r1zero.errors import UserError, parsed, unreadable
+from r1zero.errors import UserError, parsed, regular, unreadable
 from r1zero.types import is_text
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -32,14 +32,16 @@ def read_recipe(path: Path, kind: type[SectionT], overrides: Mapping[str, object
         UserError: no such file, not TOML, an unknown key, a value of the wrong kind, or settings that do not fit.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
         data = parsed(text) if path.suffix == ".json" else tomllib.loads(text)
     except UnicodeDecodeError:
         raise UserError(f"The recipe {path} is not text; give the path of a TOML file.") from None
     except FileNotFoundError:
         raise UserError(f"There is no recipe at {path}; give the path of a TOML file.") from None
     except OSError as error:
-        raise UserError(f"The recipe {path} cannot be read: {error}.") from None
+        raise UserError(
+            f"The recipe {path} cannot be read ({unreadable(error)}): give the path of a TOML file."
+        ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"The recipe {path} cannot be parsed: {unreadable(error)}.") from None
     if not isinstance(data, dict):

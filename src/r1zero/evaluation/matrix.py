@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -103,8 +104,9 @@ def evaluate_matrix(
 
 
 def _check_different(what: str, names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    places = [os.path.normpath(name) for name in names]  # `a/` and `./a` are `a`
+    for name, place in zip(names, places, strict=True):
+        if places.count(place) > 1:
             raise UserError(f"{what} name {name!r} more than once; keep one of them.")
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1zero.errors import SettingName, UserError, first_line
+from r1zero.errors import SettingName, UserError, first_line, reading, regular
 from r1zero.hub import reached_or_offline
 from r1zero.questions.catalogue import Entry
 from r1zero.questions.rows import LEVEL_COLUMNS, Columns, RawTable, Row, column_names
@@ -199,6 +199,8 @@ def read_path(path: Path, columns: Columns, split: Split) -> RawTable:
         raise UserError(f"{path} is neither {' nor '.join(SUFFIXES)}: convert it to one of these")
     if split.stated is not None:
         raise UserError(_SPLIT, f" is {split.stated!r}, but the file {path} has no splits: remove the setting")
+    with reading(path, "write it to a file"):
+        regular(path)
     return read_jsonl(path) if path.suffix == ".jsonl" else read_parquet(path, columns)
 
 

@@ -174,7 +174,12 @@ class RolloutCollector:
             progress=progress,
         )
         verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts]
-        check_graded(verdicts, f"step {step}", "mend the reward or the golds, and continue with --resume")
+        check_graded(
+            verdicts,
+            f"step {step}",
+            "continue with --resume where it was away for a while; else mend the reward or the golds, and start again "
+            "with another --out",
+        )
         tally.add("time/sample", sample_seconds)
         tally.add("time/grade", grade_seconds)
         rewards_PG, graded_PG = rewards_of(rollouts, self.truncation)

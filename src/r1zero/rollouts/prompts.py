@@ -113,16 +113,20 @@ class PreparedSet:
         return fit_told(self.questions.name, self.positions, budget, crowded, self.cramped(budget))
 
 
+def first_of(ids: Sequence[str], most: int = 3) -> str:
+    """List the first of some questions, and say how many more there are."""
+    return ", ".join(ids[:most]) + (f" (and {len(ids) - most:,} more)" if len(ids) > most else "")
+
+
 def fit_told(name: str, positions: int | None, budget: int, crowded: Sequence[str], cramped: int) -> list[str]:
     """Say how a set's prompts fit into a model's positions: those that fill them all, and how many leave less than the
     budget.
     """
     told = []
     if crowded:
-        more = f" (and {len(crowded) - 3:,} more)" if len(crowded) > 3 else ""
         told.append(
             f"{name}: {plural(len(crowded), 'question')} left out, whose prompts fill the model's {positions} "
-            f"positions: {', '.join(crowded[:3])}{more}"
+            f"positions: {first_of(crowded)}"
         )
     if cramped:
         told.append(

@@ -11,7 +11,7 @@ from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettin
 from r1zero.errors import SettingName, UserError, plural
 from r1zero.questions import QuestionSet, fingerprint, load_questions, renamed
 from r1zero.questions.files import SUFFIXES
-from r1zero.rollouts.prompts import Encode, PreparedSet, fit_told, long_prompts
+from r1zero.rollouts.prompts import Encode, PreparedSet, first_of, fit_told, long_prompts
 from r1zero.runs.files import stems_apart
 from r1zero.templates import Template
 from r1zero.verify.golds import listed, read_golds
@@ -164,13 +164,19 @@ def load_benchmarks(
 def fit_notes(
     recipe: Recipe, positions: int | None, questions: QuestionSet, template: Template, encode: Encode
 ) -> tuple[str, ...]:
-    """Tell what a reader must know of the training set's prompts, where the model's positions bound them."""
+    """Tell what a reader must know of the training set's prompts, where they are too long."""
     asked, budget = recipe.questions.max_prompt_tokens, recipe.sampling.max_new_tokens
-    if positions is None or asked + budget <= positions:
-        return ()
-    found = {name: n for name, n in long_prompts(questions, template, encode, positions - budget).items() if n <= asked}
-    crowded = [name for name, tokens in found.items() if tokens >= positions]
-    told = fit_told(questions.name, positions, budget, crowded, len(found) - len(crowded))
+    bound = asked if positions is None else min(asked, max(positions - budget, 0))
+    found = long_prompts(questions, template, encode, bound)
+    longer = [name for name, tokens in found.items() if tokens > asked]
+    held = [tokens for tokens in found.values() if tokens <= asked] if positions is not None else []
+    crowded = [name for name, tokens in found.items() if positions is not None and positions <= tokens <= asked]
+    told = fit_told(questions.name, positions, budget, crowded, len(held) - len(crowded))
+    if longer:
+        told.append(
+            f"{questions.name}: {plural(len(longer), 'question')} passed over, whose prompts are longer than "
+            f"questions.max_prompt_tokens = {asked}: {first_of(longer)}"
+        )
     return tuple(told)
 
 

@@ -103,7 +103,7 @@ class Beginning:
         if self.from_step is not None or self._another_course(recipe, facts):
             kept = set_aside(run, done)
             told += [kept] if kept else []
-        run.rewind(done)
+        told += run.rewind(done)
         if run.changed(recipe, facts, "evaluation"):
             checkpoints.forget_scores(self.path / "checkpoints")
         run.note(self.done, told, facts)

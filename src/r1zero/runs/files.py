@@ -116,10 +116,13 @@ def remedy(error: Exception) -> str:
 
 
 def told_apart(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Return the last parts of every path, as few as tell all apart: `step-16`, or `b`, `checkpoints`, `step-16`."""
-    parts = {path: path.rstrip("/").split("/") for path in paths}
-    count = 1
-    while len({tuple(part[-count:]) for part in parts.values()}) < len(parts):
+    """Return the last parts of every path, as few as tell all apart: `step-16`, or `b`, `checkpoints`, `step-16`.
+
+    Spellings of one path (`a`, `a/`, `./a`) are not told apart.
+    """
+    parts = {path: os.path.normpath(path).split("/") for path in paths}
+    different, count = len({tuple(part) for part in parts.values()}), 1
+    while len({tuple(part[-count:]) for part in parts.values()}) < different:
         count += 1
     return {path: part[-count:] for path, part in parts.items()}
 

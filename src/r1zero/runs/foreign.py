@@ -5,28 +5,9 @@ Opening a named pipe waits for ever, a device may have no end, and a name in a f
 
 from __future__ import annotations
 
-import errno
-import stat
 from pathlib import Path
 
-from r1zero.errors import UserError
-
-
-class NotAFileError(OSError):
-    """A pipe, a device or a socket stands where a file should be."""
-
-
-def regular(path: Path) -> Path:
-    """Return the path of a file that can be read to its end, through links too.
-
-    Raises:
-        NotAFileError: something else is there.
-        OSError: nothing is there, or it cannot be looked at.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, opening it tells
-        raise NotAFileError(errno.EINVAL, "it is a pipe or a device, not a regular file")
-    return path
+from r1zero.errors import UserError, regular
 
 
 def read_text(path: Path, errors: str = "strict") -> str:

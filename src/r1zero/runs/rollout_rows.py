@@ -14,9 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r1zero.errors import UNREADABLE, UserError
+from r1zero.errors import UNREADABLE, UserError, regular
 from r1zero.runs.files import read_parquet
-from r1zero.runs.foreign import regular
 from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
 
 Row = dict[str, Any]

@@ -4,6 +4,7 @@ run.json                    how it was made: versions, processor, objective form
 recipe.json                 the resolved recipe
 metrics.jsonl               one line a step
 evaluations.jsonl           one line an evaluation
+metrics.damaged             the log as it was, where a run went on and lines of it could not be read
 notes.jsonl                 what was noted when the run was continued: another torch, other settings, damage
 aside-001/                  what was made after the step that the run went back to, where it is not made again
 rollouts/step-000001.parquet          one row a response: question, prompt, ids, text, log-probs, verdict (rollout_rows)
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from typing import Any
 from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.config.overrides import flattened
-from r1zero.errors import UserError, parsed, reading
+from r1zero.errors import UserError, parsed, plural, reading
 from r1zero.runs import moved
 from r1zero.runs.exclusive import check_there
 from r1zero.runs.files import write_parquet, write_text, writing
@@ -289,14 +291,27 @@ class Run:
                 rows.append(row)
         return rows
 
-    def rewind(self, step: int) -> None:
-        """Forget what was logged after `step`: a resumed run writes it again, the same."""
+    def rewind(self, step: int) -> list[str]:
+        """Forget what was logged after `step`: a resumed run writes it again, the same.
+
+        Returns a note on every log of which lines cannot be read; as it was, it is kept beside.
+        """
+        notes = []
         for name in ("metrics", "evaluations"):
-            kept = [row for row in self.read(name) if row["step"] <= step]
             path = self.path / f"{name}.jsonl"
-            if path.exists():
-                with writing(path, resumes=True):
-                    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+            if not path.exists():
+                continue
+            rows = self.read(name)
+            with writing(path, resumes=True):
+                lost = _whole_lines(path) - len(rows)
+                if lost > 0:
+                    shutil.copyfile(path, path.with_suffix(".damaged"))
+                    notes.append(
+                        f"{plural(lost, 'line')} of {path.name} cannot be read; as it was, it is kept as {name}.damaged"
+                    )
+                kept = (row for row in rows if row["step"] <= step)
+                write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+        return notes
 
     def save_rollouts(self, step: int, rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]]) -> None:
         """Write one Parquet file for the step: one row a response, ids and log-probs included."""
@@ -336,6 +351,11 @@ def step_of(path: Path) -> int | None:
 def by_step(paths: Iterable[Path]) -> list[tuple[int, Path]]:
     """Return (step, path) of those that belong to a step, in order."""
     return sorted((step, path) for path in paths if (step := step_of(path)) is not None)
+
+
+def _whole_lines(path: Path) -> int:
+    """Count lines that were written to their end; a crash tears the last one."""
+    return sum(bool(line.strip()) for line in path.read_bytes().split(b"\n")[:-1])
 
 
 def _bits(facts: Mapping[str, Any]) -> dict[str, str]:

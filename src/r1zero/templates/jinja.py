@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, reason, regular
 from r1zero.templates.limits import check_constants, limited
 from r1zero.templates.template import Template, rendering_errors
 from r1zero.types import AnswerFormat
@@ -58,7 +58,7 @@ def from_jinja(path: Path) -> Template:
     import jinja2
 
     try:
-        source = path.read_text(encoding="utf-8-sig")
+        source = regular(path).read_text(encoding="utf-8-sig")
         check_constants(source)  # first: Jinja computes with constants as soon as it compiles
         _check_names(source, path)
         with limited():
@@ -72,7 +72,7 @@ def from_jinja(path: Path) -> Template:
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"the template {path} has a syntax error in line {error.lineno}: {error.message}") from error
     except rendering_errors() as error:
-        raise UserError(f"the template {path} fails when it is rendered: {error}") from error
+        raise UserError(f"the template {path} fails when it is rendered: {reason(error)}") from error
     stop = _stop_strings(getattr(module, "stop", []), path)
     answer_format = _answer_format(getattr(module, "answer_format", AnswerFormat.BOXED.value), path)
     return Template(path.stem, answer_format, stop, Jinja(source))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from r1zero.verify.answers.numbers import number, tidy
+from r1zero.verify.answers.purse import PURSE, exhausted, tab
 from r1zero.verify.grade import grade_exact
 
 _MOST_KINDS = 64
 """Kinds of answers that a new one is compared with; where there are more, later ones are told apart by their text."""
+
+_UNITS = 8 * PURSE
+"""What comparing the answers to one question may cost in all; what is left then is told apart by its text."""
 
 
 def same_answers(answers: Sequence[str | None]) -> list[Hashable | None]:
@@ -19,14 +23,12 @@ def same_answers(answers: Sequence[str | None]) -> list[Hashable | None]:
     kinds: dict[Hashable, str] = {}  # by a value that stands for the kind, the answer that came first
     known: dict[str, Hashable] = {}
     found: list[Hashable | None] = []
-    for answer in answers:
-        if not answer:
-            found.append(None)
-            continue
-        if answer not in known:
-            known[answer] = _kind(answer, kinds)
-            kinds.setdefault(known[answer], answer)
-        found.append(known[answer])
+    with tab(_UNITS):
+        for answer in answers:
+            if answer and answer not in known:
+                known[answer] = _kind(answer, kinds)
+                kinds.setdefault(known[answer], answer)
+            found.append(known[answer] if answer else None)
     return found
 
 
@@ -37,6 +39,8 @@ def _kind(answer: str, kinds: dict[Hashable, str]) -> Hashable:
     if len(kinds) < _MOST_KINDS:
         for kind, first in kinds.items():
             is_number = isinstance(kind, type(value)) and value is not None
+            if exhausted():
+                break
             if not is_number and (_right(first, answer) or _right(answer, first)):
                 return kind
     return tidy(answer) if value is None else value

@@ -17,6 +17,22 @@ class TooLargeError(Exception):
 
 
 @contextmanager
+def tab(units: int) -> Iterator[None]:
+    """Let all purses that this thread opens inside cost no more than so many units together."""
+    before, _here.tab = getattr(_here, "tab", None), units
+    try:
+        yield
+    finally:
+        _here.tab = before
+
+
+def exhausted() -> bool:
+    """Tell whether a tab is open and spent."""
+    left = getattr(_here, "tab", None)
+    return left is not None and left <= 0
+
+
+@contextmanager
 def purse(units: int = PURSE) -> Iterator[None]:
     """Let all that this thread computes inside be paid from so many units. TooLargeError when they are spent."""
     before, _here.left = getattr(_here, "left", None), units
@@ -27,7 +43,12 @@ def purse(units: int = PURSE) -> Iterator[None]:
 
 
 def spend(units: int) -> None:
-    """Pay from the purse of this thread, if one is open."""
+    """Pay from the purse of this thread, if one is open, and from its tab."""
+    owed = getattr(_here, "tab", None)
+    if owed is not None:
+        _here.tab = owed - units
+        if owed < units:
+            raise TooLargeError("too many operations in all")
     left = getattr(_here, "left", None)
     if left is not None:
         _here.left = left - units
