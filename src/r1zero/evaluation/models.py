@@ -13,7 +13,8 @@ from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.errors import UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import set_threads
-from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
+from r1zero.policy.load import encode_prompt, load_policy
+from r1zero.policy.tokenizer import load_tokenizer
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, PreparedSet
 from r1zero.runs.checkpoints import check_sealed

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 from transformers.initialization import no_init_weights
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from r1zero.config import LoraSettings
 from r1zero.errors import UserError, reason
 from r1zero.policy.forward import ATTENTION_LAYERS, backbone, with_cache, with_own_cache
+from r1zero.policy.known import model_config
 from r1zero.policy.load import check_place, checkpoint_layers
 from r1zero.policy.quiet import freeze_other_senses, still
 
@@ -78,7 +79,7 @@ def shape_of(
     """
     check_place(path, revision)
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        config = model_config(path, revision)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
