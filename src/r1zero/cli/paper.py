@@ -38,6 +38,7 @@ def run(
     quick: Flag = False,
     seeds: int | None = None,
     workers: int = 2,
+    rehearse: Flag = False,
     out: Path = Path("runs/paper"),
 ) -> None:
     """Run tables and figures, e.g. `r1zero paper run fig5`, and write one page with every claim and its statistic.
@@ -56,8 +57,11 @@ def run(
         How many, for what is compared over seeds (fig1, fig5, ablation, fig7); the others are of the first seed.
     workers
         How many runs side by side, each with one thread.
+    rehearse
+        With --scale full: every job to its last step with a tiny random model in place of its own, on a few rows of
+        its questions, within minutes; its page gives no verdicts.
     out
-        The runs and the page stand in OUT/SCALE.
+        The runs and the page stand in OUT/SCALE; of a rehearsal in OUT/rehearsal.
     """
     from r1zero.cli.console import make_console, say
     from r1zero.paper.run import run_paper
@@ -67,10 +71,16 @@ def run(
     at_least(1, "workers", workers, "does nothing")
     if quick and scale == "full":
         raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
-    console, chosen = make_console(), "quick" if quick else scale
+    if rehearse and scale != "full":
+        raise UserError("--rehearse is of the published settings; add --scale full.")
+    console, chosen = make_console(), "quick" if quick else "rehearsal" if rehearse else scale
+
+    def noted(note: str) -> None:
+        say(console, f"note {note}", style="yellow")
 
     def told(job: Job, seconds: float | None) -> None:
         say(console, f"begun     {job.name}" if seconds is None else f"finished  {job.name}  {duration(seconds)}")
 
-    page = run_paper(pick_studies(names), out / chosen, chosen, seeds=seeds, workers=workers, told=told)
+    studies = pick_studies(names)
+    page = run_paper(studies, out / chosen, chosen, seeds=seeds, workers=workers, told=told, noted=noted)
     say(console, f"page: {page}", whole=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.config import EvaluationSettings, Recipe, Section, TemplateSettings, checked
-from r1zero.config.load import packaged_recipe
+from r1zero.config.load import make_recipe, packaged_recipe
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
@@ -52,6 +52,10 @@ class RunJob:
     start: str | None = None
     """The job that has to be done before."""
     kind: type[Section] = Recipe
+
+    def asked(self) -> Any:
+        """Return the whole recipe, but for where `start` will leave its model."""
+        return packaged_recipe(self.recipe, self.kind, self.changes)
 
     def resolved(self, out: Path) -> Section:
         """Return the whole recipe."""
@@ -90,6 +94,21 @@ class EvaluationJob:
     temperature: float = 0.0
     max_new_tokens: int = 3000
     answer_format: str | None = None
+    data_dir: str | None = None
+    """A folder to look for question sets in first."""
+    device: str = "auto"
+
+    def asked(self, model: str) -> Recipe:
+        """Return what is asked of a model as a recipe without steps, for what is told of recipes."""
+        recipe = {
+            "model": {"path": model, "device": self.device},
+            "questions": {**self.benchmarks[0], "data_dir": self.data_dir},
+            "template": {"name": self.template, "answer_format": self.answer_format},
+            "sampling": {"max_new_tokens": self.max_new_tokens},
+            "evaluation": self._settings().model_dump(),
+            "train": {"steps": 0},
+        }
+        return make_recipe(recipe, where=self.name)
 
     def done(self, out: Path) -> bool:
         """Tell whether all results are there. Those of other settings do not count: carried out, it refuses them."""
@@ -108,8 +127,10 @@ class EvaluationJob:
         """Make the evaluation, or what is left of it."""
         shape = checked(TemplateSettings, {"name": self.template, "answer_format": self.answer_format})
         model = str(last_checkpoint(out / self.start)) if self.start else self.model
-        conditions = Conditions(out=out / self.name)
-        evaluate_matrix([model], partial(local, rows=256), [shape], self._settings(), conditions)
+        data_dir = Path(self.data_dir) if self.data_dir else None
+        conditions = Conditions(data_dir=data_dir, out=out / self.name)
+        opened = partial(local, rows=256, device=self.device)
+        evaluate_matrix([model], opened, [shape], self._settings(), conditions)
 
     def _settings(self) -> EvaluationSettings:
         drawn = {name: getattr(self, name) for name in ("samples", "temperature", "max_new_tokens")}
@@ -117,6 +138,18 @@ class EvaluationJob:
 
 
 Job = RunJob | EvaluationJob
+
+
+def asked_of(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return name → recipe of all jobs, an evaluation's too, with the model that a chain of them began with."""
+    known = {job.name: job for job in jobs}
+
+    def model(job: Job) -> str:
+        if job.start is not None:
+            return model(known[job.start])
+        return job.model if isinstance(job, EvaluationJob) else job.asked().model.path
+
+    return {name: job.asked() if isinstance(job, RunJob) else job.asked(model(job)) for name, job in known.items()}
 
 
 def _placeless(settings: EvaluationSettings) -> dict[str, Any]:

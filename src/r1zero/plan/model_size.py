@@ -77,14 +77,7 @@ def shape_of(
     Raises:
         UserError: there is no such model, or it computes what cannot be counted without numbers.
     """
-    check_place(path, revision)
-    try:
-        config = model_config(path, revision)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
-            f"can reach. The loader said: {reason(error, 300)}"
-        ) from None
+    config = _config_of(path, revision)
     counted = nullcontext if is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
     try:
@@ -100,6 +93,26 @@ def shape_of(
         raise UserError(
             f"What the model at model.path = {path!r} keeps cannot be counted without running it ({reason(error)}); "
             "try it with few questions and train.steps = 1."
+        ) from None
+
+
+def parameters_of(path: str, revision: str | None = None) -> int:
+    """Return how many parameters a model has. Raises UserError like `shape_of`."""
+    config = _config_of(path, revision)
+    with torch.device("meta"), torch.random.fork_rng(devices=[]), no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    model.tie_weights()
+    return sum(p.numel() for p in model.parameters())
+
+
+def _config_of(path: str, revision: str | None) -> PretrainedConfig:
+    check_place(path, revision)
+    try:
+        return model_config(path, revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
+            f"can reach. The loader said: {reason(error, 300)}"
         ) from None
 
 

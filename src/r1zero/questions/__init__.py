@@ -26,7 +26,7 @@ from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_pa
 from r1zero.questions.rows import Columns, RawTable, read_questions
 from r1zero.types import Question
 
-__all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed"]
+__all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "find_here", "load_questions", "renamed"]
 
 DATA_VARIABLE = "R1ZERO_DATA"
 """The environment variable that names a folder of question sets, looked in after `--data-dir`."""
@@ -116,6 +116,13 @@ def load_questions(
     questions, dropped = read_questions(set_name, table, columns)
     notes = _size_note(entry, table) if entry and not split else ()
     return QuestionSet(set_name, questions[:limit], dropped, fingerprint(questions[:limit]), table.source, notes)
+
+
+def find_here(name: str, data_dir: Path | None = None) -> Path | None:
+    """Tell where a catalogue set is on this machine, as `load_questions` would look for it; None where it is not."""
+    entry = CATALOGUE[name]
+    found = (find_file(folder, entry) for folder in _data_folders(data_dir))
+    return next((path for path in found if path is not None), None)
 
 
 def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
