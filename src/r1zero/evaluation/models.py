@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from r1zero.endpoint import Client, Endpoint, Store
@@ -47,10 +49,17 @@ class EvaluatedModel:
         return tuple(PreparedSet(each, template, self.encode, self.positions()) for each in sets)
 
 
-def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa") -> EvaluatedModel:
-    """Return a model folder or Hub name in this process."""
+def local(
+    model: str,
+    *,
+    rows: int,
+    device: str = "auto",
+    attention: str = "sdpa",
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> EvaluatedModel:
+    """Return a model folder or Hub name in this process, its weights in a precision."""
     set_threads(None)
-    policy = load_policy(model, device=device, attention=attention)
+    policy = load_policy(model, device=device, attention=attention, dtype=getattr(torch, precision))
     sampler = make_sampler(policy, rows)
     return EvaluatedModel(model, sampler, policy.encode, policy.tokenizer, policy.size, lambda: policy.positions, list)
 

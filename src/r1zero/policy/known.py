@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
+from transformers.utils import logging as hf_logging
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,12 @@ class KnownModel:
 
     def make_config(self, **changes: Any) -> PretrainedConfig:
         """Return its config, with changes."""
-        facts = {**self.config, **changes}
-        return AutoConfig.for_model(facts.pop("model_type"), **facts)
+        facts, told = {**self.config, **changes}, hf_logging.get_verbosity()
+        hf_logging.set_verbosity_error()  # FineMath's positions are fewer than its angles were made for, as released
+        try:
+            return AutoConfig.for_model(facts.pop("model_type"), **facts)
+        finally:
+            hf_logging.set_verbosity(told)
 
 
 @cache
