@@ -109,11 +109,13 @@ def gpus_of(jobs: Sequence[Job], orders: Orders) -> dict[str, int] | None:
 
 def ranks_of(job: Job) -> int:
     """Return the GPUs of a job whose settings a machine gave."""
-    cluster = job.changes.get("cluster") if isinstance(job, RunJob) else None
-    if not isinstance(cluster, Mapping):
+    if not isinstance(job, RunJob) or job.kind is not Recipe:
         return 1
-    apart = 0 if cluster["share_gpus"] else cluster["samplers"] * job.changes["sampling.tensor_parallel"]
-    return cluster["learners"] + apart
+    recipe: Recipe = job.asked()
+    if recipe.cluster is None:
+        return 1
+    apart = 0 if recipe.cluster.share_gpus else recipe.cluster.samplers * recipe.sampling.tensor_parallel
+    return recipe.cluster.learners + apart
 
 
 def plan_jobs(jobs: Sequence[Job], orders: Orders, out: Path | None = None) -> list[PlannedJob]:

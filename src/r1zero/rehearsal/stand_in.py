@@ -81,7 +81,8 @@ def _of_known(known: KnownModel, texts: Iterable[str], folder: Path) -> tuple[Pr
     write_text(folder / "tokenizer_config.json", json.dumps(settings, indent=1, ensure_ascii=False))
     padded = known.config["vocab_size"] > max(facts["tokens"].values()) + len(facts["tokens"])
     grouped = known.config["num_key_value_heads"] < known.config["num_attention_heads"]
-    ids = {old: tokenizer.token_to_id(token) for token, old in facts["tokens"].items()}
+    made = tokenizer.get_vocab()
+    ids = {old: made[token] for token, old in facts["tokens"].items()}
     config = known.make_config(
         **_SIZES,
         num_key_value_heads=2 if grouped else 4,
