@@ -40,6 +40,7 @@ GISTS = {
     "pretrain": "base models, made",
     "published": "the paper's numbers",
     "questions": "sets by name or file",
+    "rehearsal": "stand-ins, two steps",
     "report": "charts and pages",
     "rollouts": "groups, rewards",
     "runs": "the run directory",

@@ -52,9 +52,10 @@ LAYERS = (
     "analyze",
     "report",
     "demo",
+    "plan",
+    "rehearsal",
     "paper",
     "doctor",
-    "plan",
     "cli",
     "__main__",
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import (
@@ -41,6 +42,7 @@ from r1zero.policy.load import (
     silence_dropout,
 )
 from r1zero.policy.tiny import character_tokenizer, tiny_model
+from r1zero.policy.tokenizer import load_tokenizer
 
 
 def saved(folder: Path, model=None, tokenizer=None) -> Path:
@@ -330,6 +332,27 @@ def test_a_tokenizer_is_the_one_that_was_saved(tmp_path: Path, make: str) -> Non
     text = "What is 7 + 5?\n 12"
     assert load_policy(str(saved(tmp_path, model)), device="cpu").encode(text) == tuple(TOKENIZER.encode(text))
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+def test_a_byte_level_tokenizer_that_is_called_llamas_keeps_its_spaces(tmp_path: Path) -> None:
+    """DeepSeek-Math's folder says LlamaTokenizerFast, of which transformers makes SentencePiece's: no space is left."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    marks = ["<s>", "</s>"]
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(["What is 7 + 5 ?\n 12"] * 9, trainers.BpeTrainer(
+        vocab_size=280, initial_alphabet=letters, special_tokens=marks, show_progress=False))  # fmt: skip
+    made.save(str(tmp_path / "tokenizer.json"))
+    named = {"tokenizer_class": "LlamaTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
+    LlamaConfig(hidden_size=16, num_attention_heads=2).save_pretrained(tmp_path)
+    text = "What  is 7 + 5?\n\n 12"
+    found = load_tokenizer(str(tmp_path))
+    assert found.encode(text, add_special_tokens=False) == made.encode(text, add_special_tokens=False).ids
+    assert found.decode(found.encode(text), skip_special_tokens=True) == text
+    found.save_pretrained(tmp_path / "checkpoint")  # and so does a run's checkpoint
+    assert load_tokenizer(str(tmp_path / "checkpoint")).encode(text) == found.encode(text)
 
 
 def test_a_peft_that_is_too_old_for_transformers_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

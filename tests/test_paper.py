@@ -15,6 +15,7 @@ import pytest
 from processes import END_S, Process, below, wait_ended, wait_for
 from r1zero.config import Recipe
 from r1zero.errors import UserError
+from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
 from r1zero.paper.jobs import EvaluationJob, RunJob
@@ -108,6 +109,32 @@ def test_every_recipe_of_every_grid_is_valid(tmp_path: Path) -> None:
                     assert job.resolved(tmp_path).model_dump()["train"]["steps"] != 0
                 elif isinstance(job, EvaluationJob) and scale == "full":
                     assert {each["name"] for each in job.benchmarks} <= set(CATALOGUE)
+
+
+def test_every_job_at_full_scale_names_what_exists(tmp_path: Path) -> None:
+    """Question sets and benchmarks with their splits, templates and objectives, of every study."""
+    seen = 0
+    for jobs in grids(list(STUDIES.values()), tmp_path, "full", 2).values():
+        for job in jobs:
+            if job.start is not None:
+                (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
+        for job in jobs:
+            if isinstance(job, EvaluationJob):
+                sets, template = [dict(each) for each in job.benchmarks], job.template
+            elif isinstance(recipe := job.resolved(tmp_path), Recipe):
+                sets = [each.model_dump() for each in (recipe.questions, *recipe.evaluation.benchmarks)]
+                template = recipe.template.name
+                assert recipe_objective(recipe).name == recipe.objective.name
+                seen += 1
+            else:
+                continue  # pretraining asks no questions
+            assert get_template(template).name == template, job.name
+            for each in sets:
+                entry = CATALOGUE.get(str(each["name"]))
+                assert entry is not None, f"{job.name} asks {each['name']}"
+                assert each.get("split") in (None, entry.split), job.name
+                assert entry.hub is not None, f"{job.name}: {entry.name} is nowhere to be had"
+    assert seen >= 2 * (4 + 12 + 4)  # ablation, figures 6 and 7, for two seeds
 
 
 def test_the_papers_own_grid_grades_the_r1_template_by_the_papers_own_rule(tmp_path: Path) -> None:

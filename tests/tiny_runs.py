@@ -187,6 +187,7 @@ for line in sys.stdin:
     os.chdir(task["cwd"])
     if task["file_bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (task["file_bytes"], task["file_bytes"]))
+    os.environ.update(task["environment"])
     sys.argv = ["r1zero", *task["words"]]
     break
 else:
@@ -303,7 +304,13 @@ class Command:
         return (self.folder / "err").read_text(encoding="utf-8")
 
 
-def start(*words: str | Path, cwd: Path | None = None, file_bytes: int = 0, hold: Hold | None = None) -> Command:
+def start(
+    *words: str | Path,
+    cwd: Path | None = None,
+    file_bytes: int = 0,
+    hold: Hold | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Command:
     """Start `r1zero WORDS` as a process of its own. With `file_bytes`, no file can grow beyond that."""
     folder = Path(tempfile.mkdtemp(dir=session_folder()))
     task = {
@@ -312,5 +319,6 @@ def start(*words: str | Path, cwd: Path | None = None, file_bytes: int = 0, hold
         "output": [str(folder / "out"), str(folder / "err")],
         "file_bytes": file_bytes,
         "hold": hold and asdict(hold),
+        "environment": dict(environment or {}),
     }
     return Command(_ask(task), folder)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from r1zero.cli.app import Overrides, app, at_least
+from r1zero.cli.app import Flag, Overrides, app, at_least
 from r1zero.cli.console import make_console, say
 from r1zero.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from r1zero.config import Recipe
 
 
 @app.command
@@ -17,6 +23,7 @@ def doctor(
     mean_tokens: int | None = None,
     memory: float | None = None,
     machine: str | None = None,
+    best: Flag = False,
 ) -> None:
     """Say what is installed, which device is used, what is missing, and the command that mends it.
 
@@ -33,12 +40,15 @@ def doctor(
         GiB of the device that is planned for; this machine's by default.
     machine
         A GPU to plan for by its data sheet, though it is not here: A100-40GB, A100-80GB, H100-80GB or H200.
+    best
+        With --recipe and --machine NxGPU, such as 8xH100-80GB: the three fastest splits of the run over these GPUs
+        that fit (learners, samplers, shared or not, tensor parallel), with what bounds each.
     """
     console = make_console()
     if recipe is None:
-        if overrides or any(option is not None for option in (mean_tokens, memory, machine)):
+        if best or overrides or any(option is not None for option in (mean_tokens, memory, machine)):
             raise UserError(
-                "Settings, --mean-tokens, --memory and --machine belong to a plan; add --recipe RECIPE.toml."
+                "Settings, --mean-tokens, --memory, --machine and --best belong to a plan; add --recipe RECIPE.toml."
             )
         from r1zero.doctor import diagnose, exit_code, render
 
@@ -54,8 +64,25 @@ def doctor(
     from r1zero.plan.text import plan_text
 
     found = load_recipe(recipe, parse_overrides(list(overrides)))
+    if best:
+        if machine is None:
+            raise UserError("--best is for a machine; add --machine NxGPU, such as 8xH100-80GB.")
+        sys.exit(0 if _tell_best(console, found, machine, memory, mean_tokens) else 1)
     plan = make_plan(found, memory=memory, mean_tokens=mean_tokens, machine=machine)
     say(console, plan_text(plan))
     for note in context_notes(found):
         say(console, f"{note}.")
     sys.exit(0 if plan.fits else 1)
+
+
+def _tell_best(console: Console, recipe: Recipe, machine: str, memory: float | None, mean_tokens: int | None) -> bool:
+    """Print the three fastest splits of a run; tell whether there is one."""
+    from r1zero.plan.splits import best_splits, counted_machine, splits_text
+
+    found = best_splits(recipe, machine, memory, mean_tokens)
+    count, name = counted_machine(machine)
+    say(
+        console,
+        splits_text(found[:3], recipe.train.steps) or f"No split over {count} × {name} fits: take more of them.",
+    )
+    return bool(found)

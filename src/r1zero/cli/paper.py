@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from r1zero.cli.app import Flag, app, at_least
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
+    from r1zero.paper.claims import Study
     from r1zero.paper.jobs import Job
+    from r1zero.paper.planned import Orders
 
 paper = App(name="paper", help="The paper's tables and figures: in miniature on a laptop, or as published.")
 app.command(paper)
 
 
 @paper.command(name="list")
-def list_() -> None:
-    """List the tables and figures there are."""
+def list_(*, full: Flag = False, machine: str | None = None) -> None:
+    """List the tables and figures there are.
+
+    Parameters
+    ----------
+    full
+        With the jobs of the published settings, and the hours of a machine's GPUs that they take.
+    machine
+        That machine; the paper's own, 8xA100-80GB, by default.
+    """
     from rich.table import Table
 
     from r1zero.cli.console import make_console
     from r1zero.paper.studies import STUDIES
 
+    if full:
+        _list_full(list(STUDIES.values()), machine)
+        return
+    if machine is not None:
+        raise UserError("--machine is for the hours of --full; add it.")
     table = Table(show_header=False, box=None, pad_edge=False)
     for study in STUDIES.values():
         table.add_row(study.name, study.source, study.title)
@@ -38,6 +53,11 @@ def run(
     quick: Flag = False,
     seeds: int | None = None,
     workers: int = 2,
+    rehearse: Flag = False,
+    machine: str | None = None,
+    plan: Flag = False,
+    set_: Annotated[list[str], Parameter(name="--set", consume_multiple=True, negative=())] = [],  # noqa: B006
+    recipe_overrides: Path | None = None,
     out: Path = Path("runs/paper"),
 ) -> None:
     """Run tables and figures, e.g. `r1zero paper run fig5`, and write one page with every claim and its statistic.
@@ -56,8 +76,20 @@ def run(
         How many, for what is compared over seeds (fig1, fig5, ablation, fig7); the others are of the first seed.
     workers
         How many runs side by side, each with one thread.
+    rehearse
+        With --scale full: every job to its last step with a tiny random model in place of its own, on a few rows of
+        its questions, within minutes; its page gives no verdicts.
+    machine
+        With --scale full: the GPUs to plan for, such as 8xA100-80GB. Every job has its engine, precision, rows, ranks
+        and GPUs from that plan; as many run side by side as there are GPUs for.
+    plan
+        With --machine: print the plan, all jobs with memory, hours and what will be reused, and start nothing.
+    set_
+        With --scale full: settings of all training runs, SECTION.KEY=VALUE, such as learner.updates=4.
+    recipe_overrides
+        The same from a TOML file with a recipe's sections.
     out
-        The runs and the page stand in OUT/SCALE.
+        The runs and the page stand in OUT/SCALE; of a rehearsal in OUT/rehearsal.
     """
     from r1zero.cli.console import make_console, say
     from r1zero.paper.run import run_paper
@@ -67,10 +99,71 @@ def run(
     at_least(1, "workers", workers, "does nothing")
     if quick and scale == "full":
         raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
-    console, chosen = make_console(), "quick" if quick else scale
+    if rehearse and scale != "full":
+        raise UserError("--rehearse is of the published settings; add --scale full.")
+    orders = _orders(machine, plan, set_, recipe_overrides)
+    if scale != "full" and (orders.machine or orders.changes):
+        raise UserError("--machine, --set and --recipe-overrides are of the published settings; add --scale full.")
+    if rehearse and machine is not None:
+        raise UserError("--rehearse tries jobs on the CPU, whatever --machine there is; leave one of them out.")
+    console, chosen = make_console(), "quick" if quick else "rehearsal" if rehearse else scale
+
+    def noted(note: str) -> None:
+        say(console, f"note {note}", style="yellow")
 
     def told(job: Job, seconds: float | None) -> None:
         say(console, f"begun     {job.name}" if seconds is None else f"finished  {job.name}  {duration(seconds)}")
 
-    page = run_paper(pick_studies(names), out / chosen, chosen, seeds=seeds, workers=workers, told=told)
+    studies = pick_studies(names)
+    if plan:
+        _tell_plan(studies, out / chosen, seeds, orders)
+        return
+    page = run_paper(studies, out / chosen, chosen, seeds=seeds, workers=workers, told=told, noted=noted, orders=orders)
     say(console, f"page: {page}", whole=True)
+
+
+def _orders(machine: str | None, plan: bool, settings: list[str], file: Path | None) -> Orders:
+    """Return what is said of all jobs. Raises UserError."""
+    from r1zero.config.load import read_settings
+    from r1zero.config.overrides import parse_pairs
+    from r1zero.paper.planned import Orders
+
+    if plan and machine is None:
+        raise UserError("--plan is for a machine; add --machine NxGPU, such as 8xA100-80GB.")
+    return Orders(machine, {**(read_settings(file) if file else {}), **parse_pairs(settings, "--set")})
+
+
+def _tell_plan(studies: list[Study], out: Path, seeds: int | None, orders: Orders) -> None:
+    """Print every job as it would run. Raises UserError where one does not fit."""
+    from r1zero.cli.console import make_console, plain_table, say
+    from r1zero.paper.planned import fitting, plan_jobs, plan_rows, total
+    from r1zero.plan.splits import counted_machine
+
+    jobs = [job for study in studies for job in study.full(seeds or 1)]
+    found = plan_jobs(orders.with_changes(jobs), orders, out.resolve())
+    console = make_console()
+    headings = ["job", "how", "GPUs", "GiB of one at most", "hours", ""]
+    console.print(plain_table(f"on {orders.machine}", headings, plan_rows(found)))
+    say(console, total(found, counted_machine(str(orders.machine))[0]))
+    fitting(found)
+
+
+def _list_full(studies: list[Study], machine: str | None) -> None:
+    """Print element of the paper, study, jobs and hours."""
+    from r1zero.cli.console import make_console, plain_table, say
+    from r1zero.paper.planned import MACHINE, Orders, plan_jobs
+
+    orders, rows, seen = Orders(machine or MACHINE), [], set[str]()
+    for study in studies:
+        found = plan_jobs(list(study.full(1)), orders)
+        fresh = [each for each in found if each.job.name not in seen]
+        seen |= {each.job.name for each in found}
+        shared = f", {len(found) - len(fresh)} of them above" if len(fresh) < len(found) else ""
+        jobs = f"{len(found)}{shared}" if found else "none: exact, on any machine"
+        rows.append([study.source, study.name, jobs, f"{sum(each.gpu_hours for each in fresh):.1f}"])
+    console = make_console()
+    headings = ["element", "study", "jobs", "GPU-hours"]
+    console.print(plain_table(f"the paper at full scale, one seed, on {orders.machine}", headings, rows))
+    say(
+        console, "What jobs of several studies share is counted with the first of them; hours are within a factor of 3."
+    )

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from r1zero.cli.app import FromStep, Overrides, app, at_least
+from r1zero.cli.app import Flag, FromStep, Overrides, app, at_least
 from r1zero.cli.console import make_console, say
 from r1zero.cli.recipe_argument import chosen
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from r1zero.config import Recipe
 
 
 @app.command
@@ -19,6 +25,7 @@ def train(
     from_step: FromStep = None,
     data_dir: Path | None = None,
     every: int = 1,
+    rehearse: Flag = False,
 ) -> None:
     """Train by a recipe, e.g. `r1zero train recipes/demo.toml --train.seed 1`.
 
@@ -37,6 +44,9 @@ def train(
         A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next.
     every
         Print every Nth step.
+    rehearse
+        Run the recipe with stand-ins, to see within a minute that everything that it names is there and fits: a tiny
+        random model of the same class, a few rows of each set, two steps. Below runs/rehearsal, or in OUT.
     """
     from r1zero.config import Recipe, parse_overrides
     from r1zero.runs.maker import accept, foreign_reward
@@ -48,8 +58,11 @@ def train(
     changes = parse_overrides(list(overrides))
     if data_dir is not None:
         changes["questions.data_dir"] = str(data_dir)
-    resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume or from_step is not None)
     console = make_console()
+    if rehearse:
+        _rehearse(console, chosen(Recipe, recipe, changes, out, resume=False)[0], recipe, out, resume)
+        return
+    resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume or from_step is not None)
     foreign = ""
     if recipe.is_dir() and "verifier.reward" not in changes:
         foreign = foreign_reward(Run.open(recipe), resolved)
@@ -60,3 +73,17 @@ def train(
     if foreign:
         accept(run, foreign)
     say(console, f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)", whole=True)
+
+
+def _rehearse(console: Console, recipe: Recipe, file: Path, out: Path | None, resume: bool) -> None:
+    from r1zero.rehearsal.stage import rehearsal_of
+    from r1zero.training.progress import RichView
+    from r1zero.training.train import train as run_training
+
+    folder = (out or Path("runs") / "rehearsal" / file.stem).resolve()
+    rehearsed, notes = rehearsal_of(recipe, folder, resume=resume)
+    for note in notes:
+        say(console, f"note {note}", style="yellow")
+    with RichView(console) as view:
+        run = run_training(rehearsed, folder / "run", resume=resume, view=view)
+    say(console, f"rehearsed to the last step with stand-ins, whose numbers mean nothing: {run.path}", whole=True)

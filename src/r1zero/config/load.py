@@ -31,6 +31,16 @@ def read_recipe(path: Path, kind: type[SectionT], overrides: Mapping[str, object
     Raises:
         UserError: no such file, not TOML, an unknown key, a value of the wrong kind, or settings that do not fit.
     """
+    return validated(_read(path), kind, overrides, where=str(path))
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """Return what a TOML file with some of a recipe's sections says, as dotted settings. Raises UserError."""
+    return flattened(_read(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a recipe's sections, unchecked."""
     try:
         text = regular(path).read_text(encoding="utf-8")
         data = parsed(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -46,7 +56,7 @@ def read_recipe(path: Path, kind: type[SectionT], overrides: Mapping[str, object
         raise UserError(f"The recipe {path} cannot be parsed: {unreadable(error)}.") from None
     if not isinstance(data, dict):
         raise UserError(f"The recipe {path} holds no sections; give the path of a TOML file or of a run.")
-    return validated(data, kind, overrides, where=str(path))
+    return data
 
 
 def packaged_recipe(name: str, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:

@@ -6,15 +6,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from r1zero.endpoint import Client, Endpoint, Store
 from r1zero.errors import SettingName, UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.device import set_threads
-from r1zero.policy.load import encode_prompt, load_policy, load_tokenizer
+from r1zero.policy.load import encode_prompt, load_policy
 from r1zero.policy.place import LOADER_ERRORS, check_files
+from r1zero.policy.tokenizer import load_tokenizer
 from r1zero.policy.vocabulary import textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import Encode, PreparedSet
@@ -50,10 +53,17 @@ class EvaluatedModel:
         return tuple(PreparedSet(each, template, self.encode, self.textless, self.positions()) for each in sets)
 
 
-def local(model: str, *, rows: int, device: str = "auto", attention: str = "sdpa") -> EvaluatedModel:
-    """Return a model folder or Hub name in this process."""
+def local(
+    model: str,
+    *,
+    rows: int,
+    device: str = "auto",
+    attention: str = "sdpa",
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> EvaluatedModel:
+    """Return a model folder or Hub name in this process, its weights in a precision."""
     set_threads(None)
-    policy = load_policy(model, device=device, attention=attention)
+    policy = load_policy(model, device=device, attention=attention, dtype=getattr(torch, precision))
     sampler = make_sampler(policy, rows)
     textless = textless_ids(policy.tokenizer, policy.model)
     return EvaluatedModel(

@@ -25,10 +25,10 @@ from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from r1zero.config import EvaluationSettings, Recipe, Section, TemplateSettings, checked
-from r1zero.config.load import packaged_recipe
+from r1zero.config.load import make_recipe, packaged_recipe
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
@@ -52,6 +52,10 @@ class RunJob:
     start: str | None = None
     """The job that has to be done before."""
     kind: type[Section] = Recipe
+
+    def asked(self) -> Any:
+        """Return the whole recipe, but for where `start` will leave its model."""
+        return packaged_recipe(self.recipe, self.kind, self.changes)
 
     def resolved(self, out: Path) -> Section:
         """Return the whole recipe."""
@@ -90,6 +94,25 @@ class EvaluationJob:
     temperature: float = 0.0
     max_new_tokens: int = 3000
     answer_format: str | None = None
+    data_dir: str | None = None
+    """A folder to look for question sets in first."""
+    device: str = "auto"
+    rows: int = 256
+    """The most responses decoded side by side."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights."""
+
+    def asked(self, model: str) -> Recipe:
+        """Return what is asked of a model as a recipe without steps, for what is told of recipes."""
+        recipe = {
+            "model": {"path": model, "device": self.device},
+            "questions": {**self.benchmarks[0], "data_dir": self.data_dir},
+            "template": {"name": self.template, "answer_format": self.answer_format},
+            "sampling": {"max_new_tokens": self.max_new_tokens},
+            "evaluation": self._settings().model_dump(),
+            "train": {"steps": 0},
+        }
+        return make_recipe(recipe, where=self.name)
 
     def done(self, out: Path) -> bool:
         """Tell whether all results are there. Those of other settings do not count: carried out, it refuses them."""
@@ -108,8 +131,10 @@ class EvaluationJob:
         """Make the evaluation, or what is left of it."""
         shape = checked(TemplateSettings, {"name": self.template, "answer_format": self.answer_format})
         model = str(last_checkpoint(out / self.start)) if self.start else self.model
-        conditions = Conditions(out=out / self.name)
-        evaluate_matrix([model], partial(local, rows=256), [shape], self._settings(), conditions)
+        data_dir = Path(self.data_dir) if self.data_dir else None
+        conditions = Conditions(data_dir=data_dir, out=out / self.name)
+        opened = partial(local, rows=self.rows, device=self.device, precision=self.precision)
+        evaluate_matrix([model], opened, [shape], self._settings(), conditions)
 
     def _settings(self) -> EvaluationSettings:
         drawn = {name: getattr(self, name) for name in ("samples", "temperature", "max_new_tokens")}
@@ -117,6 +142,18 @@ class EvaluationJob:
 
 
 Job = RunJob | EvaluationJob
+
+
+def asked_of(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return name → recipe of all jobs, an evaluation's too, with the model that a chain of them began with."""
+    known = {job.name: job for job in jobs}
+
+    def model(job: Job) -> str:
+        if job.start is not None:
+            return model(known[job.start])
+        return job.model if isinstance(job, EvaluationJob) else job.asked().model.path
+
+    return {name: job.asked() if isinstance(job, RunJob) else job.asked(model(job)) for name, job in known.items()}
 
 
 def _placeless(settings: EvaluationSettings) -> dict[str, Any]:
@@ -157,8 +194,11 @@ Told = Callable[[Job, float | None], None]
 """Who is told that a job begins, and then in how many seconds it was done."""
 
 
-def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told) -> None:
+def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told, gpus: Mapping[str, int] | None = None) -> None:
     """Carry out what is not done yet, `workers` at a time, each with one thread of computation.
+
+    With `gpus`, each job's number of them by its name, `workers` is how many there are: a job has its own, and begins
+    when as many are free.
 
     Interrupted, what is finished stays, and the rest goes on from its last checkpoints the next time.
 
@@ -170,8 +210,10 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told) -> None:
     order.prepare()
     context, others = multiprocessing.get_context("spawn"), {*multiprocessing.active_children()}
     ready: list[Job] = []
-    running: dict[Future[float], Job] = {}
-    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),)) as pool:
+    running: dict[Future[float], tuple[Job, list[int]]] = {}
+    free = [*range(workers)]
+    once = None if gpus is None else 1  # a process sees the GPUs that it has first seen
+    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),), max_tasks_per_child=once) as pool:
         try:
             while order.is_active():
                 for job in (known[name] for name in order.get_ready()):
@@ -179,18 +221,19 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told) -> None:
                         order.done(job.name)
                     else:
                         ready.append(job)
-                while ready and len(running) < workers:
-                    job = ready.pop(0)
+                while (job := _next(ready, free, gpus)) is not None:
+                    places = [free.pop(0) for _ in range(_needed(job, gpus))]
                     with _interrupts_held():
-                        running[pool.submit(_timed, job, out)] = job
+                        running[pool.submit(_timed, job, out, None if gpus is None else places)] = job, places
                     told(job, None)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    seconds, job = future.result(), running.pop(future)
+                    seconds, (job, places) = future.result(), running.pop(future)
+                    free = sorted([*free, *places])
                     told(job, seconds)
                     order.done(job.name)
         except BrokenProcessPool:
-            names = ", ".join(job.name for job in running.values())
+            names = ", ".join(job.name for job, _ in running.values())
             raise UserError(
                 f"A process at work on {names} was killed, most often for want of memory; give the same command again "
                 "to go on, with --workers 1 if memory is short."
@@ -200,6 +243,20 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told) -> None:
             for process in {*multiprocessing.active_children()} - others:
                 process.terminate()
             raise
+
+
+def _needed(job: Job, gpus: Mapping[str, int] | None) -> int:
+    return 1 if gpus is None else gpus[job.name]
+
+
+def _next(ready: list[Job], free: Sequence[int], gpus: Mapping[str, int] | None) -> Job | None:
+    """Take the first job out of `ready` that has room; None where none has. One that needs more than is free waits, and
+    smaller ones go before it.
+    """
+    found = next((job for job in ready if _needed(job, gpus) <= len(free)), None)
+    if found is not None:
+        ready.remove(found)
+    return found
 
 
 @contextmanager
@@ -213,7 +270,11 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _timed(job: Job, out: Path) -> float:
+def _timed(job: Job, out: Path, gpus: Sequence[int] | None) -> float:
+    """Carry out a job in this process, on these GPUs alone, if any are named; return its seconds."""
+    if gpus is not None:
+        seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(seen[i] if seen else str(i) for i in gpus)
     begun = time.monotonic()
     job.carry_out(out)
     return time.monotonic() - begun

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,13 @@ _LEADS = {
     "seeds. It shows whether a mechanism is there, not its size in large models; what is not seen is said.",
     "quick": "A quick look: few seeds and few steps, to see that everything runs. Too little for most claims.",
     "full": "The published settings.",
+    "rehearsal": "Every job of the published settings, run to its last step with a tiny random model for its own "
+    "on a few rows of its questions: to see that everything it names is there and fits. No number here says anything "
+    "about a model, and no claim is judged.",
+}
+_TITLES = {
+    "full": "Understanding R1-Zero-like training",
+    "rehearsal": "Rehearsal: understanding R1-Zero-like training, with stand-ins",
 }
 
 
@@ -38,14 +45,19 @@ class StudyPart:
     problems: Sequence[str] = field(default_factory=tuple)
 
 
-def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> StudyPart:
-    """Return what a study finds in its runs; a sentence where they are not all there, or damaged."""
+def read_part(
+    study: Study, out: Path, jobs: Sequence[Job], shown: Callable[[Findings], Findings] | None = None
+) -> StudyPart:
+    """Return what a study finds in its runs, as far as it is `shown`; a sentence where they are not all there, or
+    damaged.
+    """
     try:
         missing = [job.name for job in jobs if not job.done(out)]
         if missing:
             first = f"{missing[0]} and {len(missing) - 1} more" if len(missing) > 1 else missing[0]
             return StudyPart(study, problems=[f"{first} not finished: `r1zero paper run {study.name}` goes on."])
         found: Findings = study.read(out, jobs)
+        found = shown(found) if shown else found
     except UserError as error:
         return StudyPart(study, problems=[str(error)])
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError) as error:
@@ -61,7 +73,7 @@ def read_part(study: Study, out: Path, jobs: Sequence[Job]) -> StudyPart:
     return StudyPart(study, found.claims, drawn, found.tables, notes, runs)
 
 
-def write_paper(parts: Sequence[StudyPart], out: Path, size: str) -> Path:
+def write_paper(parts: Sequence[StudyPart], out: Path, size: str, remarks: Sequence[str] = ()) -> Path:
     """Return paper.html, findings.json, and the figures as PNG and SVG; returns the page.
 
     Raises:
@@ -80,22 +92,24 @@ def write_paper(parts: Sequence[StudyPart], out: Path, size: str) -> Path:
         ]  # fmt: skip
         write_text(out / "findings.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         page = out / "paper.html"
-        write_text(page, render(parts, size))
+        write_text(page, render(parts, size, remarks))
     return page
 
 
-def render(parts: Sequence[StudyPart], size: str) -> str:
-    """Return the page as text."""
+def render(parts: Sequence[StudyPart], size: str, remarks: Sequence[str] = ()) -> str:
+    """Return the page as text; `remarks` are told above all claims."""
     drawn = [chart for part in parts for panel in part.panels for chart in (panel.ours, panel.paper) if chart]
     return render_page(
         "paper.html",
         ("charts.js",),
         {"chart-data": {chart.key: svg.chart_data(chart) for chart in drawn}},
-        title="Understanding R1-Zero-like training" + (", in miniature" if size != "full" else ""),
+        title=_TITLES.get(size, "Understanding R1-Zero-like training, in miniature"),
+        remarks=remarks,
+        judged=size != "rehearsal",
         kind="paper",
         skip="claims",
         lead=_LEADS[size],
-        size="the miniature" if size != "full" else "these runs",
+        size={"full": "these runs", "rehearsal": "stand-ins"}.get(size, "the miniature"),
         parts=parts,
         counts=[
             (sum(claim.verdict is status for part in parts for claim in part.claims), status) for status in ClaimStatus

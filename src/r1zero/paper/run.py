@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,8 +15,11 @@ from r1zero.paper.claims import Study
 from r1zero.paper.jobs import Job, Told, carry_out
 from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
 from r1zero.paper.page import read_part, write_paper
+from r1zero.paper.planned import NO_ORDERS, Orders, gpus_of
+from r1zero.paper.rehearse import SCALE, build_stage, read_notes, rehearsed_jobs, unjudged
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
+from r1zero.plan.splits import counted_machine
 from r1zero.runs.exclusive import exclusive
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.foreign import read_text
@@ -26,47 +29,73 @@ PLAN = "paper.json"
 
 
 class _Plan(BaseModel):
-    scale: Literal["laptop", "quick", "full"]
+    scale: Literal["laptop", "quick", "full", "rehearsal"]
     seeds: Annotated[int, Field(ge=1)] | None
     studies: list[str]
+    machine: str | None = None
+    changes: dict[str, Any] = {}
 
 
-def grids(studies: Sequence[Study], out: Path, scale: str, seeds: int | None) -> dict[str, list[Job]]:
-    """Return study → its jobs. Studies share jobs of one name, which are the same jobs.
+def grids(
+    studies: Sequence[Study], out: Path, scale: str, seeds: int | None, orders: Orders = NO_ORDERS
+) -> dict[str, list[Job]]:
+    """Return study → its jobs, at full scale as they were ordered. Studies share jobs of one name, which are the same.
 
     Raises:
-        UserError: too few seeds.
+        UserError: too few seeds, or orders that cannot be followed.
     """
     if seeds is not None and seeds < 1:
         raise UserError(f"--seeds {seeds} runs nothing; give 1 or more.")
-    if scale == "full":
-        return {study.name: list(study.full(seeds or 1)) for study in studies}
+    if scale in ("full", SCALE):
+        jobs = {study.name: orders.ordered(study.full(seeds or 1)) for study in studies}
+        return jobs if scale == "full" else {name: rehearsed_jobs(each, out) for name, each in jobs.items()}
     size = QUICK if scale == "quick" else LAPTOP
     size = replace(size, seeds=seeds) if seeds is not None else size
     return {study.name: list(study.laptop(out, size)) for study in studies}
 
 
-def run_paper(studies: Sequence[Study], out: Path, scale: str, *, seeds: int | None, workers: int, told: Told) -> Path:
+def run_paper(
+    studies: Sequence[Study],
+    out: Path,
+    scale: str,
+    *,
+    seeds: int | None,
+    workers: int,
+    told: Told,
+    noted: Callable[[str], None] = lambda note: None,
+    orders: Orders = NO_ORDERS,
+) -> Path:
     """Carry out what is not there yet, and write the page; returns it. A page holds all studies ever begun there.
+
+    `noted` is told what a reader must know before the first job.
 
     Raises:
         UserError: a run failed, in its sentence; what is done stays.
     """
     out = out.resolve()  # runs know their base models by path
     with exclusive(out):
-        return _run_paper(studies, out, scale, seeds, workers, told)
+        plan = _renewed(out, scale, studies, seeds, orders)
+        planned = grids(studies, out, scale, seeds, orders)
+        gpus = gpus_of([job for each in planned.values() for job in each], orders)
+        for note in _prepared(plan, out):
+            noted(note)
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
+        jobs = [job for each in planned.values() for job in each]
+        carry_out(jobs, out, workers if gpus is None else counted_machine(str(orders.machine))[0], told, gpus)
+        return write_page(out, whole=[study.name for study in studies])
 
 
-def _run_paper(studies: Sequence[Study], out: Path, scale: str, seeds: int | None, workers: int, told: Told) -> Path:
-    plan = _renewed(out, scale, studies, seeds)
-    planned = grids(studies, out, scale, seeds)
-    if scale != "full" and not (out / FEW_SHOT).is_file():
-        make_world(out / WORLD, 0, DOCUMENTS // 10 if scale == "quick" else DOCUMENTS)
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
-    carry_out([job for each in planned.values() for job in each], out, workers, told)
-    return write_page(out, whole=[study.name for study in studies])
+def _prepared(plan: Mapping[str, Any], out: Path) -> list[str]:
+    """Make what a scale's jobs need before they start: the miniature's world, a rehearsal's stand-ins. Return notes."""
+    if plan["scale"] == SCALE:
+        every = grids(list(STUDIES.values()), out, "full", plan["seeds"], _orders(plan))
+        asked = [job for name in plan["studies"] for job in every[name]]
+        return build_stage(asked, out, [job for jobs in every.values() for job in jobs])
+    if plan["scale"] != "full" and not (out / FEW_SHOT).is_file():
+        make_world(out / WORLD, 0, DOCUMENTS // 10 if plan["scale"] == "quick" else DOCUMENTS)
+    return []
 
 
 def write_page(out: Path, whole: Collection[str] = ()) -> Path:
@@ -80,9 +109,10 @@ def write_page(out: Path, whole: Collection[str] = ()) -> Path:
     if plan is None:
         raise UserError(f"{out} holds no {PLAN}, so no `r1zero paper run` was begun there; give OUT/SCALE of one.")
     studies = pick_studies(plan["studies"])
-    planned = grids(studies, out, plan["scale"], plan["seeds"])
-    parts = [read_part(study, out, planned[study.name]) for study in studies]
-    page = write_paper(parts, out, plan["scale"])
+    planned = grids(studies, out, plan["scale"], plan["seeds"], _orders(plan))
+    rehearsal = plan["scale"] == SCALE
+    parts = [read_part(study, out, planned[study.name], unjudged if rehearsal else None) for study in studies]
+    page = write_paper(parts, out, plan["scale"], read_notes(out) if rehearsal else ())
     for part in parts:
         if part.study.name in whole and part.problems:
             raise UserError(f"{part.study.name} cannot be read: {part.problems[0]} The other studies are on {page}.")
@@ -101,11 +131,23 @@ def _plan(out: Path) -> dict[str, Any] | None:
         ) from None
 
 
-def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None) -> dict[str, Any]:
-    """Return the plan with these studies, in the paper's order. Raises UserError when it is one of other seeds."""
-    old = _plan(out) or {"seeds": seeds, "studies": []}
-    if old["seeds"] != seeds:
-        before = "the default" if old["seeds"] is None else old["seeds"]
-        raise UserError(f"{out} was begun with --seeds {before}; give that, or choose another --out.")
+def _orders(plan: Mapping[str, Any]) -> Orders:
+    return Orders(plan["machine"], plan["changes"])
+
+
+def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None, orders: Orders) -> dict[str, Any]:
+    """Return the plan with these studies, in the paper's order. Raises UserError when it is one of other seeds, or was
+    ordered otherwise.
+    """
+    kept = {"seeds": seeds, "machine": orders.machine, "changes": dict(orders.changes)}
+    old = _plan(out) or {**kept, "studies": []}
+    for name, option in (("seeds", "--seeds"), ("machine", "--machine"), ("changes", "--set or --recipe-overrides")):
+        if old[name] != kept[name]:
+            before = old[name] or ("the default" if name == "seeds" else "none")
+            raise UserError(f"{out} was begun with {option} {_said(before)}; give that, or choose another --out.")
     names = {*old["studies"], *(study.name for study in studies)}
-    return {"scale": scale, "seeds": seeds, "studies": [name for name in STUDIES if name in names]}
+    return {"scale": scale, "studies": [name for name in STUDIES if name in names], **kept}
+
+
+def _said(value: Any) -> str:
+    return " ".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else str(value)

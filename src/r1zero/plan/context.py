@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from transformers import AutoConfig
-
 from r1zero.config import Recipe
 from r1zero.errors import UserError, reason
-from r1zero.policy.load import check_place, encode_prompt, find_positions, load_tokenizer
+from r1zero.policy.known import model_config
+from r1zero.policy.load import check_place, encode_prompt, find_positions
+from r1zero.policy.tokenizer import load_tokenizer
 from r1zero.rollouts.prompts import PreparedSet
 from r1zero.rollouts.question_sets import fit_notes, load_sets
 from r1zero.templates.table import make_template
@@ -18,18 +18,27 @@ def context_notes(recipe: Recipe) -> tuple[str, ...]:
     """Tell for how many questions the model's positions leave less than the budget, or none; nothing where they do not
     bound it. Where the questions or the tokenizer cannot be had, say so.
     """
-    model = recipe.model
     try:
-        check_place(model.path)
-        config = AutoConfig.from_pretrained(model.path, revision=model.revision, trust_remote_code=False)
-        positions = find_positions(config.get_text_config())
-        if positions is None:
-            return ()
-        tokenizer = load_tokenizer(model.path, model.revision)
-        encode, template = partial(encode_prompt, tokenizer), make_template(recipe.template, tokenizer)
-        questions, benchmarks = load_sets(recipe)
-        prepared = [PreparedSet(each, template, encode, positions=positions) for each in benchmarks]
-        evaluated = [note for each in prepared for note in each.fit(recipe.eval_max_new_tokens)]
-        return (*fit_notes(recipe, positions, questions, template, encode), *evaluated)
+        check_place(recipe.model.path)
+        return fit_of(recipe)
     except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         return (f"whether prompts and responses fit into the model's context was not looked at ({reason(error, 160)})",)
+
+
+def fit_of(recipe: Recipe) -> tuple[str, ...]:
+    """Tell the same.
+
+    Raises:
+        UserError: no prompt of a set leaves room, or there is no such set.
+        OSError, ValueError, KeyError, TypeError: there is no readable config or tokenizer.
+    """
+    model = recipe.model
+    positions = find_positions(model_config(model.path, model.revision).get_text_config())
+    if positions is None:
+        return ()
+    tokenizer = load_tokenizer(model.path, model.revision)
+    encode, template = partial(encode_prompt, tokenizer), make_template(recipe.template, tokenizer)
+    questions, benchmarks = load_sets(recipe)
+    prepared = [PreparedSet(each, template, encode, positions=positions) for each in benchmarks]
+    evaluated = [note for each in prepared for note in each.fit(recipe.eval_max_new_tokens)]
+    return (*fit_notes(recipe, positions, questions, template, encode), *evaluated)

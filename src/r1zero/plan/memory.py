@@ -56,7 +56,7 @@ class Device:
 def devices(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[Device, ...]:
     """Return the devices that a recipe needs, each kind once."""
     staff = staff_of(recipe, machine)
-    held, learning = _held(recipe, shape, staff.learners), learning_parts(recipe, shape, staff.learners)
+    held, learning = held_parts(recipe, shape, staff.learners), learning_parts(recipe, shape, staff.learners)
     weights, cache, rows = _sampler(recipe, shape, machine, staff)
     if staff.crowded and recipe.cluster is not None:
         always = _times(held, staff.learners) | _times(weights, staff.samplers)
@@ -81,7 +81,8 @@ def _times(parts: Parts, count: int) -> Parts:
     return {f"{count} × {name}" if count > 1 else name: count * size for name, size in parts.items()}
 
 
-def _held(recipe: Recipe, shape: Shape, ranks: int) -> Parts:
+def held_parts(recipe: Recipe, shape: Shape, ranks: int) -> Parts:
+    """Return what a rank holds from the first step to the last."""
     n, trained = shape.parameters, shape.trained
     parts = {"weights (float32)": 4 * n, "gradients": 4 * trained, "AdamW's two moments": 8 * trained}
     if recipe.objective.kl != "none":

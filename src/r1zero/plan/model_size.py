@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 from transformers.initialization import no_init_weights
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from r1zero.config import LoraSettings
 from r1zero.errors import UserError, reason
 from r1zero.policy.forward import ATTENTION_LAYERS, backbone, with_cache, with_own_cache
+from r1zero.policy.known import model_config
 from r1zero.policy.load import checkpoint_layers
 from r1zero.policy.place import LOADER_ERRORS, check_language_model, check_place
 from r1zero.policy.quiet import freeze_other_senses, still
@@ -77,16 +78,7 @@ def shape_of(
     Raises:
         UserError: there is no such model, or it computes what cannot be counted without numbers.
     """
-    check_place(path, revision)
-    try:
-        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
-    except LOADER_ERRORS as error:
-        raise UserError(
-            f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
-            f"can reach. The loader said: {reason(error, 300)}"
-        ) from None
-    check_language_model(config, path)
-    _check_sizes(config.get_text_config(), path)
+    config = _config_of(path, revision)
     _still(config.get_text_config())
     counted = nullcontext if is_float32(autocast) else BFLOAT16
     attention = "sdpa" if attention == "flash_attention_2" else attention
@@ -121,6 +113,29 @@ def _still(text: PretrainedConfig) -> None:
     for rope in (ropes := getattr(text, "rope_parameters", None) or {}, *ropes.values()):
         if isinstance(rope, dict) and rope.get("rope_type") in ("longrope", "dynamic"):
             rope["rope_type"] = "default"
+
+
+def parameters_of(path: str, revision: str | None = None) -> int:
+    """Return how many parameters a model has. Raises UserError like `shape_of`."""
+    config = _config_of(path, revision)
+    with torch.device("meta"), torch.random.fork_rng(devices=[]), no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    model.tie_weights()
+    return sum(p.numel() for p in model.parameters())
+
+
+def _config_of(path: str, revision: str | None) -> PretrainedConfig:
+    check_place(path, revision)
+    try:
+        config = model_config(path, revision)
+    except LOADER_ERRORS as error:
+        raise UserError(
+            f"model.path = {path!r} has no readable config.json; give a model folder or a Hub name that this machine "
+            f"can reach. The loader said: {reason(error, 300)}"
+        ) from None
+    check_language_model(config, path)
+    _check_sizes(config.get_text_config(), path)
+    return config
 
 
 def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSettings | None) -> Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -32,7 +32,7 @@ def remedies(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, ...]:
     if not any(all(sum(device.always.values()) < usable for device in placed(change)) for change in ranks):
         return (f"weights, gradients and moments alone do not fit: take a smaller model or a larger device{shards}",)
     too_much = f"lower sampling.max_new_tokens{shards}: not one response's backward pass fits"
-    milder = [{**more, **less} for more, less in product(ranks, _micro(recipe))]
+    milder = [{**more, **less} for more, less in product(ranks, micro_batches(recipe))]
     if any(device.at_once for device in placed({})):
         both = ({**learn, **draw} for learn, draw in product(milder, _drawing(recipe, machine)))
         whole = next((change for change in both if all(device.fits(machine) for device in placed(change))), None)
@@ -46,6 +46,11 @@ def remedies(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, ...]:
         _said(learn) if learn is not None else too_much,
     ]
     return tuple(filter(None, found))
+
+
+def shares() -> Sequence[float]:
+    """Return shares of a device's memory to try for vLLM, the largest first."""
+    return _SHARES
 
 
 def changed(recipe: Recipe, change: Change) -> Recipe:
@@ -78,7 +83,7 @@ def _ranks(recipe: Recipe, machine: Machine) -> Iterator[Change]:
         yield {"cluster.learners": ranks, **both}
 
 
-def _micro(recipe: Recipe) -> Iterator[Change]:
+def micro_batches(recipe: Recipe) -> Iterator[Change]:
     """Yield micro-batches of fewer tokens, down to the longest response's; then the same with checkpointing."""
     settings = recipe.learner
     for checkpointing in dict.fromkeys((settings.gradient_checkpointing, True)):
@@ -122,7 +127,7 @@ def _sharded(recipe: Recipe, shape: Shape, machine: Machine) -> str:
     if recipe.cluster is not None or not machine.gpu:
         return ""
     whole = recipe.model_copy(update={"cluster": ClusterSettings(learners=1)})
-    for more, less in product(_ranks(whole, machine), _micro(whole)):
+    for more, less in product(_ranks(whole, machine), micro_batches(whole)):
         learner = devices(changed(whole, {**more, **less}), shape, machine)[0]
         if learner.count > 1 and _learns(learner, USABLE * machine.memory):
             also = f" and {_said(less)}" if less else ""

@@ -100,6 +100,22 @@ def _learn_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int) ->
     return (6 + 2 * again) * shape.parameters * tokens / (EFFICIENCY * machine.flops)
 
 
+def learning_seconds(recipe: Recipe, shape: Shape, machine: Machine, tokens: int) -> float:
+    """Return seconds of learning to predict so many tokens, once each, on one GPU."""
+    return (6 + 2 * recipe.learner.gradient_checkpointing) * shape.parameters * tokens / (EFFICIENCY * machine.flops)
+
+
+def drawing_seconds(shape: Shape, machine: Machine, responses: int, rows: int, budget: int) -> float:
+    """Return seconds in which the embedded sampler draws responses of a quarter of their budget on average, `rows` side
+    by side, from weights of its own precision.
+    """
+    steps = max(responses * (budget / 4) / rows, budget)
+    full = responses * (budget / 4) / steps
+    read = shape.number * shape.parameters / machine.bandwidth
+    multiplied = 2 * shape.parameters * full / (EFFICIENCY * machine.flops)
+    return steps * (max(read, multiplied) + shape.layers * _LAYER_SECONDS)
+
+
 def _usual_prompt(recipe: Recipe) -> int:
     """Return tokens of a prompt that the times assume."""
     return min(150, recipe.questions.max_prompt_tokens)

@@ -18,15 +18,12 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
 )
 from transformers.integrations.peft import MIN_PEFT_VERSION
-from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as hf_logging
 
 from r1zero import config
@@ -40,6 +37,7 @@ from r1zero.policy.place import ADAPTER, LOADER_ERRORS, check_language_model, ch
 from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
 from r1zero.policy.stored import check_stored
+from r1zero.policy.tokenizer import load_tokenizer
 from r1zero.policy.vocabulary import check_vocabulary
 from r1zero.runs import checkpoints
 
@@ -231,18 +229,6 @@ def load_blank(path: str, *, revision: str | None = None, attention: str = "sdpa
     with suppress(OSError, ValueError):  # not every folder has one
         model.generation_config = GenerationConfig.from_pretrained(path, revision=revision or "main")
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), nullcontext)
-
-
-def load_tokenizer(path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a model folder or Hub name, as its tokenizer.json describes it.
-
-    For some model types (Qwen2 among them) transformers' AutoTokenizer builds that type's own tokenizer around the
-    vocabulary even where the folder says that it holds another: spaces may vanish from every prompt.
-    """
-    stated = get_tokenizer_config(path, revision=revision).get("tokenizer_class")
-    if stated in ("TokenizersBackend", "PreTrainedTokenizerFast"):
-        return PreTrainedTokenizerFast.from_pretrained(path, revision=revision or "main")
-    return AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
 
 
 def check_peft(what: str) -> None:

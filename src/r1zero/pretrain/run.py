@@ -22,13 +22,13 @@ from r1zero.policy.load import (
     check_head,
     checkpoint_layers,
     find_eos_ids,
-    load_tokenizer,
     recipe_policy,
     silence_dropout,
 )
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import add_lora
 from r1zero.policy.place import LOADER_ERRORS, check_language_model, check_place
+from r1zero.policy.tokenizer import load_tokenizer
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.pretrain.places import content_facts, located
 from r1zero.runs import checkpoints, moved

@@ -27,7 +27,9 @@ from r1zero.questions.rows import Columns, RawTable, read_questions
 from r1zero.questions.stratify import equal_levels
 from r1zero.types import Question
 
-__all__ = ["BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "load_questions", "renamed", "stratified"]
+__all__ = [
+    "BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "find_here", "load_questions", "renamed", "stratified"
+]  # fmt: skip
 
 DATA_VARIABLE = "R1ZERO_DATA"
 """The environment variable that names a folder of question sets, looked in after `--data-dir`."""
@@ -132,6 +134,13 @@ def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet
     ids = "".join(f"{question.id}\n" for question in chosen)
     renewed = hashlib.sha256(f"{questions.fingerprint}\n{ids}".encode()).hexdigest()[:16]
     return replace(questions, questions=tuple(chosen), fingerprint=renewed)
+
+
+def find_here(name: str, data_dir: Path | None = None) -> Path | None:
+    """Tell where a catalogue set is on this machine, as `load_questions` would look for it; None where it is not."""
+    entry = CATALOGUE[name]
+    found = (find_file(folder, entry) for folder in _data_folders(data_dir))
+    return next((path for path in found if path is not None), None)
 
 
 def renamed(error: UserError, name: Callable[[str], str]) -> UserError:

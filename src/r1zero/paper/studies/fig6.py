@@ -26,7 +26,7 @@ from r1zero.report.charts.model import Chart
 TEMPLATES = {"r1": "R1 template", "qwen_math": "Qwen-Math template", "no": "no template"}
 SETS = {"wide": "orz", "middle": "math", "easy": "gsm", "basic": "asdiv"}
 """The miniature's question sets, from wide to narrow, and the paper's that they stand for."""
-PAPER_SETS = {"orz": "orz-57k", "math": "math-12k", "gsm": "gsm8k-train", "asdiv": "asdiv"}
+PAPER_SETS = {"orz": "orz-57k", "math": "math-12k", "gsm": "gsm8k", "asdiv": "asdiv"}
 _TITLES = {"orz": "ORZ-57k", "math": "MATH-12k", "gsm": "GSM-8k", "asdiv": "ASDiv-2k"}
 
 _MOVES = "one run's evaluations move by 1 to 2 points in the paper"

@@ -50,20 +50,23 @@ def grid(out: Path, size: Size) -> list[Job]:
 
 
 def published_grid(seeds: int) -> list[Job]:
-    """Return Llama-3.2-3B; continued on FineMath; that continued on NuminaMath; each trained with the R1 template on
-    MATH.
+    """Return Llama-3.2-3B; what was released of it continued on FineMath; that continued on NuminaMath; each trained
+    with the R1 template on MATH.
     """
-    finemath = RunJob("bases/domain-0", "llama-3.2-3b-finemath-pretrain", kind=PretrainRecipe)
-    numina = RunJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", start=finemath.name, kind=PretrainRecipe)
-    chain: dict[str, str | None] = {"plain": None, "domain": finemath.name, "numina": numina.name}
-    jobs: list[Job] = [finemath, numina]
+    numina = RunJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", kind=PretrainRecipe)
+    plain, domain = {"model.path": "meta-llama/Llama-3.2-3B"}, {"model.path": "HuggingFaceTB/FineMath-Llama-3B"}
+    bases: dict[str, tuple[dict[str, object], str | None]] = {
+        "plain": ({**plain}, None), "domain": ({**domain}, None), "numina": ({**domain}, numina.name),
+    }  # fmt: skip
+    jobs: list[Job] = [numina]
     for seed in range(seeds):
-        common = {"model.path": "meta-llama/Llama-3.2-3B", "train.seed": seed, "train.steps": 300}
-        jobs += [RunJob(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", common, start) for name, start in chain.items()]
-        jobs.append(
-            RunJob(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1",
-                     common | {"objective.name": "grpo", "objective.constant": None}, numina.name)
-        )  # fmt: skip
+        common: dict[str, object] = {"train.seed": seed, "train.steps": 300}
+        jobs += [
+            RunJob(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", model | common, start)
+            for name, (model, start) in bases.items()
+        ]
+        grpo: dict[str, object] = {"objective.name": "grpo", "objective.constant": None}
+        jobs.append(RunJob(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1", domain | common | grpo, numina.name))
     return jobs
 
 

@@ -1,0 +1,251 @@
+"""The published grids on a machine: each job's engine, precision, rows, ranks and GPUs, its memory and its hours.
+
+They come from the plan that `r1zero doctor --recipe` makes (`r1zero.plan`), by the GPU's data sheet: nothing is started
+and no GPU is touched. A job that fits on one GPU gets one, so that several run side by side; any other all of them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from r1zero.config import EvaluationSettings, Recipe
+from r1zero.config.pretrain import PretrainRecipe
+from r1zero.errors import UserError
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of
+from r1zero.plan.machine import GIB, USABLE, Machine, by_name
+from r1zero.plan.memory import held_parts, learning_parts, slab
+from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
+from r1zero.plan.remedies import changed
+from r1zero.plan.splits import GpuSplit, counted_machine, splits
+from r1zero.plan.step_time import drawing_seconds, learning_seconds
+from r1zero.questions.catalogue import CATALOGUE
+from r1zero.rehearsal.sets import known_corpus
+
+MACHINE = "8xA100-80GB"
+"""The paper's own."""
+_ROWS = (1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A job with the settings that a machine gives it; where nothing makes it fit, `problem` says so."""
+
+    job: Job
+    how: str
+    """Its settings in words."""
+    gpus: int = 0
+    peak: int = 0
+    """Bytes on one GPU at most."""
+    seconds: float = 0.0
+    done: bool = False
+    problem: str = ""
+
+    @property
+    def gpu_hours(self) -> float:
+        """Hours of the machine's GPUs that it takes, those of all added up."""
+        return self.gpus * self.seconds / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the user says of all jobs: a machine, and dotted settings of training runs."""
+
+    machine: str | None = None
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+    def ordered(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs with these settings, and with those that the machine gives them.
+
+        Raises:
+            UserError: there is no such setting or machine, or a job does not fit.
+        """
+        changed_jobs = self.with_changes(jobs)
+        return changed_jobs if self.machine is None else [each.job for each in fitting(plan_jobs(changed_jobs, self))]
+
+    def with_changes(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs with the user's settings alone."""
+        own = [
+            replace(job, changes={**job.changes, **self.changes})
+            if isinstance(job, RunJob) and job.kind is Recipe else job
+            for job in jobs
+        ]  # fmt: skip
+        for job in own if self.changes else ():
+            if isinstance(job, RunJob):
+                job.asked()  # an unknown setting is told before anything starts
+        return own
+
+
+NO_ORDERS = Orders()
+
+
+def gpus_of(jobs: Sequence[Job], orders: Orders) -> dict[str, int] | None:
+    """Return how many GPUs each job of a machine's grid has; None where no machine was named.
+
+    Raises:
+        UserError: the machine's GPUs, or a package that they are used with, are not here.
+    """
+    if orders.machine is None:
+        return None
+    count, here = counted_machine(orders.machine)[0], torch.cuda.device_count()
+    if here < count:
+        raise UserError(
+            f"--machine {orders.machine} plans for {count} GPUs, and {here} are here: add --plan to see the plan "
+            "alone, or leave --machine out."
+        )
+    for package in ("vllm", "ray"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"--machine {orders.machine} needs the package {package}, which is not installed; run `pip install "
+                '"r1zero[vllm,ray]"`.'
+            )
+    return {job.name: ranks_of(job) for job in jobs}
+
+
+def ranks_of(job: Job) -> int:
+    """Return the GPUs of a job whose settings a machine gave."""
+    if not isinstance(job, RunJob) or job.kind is not Recipe:
+        return 1
+    recipe: Recipe = job.asked()
+    if recipe.cluster is None:
+        return 1
+    apart = 0 if recipe.cluster.share_gpus else recipe.cluster.samplers * recipe.sampling.tensor_parallel
+    return recipe.cluster.learners + apart
+
+
+def plan_jobs(jobs: Sequence[Job], orders: Orders, out: Path | None = None) -> list[PlannedJob]:
+    """Return every job as it runs on the machine, each once; with `out`, those that are done there are marked."""
+    count, name = counted_machine(orders.machine or MACHINE)
+    machine = by_name(name, BFLOAT16)
+    asked = asked_of(jobs)
+    found = []
+    for job in {job.name: job for job in jobs}.values():
+        planned = _planned(job, asked[job.name], machine, count)
+        found.append(replace(planned, done=out is not None and _done(planned.job, out)))
+    return found
+
+
+def fitting(found: Sequence[PlannedJob]) -> Sequence[PlannedJob]:
+    """Return the jobs where all fit. Raises UserError with the first that does not, and how many more."""
+    problems = [each for each in found if each.problem]
+    if problems:
+        first, more = problems[0], len(problems) - 1
+        others = f"; {more} more do not fit either" if more else ""
+        raise UserError(f"{first.job.name} {first.problem}{others}.")
+    return found
+
+
+def _done(job: Job, out: Path) -> bool:
+    try:
+        return job.done(out)
+    except UserError:  # what it starts from is gone, or was never made
+        return False
+
+
+def _planned(job: Job, asked: Recipe | PretrainRecipe, machine: Machine, count: int) -> PlannedJob:
+    if isinstance(job, EvaluationJob):
+        assert isinstance(asked, Recipe)
+        return _evaluation(job, asked, machine)
+    if isinstance(asked, PretrainRecipe):
+        return _pretraining(job, asked, machine)
+    return _training(job, asked, machine, count)
+
+
+def _training(job: RunJob, recipe: Recipe, machine: Machine, count: int) -> PlannedJob:
+    shape, mean = _shape(recipe.model.path, recipe.model.revision), max(1, recipe.sampling.max_new_tokens // 4)
+    found = splits(recipe, shape, machine, count, mean)
+    if not found:
+        return PlannedJob(job, "", problem=f"does not fit into {count} × {machine.name}: take larger GPUs, or more")
+    chosen = next((each for each in found if each.gpus == 1), found[0])
+    seconds = recipe.train.steps * chosen.pace.step + _evaluating(recipe, chosen)
+    return PlannedJob(
+        replace(job, changes={**job.changes, **chosen.changes}), chosen.text, chosen.gpus, chosen.peak, seconds
+    )
+
+
+def _evaluating(recipe: Recipe, split: GpuSplit) -> float:
+    """Return seconds of a run's evaluations, at the pace of its sampling."""
+    times = 2 + (recipe.train.steps - 1) // recipe.evaluation.every
+    responses = _questions(recipe.evaluation) * recipe.evaluation.samples
+    return times * split.pace.sampling * max(1.0, responses / recipe.responses)
+
+
+def _questions(settings: EvaluationSettings) -> int:
+    known = [(CATALOGUE[each.name].rows if each.name in CATALOGUE else 500, each.limit) for each in settings.benchmarks]
+    return sum(min(rows, limit or rows) for rows, limit in known)
+
+
+def _pretraining(job: RunJob, recipe: PretrainRecipe, machine: Machine) -> PlannedJob:
+    """One process on one GPU, with fewer rows of a pass where they do not fit."""
+    shape, settings = _shape(recipe.model.path, recipe.model.revision), recipe.learner
+    known = known_corpus(recipe.corpus.name, recipe.corpus.config) or {}
+    step = settings.rows * settings.sequence_length
+    tokens = recipe.train.steps * step if recipe.train.steps else (recipe.train.epochs or 1) * known.get("tokens", step)
+    rows = settings.micro_rows
+    while True:
+        micro = {
+            "micro_tokens": rows * settings.sequence_length,
+            "gradient_checkpointing": settings.gradient_checkpointing,
+        }
+        like = Recipe.model_validate({"model": {"path": recipe.model.path}, "questions": {"name": "arithmetic"},
+                                      "train": {"steps": 1}, "learner": micro, "sampling": {"max_new_tokens": 1},
+                                      })  # fmt: skip
+        like = changed(like, {"questions.max_prompt_tokens": settings.sequence_length})
+        peak = sum(held_parts(like, shape, 1).values()) + sum(learning_parts(like, shape, 1).values())
+        if peak <= USABLE * machine.memory:
+            seconds = learning_seconds(like, shape, machine, int(tokens))
+            changes = {**job.changes, "learner.micro_rows": rows}
+            return PlannedJob(replace(job, changes=changes), f"one process, {rows} rows a pass", 1, peak, seconds)
+        if rows == 1:
+            return PlannedJob(job, "", problem=f"does not fit into one {machine.name}: take a larger GPU")
+        rows //= 2
+
+
+def _evaluation(job: EvaluationJob, recipe: Recipe, machine: Machine) -> PlannedJob:
+    """One process on one GPU, weights in bfloat16, with as many rows as its memory holds."""
+    shape = _shape(recipe.model.path, recipe.model.revision)
+    responses = _questions(recipe.evaluation) * job.samples
+    weights = shape.number * shape.parameters
+    many = changed(recipe, {"rollout.prompts": responses, "rollout.samples": 1})
+    for rows in _ROWS:
+        peak = weights + slab(changed(many, {"sampling.batch_rows": rows}), shape)
+        if peak <= USABLE * machine.memory:
+            side = min(rows, responses)
+            seconds = drawing_seconds(shape, machine, responses, side, job.max_new_tokens)
+            planned = replace(job, rows=rows, precision="bfloat16")
+            return PlannedJob(planned, f"embedded sampler in bfloat16, {rows} rows", 1, peak, seconds)
+    return PlannedJob(job, "", problem=f"does not fit into one {machine.name}: ask it through a server (--server)")
+
+
+@cache
+def _shape(path: str, revision: str | None) -> Shape:
+    return shape_of(path, revision, "sdpa", BFLOAT16, 4096)
+
+
+def plan_rows(found: Sequence[PlannedJob]) -> list[list[str]]:
+    """Return a table of jobs: name, settings, GPUs, GiB of one at most, hours, and what will be reused."""
+    return [
+        [each.job.name, each.problem or each.how, str(each.gpus or "–"),
+         f"{each.peak / GIB:.1f}" if each.peak else "–", hours(each.seconds), "done" if each.done else ""]
+        for each in found
+    ]  # fmt: skip
+
+
+def hours(seconds: float) -> str:
+    """Say a duration in hours."""
+    return f"{seconds / 3600:.2f}" if seconds < 36_000 else f"{seconds / 3600:.1f}"
+
+
+def total(found: Sequence[PlannedJob], count: int) -> str:
+    """Say what is left to do: jobs, GPU-hours, and hours of a machine of so many GPUs, where all of them are busy."""
+    left = [each for each in found if not each.done]
+    spent = sum(each.gpu_hours for each in left)
+    return (
+        f"{len(left)} of {len(found)} jobs to do, {spent:,.0f} GPU-hours: at least {spent / count:,.0f} hours of the "
+        "machine (within a factor of 3)"
+    )

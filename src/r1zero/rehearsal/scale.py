@@ -1,0 +1,100 @@
+"""Settings of a rehearsal, as changes of a recipe: few rows, short responses, two steps, one process on the CPU.
+
+Everything that names something stays as it is, and so do the prompts' bound, the objective (but for what a truncated
+response earns) and the learner's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from r1zero.config import BenchmarkSettings, Recipe
+from r1zero.config.pretrain import PretrainRecipe
+from r1zero.questions import CATALOGUE
+from r1zero.rehearsal.sets import ROWS
+
+STEPS = 2
+TOKENS = 8
+"""Budget of a response."""
+_EPOCHS = 0.2  # of a corpus of few documents: about two steps
+_GROUPS, _SAMPLES, _UPDATES = 2, 4, 2
+
+Changes = dict[str, object]
+"""New values by the settings' dotted names."""
+
+
+def training_changes(recipe: Recipe, models: Mapping[str, str], data: Path) -> Changes:
+    """Return what a rehearsal of a training run changes; `models` are the stand-ins' folders by the models' names."""
+    prompts, samples = min(recipe.rollout.prompts, _GROUPS), min(recipe.rollout.samples, _SAMPLES)
+    updates = min(recipe.learner.updates, _UPDATES)
+    changes: Changes = {
+        **_here(recipe.model.path, models),
+        **_asked(recipe.questions.model_dump(), "questions."),
+        "questions.data_dir": str(data),
+        "sampling": {**recipe.sampling.model_dump(exclude=_ENGINE), "max_new_tokens": _budget(recipe)},
+        "cluster": None,
+        "rollout.prompts": prompts,
+        "rollout.samples": samples,
+        "rollout.max_staleness": 0,
+        # no stand-in answers right: rewards differ, and there is a gradient, by which responses end before the budget
+        "objective.truncation": "penalise",
+        "objective.truncation_penalty": 0.1,
+        "learner.updates": updates if prompts * samples % updates == 0 else 1,
+        "evaluation.benchmarks": cut_benchmarks(recipe.evaluation.benchmarks),
+        "evaluation.max_new_tokens": min(recipe.eval_max_new_tokens, TOKENS),
+        "evaluation.samples": min(recipe.evaluation.samples, _SAMPLES),
+        "verifier.workers": 1,
+        "checkpoint.every": 1,
+        "log.sinks": (),
+        "train.steps": min(recipe.train.steps, STEPS),
+        "train.threads": 1,
+    }
+    if recipe.objective.reference:
+        changes["objective.reference"] = models.get(recipe.objective.reference, recipe.objective.reference)
+    if recipe.model.attention == "flash_attention_2":
+        changes["model.attention"] = "sdpa"
+    return changes
+
+
+_ENGINE = {"engine", "memory", "tensor_parallel", "check_every"}
+
+
+def _budget(recipe: Recipe) -> int:
+    return min(recipe.sampling.max_new_tokens, TOKENS)
+
+
+def pretraining_changes(recipe: PretrainRecipe, models: Mapping[str, str], corpus: str) -> Changes:
+    """Return what a rehearsal of a pretraining run changes; its rows stay as long as they are."""
+    changes: Changes = {
+        **_here(recipe.model.path, models),
+        "corpus.name": corpus,
+        "learner.rows": 1,
+        "learner.micro_rows": 1,
+        "learner.warmup_steps": min(recipe.learner.warmup_steps, 1),
+        "evaluation.documents": min(recipe.evaluation.documents, 2),
+        "checkpoint.every": 1,
+        "log.sinks": (),
+        "train.threads": 1,
+    }
+    if recipe.train.steps is not None:
+        return changes | {"train.steps": min(recipe.train.steps, STEPS)}
+    return changes | {"train.epochs": min(recipe.train.epochs or 1, _EPOCHS)}
+
+
+def _here(model: str, models: Mapping[str, str]) -> Changes:
+    return {"model.path": models.get(model, model), "model.revision": None, "model.device": "cpu"}
+
+
+def cut_benchmarks(benchmarks: Sequence[BenchmarkSettings]) -> list[dict[str, Any]]:
+    """Return sets to evaluate on, of a few rows each."""
+    return [{**each.model_dump(), **_asked(each.model_dump(), "")} for each in benchmarks]
+
+
+def _asked(settings: Mapping[str, Any], prefix: str) -> Changes:
+    """Return the limit of a set, and of a known one no split: its rows stand in a file that has none."""
+    changes: Changes = {f"{prefix}limit": min(settings["limit"] or ROWS, ROWS)}
+    if settings["name"] in CATALOGUE:
+        changes |= {f"{prefix}split": None}
+    return changes

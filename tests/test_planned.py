@@ -1,0 +1,264 @@
+"""The published grids on machines: splits that fit, settings that every job gets, GPUs of its own, and refusals."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from r1zero.config import Recipe, load_recipe
+from r1zero.config.load import read_settings
+from r1zero.config.pretrain import PretrainRecipe
+from r1zero.errors import UserError
+from r1zero.evaluation import evaluate_sets
+from r1zero.evaluation.models import local
+from r1zero.evaluation.run import make_protocol
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob, carry_out
+from r1zero.paper.planned import Orders, PlannedJob, fitting, plan_jobs, plan_rows, ranks_of, total
+from r1zero.paper.run import grids
+from r1zero.paper.studies import STUDIES
+from r1zero.plan import GIB, USABLE, plan_of
+from r1zero.plan.machine import Machine, by_name
+from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
+from r1zero.plan.splits import counted_machine, splits, splits_text
+from r1zero.questions import load_questions
+from r1zero.templates import get_template
+from r1zero.verify import Verifier
+from tiny_runs import start, taught_model, tiny_recipe
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+A100 = "A100-80GB"
+OAT_ZERO_HOURS = 27
+"""Of the paper's 7B run on 8 A100 (section 1)."""
+
+
+@pytest.fixture(scope="module")
+def machine() -> Machine:
+    return by_name(A100, BFLOAT16)
+
+
+@pytest.fixture(scope="module")
+def shape() -> Shape:
+    return shape_of("Qwen/Qwen2.5-Math-7B", None, "sdpa", BFLOAT16, 4024)
+
+
+def published() -> list[Job]:
+    return [job for jobs in grids(list(STUDIES.values()), Path("out"), "full", 1).values() for job in jobs]
+
+
+@pytest.fixture(scope="module")
+def planned() -> dict[str, PlannedJob]:
+    return {each.job.name: each for each in plan_jobs(published(), Orders(f"8x{A100}"))}
+
+
+# ---- splits
+
+
+def test_a_machine_is_a_count_and_a_name() -> None:
+    assert counted_machine("8xA100-80GB") == (8, "A100-80GB")
+    assert counted_machine("H200") == (1, "H200")
+    for wrong in ("0xH200", "8x", "9999xH200", "8 H200", ""):
+        with pytest.raises(UserError, match=r"is not a valid machine: write NxGPU, such as 8xA100-80GB\."):
+            counted_machine(wrong)
+    with pytest.raises(UserError, match="is not a machine of a known data sheet"):
+        plan_jobs(published()[:1], Orders("8xB9"))
+
+
+@pytest.mark.parametrize("gpus", [2, 3, 8])
+def test_every_split_fits_by_the_plan_and_is_a_valid_recipe(machine: Machine, shape: Shape, gpus: int) -> None:
+    recipe = load_recipe(RECIPES / "qwen2.5-math-7b.toml")
+    found = splits(recipe, shape, machine, gpus, 750)
+    assert [each.pace.step for each in found] == sorted(each.pace.step for each in found)
+    assert found or gpus < 4
+    for each in found:
+        whole = load_recipe(RECIPES / "qwen2.5-math-7b.toml", each.changes)  # contradictions would be refused
+        plan = plan_of(whole, shape, machine, 750)
+        assert plan.fits
+        assert each.peak == max(device.peak for device in plan.devices) <= USABLE * machine.memory
+        assert each.gpus == sum(device.count for device in plan.devices) <= gpus
+        assert each.pace == plan.pace
+        assert whole.learner.micro_tokens <= recipe.learner.micro_tokens
+        for section in ("objective", "rollout", "questions", "template", "evaluation"):  # what is learnt stays
+            assert getattr(whole, section) == getattr(recipe, section)
+
+
+def test_a_small_model_fits_on_one_gpu_and_a_large_one_on_none(machine: Machine, shape: Shape) -> None:
+    small = load_recipe(RECIPES / "qwen2.5-math-1.5b.toml")
+    [one] = splits(small, shape_of(small.model.path, None, "sdpa", BFLOAT16, 4024), machine, 1, 750)
+    assert (one.gpus, one.changes["cluster"]) == (1, None)
+    assert splits(load_recipe(RECIPES / "qwen2.5-math-7b.toml"), shape, machine, 1, 750) == []
+
+
+def test_splits_are_told_with_what_bounds_them_and_as_a_command_line_takes_them(machine: Machine, shape: Shape) -> None:
+    recipe = load_recipe(RECIPES / "qwen2.5-math-7b.toml")
+    said = splits_text(splits(recipe, shape, machine, 8, 750)[:3], 300)
+    assert [line[:2] for line in said.splitlines()[::2]] == ["1.", "2.", "3."]
+    assert "bound by learning" in said
+    assert "--cluster.share_gpus true --sampling.engine vllm" in said
+
+
+# ---- jobs
+
+
+def test_every_job_of_the_paper_fits_on_the_papers_machine(planned: dict[str, PlannedJob]) -> None:
+    assert set(planned) == {job.name for job in published()}
+    for name, each in planned.items():
+        assert not each.problem, name
+        assert 1 <= each.gpus <= 8
+        assert 0 < each.peak <= USABLE * 80 * GIB
+        assert each.seconds > 0
+        assert ranks_of(each.job) == each.gpus
+    oat = planned["runs/qwen2.5-math-7b-0"]
+    assert oat.gpus == 8
+    assert OAT_ZERO_HOURS / 3 <= oat.seconds / 3600 <= 3 * OAT_ZERO_HOURS
+    assert planned["runs/qwen2.5-math-1.5b-0"].gpus == 1  # several side by side
+    assert total(list(planned.values()), 8).startswith(f"{len(planned)} of {len(planned)} jobs to do, ")
+
+
+def test_every_job_gets_its_engine_precision_and_rows(planned: dict[str, PlannedJob]) -> None:
+    before = {job.name: job for job in published()}
+    for name, each in planned.items():
+        if isinstance(each.job, EvaluationJob):
+            assert each.job.precision == "bfloat16"
+            assert each.job.rows > 1
+            continue
+        recipe, old = each.job.asked(), before[name].asked()  # type: ignore[union-attr, call-arg]
+        if isinstance(recipe, PretrainRecipe):
+            assert recipe.learner.rows == old.learner.rows
+            continue
+        assert isinstance(recipe, Recipe)
+        assert recipe.sampling.engine == "vllm"
+        assert (recipe.cluster is None) == (each.gpus == 1)
+        assert recipe.objective == old.objective
+        assert recipe.responses == old.responses
+    assert planned["evaluations/deepseek-math-7b-base-r1-t1"].job.rows < planned["evaluations/base"].job.rows  # type: ignore[union-attr]
+
+
+def test_the_users_settings_are_in_all_training_runs_and_checked(tmp_path: Path) -> None:
+    (tmp_path / "more.toml").write_text("[learner]\nupdates = 4\n[checkpoint]\nkeep_last = 1\n")
+    orders = Orders(changes=read_settings(tmp_path / "more.toml"))
+    assert orders.changes == {"learner.updates": 4, "checkpoint.keep_last": 1}
+    for job in orders.ordered(published()):
+        if isinstance(job, RunJob) and job.kind is Recipe:
+            assert (job.asked().learner.updates, job.asked().checkpoint.keep_last) == (4, 1)
+    with pytest.raises(UserError, match=r"learner\.update"):
+        Orders(changes={"learner.update": 4}).ordered(published())
+    with pytest.raises(UserError, match="There is no recipe at"):
+        read_settings(tmp_path / "none.toml")
+
+
+def test_what_cannot_fit_is_refused_in_one_sentence() -> None:
+    jobs = [job for job in published() if job.name.startswith(("bases/", "runs/on-"))]
+    found = plan_jobs(jobs, Orders("1xA100-40GB"))
+    assert ["does not fit into" in row[1] for row in plan_rows(found)] == [True] * 5
+    with pytest.raises(
+        UserError, match=r"^bases/numina-0 does not fit into one A100-40GB .*; 4 more do not fit either\.$"
+    ):
+        fitting(found)
+    with pytest.raises(UserError, match="does not fit into"):
+        Orders("1xA100-40GB").ordered(jobs)
+
+
+def test_weights_in_bfloat16_are_evaluated(tmp_path: Path) -> None:
+    model = local(str(taught_model()), rows=8, device="cpu", precision="bfloat16")
+    settings = tiny_recipe().evaluation
+    template = get_template("no")
+    sets = model.prepare([load_questions("arithmetic", options={"level": 1, "style": "bare", "count": 4})], template)
+    with Verifier(workers=1) as verifier:
+        [found] = evaluate_sets(
+            sets, model.sampler, verifier, make_protocol(settings, template, 8, 0, model.positions())
+        )
+    assert found.questions == 4
+
+
+# ---- GPUs
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A job that writes which GPUs it sees."""
+
+    name: str
+    start: str | None = None
+
+    def done(self, out: Path) -> bool:
+        return (out / self.name).exists()
+
+    def carry_out(self, out: Path) -> None:
+        (out / self.name).write_text(f"{os.environ['CUDA_VISIBLE_DEVICES']} {os.getpid()}")
+
+
+@pytest.mark.slow
+def test_jobs_have_gpus_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    needs = {"two": 2, "three": 3, "one": 1, "after": 4}
+    jobs = [Looks("two"), Looks("three"), Looks("one"), Looks("after", start="three")]
+    running: dict[str, int] = {}
+    begun: list[str] = []
+
+    def told(job: Job, seconds: float | None) -> None:
+        if seconds is not None:
+            del running[job.name]
+            return
+        running[job.name] = needs[job.name]
+        begun.append(job.name)
+        assert sum(running.values()) <= 4
+
+    carry_out(jobs, tmp_path, 4, told, needs)  # type: ignore[arg-type]
+    assert begun[:2] == ["two", "one"]  # while they run, three are not free
+    assert begun[-1] == "after"
+    seen = {name: (tmp_path / name).read_text().split() for name in needs}
+    assert {name: len(gpus.split(",")) for name, (gpus, _) in seen.items()} == needs
+    assert len({process for _, process in seen.values()}) == 4  # torch sees the GPUs that it has first seen
+    assert not set(seen["two"][0].split(",")) & set(seen["one"][0].split(","))
+    assert set(seen["after"][0].split(",")) == {"4", "5", "6", "7"}
+
+
+# ---- the command
+
+
+def test_the_plan_is_printed_and_nothing_started(tmp_path: Path) -> None:
+    words = ("paper", "run", "fig7", "table4", "--scale", "full", "--out", tmp_path)
+    said = start(*words, "--machine", f"8x{A100}", "--plan", "--set", "learner.updates=4").done()
+    assert "runs/qwen2.5-math-7b-0" in said
+    assert "9 of 9 jobs to do" in said
+    assert not list(tmp_path.iterdir())
+    start(*words, "--machine", "1xA100-40GB", "--plan").refused("bases/numina-0 does not fit into one A100-40GB")
+    start(*words, "--machine", "999xA100-80GB").refused("plans for 999 GPUs, and ")
+    start(*words, "--plan").refused("--plan is for a machine; add --machine NxGPU")
+    start(*words, "--set", "learner.update=4").refused("learner.update")
+    start(*words, "--set", "learner.updates").refused("--set learner.updates is not a valid setting")
+    start("paper", "run", "fig5", "--machine", "8xH200").refused("are of the published settings; add --scale full.")
+    start(*words, "--rehearse", "--machine", "8xH200").refused("leave one of them out")
+
+
+def test_doctor_lists_the_three_fastest_splits() -> None:
+    words = ("doctor", "--recipe", RECIPES / "qwen2.5-math-7b.toml", "--best")
+    said = start(*words, "--machine", "8xH100-80GB").done()
+    assert [line[:2] for line in said.splitlines() if line[:1].isdigit()] == ["1.", "2.", "3."]
+    assert said.count("bound by") == 3
+    start(*words).refused("--best is for a machine; add --machine NxGPU")
+    none = start(*words, "--machine", "H100-80GB")
+    assert none.wait() == 1
+    assert "No split over 1 × H100-80GB fits" in none.out
+
+
+def test_settings_are_kept_with_the_runs(tmp_path: Path) -> None:
+    words = ("paper", "run", "table2", "--scale", "full", "--out", tmp_path)  # a study without a job
+    start(*words, "--set", "learner.updates=4").done()
+    plan = json.loads((tmp_path / "full" / "paper.json").read_text())
+    assert plan["changes"] == {"learner.updates": 4}
+    start(*words).refused("was begun with --set or --recipe-overrides learner.updates=4; give that, or choose another")
+    start(*words, "--set", "learner.updates=4").done()
+    older = {key: plan[key] for key in ("scale", "seeds", "studies")}  # of a version that kept none
+    (tmp_path / "full" / "paper.json").write_text(json.dumps(older))
+    start(*words).done()
+
+
+def test_the_list_names_elements_studies_jobs_and_hours() -> None:
+    said = start("paper", "list", "--full").done()
+    for study in STUDIES.values():
+        assert study.name in said
+    assert "GPU-hours" in said
+    start("paper", "list", "--machine", "H200").refused("--machine is for the hours of --full; add it.")
