@@ -142,7 +142,6 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
         (["evaluate", "MODEL", "-b", "arithmetic", "--batch-rows", "0"], "--batch-rows 0 decodes nothing; give 1 or"),
         (["evaluate", "MODEL", "-b", "arithmetic", "--seed", "-1"], "--seed -1 is not a valid seed; give 0 or more."),
         (["evaluate", "MODEL", "-b", "arithmetic", "--top-k", "-1"], "top_k = -1 cannot be used"),
-        (["evaluate", "MODEL", "-b", "arithmetic", "--max-new-tokens", "4096"], "--max-new-tokens = 4096 after a"),
         (["evaluate", "MODEL", "-b", "arithmetic", "arithmetic"], "names 'arithmetic' more than once"),
         (
             ["evaluate", "MODEL", "-b", "arithmetic", "--template", "qwen"],

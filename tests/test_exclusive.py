@@ -23,7 +23,7 @@ BUSY = "is being written by another process; wait for it or end it"
 def test_two_fresh_starts_do_not_both_train(tmp_path: Path) -> None:
     """The first is held where it has looked and written nothing yet; the second comes meanwhile."""
     recipe = write_recipe(tmp_path / "r.toml", more="")
-    first = start("train", recipe, "--out", "run", cwd=tmp_path, hold=Hold("r1zero.training.setup:load_sets"))
+    first = start("train", recipe, "--out", "run", cwd=tmp_path, hold=Hold("r1zero.training.setup:load_own_sets"))
     first.held()
     for more in ([], ["--resume"]):
         second = start("train", recipe, "--out", tmp_path / "run", *more)

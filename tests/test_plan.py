@@ -527,7 +527,9 @@ def test_questions_that_do_not_fit_are_told_before_anything_starts(tmp_path: Pat
         "sums: 1 prompt of which less than the budget of 16 tokens is left of the model's 20 positions: a response "
         "ends there, and counts as truncated",
     ) * 2  # fmt: skip
-    assert context_notes(tiny_recipe(settings | {"sampling.max_new_tokens": 4, "questions.max_prompt_tokens": 16})) == (
+    shorter = {"sampling.max_new_tokens": 4, "questions.max_prompt_tokens": 16}
+    assert context_notes(tiny_recipe(settings | shorter)) == (
+        "sums: 1 question passed over, whose prompts are longer than questions.max_prompt_tokens = 16: sums/2",
         notes[0],
     )
     (model / "tokenizer.json").unlink()

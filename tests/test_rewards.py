@@ -113,6 +113,7 @@ def test_every_metric_by_hand() -> None:
         "rollout/length_incorrect": (6 + 2 + 3) / 3,
         "rollout/length_truncated": 40 / 4,
         "rollout/truncated": 4 / 16,
+        "rollout/cut_by_context": 0.0,
         "rollout/surprisal": pytest.approx(0.5),
         "rollout/tokens": 85.0,
         "rollout/responses": 16.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import warnings
@@ -16,7 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from r1zero.errors import UserError
 from r1zero.policy.shard_reader import ShardReader
-from r1zero.policy.sharded import SHARDS, load_shards, missing_shards, save_shards
+from r1zero.policy.sharded import SHARDS, has_shards, load_shards, missing_shards, save_shards
 
 
 class Harmful:
@@ -46,6 +47,20 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
     assert moments.state_dict()["param_groups"] == optimiser.state_dict()["param_groups"]
     assert torch.equal(moments.state_dict()["state"][0]["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])
     assert missing_shards(tmp_path) == []
+
+
+def test_shards_are_read_where_the_seal_says_so(tmp_path: Path) -> None:
+    """Without a seal, where there is nothing else: whole weights beside them are what the model is."""
+    seal, table = tmp_path / "complete.json", f"{SHARDS}/.metadata"
+    assert not has_shards(tmp_path)
+    save_shards(tmp_path, *trained())
+    assert has_shards(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    assert not has_shards(tmp_path)
+    seal.write_text(json.dumps({"step": 1, "score": None, "files": {"model.safetensors": {}}}))
+    assert not has_shards(tmp_path)
+    seal.write_text(json.dumps({"step": 1, "score": None, "files": {table: {}}}))
+    assert has_shards(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["a call", "a class of torch", "a list", "half a pickle", "nothing"])

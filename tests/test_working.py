@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from r1zero.analyze.responses import ModelResponses, QuestionResponses
 from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
 from r1zero.evaluation.matrix import evaluate, evaluate_matrix
 from r1zero.evaluation.models import local
+from r1zero.evaluation.summary import summarise
 from r1zero.rollouts.question_sets import each_once, load_set
 from r1zero.runs.files import told_apart
 from r1zero.runs.run import Run
 from r1zero.statistics import by_question, clustered, majority, paired, standard_error
 from r1zero.training.train import train
-from r1zero.types import AnswerFormat, Verdict
+from r1zero.types import AnswerFormat, Completion, Outcome, Question, Rollout, Stop, Verdict
 from r1zero.verify import Verifier, votes
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
-from r1zero.verify.golds import final_gold
+from r1zero.verify.golds import final_gold, unusable
 from r1zero.verify.grade import grade_exact
 from r1zero.verify.votes import same_answers
 from tiny_runs import taught_model, tiny_recipe
@@ -208,10 +210,111 @@ def test_who_chooses_questions_asks_each_once(tmp_path: Path) -> None:
         ("['a', 'b']", "['a', 'b']"),
         ("{5}", "{5}"),
         ("\\boxed{", "\\boxed{"),
+        ("Add 1 and 2. #### 3", "3"),
+        ("12\n####", "12"),
+        ("12 + 3 = 15\n####", "12 + 3 = 15\n####"),
+        ("### Answer\n14", "14"),
+        ("### 14", "14"),
+        ("#### Answer\n14", "14"),
+        ("#### 36\n\nGreat!", "36"),
+        ("#### 36\n\nor 37", "#### 36\n\nor 37"),
+        ("#### 36 <eos>", "36"),
+        ("#### 36<|im_end|>\n</s>", "36"),
+        ("Final Answer: The final answer is $3$. I hope it is correct.", "3"),
+        ("step 1 \\boxed{5}\n#### 6", "6"),
+        ("#### 6\nso \\boxed{5}", "5"),
+        ("\\boxed{5}\nThe answer is 6.", "6"),
+        ("{'12'}", "12"),
+        ("('12',)", "12"),
+        ("['12' '13']", "['12' '13']"),
+        ("{'a': '12'}", "{'a': '12'}"),
+        ("We get 12.\n\n**12**", "12"),
+        ("The answer: 14. Check: 7+7=14.", "14"),
+        ("The answer is 14. No wait, it is 15.", "The answer is 14. No wait, it is 15."),
+        ("The answer is St. Louis.", "St. Louis"),
+        ("The answer is 3.5", "3.5"),
+        ("<answer>12</answer> Great!", "12"),
+        ("答案是 12", "12"),
+        ("Ответ: 12", "12"),
+        ("Solution: 12", "12"),
+        ("\n" * 40_000 + "x", "\n" * 40_000 + "x"),  # in linear time: a minute otherwise
+        ("#### " * 8_000, "#### " * 8_000),
     ],
+    ids=lambda text: text[:40],
 )
 def test_a_final_answer_is_taken_where_it_is_marked(gold: str, answer: str) -> None:
     assert final_gold(gold) == answer
+
+
+WORKING = [
+    "25 + 25 + 25 = 75, so 75 pears.",
+    "We take 1 and add 2. This gives 3.",
+    "We add 7 and 8 and get 15",
+    "There are 12*3=36 jars in the box.",
+    "12*3=36 jars",
+    "Twenty minus six leaves 14 apples",
+    "Let n be 3. Then n^2 = 9.",
+    "7+8=15 and 15-3=12",
+    "3 x 25 = 75 pears in all",
+    "共有12个苹果，所以是12",
+    "The answer is 14. No wait, it is 15.",
+    "12 + 3 = 15\n####",
+    "#### 36\n\nor 37",
+    "['12' '13']",
+    "{'a': '12'}",
+]
+ANSWERS = """
+12 square feet; 3 hours and 5 minutes; May 5, 2020; [0, 1); (3, 4); Mary Jane Smith; red, green and blue; -5.; 1 234
+x = 5, so y = 3; 12 cm; A: 12; (B) 12; n = 2^k for some positive integer k; no solution; 7:30 PM; Friday, 5 March 2020
+36 apples; 12 个苹果; the value is 12; None of the above; 7+8=15; (-\\infty, 3]; 12 apples and 3 pears; St. Louis 1904
+"""
+
+
+@pytest.mark.parametrize("gold", WORKING)
+def test_a_short_solution_without_a_mark_cannot_be_graded(gold: str) -> None:
+    assert final_gold(gold) == gold
+    assert unusable(gold) is not None
+
+
+@pytest.mark.parametrize("gold", [text.strip() for text in ANSWERS.replace("\n", ";").split(";") if text.strip()])
+def test_an_answer_of_several_words_is_no_solution(gold: str) -> None:
+    assert final_gold(gold) == gold
+    assert unusable(gold) is None
+
+
+def test_a_set_of_short_solutions_is_refused_and_sentences_are_told(tmp_path: Path) -> None:
+    def rows(golds: list[str]) -> list[dict[str, object]]:
+        return [{"question": f"{k}?", "answer": gold} for k, gold in enumerate(golds)]
+
+    with pytest.raises(UserError, match=r"4 of set's 4 gold answers cannot be graded: set/0 \(a text that marks no"):
+        loaded(tmp_path, rows(WORKING[:4]))
+    with pytest.raises(UserError, match=r"3 of set's 4 gold answers cannot be graded: set/0 .*; set/1 \(a sentence"):
+        loaded(tmp_path, rows([WORKING[0], "It is 15", "He has 15 apples left", "7"]))
+    kept = loaded(tmp_path, rows(["Alice is 5 years older than Bob", "12 eggs each day for 3 days", "7", "8"]))
+    assert [question.gold[0] for question in kept][:2] == [
+        "Alice is 5 years older than Bob",
+        "12 eggs each day for 3 days",
+    ]
+    [note] = kept.notes
+    assert note == (
+        "set: golds of which only the same text is right: set/0 (a sentence, so only the same words are right); "
+        "set/1 (words around a number, so only the same words are right)"
+    )
+
+
+def test_questions_that_differ_in_white_space_only_are_one(tmp_path: Path) -> None:
+    texts = ["What is 1+2?", "What is  1+2?", " What is\n1+2?\n", "What is 2+2?"]
+    found = loaded(tmp_path, [{"question": text, "answer": 3} for text in texts])
+    assert found.notes[0].startswith("set: its 4 rows ask 2 questions;")
+    assert [question.id for question in each_once(found)] == ["set/0", "set/3"]
+    assert len({question.asked for question in found}) == 2
+    assert Question("set/9", "", ("3",)).asked == "set/9"
+    groups = tuple(QuestionResponses(question.id, None, question.text, ()) for question in found)
+    assert len(set(ModelResponses("m", "t", 1.0, groups).questions)) == 2
+    verdicts = (Verdict(Outcome.RIGHT, extracted="3"),)
+    one = Completion((1,), (0.0,), Stop.EOS, "3")
+    asked = [Rollout(question, question.text, (1,), (one,), verdicts) for question in found]
+    assert summarise("set", asked).different == 2
 
 
 def test_files_of_equal_names_are_told_apart(tmp_path: Path) -> None:

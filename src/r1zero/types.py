@@ -25,6 +25,17 @@ class Question:
     gold: tuple[str, ...]
     level: str | None = None
 
+    @property
+    def asked(self) -> str:
+        """What tells questions apart in numbers over them: the text, however it is spaced; the id where it has none."""
+        return asked(self.text, self.id)
+
+
+def asked(text: str, identity: str) -> str:
+    """Return what a question asks, to tell whether two rows ask the same: its text with white space collapsed, or its
+    `identity` where it has no text."""
+    return " ".join(text.split()) or identity
+
 
 def is_text(value: str) -> bool:
     """Tell whether a string can be written as UTF-8, which one with a lone surrogate (half of a pair) cannot."""

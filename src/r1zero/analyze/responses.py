@@ -17,7 +17,7 @@ from r1zero.runs.rollout_rows import Row, grouped, read_rows, reading
 from r1zero.runs.run import Run, by_step
 from r1zero.templates import texts_of
 from r1zero.templates.template import Surround
-from r1zero.types import CUT_OFF, Fate, Outcome
+from r1zero.types import CUT_OFF, Fate, Outcome, asked
 
 T = TypeVar("T")
 _COLUMNS = ("question_id", "level", "sample", "prompt", "response", "stop", "length", "outcome")
@@ -83,7 +83,7 @@ class ModelResponses:
     @property
     def questions(self) -> list[str]:
         """What each group asks: groups that ask the same are one piece of evidence."""
-        return [group.question or group.id for group in self.groups]
+        return [asked(group.question, group.id) for group in self.groups]
 
     @property
     def replies(self) -> list[GradedResponse]:

@@ -49,7 +49,7 @@ def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
                 f"{len(one.keys() & two.keys())} in common); evaluate both on the same ones."
             )
         a, b = list(one.values()), [two[question] for question in one]
-        asked = [rollout.question.text or rollout.question.id for rollout in mine]
+        asked = [rollout.question.asked for rollout in mine]
         found.append(
             Comparison(
                 name,

@@ -65,7 +65,7 @@ def summarise(name: str, rollouts: Sequence[Rollout], seconds: float = 0.0, note
     n = len(rollouts[0].verdicts)
     rights = [sum(v.right for v in r.verdicts) for r in rollouts]
     shares = [right / n for right in rights]
-    asked = [r.question.text or r.question.id for r in rollouts]
+    asked = [r.question.asked for r in rollouts]
     accuracy = clustered(shares, asked)
     votes = [
         majority(same_answers([None if v.right else v.extracted for v in r.verdicts]), [v.right for v in r.verdicts])

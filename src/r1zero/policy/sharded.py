@@ -33,6 +33,7 @@ from torch.optim import Optimizer
 
 from r1zero.errors import UserError, reason
 from r1zero.policy.shard_reader import ShardPlanner, ShardReader
+from r1zero.runs import checkpoints
 
 SHARDS = "shards"
 _UNREADABLE = (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError)
@@ -40,8 +41,12 @@ _TRAINED = StateDictOptions(ignore_frozen_params=True)
 
 
 def has_shards(folder: Path) -> bool:
-    """Tell whether a checkpoint is sharded."""
-    return (folder / SHARDS / ".metadata").exists()
+    """Tell whether a checkpoint is sharded: its seal says so, or it has none, and no weights that are whole either."""
+    table = f"{SHARDS}/.metadata"
+    if not (folder / table).exists():
+        return False
+    sealed = checkpoints.sealed_files(folder)
+    return table in sealed if sealed is not None else not any(folder.glob("*.safetensors"))
 
 
 def missing_shards(folder: Path) -> list[str]:

@@ -69,11 +69,13 @@ def with_final_golds(found: QuestionSet) -> QuestionSet:
     if not isinstance(found.questions, tuple):  # generated ones are sound
         return found
     read = read_golds(found.questions)
-    if 2 * len(read.questions) < len(found):
+    wordy = {fault.question for fault in read.sentences}
+    useless = len(found) - len(read.questions) + len(wordy)
+    if 2 * useless > len(found):
         raise UserError(
-            f"{len(found) - len(read.questions):,} of {found.name}'s {plural(len(found), 'gold answer')} cannot be "
-            f"graded: {listed(read.left_out)}; write the final answer alone, in a box or behind ####, or name another "
-            "column with ",
+            f"{useless:,} of {found.name}'s {plural(len(found), 'gold answer')} cannot be graded: "
+            f"{listed(read.left_out + read.sentences)}; write the final answer alone, in a box or behind ####, or name "
+            "another column with ",
             SettingName("questions.answer_column"),
         )
     notes, dropped = [*found.notes], dict(found.dropped)
@@ -97,7 +99,7 @@ def told(found: QuestionSet) -> QuestionSet:
     """Return the set with notes on the rows that were left out, and on questions that several rows ask."""
     dropped = [f"{found.name}: {plural(count, 'row')} left out ({reason})" for reason, count in found.dropped.items()]
     stored = found.questions if isinstance(found.questions, tuple) else ()
-    different = len({question.text for question in stored})
+    different = len({question.asked for question in stored})
     if different < len(stored):
         dropped.append(
             f"{found.name}: its {plural(len(stored), 'row')} ask {plural(different, 'question')}; rows of one question "
@@ -110,8 +112,8 @@ def each_once(found: QuestionSet) -> QuestionSet:
     """Return the set with every question once: who chooses what to ask asks nothing twice."""
     if not isinstance(found.questions, tuple):
         return found
-    first = {question.text: question for question in reversed(found.questions)}
-    kept = tuple(question for question in found.questions if first[question.text] is question)
+    first = {question.asked: question for question in reversed(found.questions)}
+    kept = tuple(question for question in found.questions if first[question.asked] is question)
     repeated = len(found) - len(kept)
     note = f"{found.name}: {plural(repeated, 'row')} left out (asking what another row asks)"
     return replace(found, questions=kept, notes=(*found.notes, note)) if repeated else found

@@ -209,6 +209,14 @@ def _read_seal(path: Path) -> dict[str, Any]:
     return seal
 
 
+def sealed_files(path: Path) -> frozenset[str] | None:
+    """Return the names of the files that a folder was sealed with; None where it has no seal that can be read."""
+    try:
+        return frozenset(_read_seal(path)["files"])
+    except UNREADABLE:
+        return None
+
+
 def number(path: Path) -> int:
     """Tell the step of a folder that is named like a checkpoint."""
     return int(path.name.removeprefix("step-"))

@@ -17,17 +17,33 @@ from r1zero.verify.answers.characters import INVISIBLE
 from r1zero.verify.answers.equality import usable
 from r1zero.verify.answers.grammar import parse
 from r1zero.verify.answers.tokens import MAX_CHARS
-from r1zero.verify.extraction.boxes import balanced, last_answer
+from r1zero.verify.answers.tree import Opaque, Words
+from r1zero.verify.extraction.boxes import balanced
+from r1zero.verify.gold_marks import NUMERAL, last_mark
 from r1zero.verify.math_verify_guard import has_prose
 
-_MARKED = re.compile(r"(?:\A|\n)[^\S\n]*####[^\S\n]*([^\n]+)\s*\Z")  # GSM8K's
-_TAGGED = re.compile(r"<answer>([^<>]+)</answer>\s*\Z")
-_STATED = re.compile(
-    r"(?:\A|[\n.:;,]|\bso\b)[\s*]*(?:the\s+)?(?:final\s+answer|answer)[\s*]*(?:is|:|=)[\s*:]*([^\n]{1,200}?)[\s.*]*\Z",
+_LISTED = re.compile(r"[\[({]\s*[\[({]*\s*(?:'[^']*'|\"[^\"]*\")\s*(?:[,:'\"\])}\s].*)?[\])}]", re.DOTALL)
+_ADJACENT = re.compile(r"['\"]\s+['\"]")  # numpy's way: Python would read the two as one text
+_MOST_WORDS = 20  # of a gold that is one sentence
+# Arithmetic that is carried out: `25 + 25 = 75`, GSM8K's `<<12*3=36>>`.
+_COMPUTED = re.compile(
+    r"[0-9)][%$\s]{0,5}(?:[-+*/×÷−]|x(?=\s)|\\times|\\cdot|\\div)\s{0,5}[$(]*[0-9]"
+    r"(?:[0-9.,%$\s()+*/×÷−-]|x(?=\s)|\\times|\\cdot|\\div){0,120}=\s{0,5}[$(<−-]*[0-9]"
+)
+_CONCLUDING = re.compile(
+    r"\b(?:we|let|so|thus|hence|therefore|because|gives?|gets?|got|leaves|makes|equals|totals?|yields?|becomes|answer)\b",
     re.IGNORECASE,
 )
-_LISTED = re.compile(r"\[\s*(?:'[^']*'|\"[^\"]*\")\s*(?:,.*)?\]", re.DOTALL)
-_MOST_WORDS = 20  # of a gold that is one sentence
+# The grammar may read these as letters and units; they are words of a solution all the same.
+_SOLVING = re.compile(r"\b(?:we|let|gets?|got|gives?|leaves|makes|remain|answer)\b", re.IGNORECASE)
+_FOREIGN_SOLVING = re.compile("所以|因此|得到|我们|我們|поэтому|значит|donc|daher", re.IGNORECASE)
+_FOREIGN_WORD = re.compile(r"[^\W\d_a-zA-ZͰ-Ͽ]{2}")
+_SAYING = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|will|can|there|he|she|they|it|since|then)\b|[^\W\d_a-zA-ZͰ-Ͽ]{4}", re.IGNORECASE
+)
+_SENTENCE_END = re.compile(r"[.!?]\s+(?=[A-Z])")
+_SENTENCE = "a sentence, so only the same words are right"
+_FEWEST_WORDS = 3  # of a sentence
 _COSTLY = ("^", "!", "binom", "**")
 
 
@@ -42,27 +58,34 @@ class GoldFault:
 
 @lru_cache(maxsize=4096)
 def final_gold(gold: str) -> str:
-    """Return the answer that a gold marks as its final one, else the gold: of a whole solution what stands in its last
-    box, behind `####`, in answer tags or behind `final answer:`; of a printed list of one text that text."""
-    if "\\boxed" in gold or "\\fbox" in gold:
-        return last_answer(gold) or gold
-    for form in (_MARKED, _TAGGED, _STATED):
-        found = form.search(gold)
-        if found is not None:
-            return found[1].strip()
-    listed = _printed_list(gold)
-    return listed[0].strip() if listed is not None and len(listed) == 1 else gold
+    """Return the answer that a gold marks as its final one, else the gold: of a whole solution what its last mark says
+    (a box, `####`, answer tags, `final answer:`), where that is unmistakable; of a printed list of one text that text.
+    """
+    mark = last_mark(gold)
+    answer = gold if mark is None else mark.answer
+    if answer is None:
+        return gold
+    listed = _printed_list(answer)
+    return listed[0].strip() if listed is not None and len(listed) == 1 else answer
 
 
 def _printed_list(gold: str) -> list[str] | None:
-    """Return the texts of a list as Python prints it, or None."""
+    """Return the texts of a list, tuple, set or table as Python prints it, or None where it is none of texts alone."""
     if len(gold) > MAX_CHARS or not _LISTED.fullmatch(gold.strip()):
         return None
+    if _ADJACENT.search(gold):
+        return gold.split()
     try:
         found = ast.literal_eval(gold.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
-    return found if isinstance(found, list) and all(isinstance(text, str) for text in found) else None
+    while isinstance(found, list | tuple | set) and len(found) == 1:
+        found = next(iter(found))
+    if isinstance(found, str):
+        return [found]
+    if isinstance(found, dict):
+        found = [*found, *found.values()]
+    return list(map(str, found)) if isinstance(found, list | tuple | set) else None
 
 
 @lru_cache(maxsize=4096)
@@ -86,14 +109,50 @@ def unusable(gold: str) -> str | None:
         return "its last box holds no answer"
     if why is None and (listed := _printed_list(gold)) is not None:
         return f"a printed list of {len(listed)} answers, and nothing says whether one or all are asked for"
-    if why is None and len(gold.split()) > _MOST_WORDS and has_prose(gold):
+    if why is None and (mark := last_mark(gold)) is not None and mark.answer is None:
+        return "it is not clear which answer its last mark gives"
+    if why is None and ((len(gold.split()) > _MOST_WORDS and has_prose(gold)) or _is_working(gold)):
         return "a text that marks no final answer"
     return why
 
 
+def _is_working(gold: str) -> bool:
+    """Tell whether a gold is a sentence that computes or concludes (`25 + 25 = 50, so 50 pears`), or several sentences
+    with a number: no answer, for no response is the same text. A value with its unit, a name, an interval is none."""
+    if not NUMERAL.search(gold):
+        return False
+    if _FOREIGN_SOLVING.search(gold) or (_SOLVING.search(gold) and len(gold.split()) >= _FEWEST_WORDS):
+        return True
+    computed = len(_COMPUTED.findall(gold))
+    if computed > 1 or (computed and has_prose(gold)):
+        return True
+    if not (has_prose(gold) or _SAYING.search(gold) or _FOREIGN_WORD.search(gold)) or _is_read(gold):
+        return False
+    sentences = [piece for piece in _SENTENCE_END.split(gold) if len(piece.split()) >= _FEWEST_WORDS]
+    return len(sentences) > 1 or _CONCLUDING.search(gold) is not None
+
+
+def _wordy(gold: str) -> str | None:
+    """Tell why a gold with a number is right in its own words only: it says something (`Alice is 5 years older`), or
+    is more words than the grammar reads. It may be an option's text, so it is kept."""
+    if not NUMERAL.search(gold) or _is_read(gold):
+        return None
+    if _SAYING.search(gold):
+        return _SENTENCE
+    is_long = len(gold.split()) > _FEWEST_WORDS and has_prose(gold)
+    return "words around a number, so only the same words are right" if is_long else None
+
+
+def _is_read(gold: str) -> bool:
+    """Tell whether the grammar reads a gold as an answer that is more than words."""
+    return not isinstance(parse(gold), Words | Opaque | None)
+
+
 def gold_fault(gold: str) -> str | None:
-    """Tell why a gold answer is of no use, or of little: it is `unusable`, or too large to compute."""
+    """Tell why a gold answer is of no use, or of little: it is `unusable`, a sentence, or too large to compute."""
     why = unusable(gold)
+    if why is None:
+        why = _wordy(gold)
     if why is None and any(mark in gold for mark in _COSTLY):
         shape = parse(gold)
         if shape is not None and not usable(shape):
@@ -112,6 +171,11 @@ class ReadGolds:
     taken: tuple[tuple[str, str], ...]
     left_out: tuple[GoldFault, ...]
     costly: tuple[GoldFault, ...]
+
+    @property
+    def sentences(self) -> tuple[GoldFault, ...]:
+        """Those of `costly` that are sentences: a set of which most are such has its answers in another column."""
+        return tuple(fault for fault in self.costly if fault.why == _SENTENCE)
 
 
 def read_golds(questions: Iterable[Question]) -> ReadGolds:
