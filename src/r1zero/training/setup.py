@@ -84,15 +84,11 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     template = make_template(recipe.template, policy.tokenizer)
     textless = textless_ids(policy.tokenizer, policy.model)
     prepared = tuple(PreparedSet(each, template, policy.encode, textless, policy.positions) for each in benchmarks)
-    fitting = fit_notes(recipe, policy.positions, questions, template, policy.encode)
-    budget = recipe.eval_max_new_tokens
+    budget, longest = recipe.eval_max_new_tokens, recipe.questions.max_prompt_tokens
+    told = [*questions.notes, *fit_notes(recipe, policy.positions, questions, template, policy.encode)]
+    told += (note for each in prepared for note in each.notes(budget))
     stream = PromptStream(
-        questions,
-        template,
-        policy.encode,
-        max_tokens=recipe.questions.max_prompt_tokens,
-        seed=recipe.train.seed,
-        positions=policy.positions,
+        questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed, positions=policy.positions
     )
     probe = _probe(stream, recipe)
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
@@ -118,16 +114,9 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
                 learner=workers.learner,
                 collector=collector,
                 benchmarks=prepared,
-                protocol=make_protocol(
-                    recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed, policy.positions
-                ),
+                protocol=make_protocol(recipe.evaluation, template, budget, recipe.train.seed, policy.positions),
                 sinks=sinks,
-                notes=(
-                    *going_on,
-                    *questions.notes,
-                    *fitting,
-                    *(note for each in prepared for note in each.notes(budget)),
-                ),
+                notes=(*going_on, *told),
                 step=beginning.done,
             )
 
