@@ -13,7 +13,7 @@ import pytest
 from r1zero.analyze import answering, exploration, markdown, over_training, reflection_effect, self_reflection
 from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION, Item, Judgement
 from r1zero.analyze.judges.rules import RuleJudge
-from r1zero.analyze.keywords import Detector, Piece
+from r1zero.analyze.keywords import Detector, Piece, questions_with, responses_with
 from r1zero.analyze.readiness_card import command, make_card, suggested_group_size, training_temperature
 from r1zero.analyze.responses import (
     GradedResponse,
@@ -42,9 +42,17 @@ def reply(
 
 
 def cell(
-    *groups: list[GradedResponse], template: str = "no", temperature: float = 1.0, model: str = "m"
+    *groups: list[GradedResponse],
+    template: str = "no",
+    temperature: float = 1.0,
+    model: str = "m",
+    different: int = 10**6,
 ) -> ModelResponses:
-    made = tuple(QuestionResponses(f"q/{i}", str(i % 2 + 1), "What is 1 + 1?", tuple(g)) for i, g in enumerate(groups))
+    """Groups of so many different questions."""
+    made = tuple(
+        QuestionResponses(f"q/{i}", str(i % 2 + 1), f"What is {i % different} + 1?", tuple(g))
+        for i, g in enumerate(groups)
+    )
     return ModelResponses(model, template, temperature, made)
 
 
@@ -233,6 +241,28 @@ def test_reflection_is_compared_within_questions() -> None:
     assert (found.reflecting_accuracy, found.other_accuracy) == (2 / 5, 1 / 2)
     nothing = reflection_effect.analyse(groups, [[False] * 2, [False] * 3, [False] * 2], "cross")
     assert (nothing.difference, nothing.spread, nothing.reflecting_accuracy) == (None, None, None)
+
+
+def test_rows_that_ask_the_same_are_one_piece_of_evidence_in_every_analysis() -> None:
+    """Sixteen rows of two questions prove what two rows prove, and shares stay what they are."""
+    seen = []
+    for times in (1, 8):
+        asked = cell(*[[RIGHT, WRONG], [WRONG, WRONG]] * times, different=2)
+        flags, half = [[True, False]] * 2 * times, [[True, None], [None, None]] * times
+        found = reflection_effect.analyse(asked, flags, "keywords")
+        assert found.difference is not None
+        assert (found.difference.questions, found.difference.p_value) == (2, 1.0)
+        rules = RuleJudge(ANSWERING), RuleJudge(REFLECTION)
+        seen.append([
+            questions_with(flags, asked.questions),
+            responses_with(half, asked.questions),
+            answering.analyse(asked, rules[0], rules[0]).rate,
+            exploration.analyse(asked, 2).live.share,
+            self_reflection.analyse(asked, Detector(), rules[1], rules[1])[0].share_of_questions["judge"],
+            over_training.analyse_step(1, asked, Detector(), *rules).answering,
+        ])  # fmt: skip
+    assert None not in seen[0]
+    assert seen[0] == seen[1]
 
 
 def test_categories_are_exclusive_and_truncated_comes_first() -> None:

@@ -93,6 +93,27 @@ def test_of_one_question_no_claim_is_tested(tmp_path: Path) -> None:
         assert STUDIES[name].read(tmp_path / name, jobs).claims
 
 
+@pytest.mark.parametrize("name", ["table1", "fig3-answering", "fig3-exploration", "reflection-accuracy"])
+def test_questions_that_are_asked_again_are_no_evidence_of_their_own(name: str, tmp_path: Path) -> None:
+    """Three questions and the same three asked forty times over, under other ids: the same claims, to the last digit."""
+    jobs = [job for job in STUDIES[name].full(1) if isinstance(job, EvaluationJob)]
+    measured = []
+    for times in (1, 40):
+        for i, job in enumerate(jobs):
+            rollouts = [
+                replace(each, question=replace(each.question, id=f"{each.question.id}/{again}"))
+                for again in range(times)
+                for each in (group(n, *(response(f"{'Let me recheck. ' * (n % 2 == k)}{ANSWER if (n + i) % 3 else TALK}",
+                                                 Outcome.RIGHT if (n + i + k) % 2 else Outcome.WRONG) for k in (0, 1)))
+                             for n in range(3))
+            ]  # fmt: skip
+            evaluation(tmp_path / str(times), job, rollouts, job.temperature)
+        found = STUDIES[name].read(tmp_path / str(times), jobs)
+        measured.append([(claim.p_value, claim.verdict) for claim in found.claims])
+    assert any(p is not None for p, _ in measured[0])
+    assert measured[0] == [(p and pytest.approx(p), verdict) for p, verdict in measured[1]]
+
+
 # ---- figure 3, left
 
 

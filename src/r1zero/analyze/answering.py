@@ -66,7 +66,7 @@ def analyse(cell: ModelResponses, judge: Judge, rules: Judge) -> Answering:
         len(cell.groups),
         len(items),
         judge.name,
-        responses_with(positive(cell, judged, ANSWERING)),
+        responses_with(positive(cell, judged, ANSWERING), cell.questions),
         sum(j.label is None and not j.refused for j in judged),
         sum(j.refused for j in judged),
         clustered([group.right / len(group.replies) for group in cell.groups], cell.questions),

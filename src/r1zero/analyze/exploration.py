@@ -41,18 +41,21 @@ class ExplorationRow:
     tokens: float
 
 
-def live_groups(counts: Sequence[tuple[int, int]], group_size: int) -> Live:
+def live_groups(
+    counts: Sequence[tuple[int, int]], group_size: int, questions: Sequence[str] | None = None
+) -> Live:
     """Compute the expected share of live groups over questions with (n, c).
 
     E[1 − p^G − (1−p)^G] has the unbiased estimator 1 − C(c,G)/C(n,G) − C(n−c,G)/C(n,G) for G ≤ n: the chance that G of
     the n samples, drawn without replacement, are neither all right nor all wrong. For G > n nothing is unbiased, and
-    the plug-in p = c/n is given, a lower bound in expectation.
+    the plug-in p = c/n is given, a lower bound in expectation. `questions` says what each asks, where some may ask the
+    same.
     """
     unbiased = all(group_size <= n for n, _ in counts)
     plug_in = [1 - (c / n) ** group_size - (1 - c / n) ** group_size for n, c in counts]
     values = [mixed(n, c, group_size) for n, c in counts] if unbiased else plug_in
     method = "unbiased" if unbiased else f"plug-in, as {group_size} is more than the samples"
-    return Live(group_size, clustered(values), method, math.fsum(plug_in) / len(plug_in))
+    return Live(group_size, clustered(values, questions), method, math.fsum(plug_in) / len(plug_in))
 
 
 def mixed(n: int, c: int, g: int) -> float:
@@ -71,7 +74,7 @@ def analyse(cell: ModelResponses, group_size: int) -> ExplorationRow:
         n,
         {k: clustered([pass_at_k(n, c, k) for c in rights], cell.questions) for k in range(1, n + 1)},
         clustered([float(c == 0) for c in rights], cell.questions),
-        live_groups([(n, c) for c in rights], group_size),
+        live_groups([(n, c) for c in rights], group_size, cell.questions),
         sum(reply.truncated for reply in replies) / len(replies),
         sum(reply.tokens for reply in replies) / len(replies),
     )

@@ -115,16 +115,26 @@ def count_levels(flags_PG: FlagsByQuestion) -> Counted:
     return Counted(sum(map(sum, known)), sum(map(any, known)), sum(map(len, known)))
 
 
-def questions_with(flags_PG: FlagsByQuestion) -> Estimate | None:
-    """Compute the share of questions with a flagged response, of those with a response that could be told."""
-    known = told(flags_PG)
-    return clustered([float(any(group)) for group in known]) if known else None
+def questions_with(flags_PG: FlagsByQuestion, questions: Sequence[str] | None = None) -> Estimate | None:
+    """Compute the share of questions with a flagged response, of those with a response that could be told.
+
+    `questions` says what each group asks, where some may ask the same; without it they all differ.
+    """
+    return _share([float(any(group)) for group in told(flags_PG)], flags_PG, questions)
 
 
-def responses_with(flags_PG: FlagsByQuestion) -> Estimate | None:
-    """Compute the share of flagged responses, questions alike, of those that could be told."""
-    known = told(flags_PG)
-    return clustered([sum(group) / len(group) for group in known]) if known else None
+def responses_with(flags_PG: FlagsByQuestion, questions: Sequence[str] | None = None) -> Estimate | None:
+    """Compute the share of flagged responses, questions alike, of those that could be told; `questions` as above."""
+    return _share([sum(group) / len(group) for group in told(flags_PG)], flags_PG, questions)
+
+
+def _share(values: Sequence[float], flags_PG: FlagsByQuestion, questions: Sequence[str] | None) -> Estimate | None:
+    if not values:
+        return None
+    of_known = questions and [
+        asked for asked, group in zip(questions, flags_PG, strict=True) if any(flag is not None for flag in group)
+    ]
+    return clustered(values, of_known)
 
 
 @dataclass(frozen=True, slots=True)

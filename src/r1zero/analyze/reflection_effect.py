@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from r1zero.analyze.responses import GradedResponse, ModelResponses
 from r1zero.statistics import Paired, paired
@@ -76,8 +77,8 @@ def analyse(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]], det
         cell.temperature,
         len(reflecting),
         len(others),
-        paired(*map(list, zip(*both, strict=True))) if both else None,
-        spread([b - a for a, b in both]) if both else None,
+        _paired(both) if both else None,
+        spread([each.reflecting - each.other for each in both]) if both else None,
         _accuracy(reflecting) if reflecting else None,
         _accuracy(others) if others else None,
         by_level(cell.replies, [group.level for group in cell.groups for _ in group.replies]),
@@ -86,14 +87,27 @@ def analyse(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]], det
     )
 
 
-def within_questions(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]]) -> list[tuple[float, float]]:
-    """Return accuracy of (other, reflecting) responses of each question that has both."""
+class Within(NamedTuple):
+    """A question that has both: what it asks, and the accuracy of its other and of its reflecting responses."""
+
+    question: str
+    other: float
+    reflecting: float
+
+
+def _paired(both: Sequence[Within]) -> Paired:
+    questions, others, reflecting = zip(*both, strict=True)
+    return paired(others, reflecting, questions)
+
+
+def within_questions(cell: ModelResponses, flags_PG: Sequence[Sequence[bool | None]]) -> list[Within]:
+    """Return the accuracies of each question that has reflecting and other responses."""
     found = []
-    for group, flags in zip(cell.groups, flags_PG, strict=True):
+    for question, group, flags in zip(cell.questions, cell.groups, flags_PG, strict=True):
         yes = [reply for reply, flag in zip(group.replies, flags, strict=True) if flag]
         no = [reply for reply, flag in zip(group.replies, flags, strict=True) if flag is False]
         if yes and no:
-            found.append((_accuracy(no), _accuracy(yes)))
+            found.append(Within(question, _accuracy(no), _accuracy(yes)))
     return found
 
 

@@ -107,7 +107,7 @@ def analyse(cell: ModelResponses, detector: Detector, judge: Judge, rules: Judge
         len(cell.groups),
         len(flags.labels),
         {name: count_levels(found) for name, found in flags.by_detection.items()},
-        {name: questions_with(found) for name, found in flags.by_detection.items()},
+        {name: questions_with(found, cell.questions) for name, found in flags.by_detection.items()},
         _classes(flags),
         judge.name,
         beside_rules(judge, rules, items_of(cell), flags.labels),

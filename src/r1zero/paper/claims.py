@@ -74,7 +74,7 @@ def over_seeds(
 def over_questions(
     text: str, measured: str, lower: Sequence[float], higher: Sequence[float], margin: Margin
 ) -> Hypothesis:
-    """Test that one of two scores of the same questions is higher."""
+    """Test that one of two scores of the same questions is higher: one number each of what counts as a question."""
     return Hypothesis(text, measured, higher_score(lower, higher, margin))
 
 

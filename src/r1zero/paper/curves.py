@@ -21,7 +21,8 @@ from r1zero.report.data.run_data import RunData, load_run
 from r1zero.report.data.seed_groups import SeedGroup, mean_and_deviation, series_of
 from r1zero.runs.rollout_rows import read_rows
 from r1zero.runs.run import by_step as steps_of
-from r1zero.types import Fate
+from r1zero.statistics import by_question
+from r1zero.types import Fate, asked
 
 PAIR = ("dr_grpo", "grpo")
 NAMES = {
@@ -196,9 +197,8 @@ def score(run: RunData, last: bool = True) -> float:
 
 
 def rights(folder: Path) -> list[float]:
-    """Return shares of right answers in an evaluation's folder: of each question, or of all about the same numbers.
-
-    The miniature's questions are permutations of few sets of numbers, which are its sampling unit.
+    """Return shares of right answers in an evaluation's folder, one a `unit`: of two models asked the same in the same
+    order.
     """
     return [share for shares in _rights_by_set(folder) for share in shares]
 
@@ -211,12 +211,30 @@ def balanced(folder: Path) -> list[float]:
 
 
 def _rights_by_set(folder: Path) -> list[list[float]]:
-    found: dict[tuple[str, str], list[bool]] = {}
+    sets = []
     for path in sorted(folder.glob("*.parquet")):
-        for row in read_rows(path, ("question_id", "prompt", "outcome")):
-            unit = family(row["prompt"]) or row["question_id"]
-            found.setdefault((path.name, unit), []).append(row["outcome"] == "right")
-    sets: dict[str, list[float]] = {}
-    for (name, _), values in sorted(found.items()):
-        sets.setdefault(name, []).append(sum(values) / len(values))
-    return list(sets.values())
+        rights: dict[str, list[bool]] = {}
+        questions: dict[str, str] = {}
+        for row in read_rows(path, ("question_id", "prompt", "outcome"), ("question",)):
+            identity = row["question_id"]
+            rights.setdefault(identity, []).append(row["outcome"] == "right")
+            questions[identity] = asked(row.get("question") or row["prompt"], identity)
+        order = sorted(rights)
+        shares = [sum(rights[each]) / len(rights[each]) for each in order]
+        sets.append(by_unit(shares, [questions[each] for each in order]))
+    return sets
+
+
+def by_unit(values: Sequence[float], questions: Sequence[str]) -> list[float]:
+    """Return one number a sampling unit from one a row, of which `questions` tells what it asks.
+
+    Rows that ask the same are one unit, and the mean of all stays what it is. In the miniature, whose questions are
+    permutations of few sets of numbers, all about the same numbers are one, by their mean.
+    """
+    families = [family(each) for each in questions]
+    if not any(families):
+        return by_question(values, questions)
+    units: dict[str, list[float]] = {}
+    for value, numbers, question in zip(values, families, questions, strict=True):
+        units.setdefault(numbers or question, []).append(value)
+    return [math.fsum(each) / len(each) for _, each in sorted(units.items())]

@@ -27,7 +27,6 @@ from r1zero.paper.claims import (
 from r1zero.paper.hypotheses import Alternative, Margin, Test, of_questions, strongest, weakest
 from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated, in_miniature
-from r1zero.paper.world import family
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import FORMATS, SAMPLES, SETS, TEMPERATURES
 from r1zero.report.charts.model import Chart, Series
@@ -177,7 +176,7 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
         flags = positive(cell, judge.judge(items_of(cell)), ANSWERING)
         answered[model_of(job), cell.template] = by_unit(cell, [float(bool(each[0])) for each in flags])
         cut = sum(reply.truncated for reply in cell.replies) / len(cell.replies)
-        rows.append([model_of(job), NAMES[cell.template], percent(responses_with(flags)), f"{cut:.0%}"])
+        rows.append([model_of(job), NAMES[cell.template], percent(responses_with(flags, cell.questions)), f"{cut:.0%}"])
     claims = []
     for model in dict.fromkeys(model for model, _ in answered):
         bare, suited = answered[model, "no"], SUITED.get(model)
@@ -250,11 +249,8 @@ def by_model(out: Path, jobs: Sequence[Job]) -> dict[str, list[ModelResponses]]:
 
 
 def by_unit(cell: ModelResponses, values: Sequence[float]) -> list[float]:
-    """Return one number a question, or a set of numbers that several questions of the miniature are about: the mean."""
-    units: dict[str, list[float]] = {}
-    for group, value in zip(cell.groups, values, strict=True):
-        units.setdefault(family(group.question) or group.id, []).append(value)
-    return [sum(each) / len(each) for each in units.values()]
+    """Return one number a sampling unit from one a question of a cell."""
+    return curves.by_unit(values, cell.questions)
 
 
 def model_of(job: EvaluationJob) -> str:

@@ -117,7 +117,8 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
         shares[stage] = by_unit(cell, [sum(map(bool, each)) / len(each) for each in flags])
         found = reflection_effect.analyse(cell, flags, "keywords")
         both = reflection_effect.within_questions(cell, flags)
-        sample = of_questions([reflecting - other for other, reflecting in both])
+        differences = curves.by_unit([each.reflecting - each.other for each in both], [each.question for each in both])
+        sample = of_questions(differences)
         claims.append(
             Hypothesis(f"{stage}: reflecting responses are not more accurate.",
                    f"{found.reflecting} reflecting, {found.others} others; reflecting − others within a question",
