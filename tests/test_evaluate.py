@@ -5,7 +5,9 @@ import json
 import math
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,16 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1zero.config import EvaluationSettings, TemplateSettings, checked
 from r1zero.evaluation import EvalProtocol, SetResult, average, evaluate_sets, summarise, wilson
-from r1zero.evaluation.cell import EvalCell
+from r1zero.evaluation.cell import Conditions, EvalCell
 from r1zero.evaluation.compare import compare
 from r1zero.evaluation.contamination import overlaps
 from r1zero.evaluation.journal import Journal
+from r1zero.evaluation.matrix import evaluate_matrix
+from r1zero.evaluation.models import local
 from r1zero.evaluation.saved import Saved, open_saved, regrade
 from r1zero.evaluation.tables import details, headings_and_rows, tails
 from r1zero.metrics import EVALUATION_METRICS
 from r1zero.policy.load import Policy, load_policy
-from r1zero.published import BENCHMARKS, published_benchmarks
+from r1zero.published import BENCHMARKS, FORMATS, published_benchmarks
 from r1zero.questions import load_questions
 from r1zero.rollouts.prompts import PreparedSet
 from r1zero.sampling.embedded.sampler import make_sampler
@@ -195,6 +200,36 @@ def test_released_models_have_their_published_rows(model: str, template: str, av
 @pytest.mark.parametrize("model", ["runs/a/checkpoints/step-000016", "my-Qwen2.5-Math-7B", "Qwen2.5-Math-7B-mine", ""])
 def test_other_models_have_none(model: str) -> None:
     assert all(published_benchmarks(model, row.template) is None for row in BENCHMARKS)
+
+
+def test_the_papers_row_stands_beside_its_own_rule_alone() -> None:
+    """Under the lenient tags other responses are right; a box is read by one rule everywhere."""
+    for row in BENCHMARKS:
+        own = row.answer_format
+        if row.template != "chat":
+            assert own == FORMATS.get(row.template, get_template(row.template).answer_format)
+        found = {each for each in AnswerFormat if published_benchmarks(row.name, row.template, 3000, each) is not None}
+        assert found == {own}, row
+    assert published_benchmarks("meta-llama/Llama-3.2-3B", "r1", 3000, "answer_tags") is None
+
+
+@pytest.mark.parametrize(
+    ("more", "beside"), [({}, False), ({"answer_format": "answer_tags_strict"}, True), ({"reward": True}, False)]
+)
+def test_an_evaluation_under_r1_has_the_papers_row_by_its_rule(
+    more: dict[str, Any], beside: bool, tmp_path: Path
+) -> None:
+    model = tmp_path / "Llama-3.2-3B"  # by its name
+    model.symlink_to(taught_model())
+    reward = tmp_path / "mine.py"
+    reward.write_text("def reward(response, gold):\n    return 1.0\n")
+    shape = checked(TemplateSettings, {"name": "r1", "answer_format": more.get("answer_format")})
+    rows = tmp_path / "aime24.jsonl"
+    rows.write_text('{"problem": "1+1=", "answer": "2"}\n')
+    settings = checked(EvaluationSettings, {"benchmarks": [{"name": "aime24"}], "max_new_tokens": 4})
+    conditions = Conditions(data_dir=tmp_path, reward=f"{reward}:reward" if "reward" in more else None)
+    [cell] = evaluate_matrix([str(model)], partial(local, rows=4, device="cpu"), [shape], settings, conditions)
+    assert (cell.paper is not None) == beside
 
 
 def test_of_several_budgets_the_row_is_that_of_the_nearest_and_says_where_it_is_another() -> None:

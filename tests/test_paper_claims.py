@@ -1,5 +1,6 @@
 """The claims of the studies, each on made-up finished jobs, that hold and that do not."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -95,18 +96,17 @@ def test_of_one_question_no_claim_is_tested(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["table1", "fig3-answering", "fig3-exploration", "reflection-accuracy"])
 def test_questions_that_are_asked_again_are_no_evidence_of_their_own(name: str, tmp_path: Path) -> None:
-    """Three questions and the same three asked forty times over, under other ids: the same claims, to the last digit."""
+    """Three questions, and the same three asked forty times over under other ids: the same claims."""
     jobs = [job for job in STUDIES[name].full(1) if isinstance(job, EvaluationJob)]
     measured = []
     for times in (1, 40):
         for i, job in enumerate(jobs):
-            rollouts = [
-                replace(each, question=replace(each.question, id=f"{each.question.id}/{again}"))
-                for again in range(times)
-                for each in (group(n, *(response(f"{'Let me recheck. ' * (n % 2 == k)}{ANSWER if (n + i) % 3 else TALK}",
-                                                 Outcome.RIGHT if (n + i + k) % 2 else Outcome.WRONG) for k in (0, 1)))
-                             for n in range(3))
-            ]  # fmt: skip
+            rollouts = []
+            for n, again in itertools.product(range(3), range(times)):
+                said = ANSWER if (n + i) % 3 else TALK
+                each = group(n, *(response(f"Let me recheck. {said}" if n % 2 == k else said,
+                                           Outcome.RIGHT if (n + i + k) % 2 else Outcome.WRONG) for k in (0, 1)))  # fmt: skip
+                rollouts.append(replace(each, question=replace(each.question, id=f"{each.question.id}/{again}")))
             evaluation(tmp_path / str(times), job, rollouts, job.temperature)
         found = STUDIES[name].read(tmp_path / str(times), jobs)
         measured.append([(claim.p_value, claim.verdict) for claim in found.claims])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 SETS = ("aime24", "amc", "math500", "minerva", "olympiad")
 FORMATS = {"r1": "answer_tags_strict"}
 """The answer format of the paper's own reward under a template, where it is not the one that the template has here."""
+_GRADED = {**FORMATS, "open_reasoner_zero": "answer_tags_loose"}  # by their boxes under all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class BenchmarkRow:
     def max_new_tokens(self) -> int:
         """The most tokens of a response: 3000, or what the row says."""
         return 8000 if self.model.endswith("@8k") else 3000
+
+    @property
+    def answer_format(self) -> str:
+        """The format by which the paper graded its responses."""
+        return _GRADED.get(self.template, "boxed")
 
     def near(self, max_new_tokens: int) -> bool:
         """Tell whether that is about the row's budget: 3072 for 3000, 8192 for 8000."""
@@ -115,10 +121,21 @@ def published_name(model: str) -> str:
     return plain
 
 
-def published_benchmarks(model: str, template: str, max_new_tokens: int = 3000) -> BenchmarkRow | None:
-    """Return the paper's row for a model under a template, if it has one; of several that of the nearest budget."""
+def published_benchmarks(
+    model: str, template: str, max_new_tokens: int = 3000, answer_format: str | None = None
+) -> BenchmarkRow | None:
+    """Return the paper's row for a model under a template, if it has one; of several that of the nearest budget.
+
+    Responses that were graded by another `answer_format` than the paper's have none: other ones count as right.
+    """
     name = published_name(model)
-    rows = [row for row in BENCHMARKS if name in (row.name.lower(), row.model.lower()) and row.template == template]
+    rows = [
+        row
+        for row in BENCHMARKS
+        if name in (row.name.lower(), row.model.lower())
+        and row.template == template
+        and answer_format in (None, row.answer_format)
+    ]
     return min(rows, key=lambda row: abs(row.max_new_tokens - max_new_tokens), default=None)
 
 

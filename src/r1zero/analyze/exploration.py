@@ -41,9 +41,7 @@ class ExplorationRow:
     tokens: float
 
 
-def live_groups(
-    counts: Sequence[tuple[int, int]], group_size: int, questions: Sequence[str] | None = None
-) -> Live:
+def live_groups(counts: Sequence[tuple[int, int]], group_size: int, questions: Sequence[str] | None = None) -> Live:
     """Compute the expected share of live groups over questions with (n, c).
 
     E[1 − p^G − (1−p)^G] has the unbiased estimator 1 − C(c,G)/C(n,G) − C(n−c,G)/C(n,G) for G ≤ n: the chance that G of

@@ -24,7 +24,7 @@ from r1zero.analyze.readiness_card import Card, make_card, training_temperature
 from r1zero.analyze.responses import ROLLOUTS, ModelResponses, run_steps
 from r1zero.errors import UserError
 from r1zero.evaluation.models import EvaluatedModel
-from r1zero.published import published_base_model
+from r1zero.published import FORMATS, published_base_model
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.run import Run
 from r1zero.templates.table import make_template
@@ -132,7 +132,9 @@ def analyse_sampled(
 ) -> Card:
     """Return exploration, self-reflection and the card, of several samples at one or more temperatures."""
     cells = sorted(cells, key=lambda cell: cell.temperature)
-    model, template, paper = cells[0].model, cells[0].template, published_base_model(cells[0].model)
+    model, template, graded = cells[0].model, cells[0].template, cells[0].answer_format
+    alike = graded in ("", FORMATS.get(template, graded))  # by another rule other responses are right
+    paper = published_base_model(model) if alike else None
     explored = [exploration.analyse(cell, plan.group_size) for cell in cells if "exploration" in plan.analyses]
     if explored:
         content = {"model": model, "notes": cells[0].notes, "template": template}

@@ -23,6 +23,7 @@ from r1zero.runs.exclusive import exclusive
 from r1zero.runs.files import stems_apart, write_text, writing
 from r1zero.templates import JINJA_SUFFIXES
 from r1zero.templates.table import make_template
+from r1zero.templates.template import Template
 from r1zero.types import Completion
 from r1zero.verify.workers.pool import open_verifier
 from r1zero.verify.working import try_reward
@@ -97,7 +98,8 @@ def evaluate_matrix(
                 results = evaluate_sets(
                     prepared, evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
                 )
-                cells.append(EvalCell(model, label, results, _paper(model, template.name, settings, budget), budget))
+                paper = None if conditions.reward else _paper(model, template, settings, budget)
+                cells.append(EvalCell(model, label, results, paper, budget))
         if conditions.out is not None:
             _write(conditions.out, cells)
     return cells
@@ -110,10 +112,12 @@ def _check_different(what: str, names: Sequence[str]) -> None:
             raise UserError(f"{what} name {name!r} more than once; keep one of them.")
 
 
-def _paper(model: str, template: str, settings: EvaluationSettings, budget: int) -> BenchmarkRow | None:
-    """Return the paper's row, if this is what the paper did: greedy, whole sets."""
+def _paper(model: str, template: Template, settings: EvaluationSettings, budget: int) -> BenchmarkRow | None:
+    """Return the paper's row, if this is what the paper did: greedy, whole sets, graded by its own rule."""
     whole = all(benchmark.limit is None for benchmark in settings.benchmarks)
-    return published_benchmarks(model, template, budget) if settings.temperature == 0 and whole else None
+    if settings.temperature != 0 or not whole:
+        return None
+    return published_benchmarks(model, template.name, budget, template.answer_format)
 
 
 def _write(out: Path, cells: Sequence[EvalCell]) -> None:
