@@ -104,8 +104,9 @@ def test_questions_that_are_asked_again_are_no_evidence_of_their_own(name: str, 
             rollouts = []
             for n, again in itertools.product(range(3), range(times)):
                 said = ANSWER if (n + i) % 3 else TALK
-                each = group(n, *(response(f"Let me recheck. {said}" if n % 2 == k else said,
-                                           Outcome.RIGHT if (n + i + k) % 2 else Outcome.WRONG) for k in (0, 1)))  # fmt: skip
+                outcomes = [Outcome.RIGHT if (n + i + k) % 2 else Outcome.WRONG for k in (0, 1)]
+                texts = [f"Let me recheck. {said}" if n % 2 == k else said for k in (0, 1)]
+                each = group(n, *map(response, texts, outcomes))
                 rollouts.append(replace(each, question=replace(each.question, id=f"{each.question.id}/{again}")))
             evaluation(tmp_path / str(times), job, rollouts, job.temperature)
         found = STUDIES[name].read(tmp_path / str(times), jobs)

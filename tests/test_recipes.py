@@ -11,7 +11,7 @@ from r1zero.questions import CATALOGUE
 
 ALL = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.toml"))
 RECIPES = [path for path in ALL if not path.stem.endswith("-pretrain")]
-PAPERS = [path for path in RECIPES if path.stem.startswith("qwen2.5")]
+PAPERS = [path for path in RECIPES if path.stem.startswith(("qwen2.5", "llama"))]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -33,7 +33,6 @@ def test_the_demo_is_among_them() -> None:
     assert "demo" in [path.stem for path in RECIPES]
 
 
-@pytest.mark.skipif(not PAPERS, reason="no recipe of the paper yet")
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_the_papers_recipes_hold_the_published_numbers(path: Path) -> None:
     recipe = load_recipe(path)
@@ -60,14 +59,13 @@ def test_the_papers_recipes_hold_the_published_numbers(path: Path) -> None:
     "stem, model, template, questions",
     [
         ("qwen2.5-1.5b-r1", "Qwen/Qwen2.5-1.5B", "r1", "math-12k"),
+        ("qwen2.5-7b-r1", "Qwen/Qwen2.5-7B", "r1", "big-math"),
+        ("llama-3.2-3b-r1", "meta-llama/Llama-3.2-3B", "r1", "math-12k"),
         ("qwen2.5-math-1.5b", "Qwen/Qwen2.5-Math-1.5B", "qwen_math", "math-lvl3to5"),
         ("qwen2.5-math-7b", "Qwen/Qwen2.5-Math-7B", "qwen_math", "math-lvl3to5"),
     ],
 )
 def test_model_template_and_questions_are_the_papers(stem: str, model: str, template: str, questions: str) -> None:
-    matching = [path for path in PAPERS if path.stem == stem]
-    if not matching:
-        pytest.skip(f"no recipe {stem} yet")
-    recipe = load_recipe(matching[0])
+    recipe = load_recipe(RECIPES[0].parent / f"{stem}.toml")
     assert (recipe.model.path, recipe.template.name, recipe.questions.name) == (model, template, questions)
     assert recipe.template.answer_format == ("answer_tags_strict" if template == "r1" else None)  # the paper's reward

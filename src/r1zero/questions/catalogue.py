@@ -3,7 +3,8 @@
 Evidence for the Hub ids (no Hub was reachable when this was written): `lkevinzc/math-eval`'s own README lists its five
 splits with 30, 83, 500, 272 and 675 rows and the columns `problem` and `answer` (strings); `lkevinzc/math-12k` and
 `axon-rl/*` are the mirrors that the paper's authors use in their own later code (sail-sg/oat, axon-rl/gem), with the
-columns `problem` and `answer`; `openai/gsm8k` is the original. A set without a Hub id is read from disks only.
+columns `problem` and `answer`; `openai/gsm8k` is the original; of Big-Math name, configuration and columns are those of
+the authors' script, its rows those that public projects count in it. A set without a Hub id is read from disks only.
 """
 
 from __future__ import annotations
@@ -113,6 +114,17 @@ _ENTRIES = (
         # the saved folder also holds `input`, a finished prompt; the paper trained on problem and answer
         question_columns=("problem", "question"),
         answer_columns=("answer", "gt_answer", "ground_truth_answer"),
+    ),
+    Entry(
+        "big-math",
+        "Big-Math, verified answers, all levels: what the authors' script for Qwen2.5-7B trains on",
+        215_608,
+        ("big_math",),
+        "open-r1/Big-Math-RL-Verified-Processed",
+        config="all",
+        split="train",
+        question_columns=("prompt",),
+        answer_columns=("solution",),  # the final answer alone
     ),
     Entry(
         "orz-57k",

@@ -54,19 +54,18 @@ def published_grid(seeds: int) -> list[Job]:
     with the R1 template on MATH.
     """
     numina = RunJob("bases/numina-0", "llama-3.2-3b-numinaqa-pretrain", kind=PretrainRecipe)
-    plain, domain = {"model.path": "meta-llama/Llama-3.2-3B"}, {"model.path": "HuggingFaceTB/FineMath-Llama-3B"}
+    domain: dict[str, object] = {"model.path": "HuggingFaceTB/FineMath-Llama-3B"}
     bases: dict[str, tuple[dict[str, object], str | None]] = {
-        "plain": ({**plain}, None), "domain": ({**domain}, None), "numina": ({**domain}, numina.name),
+        "plain": ({}, None), "domain": (domain, None), "numina": (domain, numina.name),
     }  # fmt: skip
     jobs: list[Job] = [numina]
     for seed in range(seeds):
-        common: dict[str, object] = {"train.seed": seed, "train.steps": 300}
         jobs += [
-            RunJob(f"runs/on-{name}-{seed}", "qwen2.5-1.5b-r1", model | common, start)
+            RunJob(f"runs/on-{name}-{seed}", "llama-3.2-3b-r1", {**model, "train.seed": seed}, start)
             for name, (model, start) in bases.items()
         ]
-        grpo: dict[str, object] = {"objective.name": "grpo", "objective.constant": None}
-        jobs.append(RunJob(f"runs/on-numina-grpo-{seed}", "qwen2.5-1.5b-r1", domain | common | grpo, numina.name))
+        grpo: dict[str, object] = {"objective.name": "grpo", "objective.constant": None, "train.seed": seed}
+        jobs.append(RunJob(f"runs/on-numina-grpo-{seed}", "llama-3.2-3b-r1", domain | grpo, numina.name))
     return jobs
 
 
