@@ -9,6 +9,7 @@ import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +19,13 @@ from r1zero.errors import UserError
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
-from r1zero.paper.jobs import EvaluationJob, RunJob
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of
 from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
 from r1zero.paper.studies import STUDIES, fig5, pick_studies
 from r1zero.questions.catalogue import CATALOGUE
-from r1zero.templates import get_template
+from r1zero.templates import get_template, template_names
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
 from tiny_runs import Hold, start
@@ -97,6 +98,27 @@ def test_jobs_of_one_name_are_one_job() -> None:
                 assert found.setdefault(job.name, job) == job, job.name
 
 
+def test_one_run_has_one_name_in_all_studies() -> None:
+    """What is asked, of which model, and what made that: equal under two names, it would be made twice."""
+    for scale in ("laptop", "full"):  # a quick look's two lengths of runs are one, by chance
+        jobs = {job.name: job for each in grids(list(STUDIES.values()), Path("out"), scale, 2).values() for job in each}
+        asked, names = asked_of(list(jobs.values())), dict[str, str]()
+
+        def made(name: str, jobs: dict[str, Job] = jobs, asked: dict[str, Any] = asked) -> list[Any]:
+            recipe, start = asked[name].model_dump(mode="json"), jobs[name].start
+            if "template" in recipe:
+                name_, own = recipe["template"]["name"], recipe["template"]["answer_format"]
+                known = name_ != "chat" and not name_.endswith(".jinja")
+                recipe["template"]["answer_format"] = own or (get_template(name_).answer_format if known else "boxed")
+            for where in ("log", "checkpoint"):
+                recipe.pop(where, None)  # which say what is kept of a run
+            return [type(jobs[name]).__name__, recipe, made(start) if start else None]
+
+        for name in jobs:
+            found = json.dumps(made(name), sort_keys=True)
+            assert names.setdefault(found, name) == name
+
+
 def test_every_recipe_of_every_grid_is_valid(tmp_path: Path) -> None:
     for scale in ("laptop", "quick", "full"):
         for jobs in grids(list(STUDIES.values()), tmp_path, scale, 2).values():
@@ -128,12 +150,13 @@ def test_every_job_at_full_scale_names_what_exists(tmp_path: Path) -> None:
                 seen += 1
             else:
                 continue  # pretraining asks no questions
-            assert get_template(template).name == template, job.name
+            assert template in template_names(), job.name
             for each in sets:
                 entry = CATALOGUE.get(str(each["name"]))
                 assert entry is not None, f"{job.name} asks {each['name']}"
                 assert each.get("split") in (None, entry.split), job.name
-                assert entry.hub is not None, f"{job.name}: {entry.name} is nowhere to be had"
+                whole = CATALOGUE[entry.part_of] if entry.part_of else entry
+                assert whole.hub is not None, f"{job.name}: {entry.name} is nowhere to be had"
     assert seen >= 2 * (4 + 12 + 4)  # ablation, figures 6 and 7, for two seeds
 
 

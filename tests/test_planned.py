@@ -22,6 +22,7 @@ from r1zero.plan import GIB, USABLE, plan_of
 from r1zero.plan.machine import Machine, by_name
 from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
 from r1zero.plan.splits import counted_machine, splits, splits_text
+from r1zero.policy.known import known_models, like
 from r1zero.questions import load_questions
 from r1zero.templates import get_template
 from r1zero.verify import Verifier
@@ -99,6 +100,14 @@ def test_splits_are_told_with_what_bounds_them_and_as_a_command_line_takes_them(
 
 
 # ---- jobs
+
+
+def test_models_of_one_shape_are_counted_once_and_alike() -> None:
+    assert like("PRIME-RL/Eurus-2-7B-PRIME-Zero") == like("Qwen/Qwen2.5-Math-7B")
+    assert like("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B") != like("Qwen/Qwen2.5-Math-1.5B")  # of two heads
+    assert like("meta-llama/Llama-3.2-3B-Instruct", "main") == "meta-llama/Llama-3.2-3B-Instruct"
+    assert like("HuggingFaceTB/FineMath-Llama-3B") == like("meta-llama/Llama-3.2-3B-Instruct")
+    assert len({like(name) for name in known_models()}) == 6
 
 
 def test_every_job_of_the_paper_fits_on_the_papers_machine(planned: dict[str, PlannedJob]) -> None:
@@ -222,7 +231,7 @@ def test_the_plan_is_printed_and_nothing_started(tmp_path: Path) -> None:
     words = ("paper", "run", "fig7", "table4", "--scale", "full", "--out", tmp_path)
     said = start(*words, "--machine", f"8x{A100}", "--plan", "--set", "learner.updates=4").done()
     assert "runs/qwen2.5-math-7b-0" in said
-    assert "9 of 9 jobs to do" in said
+    assert "31 of 31 jobs to do" in said
     assert not list(tmp_path.iterdir())
     start(*words, "--machine", "1xA100-40GB", "--plan").refused("bases/numina-0 does not fit into one A100-40GB")
     start(*words, "--machine", "999xA100-80GB").refused("plans for 999 GPUs, and ")

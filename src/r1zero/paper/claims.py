@@ -10,8 +10,8 @@ from pathlib import Path
 
 from r1zero.paper.hypotheses import ALPHA, Alternative, Margin, Test, binomial_tail, holm, of_questions, of_seeds
 from r1zero.paper.jobs import EvaluationJob, Job
-from r1zero.published import BENCHMARKS, SETS
-from r1zero.report.charts.model import Chart
+from r1zero.published import BENCHMARKS, SETS, BenchmarkRow
+from r1zero.report.charts.model import Chart, IntervalChart
 from r1zero.statistics import paired
 
 _NONE = "no test, which takes two seeds or questions with a number each, and a spread between them"
@@ -133,10 +133,15 @@ def _verdict(claim: Hypothesis, test: Test, corrected: float, tests: int) -> Cla
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A picture of ours, and the paper's own where its numbers are published."""
+    """A picture of ours, and the paper's own where its numbers are published and not in it."""
 
-    ours: Chart
-    paper: Chart | None = None
+    ours: Chart | IntervalChart
+    paper: Chart | IntervalChart | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return not (self.ours.series if isinstance(self.ours, Chart) else self.ours.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +153,23 @@ class FoundTable:
     rows: Sequence[Sequence[str]]
 
 
-def published_scores(table: str, templates: Mapping[str, str], jobs: Sequence[Job]) -> FoundTable:
-    """Show a table of the paper's scores, its templates by these names; it says where the jobs' budget is another."""
-    rows = [
+def published_scores(
+    table: str, templates: Mapping[str, str], jobs: Sequence[Job], rows: Sequence[BenchmarkRow] = ()
+) -> FoundTable:
+    """Show a table of the paper's scores, its templates by these names; it says where the jobs' budget is another.
+
+    `rows` are the table's, where some of them stand in another as well.
+    """
+    shown = [
         [row.model, templates.get(row.template, row.template), *(f"{value:.1f}" for value in row.percent),
          f"{row.average:.1f}"]
-        for row in BENCHMARKS if row.table == table
+        for row in rows or BENCHMARKS if rows or row.table == table
     ]  # fmt: skip
-    ours = sorted({job.max_new_tokens for job in jobs if isinstance(job, EvaluationJob)} - {3000})
+    budgets = {row.max_new_tokens for row in rows} | {3000}
+    ours = sorted({job.max_new_tokens for job in jobs if isinstance(job, EvaluationJob)} - budgets)
     other = f"; here at most {', '.join(map(str, ours))}" if ours else ""
     title = f"The paper's Table {table}, per cent right, at most 3000 tokens (8000 where a row says @8k){other}"
-    return FoundTable(title, ["model", "template", *SETS, "average"], rows)
+    return FoundTable(title, ["model", "template", *SETS, "average"], shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,18 +200,19 @@ def rights(folder: Path) -> list[float]:
     """Return shares of right answers in an evaluation's folder, one a `unit`: of two models asked the same in the same
     order.
     """
-    return [share for shares in _rights_by_set(folder) for share in shares]
+    return [share for shares in rights_by_set(folder).values() for share in shares]
 
 
 def balanced(folder: Path) -> list[float]:
     """Return the same, weighted so that their mean is the mean of the sets' means: the paper's average."""
-    sets = _rights_by_set(folder)
+    sets = [*rights_by_set(folder).values()]
     total = sum(map(len, sets))
     return [share * total / (len(sets) * len(shares)) for shares in sets for share in shares]
 
 
-def _rights_by_set(folder: Path) -> list[list[float]]:
-    sets = []
+def rights_by_set(folder: Path) -> dict[str, list[float]]:
+    """Return the same by question set, by the names of its files."""
+    sets = {}
     for path in sorted(folder.glob("*.parquet")):
         rights: dict[str, list[bool]] = {}
         questions: dict[str, str] = {}
@@ -221,7 +222,7 @@ def _rights_by_set(folder: Path) -> list[list[float]]:
             questions[identity] = asked(row.get("question") or row["prompt"], identity)
         order = sorted(rights)
         shares = [sum(rights[each]) / len(rights[each]) for each in order]
-        sets.append(by_unit(shares, [questions[each] for each in order]))
+        sets[path.stem] = by_unit(shares, [questions[each] for each in order])
     return sets
 
 

@@ -94,6 +94,8 @@ class EvaluationJob:
     temperature: float = 0.0
     max_new_tokens: int = 3000
     answer_format: str | None = None
+    instruction: str = ""
+    """What follows the question under the template `chat`."""
     data_dir: str | None = None
     """A folder to look for question sets in first."""
     device: str = "auto"
@@ -107,7 +109,7 @@ class EvaluationJob:
         recipe = {
             "model": {"path": model, "device": self.device},
             "questions": {**self.benchmarks[0], "data_dir": self.data_dir},
-            "template": {"name": self.template, "answer_format": self.answer_format},
+            "template": self._template(),
             "sampling": {"max_new_tokens": self.max_new_tokens},
             "evaluation": self._settings().model_dump(),
             "train": {"steps": 0},
@@ -129,12 +131,15 @@ class EvaluationJob:
 
     def carry_out(self, out: Path) -> None:
         """Make the evaluation, or what is left of it."""
-        shape = checked(TemplateSettings, {"name": self.template, "answer_format": self.answer_format})
+        shape = checked(TemplateSettings, self._template())
         model = str(last_checkpoint(out / self.start)) if self.start else self.model
         data_dir = Path(self.data_dir) if self.data_dir else None
         conditions = Conditions(data_dir=data_dir, out=out / self.name)
         opened = partial(local, rows=self.rows, device=self.device, precision=self.precision)
         evaluate_matrix([model], opened, [shape], self._settings(), conditions)
+
+    def _template(self) -> dict[str, object]:
+        return {"name": self.template, "answer_format": self.answer_format, "instruction": self.instruction}
 
     def _settings(self) -> EvaluationSettings:
         drawn = {name: getattr(self, name) for name in ("samples", "temperature", "max_new_tokens")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from r1zero.errors import UserError, reason
 from r1zero.paper.claims import Claim, ClaimStatus, Findings, FoundTable, Panel, Study
 from r1zero.paper.jobs import Job
+from r1zero.report.charts.model import Chart
 from r1zero.report.draw import svg
 from r1zero.report.draw.files import draw_charts
 from r1zero.report.pages.html import render_page
@@ -67,8 +68,8 @@ def read_part(
         )
         return StudyPart(study, problems=[told])
     runs = " ".join(str(path) for path in found.runs)
-    drawn = [panel for panel in found.panels if panel.ours.series]
-    empty = [panel.ours.title for panel in found.panels if not panel.ours.series]
+    drawn = [panel for panel in found.panels if not panel.empty]
+    empty = [panel.ours.title for panel in found.panels if panel.empty]
     notes = [*found.notes, *([f"Nothing was logged for: {'; '.join(empty)}."] if empty else [])]
     return StudyPart(study, found.claims, drawn, found.tables, notes, runs)
 
@@ -102,7 +103,7 @@ def render(parts: Sequence[StudyPart], size: str, remarks: Sequence[str] = ()) -
     return render_page(
         "paper.html",
         ("charts.js",),
-        {"chart-data": {chart.key: svg.chart_data(chart) for chart in drawn}},
+        {"chart-data": {chart.key: svg.chart_data(chart) for chart in drawn if isinstance(chart, Chart)}},
         title=_TITLES.get(size, "Understanding R1-Zero-like training, in miniature"),
         remarks=remarks,
         judged=size != "rehearsal",

@@ -24,6 +24,7 @@ from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
 from r1zero.plan.remedies import changed
 from r1zero.plan.splits import GpuSplit, counted_machine, splits
 from r1zero.plan.step_time import drawing_seconds, learning_seconds
+from r1zero.policy.known import like
 from r1zero.questions.catalogue import CATALOGUE
 from r1zero.rehearsal.sets import known_corpus
 
@@ -222,8 +223,12 @@ def _evaluation(job: EvaluationJob, recipe: Recipe, machine: Machine) -> Planned
     return PlannedJob(job, "", problem=f"does not fit into one {machine.name}: ask it through a server (--server)")
 
 
-@cache
 def _shape(path: str, revision: str | None) -> Shape:
+    return _counted(like(path, revision), revision)
+
+
+@cache
+def _counted(path: str, revision: str | None) -> Shape:
     return shape_of(path, revision, "sdpa", BFLOAT16, 4096)
 
 

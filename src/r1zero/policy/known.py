@@ -1,7 +1,8 @@
 """What is known of the paper's models without asking for them: facts of their config.json and their tokenizers.
 
 A plan and a rehearsal need no weights, and no Hub: `models/OWNER--NAME.json` holds what config.json says of a model,
-which tokens its tokenizer ends, opens and marks turns with, and every id that ends a response.
+which tokens its tokenizer ends, opens and marks turns with, and every id that ends a response; `source` says where that
+is from, if not from the model's own files.
 """
 
 from __future__ import annotations
@@ -54,6 +55,24 @@ def known_models() -> Mapping[str, KnownModel]:
 def known_model(path: str, revision: str | None = None) -> KnownModel | None:
     """Return what is known of the model that a recipe names; None of a folder, a revision or another model."""
     return None if revision is not None or Path(path).exists() else known_models().get(path)
+
+
+_SHAPELESS = {"max_position_embeddings", "rope_theta", "rope_scaling", "bos_token_id", "eos_token_id"}
+
+
+def like(path: str, revision: str | None = None) -> str:
+    """Return the first known model with the layers and widths of a known one: what is counted of both is the same.
+
+    Another model is like itself alone.
+    """
+    known = known_model(path, revision)
+    return (
+        path if known is None else next(name for name, each in known_models().items() if _sizes(each) == _sizes(known))
+    )
+
+
+def _sizes(known: KnownModel) -> dict[str, Any]:
+    return {name: value for name, value in known.config.items() if name not in _SHAPELESS}
 
 
 def model_config(path: str, revision: str | None = None) -> PretrainedConfig:

@@ -14,7 +14,7 @@ from r1zero.analyze.keywords import Detector
 from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, FoundTable, Hypothesis, Panel, Size, Study, judged, over_questions
 from r1zero.paper.hypotheses import Alternative, Margin, Test, of_questions
-from r1zero.paper.jobs import EvaluationJob, Job, RunJob
+from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.miniature import FIRST, base, compared, evaluated, in_miniature
 from r1zero.paper.studies.base_models import (
     MATH_500,
@@ -28,6 +28,7 @@ from r1zero.paper.studies.base_models import (
     sampled_grid,
     sampled_published,
 )
+from r1zero.paper.studies.table4 import oat_zero
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import KEYWORDS, QUESTIONS, TEMPERATURES
 from r1zero.report.charts.model import Chart
@@ -54,7 +55,7 @@ def helping_grid(out: Path, size: Size) -> list[Job]:
 
 def helping_published(_seeds: int) -> list[Job]:
     """Return Qwen2.5-Math-1.5B and what Dr. GRPO makes of it, one pair; the paper's own is served (685B)."""
-    run = RunJob("runs/oat-zero-0", "qwen2.5-math-1.5b", {"train.seed": 0})
+    run = oat_zero("1.5b", 0)
     sampled = partial(EvaluationJob, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0)
     return [run, sampled("evaluations/base", model="Qwen/Qwen2.5-Math-1.5B"),
             sampled("evaluations/runs-trained", start=run.name)]  # fmt: skip
