@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 from contextlib import suppress
@@ -19,6 +20,7 @@ from r1zero.errors import UserError
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
+from r1zero.paper.elements import ELEMENTS
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of
 from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
@@ -28,7 +30,10 @@ from r1zero.questions.catalogue import CATALOGUE
 from r1zero.templates import get_template, template_names
 from r1zero.types import AnswerFormat, Outcome
 from r1zero.verify import Verifier
+from test_questions_real import DATA
 from tiny_runs import Hold, start
+
+PAPER = DATA.parent / "paper" / "PAPER.md"
 
 # ---- the world
 
@@ -184,6 +189,29 @@ def test_the_comparison_changes_only_the_objective(tmp_path: Path) -> None:
     for recipe in two:
         recipe.pop("objective")
     assert two[0] == two[1]
+
+
+def listed(kind: str) -> set[str]:
+    """The numbers of elements of this kind, in either version of the paper."""
+    names = [element.name for element in ELEMENTS if element.name.startswith(kind)]
+    return {number for name in names for number in re.findall(r"(?<![v\d])\d+|\b[A-G]\b", name)}
+
+
+def test_every_element_of_the_paper_is_in_the_list() -> None:
+    assert listed("Figure") >= set(map(str, range(1, 16)))
+    assert listed("Table") == set("123456")
+    assert listed("Appendix") == set("ABCDFG")
+    assert {element.study for element in ELEMENTS} - {""} == set(STUDIES)
+    assert all(element.note for element in ELEMENTS if not element.study)
+
+
+@pytest.mark.skipif(not PAPER.exists(), reason="the notes on the paper are not here")
+def test_every_element_that_the_notes_speak_of_is_in_the_list() -> None:
+    told = PAPER.read_text(encoding="utf-8").partition("# 2. Exact")[0]
+    for kind, word in (("Figure", r"Fig\.?"), ("Table", "Table"), ("Appendix", r"App\.?")):
+        found = set(re.findall(rf"\b{word} (\d+|[A-G]\b)", told))
+        assert found
+        assert found <= listed(kind), kind
 
 
 def test_an_unknown_study_is_told_with_the_nearest() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from r1zero.errors import UserError
 from r1zero.evaluation import evaluate_sets
 from r1zero.evaluation.models import local
 from r1zero.evaluation.run import make_protocol
+from r1zero.paper.elements import ELEMENTS
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob, carry_out
 from r1zero.paper.planned import Orders, PlannedJob, fitting, plan_jobs, plan_rows, ranks_of, total
 from r1zero.paper.run import grids
@@ -267,7 +269,8 @@ def test_settings_are_kept_with_the_runs(tmp_path: Path) -> None:
 
 def test_the_list_names_elements_studies_jobs_and_hours() -> None:
     said = start("paper", "list", "--full").done()
-    for study in STUDIES.values():
-        assert study.name in said
+    for element in ELEMENTS:
+        [line] = [line for line in said.splitlines() if re.search(rf"│ {re.escape(element.name)} +│", line)]
+        assert f" {element.study or '–'} │" in line
     assert "GPU-hours" in said
     start("paper", "list", "--machine", "H200").refused("--machine is for the hours of --full; add it.")

@@ -151,18 +151,26 @@ def _tell_plan(studies: list[Study], out: Path, seeds: int | None, orders: Order
 def _list_full(studies: list[Study], machine: str | None) -> None:
     """Print element of the paper, study, jobs and hours."""
     from r1zero.cli.console import make_console, plain_table, say
+    from r1zero.paper.elements import ELEMENTS
     from r1zero.paper.planned import MACHINE, Orders, plan_jobs
 
-    orders, rows, seen = Orders(machine or MACHINE), [], set[str]()
+    orders, told, seen = Orders(machine or MACHINE), dict[str, tuple[str, str]](), set[str]()
     for study in studies:
         found = plan_jobs(list(study.full(1)), orders)
         fresh = [each for each in found if each.job.name not in seen]
         seen |= {each.job.name for each in found}
-        shared = f", {len(found) - len(fresh)} of them above" if len(fresh) < len(found) else ""
+        shared = f", {len(found) - len(fresh)} of them of studies above" if len(fresh) < len(found) else ""
         jobs = f"{len(found)}{shared}" if found else "none: exact, on any machine"
-        rows.append([study.source, study.name, jobs, f"{sum(each.gpu_hours for each in fresh):.1f}"])
+        told[study.name] = jobs, f"{sum(each.gpu_hours for each in fresh):.1f}"
+    rows = []
+    for element in sorted(ELEMENTS, key=lambda each: [*told, ""].index(each.study)):
+        jobs, hours = told.pop(element.study, None) or ("as above", "–")
+        jobs = jobs if element.study else "none"
+        rows.append(
+            [element.name, element.about, element.study or "–", "; ".join(filter(None, (jobs, element.note))), hours]
+        )
     console = make_console()
-    headings = ["element", "study", "jobs", "GPU-hours"]
+    headings = ["element", "what", "study", "jobs", "GPU-hours"]
     console.print(plain_table(f"the paper at full scale, one seed, on {orders.machine}", headings, rows))
     say(
         console, "What jobs of several studies share is counted with the first of them; hours are within a factor of 3."

@@ -13,7 +13,11 @@ STUDIES: dict[str, Study] = {
     for module in (base_models, reflection, fig5, table2, fig6, fig7, table4)
     for study in module.STUDIES
 }
-_ALSO = {"fig2": "table4", "keywords": "fig3-reflection", "fig9": "fig3-reflection", "fig12": "reflection-accuracy"}
+_ALSO = {
+    "fig2": "table4", "fig4": "fig3-reflection", "fig8": "ablation", "fig10": "fig3-reflection",
+    "fig14": "reflection-accuracy", "fig15": "reflection-accuracy", "table3": "fig6", "table5": "reflection-accuracy",
+    "keywords": "fig3-reflection", "fig9": "fig3-reflection", "fig12": "reflection-accuracy",
+}  # fmt: skip
 
 
 def pick_studies(names: Sequence[str]) -> list[Study]:
