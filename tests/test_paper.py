@@ -226,6 +226,9 @@ def test_a_page_of_unfinished_runs_says_what_is_missing(tmp_path: Path) -> None:
     part = read_part(study, tmp_path, list(study.laptop(tmp_path, QUICK)))
     assert part.problems[0].startswith("bases/qa-31 and")
     assert "goes on" in render([part], "laptop")
+    for size, more in (("quick", " --quick"), ("full", " --scale full"), ("rehearsal", " --scale full --rehearse")):
+        jobs = list(study.laptop(tmp_path, QUICK))
+        assert f"`r1zero paper run fig5{more}` goes on" in read_part(study, tmp_path, jobs, None, size).problems[0]
 
 
 def test_an_evaluation_is_done_when_it_is_the_one_that_is_asked_for(tmp_path: Path) -> None:

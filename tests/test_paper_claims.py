@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ import pytest
 from r1zero.paper.claims import Claim, ClaimStatus, Findings
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.miniature import LAPTOP, in_miniature
-from r1zero.paper.studies import STUDIES, fig5, fig6
+from r1zero.paper.page import StudyPart, render
+from r1zero.paper.studies import STUDIES, fig5, fig6, fig7
 from r1zero.runs.files import write_parquet
 from r1zero.runs.rollout_rows import rollout_table
 from r1zero.types import Outcome, Rollout
@@ -271,6 +272,27 @@ def test_no_published_grid_is_taken_for_the_miniatures(tmp_path: Path) -> None:
         assert in_miniature(study.laptop(tmp_path, LAPTOP)) or not study.laptop(tmp_path, LAPTOP)
 
 
+SMALL = r"(?i)miniature|laptop|\bcontrol\b|\bqa\b(?!-pretrained)|\bweb\b|plain text|same numbers"
+"""Words that are true of the miniature alone."""
+
+
+def pretrained(out: Path, recipe: str) -> tuple[Path, list[Job]]:
+    """Runs from three base models, in which nothing differs."""
+    names = ("plain", "domain", "numina", "numina-grpo")
+    jobs: list[Job] = [RunJob(f"runs/on-{name}-{seed}", recipe) for name in names for seed in range(2)]
+    for job in jobs:
+        make_run(out / job.name, metrics=[{"rollout/length": 5.0}], evaluations={0: 0.1, 2: 0.2},
+                 recipe={"sampling.max_new_tokens": 50})  # fmt: skip
+    return out, jobs
+
+
+def sampled(out: Path, name: str) -> Findings:
+    jobs = [job for job in STUDIES[name].full(1) if isinstance(job, EvaluationJob) and job.model in (QWEN, LLAMA)]
+    for job in jobs:
+        evaluation(out, job, asked([True, False]), job.temperature)
+    return STUDIES[name].read(out, jobs)
+
+
 def test_no_page_of_the_published_setting_speaks_of_the_miniature(tmp_path: Path) -> None:
     even = {"no": 100, "few_shot": 60, "qwen_math": 70, "r1": 9}
     found = [
@@ -280,10 +302,21 @@ def test_no_page_of_the_published_setting_speaks_of_the_miniature(tmp_path: Path
         duet(tmp_path / "d", BEFORE, AFTER, "qwen2.5-math-1.5b"),
         fig5.read_fig5(*compared(tmp_path / "e", "qwen2.5-1.5b-r1")),
         fig5.read_fig1(*compared(tmp_path / "f", "qwen2.5-1.5b-r1")),
+        fig7.read(*pretrained(tmp_path / "h", "llama-3.2-3b-r1")),
+        sampled(tmp_path / "i", "fig3-exploration"),
+        sampled(tmp_path / "j", "fig3-reflection"),
     ]
     for each in found:
-        said = json.dumps([*each.notes, *(table.title for table in each.tables), *(c.text for c in each.claims)])
-        assert not re.search("miniature|qa|web", said), said
+        charts = [panel.ours for panel in each.panels]
+        said = json.dumps([each.notes, [asdict(table) for table in each.tables], [c.text for c in each.claims],
+                           [(chart.title, chart.about) for chart in charts]], ensure_ascii=False)  # fmt: skip
+        assert not re.search(SMALL, said), said
+    for study in STUDIES.values():
+        assert not re.search(SMALL, f"{study.title} {study.about}")
+    page = {size: render([StudyPart(STUDIES["fig7"])], size) for size in ("laptop", "full")}
+    assert ["A control has read" in text for text in page.values()] == [True, False]
+    assert "in miniature" not in page["full"]
+    assert "the miniature" not in page["full"]
     small = fig5.read_fig5(*compared(tmp_path / "g", "miniature"))
     assert any("miniature" in note for note in small.notes)
 

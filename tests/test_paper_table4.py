@@ -1,5 +1,6 @@
 """Table 4 at full scale: all of the paper's rows, asked as the paper asked them, its claims and figure 2."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from r1zero.policy.known import known_models
 from r1zero.published import BENCHMARKS, SETS
 from r1zero.runs.files import write_parquet
 from r1zero.runs.rollout_rows import rollout_table
-from test_paper_claims import asked, share
+from test_paper_claims import SMALL, asked, share
 
 STUDY = STUDIES["table4"]
 AVERAGES = (
@@ -101,6 +102,7 @@ def test_claims_hold_where_scores_are_higher(tmp_path: Path) -> None:
     assert oat[3:8] == ["50.0"] * 5
     assert oat[8].startswith("50.0 [")
     assert oat[9] == "51.4"
+    assert not re.search(SMALL, " ".join([*found.notes, *(each.title for each in found.tables)]))
     assert theirs.title.endswith("(8000 where a row says @8k)")
 
 

@@ -26,6 +26,7 @@ from r1zero.rehearsal.sets import ROWS, corpus_file, cut_corpus, cut_sets, known
 from r1zero.rehearsal.stage import Stage, rehearsal_of
 from r1zero.rehearsal.stand_in import make_stand_in, stands_for_itself
 from r1zero.runs.run import Run
+from test_paper_claims import SMALL
 from test_questions_real import DATA
 from tiny_runs import Command, Hold, start
 
@@ -254,6 +255,8 @@ def test_all_of_the_paper_is_rehearsed_killed_and_gone_on_with(tmp_path: Path) -
     assert [each["study"] for each in found] == list(STUDIES)
     assert [each["problems"] for each in found] == [[]] * len(STUDIES)
     assert not any(each["claims"] for each in found)
+    for each in found:
+        assert not re.search(SMALL, json.dumps([each["tables"], each["notes"]], ensure_ascii=False)), each["study"]
     page = (out / "paper.html").read_text(encoding="utf-8")
     assert "<h1>Rehearsal: understanding R1-Zero-like training" in page
     for verdict in ClaimStatus:

@@ -228,3 +228,5 @@ class Study:
     """The published setting's grid, for a number of seeds."""
     read: Callable[[Path, Sequence[Job]], Findings]
     """Findings from the finished grid."""
+    only_small: str = ""
+    """What is to be said about the miniature's grid alone."""

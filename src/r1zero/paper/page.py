@@ -31,6 +31,7 @@ _TITLES = {
     "full": "Understanding R1-Zero-like training",
     "rehearsal": "Rehearsal: understanding R1-Zero-like training, with stand-ins",
 }
+_OPTIONS = {"laptop": "", "quick": " --quick", "full": " --scale full", "rehearsal": " --scale full --rehearse"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,21 @@ class StudyPart:
 
 
 def read_part(
-    study: Study, out: Path, jobs: Sequence[Job], shown: Callable[[Findings], Findings] | None = None
+    study: Study,
+    out: Path,
+    jobs: Sequence[Job],
+    shown: Callable[[Findings], Findings] | None = None,
+    size: str = "laptop",
 ) -> StudyPart:
-    """Return what a study finds in its runs, as far as it is `shown`; a sentence where they are not all there, or
-    damaged.
+    """Return what a study finds in its runs of one size, as far as it is `shown`; a sentence where they are not all
+    there, or damaged.
     """
+    command = f"`r1zero paper run {study.name}{_OPTIONS[size]}`"
     try:
         missing = [job.name for job in jobs if not job.done(out)]
         if missing:
             first = f"{missing[0]} and {len(missing) - 1} more" if len(missing) > 1 else missing[0]
-            return StudyPart(study, problems=[f"{first} not finished: `r1zero paper run {study.name}` goes on."])
+            return StudyPart(study, problems=[f"{first} not finished: {command} goes on."])
         found: Findings = study.read(out, jobs)
         found = shown(found) if shown else found
     except UserError as error:
@@ -64,7 +70,7 @@ def read_part(
     except (OSError, ValueError, ArithmeticError, LookupError, TypeError) as error:
         told = (
             f"Its runs cannot be read ({reason(error)}), most likely since files are damaged: remove those runs, and "
-            f"give `r1zero paper run {study.name}` again."
+            f"give {command} again."
         )
         return StudyPart(study, problems=[told])
     runs = " ".join(str(path) for path in found.runs)
@@ -107,6 +113,7 @@ def render(parts: Sequence[StudyPart], size: str, remarks: Sequence[str] = ()) -
         title=_TITLES.get(size, "Understanding R1-Zero-like training, in miniature"),
         remarks=remarks,
         judged=size != "rehearsal",
+        small=size in ("laptop", "quick"),
         kind="paper",
         skip="claims",
         lead=_LEADS[size],

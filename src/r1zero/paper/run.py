@@ -111,7 +111,8 @@ def write_page(out: Path, whole: Collection[str] = ()) -> Path:
     studies = pick_studies(plan["studies"])
     planned = grids(studies, out, plan["scale"], plan["seeds"], _orders(plan))
     rehearsal = plan["scale"] == SCALE
-    parts = [read_part(study, out, planned[study.name], unjudged if rehearsal else None) for study in studies]
+    shown, scale = unjudged if rehearsal else None, plan["scale"]
+    parts = [read_part(study, out, planned[study.name], shown, scale) for study in studies]
     page = write_paper(parts, out, plan["scale"], read_notes(out) if rehearsal else ())
     for part in parts:
         if part.study.name in whole and part.problems:

@@ -118,7 +118,7 @@ def _higher(groups: dict[str, SeedGroup], higher: str, lower: str, text: str) ->
 STUDIES = (
     Study(
         "fig7", "Figure 7 (8 in v1)", "Domain pretraining",
-        "Reinforcement learning from a plain, a domain-pretrained and a QA-pretrained base model, with a control.",
-        grid, published_grid, read,
+        "Reinforcement learning from a plain, a domain-pretrained and a QA-pretrained base model.",
+        grid, published_grid, read, "A control has read plain text for as long as the last of them.",
     ),
 )  # fmt: skip
