@@ -187,6 +187,28 @@ def test_reflection_is_more_frequent_after_training(
     assert f"by keyword, after − before: {(after - before) / 2:+.3g} points" in more.measured
 
 
+def test_the_papers_own_two_models_are_a_pair_of_their_own(tmp_path: Path) -> None:
+    """Beside what is made here: its claims are of that alone."""
+    own = [job for job in STUDIES["reflection-accuracy"].full(1) if isinstance(job, EvaluationJob)]
+    own = [job for job in own if "DeepSeek" not in job.model]
+    served = [
+        EvaluationJob(f"evaluations/{name}-r1-t1", "r1", [], model=f"deepseek-ai/{name}", temperature=1.0)
+        for name in ("DeepSeek-V3-Base", "DeepSeek-R1-Zero")
+    ]
+    for job, reflecting in zip([*own, *served], (20, 20, 10, 90), strict=True):
+        texts = [f"Let me recheck. {ANSWER}" if flag else ANSWER for flag in share(reflecting)]
+        evaluation(tmp_path, job, asked([True] * 200, texts), 1.0)
+    found = STUDIES["reflection-accuracy"].read(tmp_path, [*own, *served])
+    assert find(found, "after training (DeepSeek-R1-Zero)").verdict is SEEN
+    assert find(found, "more frequent after training.").verdict is NOT_SEEN
+    assert len([claim for claim in found.claims if "not more accurate" in claim.text]) == 4
+    [characters] = [row for row in found.tables[0].rows if row[:2] == ["DeepSeek-R1-Zero", "characters"]]
+    assert characters[2] == f"{len(ANSWER) + 0.45 * len('Let me recheck. '):.1f}"  # 90 of 200
+    assert found.tables[-1].rows == [
+        ["DeepSeek-V3-Base", "621.3", "1038.9", "880.7"], ["DeepSeek-R1-Zero", "4965.4", "8206.1", "7870.3"]
+    ]  # fmt: skip
+
+
 def test_that_reflection_does_not_help_is_tested_against_a_margin(tmp_path: Path) -> None:
     jobs = [job for job in STUDIES["reflection-accuracy"].full(1) if isinstance(job, EvaluationJob)]
 

@@ -27,14 +27,17 @@ from r1zero.paper.studies.base_models import (
     percent,
     sampled_grid,
     sampled_published,
+    slug,
 )
 from r1zero.paper.studies.table4 import oat_zero
 from r1zero.published import BASE_MODELS as ANALYSED
-from r1zero.published import KEYWORDS, QUESTIONS, TEMPERATURES
+from r1zero.published import KEYWORDS, QUESTIONS, TABLE_5, TEMPERATURES
 from r1zero.report.charts.model import Chart
 from r1zero.types import Fate
 
 _BASE, _TRAINED = "base model", "after training"
+_PAIRS = ((_BASE, _TRAINED), ("DeepSeek-V3-Base", "DeepSeek-R1-Zero"))
+"""Before and after training: what is made here, and the paper's own two, where they are served."""
 _HELPS = Margin(
     5, "points", "in the paper reflecting responses are 3.0 points less accurate, half of the questions within 6.7 "
     "below and 1.5 above"
@@ -113,7 +116,7 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
     claims: list[Claim | Hypothesis] = []
     rows, shares = [], {}
     for job, cell in cells_of(out, jobs):
-        stage = _TRAINED if (job.start or "").startswith("runs/") else _BASE
+        stage = _stage(job)
         flags = self_reflection.flags_of(cell, detector, judge).by_detection["keywords"]
         shares[stage] = by_unit(cell, [sum(map(bool, each)) / len(each) for each in flags])
         found = reflection_effect.analyse(cell, flags, "keywords")
@@ -129,14 +132,17 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
         for level in (*levels, "all"):
             total = sum(found.categories[level].values())
             rows.append([stage, level, *(f"{found.categories[level][name] / total:.1%}" for name in Fate)])
-        lengths = [f"{each.tokens:.1f}" if (each := found.lengths[c]).tokens is not None else "–" for c in Fate]
-        rows.append([stage, "tokens", *lengths])
-    if _BASE in shares and _TRAINED in shares:
-        claims.append(
-            over_questions("Reflection is more frequent after training.",
-                           "share of responses that reflect, by keyword, after − before", shares[_BASE],
-                           shares[_TRAINED], _FREQUENT)
-        )  # fmt: skip
+        for what in ("tokens", "characters"):
+            known = [getattr(found.lengths[fate], what) for fate in Fate]
+            rows.append([stage, what, *("–" if each is None else f"{each:.1f}" for each in known)])
+    for before, after in _PAIRS:
+        if before in shares and after in shares:
+            whose = "" if after == _TRAINED else f" ({after})"
+            claims.append(
+                over_questions(f"Reflection is more frequent after training{whose}.",
+                               "share of responses that reflect, by keyword, after − before", shares[before],
+                               shares[after], _FREQUENT)
+            )  # fmt: skip
     theirs = curves.published("response_categories_by_math_level_1_to_5")
     fates = [fate for fate in Fate if fate is not Fate.UNGRADED]
     paper = [
@@ -147,8 +153,16 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
     tables = [
         FoundTable("What came of responses, by level where questions have one", ["", "", *Fate], rows),
         FoundTable("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *fates], paper),
-    ]
+        FoundTable("The paper's Table 5, mean characters of a response, without truncated ones", ["", *TABLE_5],
+                   [[model, *(str(row[i]) for row in TABLE_5.values())] for i, model in enumerate(theirs)]),
+    ]  # fmt: skip
     return Findings(claims, (), tables, notes_of(jobs))
+
+
+def _stage(job: EvaluationJob) -> str:
+    """Tell who is asked: one of the paper's own pair by its name, another by whether it was trained."""
+    name = slug(job.model)
+    return name if name in _PAIRS[1] else _TRAINED if (job.start or "").startswith("runs/") else _BASE
 
 
 STUDIES = (
