@@ -109,7 +109,8 @@ def test_models_of_one_shape_are_counted_once_and_alike() -> None:
     assert like("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B") != like("Qwen/Qwen2.5-Math-1.5B")  # of two heads
     assert like("meta-llama/Llama-3.2-3B-Instruct", "main") == "meta-llama/Llama-3.2-3B-Instruct"
     assert like("HuggingFaceTB/FineMath-Llama-3B") == like("meta-llama/Llama-3.2-3B-Instruct")
-    assert len({like(name) for name in known_models()}) == 6
+    dense = [name for name, each in known_models().items() if each.config["model_type"] in ("llama", "qwen2")]
+    assert len({like(name) for name in dense}) == 6
 
 
 def test_every_job_of_the_paper_fits_on_the_papers_machine(planned: dict[str, PlannedJob]) -> None:
