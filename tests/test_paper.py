@@ -19,6 +19,7 @@ from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
 from r1zero.paper.jobs import EvaluationJob, RunJob
+from r1zero.paper.judgements import JudgementJob
 from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
@@ -119,6 +120,8 @@ def test_every_job_at_full_scale_names_what_exists(tmp_path: Path) -> None:
             if job.start is not None:
                 (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
         for job in jobs:
+            if isinstance(job, JudgementJob):
+                continue  # of an evaluation's answers
             if isinstance(job, EvaluationJob):
                 sets, template = [dict(each) for each in job.benchmarks], job.template
             elif isinstance(recipe := job.resolved(tmp_path), Recipe):
@@ -133,6 +136,7 @@ def test_every_job_at_full_scale_names_what_exists(tmp_path: Path) -> None:
                 entry = CATALOGUE.get(str(each["name"]))
                 assert entry is not None, f"{job.name} asks {each['name']}"
                 assert each.get("split") in (None, entry.split), job.name
+                entry = CATALOGUE.get(entry.part_of or "", entry)
                 assert entry.hub is not None, f"{job.name}: {entry.name} is nowhere to be had"
     assert seen >= 2 * (4 + 12 + 4)  # ablation, figures 6 and 7, for two seeds
 
@@ -143,6 +147,8 @@ def test_the_papers_own_grid_grades_the_r1_template_by_the_papers_own_rule(tmp_p
         for job in jobs:
             if job.start is not None:
                 (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
+            if isinstance(job, JudgementJob):
+                continue
             if isinstance(job, EvaluationJob):
                 template, answer_format = job.template, job.answer_format
             elif isinstance(recipe := job.resolved(tmp_path), Recipe):

@@ -1,6 +1,7 @@
 """What does not run on the machine: models and judges behind real servers."""
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from processes import wait_for
 from r1zero.analyze.judges.llm import JUDGE_KEY
-from r1zero.analyze.judges.rubrics import ANSWERING
+from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
 from r1zero.analyze.judges.rules import NAME as RULES
 from r1zero.analyze.responses import saved_cell
 from r1zero.cli.paper import Serving
@@ -25,6 +26,7 @@ from r1zero.paper.run import PLAN, run_paper
 from r1zero.paper.served import Servers, left_out, without
 from r1zero.paper.studies import STUDIES, base_models
 from r1zero.paper.studies.base_models import judgements, read_answering
+from r1zero.paper.studies.reflection import read_reflection
 from served import Server, serve
 
 V3 = "deepseek-ai/DeepSeek-V3-Base"
@@ -84,6 +86,25 @@ def test_judgements_are_kept_and_read_as_the_judges(server: Server, tmp_path: Pa
         judge_of(tmp_path, [evaluation.name], [judged], "answering").judge(base_models.items_of(cell))
     (tmp_path / judged.name / FILE).write_text(text[: len(text) // 2])
     assert not judged.done(tmp_path)
+
+
+def test_where_a_language_model_judges_a_response_reflects_by_both(server: Server, tmp_path: Path) -> None:
+    sampled = replace(sums("a", tmp_path / "sums.jsonl"), samples=8, temperature=1.0)
+    jobs = at(server).attached(judgements([sampled], REFLECTION))
+    jobs[0].carry_out(tmp_path)
+    by_rules = read_reflection(tmp_path, jobs)
+    assert "by keyword (" in by_rules.claims[0].measured
+    jobs[1].carry_out(tmp_path)
+    found = read_reflection(tmp_path, jobs)
+    # this server's judge goes by the word "recheck", so that both find the same responses
+    share, kept = re.search(
+        r"temperature 1: ([^]]+\]) by both on one response \((.*)\)$", found.claims[0].measured
+    ).groups()  # type: ignore[union-attr]
+    assert kept == f"{share} by keyword, {share} by the LLM judge judge"
+    [table] = [each for each in found.tables if "beside the rules'" in each.title]
+    assert table.rows[0][:2] == ["DeepSeek-V3-Base", "1"]
+    assert table.rows[0][4:] == ["0", "0"]
+    assert any("told by LLM judge judge" in note for note in found.notes)
 
 
 def test_a_rehearsals_judgements_are_by_rules(server: Server, tmp_path: Path) -> None:
