@@ -22,6 +22,7 @@ from r1zero.paper import world
 from r1zero.paper.claims import ClaimStatus
 from r1zero.paper.elements import ELEMENTS
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of
+from r1zero.paper.judgements import JudgementJob
 from r1zero.paper.miniature import LAPTOP, QUICK, base, evaluated, trained
 from r1zero.paper.page import read_part, render
 from r1zero.paper.run import grids, write_page
@@ -146,6 +147,8 @@ def test_every_job_at_full_scale_names_what_exists(tmp_path: Path) -> None:
             if job.start is not None:
                 (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
         for job in jobs:
+            if isinstance(job, JudgementJob):
+                continue  # of an evaluation's answers
             if isinstance(job, EvaluationJob):
                 sets, template = [dict(each) for each in job.benchmarks], job.template
             elif isinstance(recipe := job.resolved(tmp_path), Recipe):
@@ -171,6 +174,8 @@ def test_the_papers_own_grid_grades_the_r1_template_by_the_papers_own_rule(tmp_p
         for job in jobs:
             if job.start is not None:
                 (tmp_path / job.start / "checkpoints" / "step-000001").mkdir(parents=True, exist_ok=True)
+            if isinstance(job, JudgementJob):
+                continue
             if isinstance(job, EvaluationJob):
                 template, answer_format = job.template, job.answer_format
             elif isinstance(recipe := job.resolved(tmp_path), Recipe):

@@ -140,6 +140,17 @@ def test_the_r1_template_raises_the_answering_rate_of_llama_and_deepseek(tmp_pat
     assert len(found.claims) == 3  # nobody is said to answer without a template who needs one
 
 
+@pytest.mark.parametrize(("bare", "dressed", "verdict"), [(20, 199, SEEN), (140, 141, NOT_SEEN)])
+def test_the_served_model_answers_least_of_all_without_a_template_and_more_with_r1(
+    tmp_path: Path, bare: int, dressed: int, verdict: ClaimStatus
+) -> None:
+    found = answering(tmp_path, {QWEN: (200, 128), LLAMA: (127, 170), "deepseek-ai/DeepSeek-V3-Base": (bare, dressed)})
+    least = find(found, "DeepSeek-V3-Base answers least of all without a template")
+    assert least.verdict is verdict
+    assert f"Llama-3.1-8B, the nearest, − DeepSeek-V3-Base: {(127 - bare) / 2:+.1f} points" in least.measured
+    assert find(found, "DeepSeek-V3-Base answers more readily with the R1 template").verdict is verdict
+
+
 def test_a_qwen_model_that_talks_on_does_not_answer_without_a_template(tmp_path: Path) -> None:
     assert find(answering(tmp_path, {QWEN: (120, 190)}), "answers without any").verdict is NOT_SEEN
 

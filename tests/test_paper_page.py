@@ -22,6 +22,8 @@ from r1zero.paper.studies.base_models import model_of
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import KEYWORDS
 from r1zero.report.charts.model import Chart, Series
+from r1zero.report.draw import svg
+from r1zero.report.draw.files import draw_charts
 from r1zero.types import Outcome, Stop
 from report_runs import group, make_run, response
 
@@ -239,6 +241,14 @@ def test_a_chart_that_nothing_was_logged_for_is_said_and_not_drawn(tmp_path: Pat
     read = read_part(study, tmp_path, [])
     assert read.panels == []
     assert "Nothing was logged for: Lengths of nobody." in render([read], "quick")
+
+
+def test_a_reward_that_penalties_keep_below_zero_is_on_its_chart(tmp_path: Path) -> None:
+    chart = Chart("reward", "Reward", "", (Series("a", "s0", (1.0, 2.0), (-0.0375, -0.0375)),), percent=True)
+    _, y = svg.axes(chart)
+    assert y.low <= -0.0375 < 0 <= y.high
+    draw_charts([chart], tmp_path / "figure")
+    assert (tmp_path / "figure.png").exists()
 
 
 def test_the_page_says_margins_and_what_is_undecided() -> None:

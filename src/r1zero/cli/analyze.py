@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from r1zero.cli.app import Flag, app, at_least, several
-from r1zero.cli.model_options import ENGINE, PATIENCE_S, ModelOptions
+from r1zero.cli.model_options import ENGINE, PATIENCE_S, ModelOptions, check_judge, check_patience
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from r1zero.analyze.readiness_card import Card
     from r1zero.analyze.run import AnalysisPlan, Judges
-
-JUDGE_KEY = "R1ZERO_JUDGE_KEY"
 
 
 @Parameter(name="*")
@@ -161,8 +159,7 @@ def _check(asked: Asked, judging: Judging, steps: int | None) -> None:
                 f"--temperatures {temperature:g} is not a valid temperature to sample at: give numbers above 0 and "
                 "below 100."
             )
-    if not 0 <= judging.patience < 1e6:
-        raise UserError(f"--patience {judging.patience:g} is not a valid time to wait: give seconds, 0 or more.")
+    check_patience(judging.patience)
     if judging.judge_price is not None:
         if judging.judge is None:
             raise UserError("--judge-price belongs to a judge that is asked; add --judge http://HOST:PORT/v1.")
@@ -188,25 +185,18 @@ def _plan(what: str, asked: Asked) -> AnalysisPlan:
 
 
 def _judges(judging: Judging, out: Path) -> Judges:
-    import os
     from functools import partial
 
-    from r1zero.analyze.judges.llm import LLMJudge, Price
+    from r1zero.analyze.judges.llm import LLMJudge, Price, connect_judge
     from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
     from r1zero.analyze.keywords import KEYWORDS, Detector, read_keywords
     from r1zero.analyze.run import Judges
-    from r1zero.endpoint import Client, Endpoint, Store
 
     detector = Detector(read_keywords(judging.keywords) if judging.keywords else KEYWORDS)
+    check_judge(judging.judge, judging.judge_model, judging.judge_workers)
     if judging.judge is None:
-        if judging.judge_model:
-            raise UserError(f"--judge-model {judging.judge_model} needs its address; add --judge http://HOST:PORT/v1.")
         return Judges(detector=detector)
-    if not judging.judge_model:
-        raise UserError(f"--judge {judging.judge} needs the model's name there; add --judge-model NAME.")
-    at_least(1, "judge-workers", judging.judge_workers, "asks nothing")
-    endpoint = Endpoint(judging.judge, "--judge", JUDGE_KEY, os.environ.get(JUDGE_KEY), patience_s=judging.patience)
-    client = Client(endpoint, Store(out / "judgements.sqlite"))
+    client = connect_judge(judging.judge, kept=out / "judgements.sqlite", patience_s=judging.patience)
     price = Price(*judging.judge_price) if judging.judge_price else None
     judge = partial(LLMJudge, client=client, model=judging.judge_model, workers=judging.judge_workers, price=price)
     return Judges(judge(ANSWERING), judge(REFLECTION), detector)

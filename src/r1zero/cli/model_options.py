@@ -19,6 +19,26 @@ _FLAGS = {"model.attention": "--attention", "model.device": "--device"}
 """What the settings of a recipe are called here."""
 
 
+def check_patience(seconds: float) -> None:
+    """Refuse a time that nobody could wait. Raises UserError."""
+    if not 0 <= seconds < 1e6:
+        raise UserError(f"--patience {seconds:g} is not a valid time to wait: give seconds, 0 or more.")
+
+
+def check_judge(judge: str | None, model: str | None, workers: int) -> None:
+    """Refuse a judge's address without its model's name, or the other way round. Raises UserError."""
+    if judge is None and model:
+        raise UserError(f"--judge-model {model} needs its address; add --judge http://HOST:PORT/v1.")
+    if judge is not None and not model:
+        raise UserError(f"--judge {shown(judge)} needs the model's name there; add --judge-model NAME.")
+    at_least(1, "judge-workers", workers, "asks nothing")
+
+
+def shown(address: str) -> str:
+    """Return an address as it may be printed: one with an @ may hold a password."""
+    return "(an address with a name or a password)" if "@" in address else address
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class ModelOptions:

@@ -2,21 +2,87 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from r1zero.cli.app import Flag, app, at_least
+from r1zero.cli.app import Flag, app, at_least, several
+from r1zero.cli.model_options import PATIENCE_S, check_judge, check_patience, shown
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
     from r1zero.paper.claims import Study
     from r1zero.paper.jobs import Job
     from r1zero.paper.planned import Orders
+    from r1zero.paper.served import Servers
 
 paper = App(name="paper", help="The paper's tables and figures: in miniature on a laptop, or as published.")
 app.command(paper)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is asked elsewhere, with --scale full."""
+
+    server: Annotated[list[str], several("--server")] = field(default_factory=list)
+    """A model that a server holds (vLLM, SGLang), MODEL=http://HOST:PORT/v1; several are given one after another. Key:
+    R1ZERO_SERVER_KEY."""
+    server_workers: int = 64
+    """The most requests to a server side by side."""
+    tokenizer: Annotated[list[str], several("--tokenizer")] = field(default_factory=list)
+    """The tokenizer of such a model, MODEL=FOLDER or MODEL=HUB_NAME, for a server without /tokenize."""
+    judge: str | None = None
+    """An OpenAI-compatible endpoint of a language model that judges: http://HOST:PORT/v1. Key: R1ZERO_JUDGE_KEY."""
+    judge_model: str | None = None
+    """The language model's name there."""
+    judge_workers: int = 16
+    """The most questions to it side by side."""
+    patience: float = PATIENCE_S
+    """Seconds to wait for a server or a judge that is away, before giving up."""
+
+    def servers(self) -> Servers:
+        """Return it as the jobs take it. Raises UserError."""
+        from r1zero.paper.jobs import ModelServer
+        from r1zero.paper.judgements import JudgeServer
+        from r1zero.paper.served import Servers
+
+        at_least(1, "server-workers", self.server_workers, "asks nothing")
+        check_patience(self.patience)
+        check_judge(self.judge, self.judge_model, self.judge_workers)
+        addresses = _by_model(self.server, "--server", "http://localhost:30000/v1")
+        tokenizers = _by_model(self.tokenizer, "--tokenizer", "FOLDER")
+        for model in tokenizers.keys() - addresses.keys():
+            raise UserError(f"--tokenizer {model}=… is of a model that no server holds; add --server {model}=ADDRESS.")
+        models = {
+            model: ModelServer(address, tokenizers.get(model), self.server_workers, self.patience)
+            for model, address in addresses.items()
+        }
+        judge = None
+        if self.judge is not None and self.judge_model is not None:
+            judge = JudgeServer(self.judge, self.judge_model, self.judge_workers, self.patience)
+        return Servers(models, judge)
+
+
+def _by_model(words: list[str], option: str, example: str) -> dict[str, str]:
+    """Return MODEL=VALUE words as a mapping. Raises UserError."""
+    found: dict[str, str] = {}
+    for word in words:
+        model, _, value = word.partition("=")
+        if not model or not value or "://" in model:
+            raise UserError(
+                f"{option} {shown(word)} is not valid: write MODEL={example}, with the model's name as in the plan, "
+                f"such as deepseek-ai/DeepSeek-V3-Base={example}."
+            )
+        if model in found:
+            raise UserError(f"{option} names {model} more than once; keep one of them.")
+        found[model] = value
+    return found
+
+
+SERVING = Serving()
 
 
 @paper.command(name="list")
@@ -58,6 +124,7 @@ def run(
     plan: Flag = False,
     set_: Annotated[list[str], Parameter(name="--set", consume_multiple=True, negative=())] = [],  # noqa: B006
     recipe_overrides: Path | None = None,
+    serving: Serving = SERVING,
     out: Path = Path("runs/paper"),
 ) -> None:
     """Run tables and figures, e.g. `r1zero paper run fig5`, and write one page with every claim and its statistic.
@@ -92,6 +159,7 @@ def run(
         The runs and the page stand in OUT/SCALE; of a rehearsal in OUT/rehearsal.
     """
     from r1zero.cli.console import make_console, say
+    from r1zero.paper.planned import NO_ORDERS
     from r1zero.paper.run import run_paper
     from r1zero.paper.studies import pick_studies
     from r1zero.report.draw.numbers import duration
@@ -101,9 +169,12 @@ def run(
         raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
     if rehearse and scale != "full":
         raise UserError("--rehearse is of the published settings; add --scale full.")
-    orders = _orders(machine, plan, set_, recipe_overrides)
-    if scale != "full" and (orders.machine or orders.changes):
-        raise UserError("--machine, --set and --recipe-overrides are of the published settings; add --scale full.")
+    orders = _orders(machine, plan, set_, recipe_overrides, serving)
+    if scale != "full" and orders != NO_ORDERS:
+        raise UserError(
+            "--machine, --set, --recipe-overrides, --server and --judge are of the published settings; add --scale "
+            "full."
+        )
     if rehearse and machine is not None:
         raise UserError("--rehearse tries jobs on the CPU, whatever --machine there is; leave one of them out.")
     console, chosen = make_console(), "quick" if quick else "rehearsal" if rehearse else scale
@@ -122,7 +193,7 @@ def run(
     say(console, f"page: {page}", whole=True)
 
 
-def _orders(machine: str | None, plan: bool, settings: list[str], file: Path | None) -> Orders:
+def _orders(machine: str | None, plan: bool, settings: list[str], file: Path | None, serving: Serving) -> Orders:
     """Return what is said of all jobs. Raises UserError."""
     from r1zero.config.load import read_settings
     from r1zero.config.overrides import parse_pairs
@@ -130,21 +201,26 @@ def _orders(machine: str | None, plan: bool, settings: list[str], file: Path | N
 
     if plan and machine is None:
         raise UserError("--plan is for a machine; add --machine NxGPU, such as 8xA100-80GB.")
-    return Orders(machine, {**(read_settings(file) if file else {}), **parse_pairs(settings, "--set")})
+    changes = {**(read_settings(file) if file else {}), **parse_pairs(settings, "--set")}
+    return Orders(machine, changes, serving.servers())
 
 
 def _tell_plan(studies: list[Study], out: Path, seeds: int | None, orders: Orders) -> None:
     """Print every job as it would run. Raises UserError where one does not fit."""
     from r1zero.cli.console import make_console, plain_table, say
     from r1zero.paper.planned import fitting, plan_jobs, plan_rows, total
+    from r1zero.paper.served import left_out
     from r1zero.plan.splits import counted_machine
 
     jobs = [job for study in studies for job in study.full(seeds or 1)]
+    orders.servers.check(jobs)
     found = plan_jobs(orders.with_changes(jobs), orders, out.resolve())
     console = make_console()
     headings = ["job", "how", "GPUs", "GiB of one at most", "hours", ""]
     console.print(plain_table(f"on {orders.machine}", headings, plan_rows(found)))
     say(console, total(found, counted_machine(str(orders.machine))[0]))
+    for each in left_out([planned.job for planned in found], out.resolve()):
+        say(console, str(each))
     fitting(found)
 
 

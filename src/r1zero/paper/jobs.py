@@ -33,8 +33,9 @@ from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
 from r1zero.evaluation.matrix import evaluate_matrix
-from r1zero.evaluation.models import local
+from r1zero.evaluation.models import EvaluatedModel, connect, local, served
 from r1zero.evaluation.saved import IDENTITY
+from r1zero.paper.judgements import JudgementJob
 from r1zero.pretrain.run import pretrain_run
 from r1zero.runs.foreign import read_text
 from r1zero.runs.run import Run
@@ -82,6 +83,24 @@ _COMMANDS: Mapping[type[Section], Callable[..., Run]] = {PretrainRecipe: pretrai
 
 
 @dataclass(frozen=True, slots=True)
+class ModelServer:
+    """Where a model is asked that does not run here: an OpenAI-compatible server that the user named."""
+
+    address: str
+    tokenizer: str | None = None
+    """The model's, for a server without one."""
+    workers: int = 64
+    """The most requests to it side by side."""
+    patience_s: float = 120.0
+    """How long it is waited for where it is away."""
+
+    def open(self, model: str, out: Path) -> EvaluatedModel:
+        """Return the model, ready to be asked; what is answered is kept in a folder. Raises UserError."""
+        client = connect(self.address, requests=out / "requests.sqlite", patience_s=self.patience_s)
+        return served(model, client, workers=self.workers, tokenizer=self.tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationJob:
     """Answers of one model under one template: the last checkpoint of `start`, or a model by its path or Hub name."""
 
@@ -103,6 +122,10 @@ class EvaluationJob:
     """The most responses decoded side by side."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the weights."""
+    served: bool = False
+    """Whether the model is too large for a machine like the others': without a server, the job is left out."""
+    server: ModelServer | None = None
+    """Where it is asked, if not here. The same answers by another server are the same job."""
 
     def asked(self, model: str) -> Recipe:
         """Return what is asked of a model as a recipe without steps, for what is told of recipes."""
@@ -136,6 +159,8 @@ class EvaluationJob:
         data_dir = Path(self.data_dir) if self.data_dir else None
         conditions = Conditions(data_dir=data_dir, out=out / self.name)
         opened = partial(local, rows=self.rows, device=self.device, precision=self.precision)
+        if self.server is not None:
+            opened = partial(self.server.open, out=out / self.name)
         evaluate_matrix([model], opened, [shape], self._settings(), conditions)
 
     def _template(self) -> dict[str, object]:
@@ -146,14 +171,33 @@ class EvaluationJob:
         return checked(EvaluationSettings, {"benchmarks": [dict(each) for each in self.benchmarks], **drawn})
 
 
-Job = RunJob | EvaluationJob
+Job = RunJob | EvaluationJob | JudgementJob
+
+
+def needs_no_gpu(job: Job) -> bool:
+    """Tell whether a job computes nothing here: another machine does, or rules judge."""
+    return isinstance(job, JudgementJob) or (isinstance(job, EvaluationJob) and job.server is not None)
+
+
+def asked_at(job: Job) -> str:
+    """Return the address of the server that a job asks; "" of none."""
+    server = getattr(job, "server", None) or getattr(job, "judge", None)
+    return server.address if server is not None else ""
+
+
+def job_done(job: Job, out: Path) -> bool:
+    """Tell whether a job is done; one whose start is gone, or was never made, is not."""
+    try:
+        return job.done(out)
+    except UserError:
+        return False
 
 
 def asked_of(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Return name → recipe of all jobs, an evaluation's too, with the model that a chain of them began with."""
-    known = {job.name: job for job in jobs}
+    """Return name → recipe of all jobs that ask a model, with the one that a chain of them began with."""
+    known = {job.name: job for job in jobs if not isinstance(job, JudgementJob)}
 
-    def model(job: Job) -> str:
+    def model(job: RunJob | EvaluationJob) -> str:
         if job.start is not None:
             return model(known[job.start])
         return job.model if isinstance(job, EvaluationJob) else job.asked().model.path
@@ -203,9 +247,10 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told, gpus: Ma
     """Carry out what is not done yet, `workers` at a time, each with one thread of computation.
 
     With `gpus`, each job's number of them by its name, `workers` is how many there are: a job has its own, and begins
-    when as many are free.
+    when as many are free. Of those that need none, one runs beside them.
 
-    Interrupted, what is finished stays, and the rest goes on from its last checkpoints the next time.
+    Interrupted, what is finished stays, and the rest goes on from its last checkpoints the next time. Where a server
+    is away, all that does not need it is still done.
 
     Raises:
         UserError: a job has failed, in its sentence; or a directory holds something else.
@@ -216,9 +261,10 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told, gpus: Ma
     context, others = multiprocessing.get_context("spawn"), {*multiprocessing.active_children()}
     ready: list[Job] = []
     running: dict[Future[float], tuple[Job, list[int]]] = {}
-    free = [*range(workers)]
+    free, away = [*range(workers)], dict[str, UserError]()
+    beside = gpus is not None and 0 in gpus.values()
     once = None if gpus is None else 1  # a process sees the GPUs that it has first seen
-    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(),), max_tasks_per_child=once) as pool:
+    with ProcessPoolExecutor(workers + beside, context, _begin, (os.getpid(),), max_tasks_per_child=once) as pool:
         try:
             while order.is_active():
                 for job in (known[name] for name in order.get_ready()):
@@ -226,15 +272,25 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told, gpus: Ma
                         order.done(job.name)
                     else:
                         ready.append(job)
-                while (job := _next(ready, free, gpus)) is not None:
+                ready = [job for job in ready if asked_at(job) not in away]
+                while (job := _next(ready, free, gpus, [each for each, _ in running.values()])) is not None:
                     places = [free.pop(0) for _ in range(_needed(job, gpus))]
                     with _interrupts_held():
                         running[pool.submit(_timed, job, out, None if gpus is None else places)] = job, places
                     told(job, None)
+                if away and not running:
+                    break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    seconds, (job, places) = future.result(), running.pop(future)
+                    job, places = running.pop(future)
                     free = sorted([*free, *places])
+                    try:
+                        seconds = future.result()
+                    except UserError as error:
+                        if not asked_at(job):
+                            raise
+                        away[asked_at(job)] = error  # told when all that does not need that server is done
+                        continue
                     told(job, seconds)
                     order.done(job.name)
         except BrokenProcessPool:
@@ -248,17 +304,20 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told, gpus: Ma
             for process in {*multiprocessing.active_children()} - others:
                 process.terminate()
             raise
+    for error in away.values():
+        raise error
 
 
 def _needed(job: Job, gpus: Mapping[str, int] | None) -> int:
     return 1 if gpus is None else gpus[job.name]
 
 
-def _next(ready: list[Job], free: Sequence[int], gpus: Mapping[str, int] | None) -> Job | None:
+def _next(ready: list[Job], free: Sequence[int], gpus: Mapping[str, int] | None, running: Sequence[Job]) -> Job | None:
     """Take the first job out of `ready` that has room; None where none has. One that needs more than is free waits, and
     smaller ones go before it.
     """
-    found = next((job for job in ready if _needed(job, gpus) <= len(free)), None)
+    room = range(0 if all(_needed(job, gpus) for job in running) else 1, len(free) + 1)
+    found = next((job for job in ready if _needed(job, gpus) in room), None)
     if found is not None:
         ready.remove(found)
     return found

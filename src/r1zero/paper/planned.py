@@ -17,7 +17,9 @@ import torch
 from r1zero.config import EvaluationSettings, Recipe
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
-from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of, job_done, needs_no_gpu
+from r1zero.paper.judgements import JudgementJob
+from r1zero.paper.served import NO_SERVERS, Servers
 from r1zero.plan.machine import GIB, USABLE, Machine, by_name
 from r1zero.plan.memory import held_parts, learning_parts, slab
 from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
@@ -55,10 +57,11 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the user says of all jobs: a machine, and dotted settings of training runs."""
+    """What the user says of all jobs: a machine, dotted settings of training runs, and servers to ask."""
 
     machine: str | None = None
     changes: Mapping[str, object] = field(default_factory=dict)
+    servers: Servers = NO_SERVERS
 
     def ordered(self, jobs: Sequence[Job]) -> list[Job]:
         """Return the jobs with these settings, and with those that the machine gives them.
@@ -79,7 +82,7 @@ class Orders:
         for job in own if self.changes else ():
             if isinstance(job, RunJob):
                 job.asked()  # an unknown setting is told before anything starts
-        return own
+        return self.servers.attached(own)
 
 
 NO_ORDERS = Orders()
@@ -110,6 +113,8 @@ def gpus_of(jobs: Sequence[Job], orders: Orders) -> dict[str, int] | None:
 
 def ranks_of(job: Job) -> int:
     """Return the GPUs of a job whose settings a machine gave."""
+    if needs_no_gpu(job):
+        return 0
     if not isinstance(job, RunJob) or job.kind is not Recipe:
         return 1
     recipe: Recipe = job.asked()
@@ -126,8 +131,8 @@ def plan_jobs(jobs: Sequence[Job], orders: Orders, out: Path | None = None) -> l
     asked = asked_of(jobs)
     found = []
     for job in {job.name: job for job in jobs}.values():
-        planned = _planned(job, asked[job.name], machine, count)
-        found.append(replace(planned, done=out is not None and _done(planned.job, out)))
+        planned = _asking(job) or _planned(job, asked[job.name], machine, count)
+        found.append(replace(planned, done=out is not None and job_done(planned.job, out)))
     return found
 
 
@@ -141,17 +146,20 @@ def fitting(found: Sequence[PlannedJob]) -> Sequence[PlannedJob]:
     return found
 
 
-def _done(job: Job, out: Path) -> bool:
-    try:
-        return job.done(out)
-    except UserError:  # what it starts from is gone, or was never made
-        return False
+def _asking(job: Job) -> PlannedJob | None:
+    """Return a job that others' machines do, as it is planned; None of any other."""
+    if isinstance(job, JudgementJob):
+        return PlannedJob(job, "asks --judge" if job.judge else "needs a judge (--judge)")
+    if not isinstance(job, EvaluationJob) or not (job.served or job.server):
+        return None
+    return PlannedJob(job, "asks --server" if job.server else f"needs a server (--server {job.model}=…)")
 
 
 def _planned(job: Job, asked: Recipe | PretrainRecipe, machine: Machine, count: int) -> PlannedJob:
     if isinstance(job, EvaluationJob):
         assert isinstance(asked, Recipe)
         return _evaluation(job, asked, machine)
+    assert isinstance(job, RunJob)
     if isinstance(asked, PretrainRecipe):
         return _pretraining(job, asked, machine)
     return _training(job, asked, machine, count)
@@ -220,7 +228,9 @@ def _evaluation(job: EvaluationJob, recipe: Recipe, machine: Machine) -> Planned
             seconds = drawing_seconds(shape, machine, responses, side, job.max_new_tokens)
             planned = replace(job, rows=rows, precision="bfloat16")
             return PlannedJob(planned, f"embedded sampler in bfloat16, {rows} rows", 1, peak, seconds)
-    return PlannedJob(job, "", problem=f"does not fit into one {machine.name}: ask it through a server (--server)")
+    return PlannedJob(
+        job, "", problem=f"does not fit into one {machine.name}: ask it through a server (--server {job.model}=…)"
+    )
 
 
 def _shape(path: str, revision: str | None) -> Shape:
@@ -236,7 +246,8 @@ def plan_rows(found: Sequence[PlannedJob]) -> list[list[str]]:
     """Return a table of jobs: name, settings, GPUs, GiB of one at most, hours, and what will be reused."""
     return [
         [each.job.name, each.problem or each.how, str(each.gpus or "–"),
-         f"{each.peak / GIB:.1f}" if each.peak else "–", hours(each.seconds), "done" if each.done else ""]
+         f"{each.peak / GIB:.1f}" if each.peak else "–", hours(each.seconds) if each.gpus else "served",
+         "done" if each.done else ""]
         for each in found
     ]  # fmt: skip
 
@@ -249,8 +260,10 @@ def hours(seconds: float) -> str:
 def total(found: Sequence[PlannedJob], count: int) -> str:
     """Say what is left to do: jobs, GPU-hours, and hours of a machine of so many GPUs, where all of them are busy."""
     left = [each for each in found if not each.done]
+    asked = sum(each.gpus == 0 and not each.problem for each in left)
+    by_servers = f" ({asked} of them by servers, whose hours are not counted)" if asked else ""
     spent = sum(each.gpu_hours for each in left)
     return (
-        f"{len(left)} of {len(found)} jobs to do, {spent:,.0f} GPU-hours: at least {spent / count:,.0f} hours of the "
-        "machine (within a factor of 3)"
+        f"{len(left)} of {len(found)} jobs to do{by_servers}, {spent:,.0f} GPU-hours: at least {spent / count:,.0f} "
+        "hours of the machine (within a factor of 3)"
     )

@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from r1zero.errors import UserError, reason
-from r1zero.paper.claims import Study
+from r1zero.paper.claims import Findings, Study
 from r1zero.paper.jobs import Job, Told, carry_out
 from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
-from r1zero.paper.page import read_part, write_paper
+from r1zero.paper.page import StudyPart, read_part, write_paper
 from r1zero.paper.planned import NO_ORDERS, Orders, gpus_of
 from r1zero.paper.rehearse import SCALE, build_stage, read_notes, rehearsed_jobs, unjudged
+from r1zero.paper.served import left_out, without
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
 from r1zero.plan.splits import counted_machine
@@ -34,6 +35,8 @@ class _Plan(BaseModel):
     studies: list[str]
     machine: str | None = None
     changes: dict[str, Any] = {}
+    servers: dict[str, list[str]] = {}
+    """Who was asked → all addresses, in their order."""
 
 
 def grids(
@@ -73,24 +76,27 @@ def run_paper(
         UserError: a run failed, in its sentence; what is done stays.
     """
     out = out.resolve()  # runs know their base models by path
+    orders.servers.check([job for study in studies for job in study.full(1)])
     with exclusive(out):
         plan = _renewed(out, scale, studies, seeds, orders)
         planned = grids(studies, out, scale, seeds, orders)
-        gpus = gpus_of([job for each in planned.values() for job in each], orders)
-        for note in _prepared(plan, out):
+        jobs = [job for each in planned.values() for job in each]
+        left = left_out(jobs, out)
+        jobs = without(jobs, left)
+        gpus = gpus_of(jobs, orders)
+        for note in (*_prepared(plan, out, orders), *map(str, left)):
             noted(note)
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
-        jobs = [job for each in planned.values() for job in each]
         carry_out(jobs, out, workers if gpus is None else counted_machine(str(orders.machine))[0], told, gpus)
         return write_page(out, whole=[study.name for study in studies])
 
 
-def _prepared(plan: Mapping[str, Any], out: Path) -> list[str]:
+def _prepared(plan: Mapping[str, Any], out: Path, orders: Orders) -> list[str]:
     """Make what a scale's jobs need before they start: the miniature's world, a rehearsal's stand-ins. Return notes."""
     if plan["scale"] == SCALE:
-        every = grids(list(STUDIES.values()), out, "full", plan["seeds"], _orders(plan))
+        every = grids(list(STUDIES.values()), out, "full", plan["seeds"], orders)
         asked = [job for name in plan["studies"] for job in every[name]]
         return build_stage(asked, out, [job for jobs in every.values() for job in jobs])
     if plan["scale"] != "full" and not (out / FEW_SHOT).is_file():
@@ -112,12 +118,21 @@ def write_page(out: Path, whole: Collection[str] = ()) -> Path:
     planned = grids(studies, out, plan["scale"], plan["seeds"], _orders(plan))
     rehearsal = plan["scale"] == SCALE
     shown, scale = unjudged if rehearsal else None, plan["scale"]
-    parts = [read_part(study, out, planned[study.name], shown, scale) for study in studies]
+    parts = [_part(study, out, planned[study.name], shown, scale) for study in studies]
     page = write_paper(parts, out, plan["scale"], read_notes(out) if rehearsal else ())
     for part in parts:
         if part.study.name in whole and part.problems:
             raise UserError(f"{part.study.name} cannot be read: {part.problems[0]} The other studies are on {page}.")
     return page
+
+
+def _part(
+    study: Study, out: Path, jobs: Sequence[Job], shown: Callable[[Findings], Findings] | None, scale: str
+) -> StudyPart:
+    """Return what a study finds in the jobs that could be done, and says of those that could not."""
+    left = left_out(jobs, out)
+    part = read_part(study, out, without(jobs, left), shown, scale)
+    return replace(part, notes=[*part.notes, *map(str, left)])
 
 
 def _plan(out: Path) -> dict[str, Any] | None:
@@ -141,13 +156,16 @@ def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None,
     ordered otherwise.
     """
     kept = {"seeds": seeds, "machine": orders.machine, "changes": dict(orders.changes)}
-    old = _plan(out) or {**kept, "studies": []}
+    old = _plan(out) or {**kept, "studies": [], "servers": {}}
     for name, option in (("seeds", "--seeds"), ("machine", "--machine"), ("changes", "--set or --recipe-overrides")):
         if old[name] != kept[name]:
             before = old[name] or ("the default" if name == "seeds" else "none")
             raise UserError(f"{out} was begun with {option} {_said(before)}; give that, or choose another --out.")
     names = {*old["studies"], *(study.name for study in studies)}
-    return {"scale": scale, "studies": [name for name in STUDIES if name in names], **kept}
+    asked = {name: [address] for name, address in orders.servers.addresses().items()}
+    servers = {name: list(dict.fromkeys([*old["servers"].get(name, ()), *asked.get(name, ())]))
+               for name in (old["servers"] | asked)}  # fmt: skip
+    return {"scale": scale, "studies": [name for name in STUDIES if name in names], "servers": servers, **kept}
 
 
 def _said(value: Any) -> str:

@@ -26,6 +26,11 @@ _MERGED = 1024  # tokens of a trained vocabulary: a question has about as many a
 _PADDING = 64  # embeddings without a token, where the real model has some
 _SMALL = 200 * 2**20  # a folder of fewer bytes of weights is its own stand-in
 _SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+_LATENT = {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8}
+_EXPERTS = {"moe_intermediate_size": 16, "first_k_dense_replace": 1, "n_routed_experts": 8, "num_experts_per_tok": 2,
+            "n_group": 2, "topk_group": 1}  # fmt: skip
+_WHERE_THERE = {**_LATENT, **_EXPERTS}
+"""Sizes that only some models have: DeepSeek's latent attention and experts."""
 _EOS_TIMES = 45.0
 """How much larger than others' an EOS token's logits are, so that in one of twelve contexts it wins: about half of all
 responses of eight tokens end, the others are cut."""
@@ -88,6 +93,7 @@ def _of_known(known: KnownModel, texts: Iterable[str], folder: Path) -> tuple[Pr
     ids = {old: made[token] for token, old in facts["tokens"].items()}
     config = known.make_config(
         **_SIZES,
+        **{name: size for name, size in _WHERE_THERE.items() if known.config.get(name) is not None},
         num_key_value_heads=2 if grouped else 4,
         vocab_size=tokenizer.get_vocab_size() + (_PADDING if padded else 0),
         **{name: _renamed(known.config[name], ids) for name in ("bos_token_id", "eos_token_id")},
@@ -138,7 +144,7 @@ def _of_folder(path: str, revision: str | None, folder: Path) -> tuple[Pretraine
     tokenizer.save_pretrained(folder)
     text, kept = config.get_text_config(), config.get_text_config().to_dict()
     grouped = (kept.get("num_key_value_heads") or 0) < (kept.get("num_attention_heads") or 0)
-    sizes = {**_SIZES, "num_key_value_heads": 2 if grouped else 4, "head_dim": 8}
+    sizes = {**_SIZES, **_WHERE_THERE, "num_key_value_heads": 2 if grouped else 4, "head_dim": 8}
     for name, size in sizes.items():
         if kept.get(name) is not None:
             setattr(text, name, size)

@@ -7,14 +7,19 @@ is counted apart and never becomes a class.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from r1zero.analyze.judges.rubrics import Item, Judgement, Rubric
-from r1zero.endpoint import Client, RefusedError, UnusableError, as_text, content_key
+from r1zero.endpoint import Client, Endpoint, RefusedError, Store, UnusableError, as_text, content_key
 from r1zero.errors import plural
+
+JUDGE_KEY = "R1ZERO_JUDGE_KEY"
+"""The environment variable that holds the key of a language model that judges."""
 
 
 class Judge(Protocol):
@@ -108,6 +113,16 @@ class LLMJudge:
         cost = None if self.price is None else (prompt * self.price.prompt + answer * self.price.answer) / 1e6
         return Bill(counts["asked"], counts["stored"], counts["retried"], counts["refused"], counts["unparsable"],
                     prompt, answer, cost)  # fmt: skip
+
+
+def connect_judge(address: str, *, kept: Path | None, patience_s: float) -> Client:
+    """Return a client of the endpoint that the user gave as --judge; what it answers is kept in the file `kept`.
+
+    Raises:
+        UserError: that is no address, or the file cannot be opened.
+    """
+    endpoint = Endpoint(address, "--judge", JUDGE_KEY, os.environ.get(JUDGE_KEY), patience_s=patience_s)
+    return Client(endpoint, Store(kept))
 
 
 @dataclass(frozen=True, slots=True)

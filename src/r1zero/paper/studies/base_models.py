@@ -8,8 +8,8 @@ from pathlib import Path
 
 from r1zero.analyze import exploration
 from r1zero.analyze.answering import items_of, positive
-from r1zero.analyze.judges.rubrics import ANSWERING
-from r1zero.analyze.judges.rules import RuleJudge
+from r1zero.analyze.judges.llm import Judge
+from r1zero.analyze.judges.rubrics import ANSWERING, Rubric
 from r1zero.analyze.keywords import responses_with
 from r1zero.analyze.responses import ModelResponses, saved_cell
 from r1zero.paper import curves
@@ -26,6 +26,7 @@ from r1zero.paper.claims import (
 )
 from r1zero.paper.hypotheses import Alternative, Margin, Test, of_questions, strongest, weakest
 from r1zero.paper.jobs import EvaluationJob, Job
+from r1zero.paper.judgements import JudgementJob, KeptJudge, judge_of
 from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated, in_miniature
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import FORMATS, SAMPLES, SETS, TEMPERATURES
@@ -42,8 +43,12 @@ MODELS = {
     "Qwen/Qwen2.5-7B": "no",
     "meta-llama/Llama-3.1-8B": "r1",
     "deepseek-ai/deepseek-math-7b-base": "r1",
+    "deepseek-ai/DeepSeek-V3-Base": "r1",
 }
-SUITED = {"web": "qwen_math", "Llama-3.1-8B": "r1", "deepseek-math-7b-base": "r1"}
+PUREST = "DeepSeek-V3-Base"
+SERVED = frozenset({"deepseek-ai/DeepSeek-V3-Base"})
+"""Models that no machine of eight GPUs holds."""
+SUITED = {"web": "qwen_math", "Llama-3.1-8B": "r1", "deepseek-math-7b-base": "r1", "DeepSeek-V3-Base": "r1"}
 """The template with which a model answers that does not without one."""
 MATH_500 = [{"name": "math-train-500"}]
 _R1_WRECKS = Margin(10, "points", "less than half of the paper's smaller gap, 25.2 points")
@@ -59,6 +64,9 @@ _ANSWERS = Margin(8, "points", "half of the smaller gain in the paper, 16.0 poin
 _READILY = Margin(
     5, "points", "the paper's Qwen2.5 models answer 100 %, the others 10 to 70 %; more than 90 % counts as readily"
 )
+_PUREST = Margin(
+    25, "points", "less than half of the paper's smallest gap, 53.4 points between DeepSeek-V3-Base and Llama-3.1-8B"
+)
 _EXISTS = Margin(
     5, "points", "the paper's weakest model reaches 29 %; more than 5 % leaves a learner something to reinforce"
 )
@@ -73,9 +81,34 @@ TEXTS = (
 JUDGED = "Whether a response answers, or reflects, is judged by rules, not by a language model as in the paper."
 
 
-def notes_of(jobs: Sequence[Job]) -> tuple[str, ...]:
-    """Return what is to be known of base models: of the miniature's only in a miniature."""
-    return (*TEXTS, JUDGED) if in_miniature(jobs) else (JUDGED,)
+def notes_of(jobs: Sequence[Job], judge: Judge | None = None) -> tuple[str, ...]:
+    """Return what is to be known of base models, of the miniature's only in a miniature; and who judged."""
+    judged = judged_by(judge) if isinstance(judge, KeptJudge) else JUDGED
+    return (*TEXTS, judged) if in_miniature(jobs) else (judged,)
+
+
+def judged_by(judge: KeptJudge) -> str:
+    """Tell which language model judged, and what that took."""
+    prompt, answer = judge.tokens
+    return (
+        f"Whether a response answers, or reflects, is told by {judge.name} (in the paper gpt-4o-mini-2024-07-18, with "
+        f"other words), whose judgements took {prompt:,} + {answer:,} tokens."
+    )
+
+
+def judge_for(out: Path, jobs: Sequence[Job], rubric: Rubric) -> Judge:
+    """Return who judges a study's evaluations: a language model that has judged all of them, or the rules."""
+    evaluations = [job.name for job in jobs if isinstance(job, EvaluationJob)]
+    return judge_of(out, evaluations, [job for job in jobs if isinstance(job, JudgementJob)], rubric.name)
+
+
+def judgements(jobs: Sequence[EvaluationJob], rubric: Rubric) -> list[Job]:
+    """Return evaluations, and a judgement of each by a language model."""
+    asked = [
+        JudgementJob(f"judgements/{rubric.name}-{job.name.removeprefix('evaluations/')}", job.name, rubric.name)
+        for job in jobs
+    ]
+    return [*jobs, *asked]
 
 
 def greedy_grid(out: Path, size: Size) -> list[Job]:
@@ -108,10 +141,11 @@ def greedy_published(_seeds: int) -> list[Job]:
 
 def answering_published(_seeds: int) -> list[Job]:
     """Return 500 MATH questions, a response each, without a template and under two."""
-    return [_on_math(model, template) for model in MODELS for template in ("no", "r1", "qwen_math")]
+    asked = [_on_math(model, template) for model in MODELS for template in ("no", "r1", "qwen_math")]
+    return judgements(asked, ANSWERING)
 
 
-def sampled_published(_seeds: int) -> list[Job]:
+def sampled_published(_seeds: int) -> list[EvaluationJob]:
     """Return 500 MATH questions, eight samples each, at ten temperatures."""
     return [_on_math(model, template, SAMPLES, t) for model, template in MODELS.items() for t in TEMPERATURES]
 
@@ -119,7 +153,7 @@ def sampled_published(_seeds: int) -> list[Job]:
 def _on_math(model: str, template: str, samples: int = 1, temperature: float = 0.0) -> EvaluationJob:
     name = f"evaluations/{slug(model)}-{template}-t{temperature:g}"
     return EvaluationJob(name, template, MATH_500, model=model, samples=samples, temperature=temperature,
-                         answer_format=FORMATS.get(template))  # fmt: skip
+                         answer_format=FORMATS.get(template), served=model in SERVED)  # fmt: skip
 
 
 def read_table1(out: Path, jobs: Sequence[Job]) -> Findings:
@@ -170,7 +204,7 @@ def _about_60(model: str, scores: Mapping[str, Sequence[float]]) -> Hypothesis:
 
 def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return answering rates by template."""
-    judge = RuleJudge(ANSWERING)
+    judge = judge_for(out, jobs, ANSWERING)
     rows, answered = [], {}
     for job, cell in cells_of(out, jobs):
         flags = positive(cell, judge.judge(items_of(cell)), ANSWERING)
@@ -188,6 +222,9 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
             text = f"{model} answers more readily with the {NAMES[suited]} template, which suits it, than without one."
             measured = f"answering rate, {NAMES[suited]} − no template"
             claims.append(over_questions(text, measured, bare, answered[model, suited], _ANSWERS))
+    bares = {model: answered[model, "no"] for model, template in answered if template == "no"}
+    if PUREST in bares and len(bares) > 1:
+        claims.append(_purest(bares))
     paper = [[row.model, f"{row.without_template:.1%}", f"{row.with_template:.1%}"] for row in ANALYSED]
     tables = [
         FoundTable(
@@ -195,7 +232,16 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
         ),
         FoundTable("The paper's Figure 3, left", ["model", "no template", "its best template"], paper),
     ]
-    return Findings(claims, (), tables, notes_of(jobs))
+    return Findings(claims, (), tables, notes_of(jobs, judge))
+
+
+def _purest(bares: Mapping[str, Sequence[float]]) -> Hypothesis:
+    """Test that the purest base model answers least without a template: by the nearest other."""
+    tests = {model: higher_score(bares[PUREST], flags, _PUREST) for model, flags in bares.items() if model != PUREST}
+    test = weakest(tests.values())
+    [nearest, *_] = [model for model, each in tests.items() if each is test]
+    text = f"{PUREST} answers least of all without a template: it is nearly a pure base model."
+    return Hypothesis(text, f"answering rate without a template, {nearest}, the nearest, − {PUREST}", test)
 
 
 def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:

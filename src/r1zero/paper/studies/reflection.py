@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from r1zero.paper import curves
 from r1zero.paper.claims import Claim, Findings, FoundTable, Hypothesis, Panel, Size, Study, judged, over_questions
 from r1zero.paper.hypotheses import Alternative, Margin, Test, of_questions
 from r1zero.paper.jobs import EvaluationJob, Job
+from r1zero.paper.judgements import KeptJudge
 from r1zero.paper.miniature import FIRST, base, compared, evaluated, in_miniature
 from r1zero.paper.studies.base_models import (
     MATH_500,
@@ -22,6 +23,8 @@ from r1zero.paper.studies.base_models import (
     by_model,
     by_unit,
     cells_of,
+    judge_for,
+    judgements,
     line,
     notes_of,
     percent,
@@ -64,22 +67,21 @@ def helping_published(_seeds: int) -> list[Job]:
             sampled("evaluations/runs-trained", start=run.name)]  # fmt: skip
 
 
+def reflected_published(seeds: int) -> list[Job]:
+    """Return the samples of all base models, and a language model's judgements of them."""
+    return judgements(sampled_published(seeds), REFLECTION)
+
+
 def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return questions with a self-reflecting response, and the keywords that tell it."""
-    judge, detector = RuleJudge(REFLECTION), Detector()
+    judge, rules, detector = judge_for(out, jobs, REFLECTION), RuleJudge(REFLECTION), Detector()
     found = {
-        model: [self_reflection.analyse(cell, detector, judge, judge)[0] for cell in cells]
+        model: [self_reflection.analyse(cell, detector, judge, rules)[0] for cell in cells]
         for model, cells in by_model(out, jobs).items()
     }
     claims, counts = [], {model: Counter[str]() for model in found}
     for model, rows in found.items():
-        last = rows[-1].share_of_questions
-        words = last["keywords"]
-        claims.append(
-            judged(f"{model}: self-reflection is there before any training.",
-                   f"by keyword at temperature {rows[-1].temperature:g}: {percent(words)} of questions (by "
-                   f"the rules that judge passages: {percent(last['judge'])})", words is not None and words.low > 0)
-        )  # fmt: skip
+        claims.append(_there(model, rows[-1], isinstance(judge, KeptJudge)))
         for row in rows:
             counts[model].update({word.keyword: word.occurrences for word in row.keywords})
     panels = [_panel(found, detection) for detection in DETECTIONS]
@@ -92,8 +94,39 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
         FoundTable("The paper's Figure 9, in 40,000 responses each", ["", *(row.model for row in ANALYSED)], theirs),
     ]
     read = ["In the miniature, looking again was in the texts that the models have read."]
-    notes = [*notes_of(jobs), *(read if in_miniature(jobs) else ())]
+    if isinstance(judge, KeptJudge):
+        tables.append(_agreement(found))
+    notes = [*notes_of(jobs, judge), *(read if in_miniature(jobs) else ())]
     return Findings(claims, panels, tables, notes)
+
+
+def _there(model: str, row: self_reflection.ReflectionRow, by_both: bool) -> Claim:
+    """Judge that a base model reflects: by keyword and a language model on one response, as the paper does; by keyword
+    alone where rules judge.
+    """
+    shares = row.share_of_questions
+    told = shares["cross" if by_both else "keywords"]
+    names = {"cross": "by both on one response", "keywords": "by keyword", "judge": f"by the {row.judge}"}
+    order = ("cross", "keywords", "judge") if by_both else ("keywords", "judge")
+    first, *others = (f"{percent(shares[name])} {names[name]}" for name in order)
+    measured = f"questions with a reflecting response at temperature {row.temperature:g}: {first} ({', '.join(others)})"
+    return judged(
+        f"{model}: self-reflection is there before any training.", measured, told is not None and told.low > 0
+    )
+
+
+def _agreement(found: Mapping[str, Sequence[self_reflection.ReflectionRow]]) -> FoundTable:
+    """Show how far the language model agrees with the rules, and how many of its answers were no class."""
+    rows = []
+    for model, each in found.items():
+        for row in each:
+            same = row.agreement
+            share, kappa = (same.share, same.kappa) if same is not None else (None, None)
+            unread = [str(row.classes[name]) for name in ("unparsable", "refused")]
+            rows.append([model, f"{row.temperature:g}", "–" if share is None else f"{share:.1%}",
+                         "–" if kappa is None else f"{kappa:.2f}", *unread])  # fmt: skip
+    headings = ["model", "temperature", "same class", "Cohen's kappa", "unreadable", "refused"]
+    return FoundTable("The language model's classes of responses, beside the rules'", headings, rows)
 
 
 def _panel(found: dict[str, list[self_reflection.ReflectionRow]], detection: str) -> Panel:
@@ -169,7 +202,7 @@ STUDIES = (
     Study(
         "fig3-reflection", "Figure 3, right; figures 9 and 11", "Self-reflection before training",
         "Questions with a self-reflecting response over temperatures, and keyword counts.",
-        sampled_grid, sampled_published, read_reflection,
+        sampled_grid, reflected_published, read_reflection,
     ),
     Study(
         "reflection-accuracy", "Appendix D", "Does reflection help?",

@@ -143,7 +143,8 @@ def _curve(axis: Axes, series: Series, every: bool) -> None:
 
 def _scales(axis: Axes, chart: Chart) -> None:
     if chart.floor is not None:
-        axis.set_ylim(bottom=min(chart.floor, axis.get_ylim()[0]) if chart.references else chart.floor)
+        below = any(y < chart.floor for series in chart.series for y in series.y)  # a reward with penalties
+        axis.set_ylim(bottom=min(chart.floor, axis.get_ylim()[0]) if chart.references or below else chart.floor)
     if chart.ceiling is not None:  # a share of nearly nothing should look like it
         axis.set_ylim(top=max(chart.ceiling, axis.get_ylim()[1]))
     if chart.percent:

@@ -219,14 +219,14 @@ def axes(chart: Chart) -> tuple[Axis, Axis]:
     """Return the scales that show all of a chart's curves, and its references."""
     xs = [value for series in chart.series for value in series.x] + list(chart.span or ())
     ys = [value for series in chart.series for value in (*series.y, *series.raw)]
+    least, most = _extent(ys)
     ys += [bound for series in chart.series for bound in _visible(series, ys)]
     low, high = _extent(ys + [level for level, _ in chart.references])
-    if chart.percent:
-        low, high = max(0.0, low), min(1.0, high)
-    if chart.floor is not None:
-        low = min(low, chart.floor)
-    if chart.ceiling is not None:
-        high = max(high, chart.ceiling)
+    if chart.percent:  # bands and references end at 0 and 1; a curve may go on: a reward with penalties is below 0
+        low, high = max(min(0.0, least), low), min(max(1.0, most), high)
+    for bound in (chart.floor, chart.ceiling):
+        if bound is not None:
+            low, high = min(low, bound), max(high, bound)
     if low < 0 and chart.references:
         low, high = low - 0.08 * (high - low), high + 0.1 * (high - low)
     if low == high:
