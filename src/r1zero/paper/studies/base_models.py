@@ -46,7 +46,7 @@ MODELS = {
     "deepseek-ai/DeepSeek-V3-Base": "r1",
 }
 PUREST = "DeepSeek-V3-Base"
-SERVED = frozenset({"deepseek-ai/DeepSeek-V3-Base"})
+SERVED = frozenset({"deepseek-ai/DeepSeek-V3-Base", "deepseek-ai/DeepSeek-R1-Zero"})
 """Models that no machine of eight GPUs holds."""
 SUITED = {"web": "qwen_math", "Llama-3.1-8B": "r1", "deepseek-math-7b-base": "r1", "DeepSeek-V3-Base": "r1"}
 """The template with which a model answers that does not without one."""
@@ -141,16 +141,17 @@ def greedy_published(_seeds: int) -> list[Job]:
 
 def answering_published(_seeds: int) -> list[Job]:
     """Return 500 MATH questions, a response each, without a template and under two."""
-    asked = [_on_math(model, template) for model in MODELS for template in ("no", "r1", "qwen_math")]
+    asked = [on_math(model, template) for model in MODELS for template in ("no", "r1", "qwen_math")]
     return judgements(asked, ANSWERING)
 
 
 def sampled_published(_seeds: int) -> list[EvaluationJob]:
     """Return 500 MATH questions, eight samples each, at ten temperatures."""
-    return [_on_math(model, template, SAMPLES, t) for model, template in MODELS.items() for t in TEMPERATURES]
+    return [on_math(model, template, SAMPLES, t) for model, template in MODELS.items() for t in TEMPERATURES]
 
 
-def _on_math(model: str, template: str, samples: int = 1, temperature: float = 0.0) -> EvaluationJob:
+def on_math(model: str, template: str, samples: int = 1, temperature: float = 0.0) -> EvaluationJob:
+    """Return 500 MATH questions asked of a model under a template; of one that is served by its server."""
     name = f"evaluations/{slug(model)}-{template}-t{temperature:g}"
     return EvaluationJob(name, template, MATH_500, model=model, samples=samples, temperature=temperature,
                          answer_format=FORMATS.get(template), served=model in SERVED)  # fmt: skip

@@ -27,6 +27,7 @@ from r1zero.paper.studies.base_models import (
     judgements,
     line,
     notes_of,
+    on_math,
     percent,
     sampled_grid,
     sampled_published,
@@ -60,11 +61,12 @@ def helping_grid(out: Path, size: Size) -> list[Job]:
 
 
 def helping_published(_seeds: int) -> list[Job]:
-    """Return Qwen2.5-Math-1.5B and what Dr. GRPO makes of it, one pair; the paper's own is served (685B)."""
+    """Return Qwen2.5-Math-1.5B and what Dr. GRPO makes of it, one pair, and the paper's own, which is served."""
     run = oat_zero("1.5b", 0)
     sampled = partial(EvaluationJob, template="qwen_math", benchmarks=MATH_500, samples=SAMPLES, temperature=1.0)
     return [run, sampled("evaluations/base", model="Qwen/Qwen2.5-Math-1.5B"),
-            sampled("evaluations/runs-trained", start=run.name)]  # fmt: skip
+            sampled("evaluations/runs-trained", start=run.name),
+            *(on_math(f"deepseek-ai/{name}", "r1", SAMPLES, 1.0) for name in _PAIRS[1])]  # fmt: skip
 
 
 def reflected_published(seeds: int) -> list[Job]:
