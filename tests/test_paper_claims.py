@@ -182,7 +182,7 @@ def test_reflection_is_more_frequent_after_training(
     tmp_path: Path, before: int, after: int, verdict: ClaimStatus
 ) -> None:
     found = reflecting(tmp_path, before, after)
-    more = find(found, "more frequent after training")
+    more = find(found, "more frequent after training.")
     assert more.verdict is verdict
     assert f"by keyword, after − before: {(after - before) / 2:+.3g} points" in more.measured
 
