@@ -219,10 +219,11 @@ def axes(chart: Chart) -> tuple[Axis, Axis]:
     """Return the scales that show all of a chart's curves, and its references."""
     xs = [value for series in chart.series for value in series.x] + list(chart.span or ())
     ys = [value for series in chart.series for value in (*series.y, *series.raw)]
+    own_low, own_high = _extent(ys)
     ys += [bound for series in chart.series for bound in _visible(series, ys)]
     low, high = _extent(ys + [level for level, _ in chart.references])
-    if chart.percent:
-        low, high = max(0.0, low), min(1.0, high)
+    if chart.percent:  # bands end at 0 and 100 %; differences and ratios may lie beyond
+        low, high = max(low, min(0.0, own_low)), min(high, max(1.0, own_high))
     if chart.floor is not None:
         low = min(low, chart.floor)
     if chart.ceiling is not None:
