@@ -162,9 +162,9 @@ def test_every_job_at_full_scale_names_what_exists(tmp_path: Path) -> None:
             for each in sets:
                 entry = CATALOGUE.get(str(each["name"]))
                 assert entry is not None, f"{job.name} asks {each['name']}"
+                entry = CATALOGUE[entry.part_of or entry.name]
                 assert each.get("split") in (None, entry.split), job.name
-                whole = CATALOGUE[entry.part_of] if entry.part_of else entry
-                assert whole.hub is not None, f"{job.name}: {entry.name} is nowhere to be had"
+                assert entry.hub is not None, f"{job.name}: {entry.name} is nowhere to be had"
     assert seen >= 2 * (4 + 12 + 4)  # ablation, figures 6 and 7, for two seeds
 
 

@@ -73,7 +73,7 @@ def test_judgements_are_kept_and_read_as_the_judges(server: Server, tmp_path: Pa
     assert labels == [None if "recheck" in reply.text else 1 for reply in cell.replies]
     assert kept.tokens == [100 * len(set(cell.replies)), 10 * len(set(cell.replies))]
     for job in jobs:  # elsewhere, by the same names: the same
-        again = replace(job, **{"server" if job is evaluation else "judge": None})  # type: ignore[arg-type]
+        again = replace(job, **{"server" if job is evaluation else "judge": None})
         assert again.done(tmp_path)
     assert len(server.answered) == asked
     other = replace(judged, judge=JudgeServer(server.url, "another"))
@@ -262,7 +262,7 @@ def test_a_study_whose_server_is_not_there_goes_away_and_comes_back(
     killer.start()
     jobs = [*at(server).attached(asked), Here("here")]
     with pytest.raises(UserError, match=r"does not answer .* nothing that it has answered is asked twice"):
-        carry_out(jobs, out, 1, lambda job, _: begun.append(job.name))  # type: ignore[arg-type]
+        carry_out(jobs, out, 1, lambda job, _: begun.append(job.name))
     killer.join()
     assert begun == [asked[0].name, "here", "here"]  # not the other one of the same server
     server.restart(key=KEY)

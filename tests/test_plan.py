@@ -8,17 +8,18 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import LlamaConfig, Phi3Config, PretrainedConfig
+from transformers import AutoConfig, LlamaConfig, Phi3Config, PretrainedConfig
 
-from r1zero.config import Recipe, load_recipe, make_recipe
+from r1zero.config import LoraSettings, Recipe, load_recipe, make_recipe
 from r1zero.errors import UserError
-from r1zero.plan import FACTOR, GIB, USABLE, Plan, make_plan, plan_of
+from r1zero.plan import FACTOR, GIB, USABLE, Plan, make_plan, model_size, plan_of
 from r1zero.plan.context import context_notes
 from r1zero.plan.machine import GPUS, Machine, by_name
 from r1zero.plan.memory import learning_parts, slab
@@ -95,6 +96,35 @@ def test_what_is_counted_without_numbers_is_what_a_real_pass_keeps(attention: st
         else:
             assert counted == pytest.approx(kept, rel=0.05)
     assert shape.kept_checkpointed < shape.kept_per_token
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 5, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "vocab_size": 97, "max_position_embeddings": 512}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "mixtral", "gpt2", "phi3", "gemma2", "gemma3n_text"])
+def test_layers_that_are_alike_are_counted_by_two_of_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"gpt2": {"n_layer": 5, "n_embd": 32, "n_head": 4, "vocab_size": 97},
+           "gemma3n_text": {**SMALL, "layer_types": ["full_attention"] * 5, "num_kv_shared_layers": 2,
+                            "activation_sparsity_pattern": [0.0] * 5, "vocab_size_per_layer_input": 97},
+           }.get(kind, SMALL)  # fmt: skip
+    AutoConfig.for_model(kind, pad_token_id=0, bos_token_id=1, eos_token_id=2, **own).save_pretrained(tmp_path)
+    passes, look = [], model_size._kept
+
+    def counted(*words: Any) -> int:
+        passes.append(max(len(part) for part in words[0].modules() if isinstance(part, torch.nn.ModuleList)))
+        return look(*words)
+
+    monkeypatch.setattr(model_size, "_kept", counted)
+    few = shape_of(str(tmp_path), None, "sdpa", BF16, 200, LoraSettings(rank=2))
+    mixed = kind.startswith("gemma")  # windows in some layers; keys and values of others
+    assert set(passes) == ({5} if mixed else {1, 2})
+    monkeypatch.setattr(model_size, "_alike", lambda *_: False)
+    whole = shape_of(str(tmp_path), None, "sdpa", BF16, 200, LoraSettings(rank=2))
+    for name in Shape.__dataclass_fields__:
+        assert getattr(few, name) == pytest.approx(getattr(whole, name), rel=1e-9), name
 
 
 def test_the_cache_is_the_slab_that_a_sampler_makes(policy: Policy, model_folder: Path) -> None:

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from r1zero.errors import UserError
 from r1zero.report.charts import run as charts
+from r1zero.report.charts.model import Chart
 from r1zero.report.data import summary
 from r1zero.report.data.lengths import class_of, class_sums, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.data.responses import LONGEST, answer_span, embed, spaced, sparkline, utf16
 from r1zero.report.data.run_data import find_runs, load_run
-from r1zero.report.data.seed_groups import curve, evaluation_curve, grouped, smooth, window_of
+from r1zero.report.data.seed_groups import Series, curve, evaluation_curve, grouped, smooth, window_of
 from r1zero.report.draw.numbers import number, percent, signed
-from r1zero.report.draw.svg import ticks
+from r1zero.report.draw.svg import axes, ticks
 from r1zero.report.pages.html import script_json
 from r1zero.report.pages.run import destination, render, write_report
 from r1zero.runs.exclusive import exclusive
@@ -179,6 +180,17 @@ def test_ticks_are_round_numbers() -> None:
     assert ticks(0, 64) == (0, 20, 40, 60)
     assert ticks(1, 3, whole=True) == (1, 2, 3)
     assert ticks(-1, 0) == (-1, -0.75, -0.5, -0.25, 0)
+
+
+@pytest.mark.parametrize("floor", [0.0, None])
+@pytest.mark.parametrize("ends", [(0.2, 0.9), (-0.2, -0.1), (2.0, 3.0), (-0.5, 1.5), (0.0, 0.0)])
+def test_an_axis_of_percents_shows_what_lies_beyond_them(ends: tuple[float, float], floor: float | None) -> None:
+    first, last = ends
+    series = Series("a", "c0", (0.0, 1.0), ends, low=(first - 0.3, last), high=(first, last + 0.3))
+    y = axes(Chart("key", "title", "", (series,), percent=True, floor=floor))[1]
+    assert y.low <= first <= last <= y.high
+    if ends == (0.2, 0.9):  # a band ends where there are no percents any more
+        assert (y.low, y.high) == (0.0, 1.0)
 
 
 def test_numbers_as_readers_like_them() -> None:

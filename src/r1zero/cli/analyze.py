@@ -194,7 +194,7 @@ def _judges(judging: Judging, out: Path) -> Judges:
 
     detector = Detector(read_keywords(judging.keywords) if judging.keywords else KEYWORDS)
     check_judge(judging.judge, judging.judge_model, judging.judge_workers)
-    if judging.judge is None:
+    if judging.judge is None or judging.judge_model is None:
         return Judges(detector=detector)
     client = connect_judge(judging.judge, kept=out / "judgements.sqlite", patience_s=judging.patience)
     price = Price(*judging.judge_price) if judging.judge_price else None

@@ -236,6 +236,8 @@ def _list_full(studies: list[Study], machine: str | None) -> None:
         fresh = [each for each in found if each.job.name not in seen]
         seen |= {each.job.name for each in found}
         shared = f", {len(found) - len(fresh)} of them of studies above" if len(fresh) < len(found) else ""
+        served = sum(not each.gpus for each in found)
+        shared += f", {served} by servers (--server, --judge)" if served else ""
         jobs = f"{len(found)}{shared}" if found else "none: exact, on any machine"
         told[study.name] = jobs, f"{sum(each.gpu_hours for each in fresh):.1f}"
     rows = []

@@ -39,6 +39,7 @@ def fit_of(recipe: Recipe) -> tuple[str, ...]:
     tokenizer = load_tokenizer(model.path, model.revision)
     encode, template = partial(encode_prompt, tokenizer), make_template(recipe.template, tokenizer)
     questions, benchmarks = load_sets(recipe)
+    trained = fit_notes(recipe, positions, questions, template, encode) if recipe.train.steps else ()
     prepared = [PreparedSet(each, template, encode, positions=positions) for each in benchmarks]
     evaluated = [note for each in prepared for note in each.fit(recipe.eval_max_new_tokens)]
-    return (*fit_notes(recipe, positions, questions, template, encode), *evaluated)
+    return (*trained, *evaluated)

@@ -141,12 +141,11 @@ def _config_of(path: str, revision: str | None) -> PretrainedConfig:
 def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSettings | None) -> Shape:
     text: PretrainedConfig = model.config.get_text_config()
     layers: int = text.num_hidden_layers
-    cached = _cached(model)
-    kept, copies = _line(model, long, autocast)
+    kept, copies, cached = _of_all_layers(model, lambda: (*_line(model, long, autocast), _cached(model)))
     if model.supports_gradient_checkpointing:
         checkpoint_layers(model)
-    inputs, _ = _line(model, long, autocast)
-    weights = sum(p.numel() for p in model.parameters())
+    inputs, _ = _of_all_layers(model, lambda: _line(model, long, autocast))
+    weights = _parameters(model)
     moved = sum(p.numel() for p in model.parameters() if p.requires_grad)
     number = 4 if autocast is nullcontext else 2
     adapters = 0 if lora is None else _adapters(model, lora)
@@ -155,12 +154,41 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSe
         trained=moved if lora is None else adapters,
         layers=layers,
         vocabulary=text.vocab_size,
-        cache_per_token=cached * number,
+        cache_per_token=round(cached) * number,
         copies=max(0, round(copies)),
         kept_per_token=kept,
         kept_checkpointed=inputs + kept / layers,
-        ends=weights - _inside(model, layers),
+        ends=weights - _parameters(_stack(model)),
         number=number,
+    )
+
+
+def _of_all_layers(model: PreTrainedModel, count: Callable[[], tuple[float, ...]]) -> tuple[float, ...]:
+    """Return what `count` finds of a model. Of layers that are alike it sees one, then two, and not all of dozens."""
+    stack = _stack(model)
+    if not _alike(model, stack):
+        return count()
+    layers = stack._modules
+    try:
+        found = []
+        for some in (1, 2):
+            stack._modules = dict(list(layers.items())[:some])
+            found.append(count())
+    finally:
+        stack._modules = layers
+    return tuple(one + (len(stack) - 1) * (two - one) for one, two in zip(*found, strict=True))
+
+
+def _alike(model: PreTrainedModel, stack: nn.ModuleList) -> bool:
+    """Tell whether each layer of a model is as large as any other and keeps as much: none reads another's keys."""
+    text: PretrainedConfig = model.config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ())
+    sizes = {(type(layer), *((name, p.shape) for name, p in layer.named_parameters())) for layer in stack}
+    return (
+        len(sizes) == 1
+        and len(kinds) <= 1
+        and kinds <= ATTENTION_LAYERS
+        and not getattr(text, "num_kv_shared_layers", 0)
     )
 
 
@@ -213,10 +241,15 @@ def _reader(model: PreTrainedModel) -> nn.Module:
     return backbone(model) if model.config.get_text_config() is model.config else model.get_decoder()
 
 
-def _inside(model: PreTrainedModel, layers: int) -> int:
-    """Return parameters of the stack of layers; 0 where there is none to be found."""
+def _stack(model: PreTrainedModel) -> nn.ModuleList:
+    """Return the stack of layers; an empty one where there is none to be found."""
+    layers: int = model.config.get_text_config().num_hidden_layers
     stacks = (part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == layers)
-    return max((sum(p.numel() for p in stack.parameters()) for stack in stacks), default=0)
+    return max(stacks, key=_parameters, default=nn.ModuleList())
+
+
+def _parameters(part: nn.Module) -> int:
+    return sum(p.numel() for p in part.parameters())
 
 
 def _adapters(model: PreTrainedModel, lora: LoraSettings) -> int:
