@@ -69,7 +69,8 @@ def build_stage(jobs: Sequence[Job], out: Path, every: Sequence[Job]) -> list[st
     for name, recipe in asked.items():
         for note in stage.fit(recipe) if isinstance(recipe, Recipe) else ():
             fits.setdefault(note, []).append(name)
-    notes += [f"of the rows tried, by stand-ins' tokenizers, in {_counted(names)}: {note}" for note, names in fits.items()]
+    counted = "of the rows tried, by stand-ins' tokenizers, in"
+    notes += [f"{counted} {_counted(names)}: {note}" for note, names in fits.items()]
     runs = {job.name: asked[job.name] for job in jobs if isinstance(job, RunJob)}
     notes = [*notes, *filter(None, [disk_note(runs, out)]), *_unrehearsed(jobs)]
     with writing(out):

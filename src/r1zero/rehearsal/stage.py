@@ -122,7 +122,8 @@ def rehearsal_of(recipe: Recipe, folder: Path, *, resume: bool) -> tuple[Recipe,
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / MARK, recipe.model_dump_json(indent=2) + "\n")
     notes = stage.build([recipe], Path(data_dir) if data_dir else None)
-    notes += [*(f"of the rows tried, by the stand-in's tokenizer: {note}" for note in stage.fit(recipe)), disk_note({"the run": recipe}, folder)]
+    notes += [f"of the rows tried, by the stand-in's tokenizer: {note}" for note in stage.fit(recipe)]
+    notes += [disk_note({"the run": recipe}, folder)]
     return stage.rehearsed(recipe), [*filter(None, notes), *unrehearsed(recipe)]
 
 
