@@ -212,6 +212,11 @@ class Size:
         """Seeds of the studies that have many runs a seed."""
         return self.seeds if self.seeds < 5 else self.seeds - 2
 
+    @property
+    def question_seeds(self) -> int:
+        """Seeds of the studies that test over questions."""
+        return min(3, max(1, self.seeds - 2))
+
 
 @dataclass(frozen=True, slots=True)
 class Study:

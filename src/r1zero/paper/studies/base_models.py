@@ -27,7 +27,8 @@ from r1zero.paper.claims import (
 from r1zero.paper.hypotheses import Alternative, Margin, Test, of_questions, strongest, weakest
 from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.judgements import JudgementJob, KeptJudge, judge_of
-from r1zero.paper.miniature import FEW_SHOT, FIRST, base, evaluated, in_miniature
+from r1zero.paper.miniature import FEW_SHOT, base, evaluated, in_miniature
+from r1zero.paper.other_seeds import repeated, with_other_seeds
 from r1zero.published import BASE_MODELS as ANALYSED
 from r1zero.published import FORMATS, SAMPLES, SETS, TEMPERATURES
 from r1zero.report.charts.model import Chart, Series
@@ -74,7 +75,7 @@ _OPTIMUM = Margin(3, "points", "less than the 3.8 points by which the paper's Qw
 TEXTS = (
     "The miniature's two base models have read the same questions: `qa` with their answers and without a template, "
     "`web` mostly as exercises without answers, and with answers in a chat's markers. Neither has seen the R1 template "
-    "or four examples in a row. There is one of each, of the first seed.",
+    "or four examples in a row. Claims are tested on one of each, of the first seed.",
     "Test questions of the miniature are permutations of few sets of numbers, which count as one in tests; "
     "intervals of pass@k and of rates take them for more different than they are.",
 )
@@ -111,20 +112,20 @@ def judgements(jobs: Sequence[EvaluationJob], rubric: Rubric) -> list[Job]:
     return [*jobs, *asked]
 
 
-def greedy_grid(out: Path, size: Size) -> list[Job]:
+def greedy_grid(out: Path, size: Size, seed: int) -> list[Job]:
     """Return both base models under all templates, greedy."""
     jobs: list[Job] = []
     for name in BASES:
-        start = base(out, size, name, FIRST)
+        start = base(out, size, name, seed)
         jobs += [start, *(evaluated(out, size, start, _file(out, template)) for template in TEMPLATES)]
     return jobs
 
 
-def sampled_grid(out: Path, size: Size) -> list[Job]:
+def sampled_grid(out: Path, size: Size, seed: int) -> list[Job]:
     """Return eight samples of both base models at every temperature."""
     jobs: list[Job] = []
     for name, template in BASES.items():
-        start = base(out, size, name, FIRST)
+        start = base(out, size, name, seed)
         jobs += [start, *(evaluated(out, size, start, template, temperature=t) for t in size.temperatures)]
     return jobs
 
@@ -326,16 +327,16 @@ def line(label: str, i: int, at: Sequence[float], estimates: Sequence[Estimate])
 STUDIES = (
     Study(
         "table1", "Table 1", "Templates and base models", "Greedy scores of base models under four templates.",
-        greedy_grid, greedy_published, read_table1,
+        repeated(greedy_grid), greedy_published, with_other_seeds(read_table1),
     ),
     Study(
         "fig3-answering", "Figure 3, left", "Does a base model answer?",
         "Share of responses that answer the question rather than go on with the text, by template.",
-        greedy_grid, answering_published, read_answering,
+        repeated(greedy_grid), answering_published, with_other_seeds(read_answering),
     ),
     Study(
         "fig3-exploration", "Figure 3, middle", "Do samples reach right answers?",
         "pass@8 of base models over temperatures.",
-        sampled_grid, sampled_published, read_exploration,
+        repeated(sampled_grid), sampled_published, with_other_seeds(read_exploration),
     ),
 )  # fmt: skip

@@ -19,7 +19,8 @@ from r1zero.paper.claims import (
 )
 from r1zero.paper.hypotheses import Alternative, Margin, Test, of_questions, weakest
 from r1zero.paper.jobs import Job, RunJob
-from r1zero.paper.miniature import FIRST, base, in_miniature, trained
+from r1zero.paper.miniature import base, in_miniature, trained
+from r1zero.paper.other_seeds import repeated, with_other_seeds
 from r1zero.published import FORMATS
 from r1zero.report.charts.model import Chart
 
@@ -44,11 +45,11 @@ _Scores = Mapping[tuple[str, str], Sequence[float]]
 """(template, set) → scores by question."""
 
 
-def grid(out: Path, size: Size) -> list[Job]:
+def grid(out: Path, size: Size, seed: int) -> list[Job]:
     """Return one base model; a run with every template on every set."""
-    start = base(out, size, "qa", FIRST)
+    start = base(out, size, "qa", seed)
     runs = [
-        trained(out, size, f"{template}-{asked}", start, FIRST, template=template, asked=asked)
+        trained(out, size, f"{template}-{asked}", start, seed, template=template, asked=asked)
         for template in TEMPLATES
         for asked in SETS
     ]
@@ -171,6 +172,6 @@ STUDIES = (
     Study(
         "fig6", "Figure 6 (7 in v1)", "Template and question set",
         "Accuracy on held-out questions along Dr. GRPO training, for three templates and four question sets.",
-        grid, published_grid, read,
+        repeated(grid), published_grid, with_other_seeds(read),
     ),
 )  # fmt: skip

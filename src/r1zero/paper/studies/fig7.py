@@ -21,6 +21,7 @@ BASES = {
     "domain": "domain-pretrained",
     "numina": "QA-pretrained",
     "longer": "control: plain text for as long",
+    "plainer": "control: plain text for as long as the domain's",
 }
 SCORE = Margin(
     5,
@@ -42,9 +43,10 @@ def grid(out: Path, size: Size) -> list[Job]:
         domain = base(out, size, "domain", seed, start=plain.name, part=0.15)
         numina = base(out, size, "numina", seed, corpus="qa", start=domain.name, part=0.15)
         longer = base(out, size, "longer", seed, corpus="plain", start=plain.name, part=0.3)
-        starts: dict[str, RunJob] = {"plain": plain, "longer": longer, "domain": domain, "numina": numina}
+        plainer = base(out, size, "plainer", seed, corpus="plain", start=plain.name, part=0.15)
+        starts = {"plain": plain, "longer": longer, "plainer": plainer, "domain": domain, "numina": numina}
         runs = [trained(out, size, f"on-{name}", start, seed) for name, start in starts.items()]
-        jobs += [plain, domain, numina, longer, *runs, trained(out, size, "on-numina-grpo", numina, seed,
+        jobs += [plain, domain, numina, longer, plainer, *runs, trained(out, size, "on-numina-grpo", numina, seed,
                                                                objective="grpo")]  # fmt: skip
     return jobs
 
@@ -93,6 +95,7 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
                    curves.share_of_budget(pair, *LENGTH)),
     ]  # fmt: skip
     if "longer" in groups:
+        claims.insert(2, _higher(groups, "domain", "plainer", "That too is the text, not the longer pretraining."))
         claims.insert(1, _higher(groups, "numina", "longer", "It is the text, not the longer pretraining: the ceiling "
                                  "is above that of plain text for as long."))  # fmt: skip
     rows = [
@@ -102,7 +105,8 @@ def read(out: Path, jobs: Sequence[Job]) -> Findings:
     ]  # fmt: skip
     notes = [
         "Plain text holds chats, exercises without answers, and one in ten questions with its answer.",
-        "The domain-pretrained base has read twice as much as the plain one; the control is for the QA-pretrained one.",
+        "The domain-pretrained base has read twice as much as the plain one, the QA-pretrained one three times as "
+        "much: each has a control that has read as much plain text.",
     ]
     notes = notes if in_miniature(jobs) else []
     scores = FoundTable("Scores", ["base model", "before", "after"], rows)

@@ -16,7 +16,8 @@ from r1zero.paper.claims import Claim, Findings, FoundTable, Hypothesis, Panel, 
 from r1zero.paper.hypotheses import Alternative, Margin, Test, of_questions
 from r1zero.paper.jobs import EvaluationJob, Job
 from r1zero.paper.judgements import KeptJudge
-from r1zero.paper.miniature import FIRST, base, compared, evaluated, in_miniature
+from r1zero.paper.miniature import base, compared, evaluated, in_miniature
+from r1zero.paper.other_seeds import repeated, with_other_seeds
 from r1zero.paper.studies.base_models import (
     MATH_500,
     SAMPLES,
@@ -53,10 +54,10 @@ _FREQUENT = Margin(
 DETECTIONS = {"keywords": "by keyword", "judge": "by judge", "cross": "by both"}
 
 
-def helping_grid(out: Path, size: Size) -> list[Job]:
+def helping_grid(out: Path, size: Size, seed: int) -> list[Job]:
     """Return eight samples of the QA base model and of what Dr. GRPO made of it."""
-    start = base(out, size, "qa", FIRST)
-    run = compared(out, size, "dr_grpo", start, FIRST)
+    start = base(out, size, "qa", seed)
+    run = compared(out, size, "dr_grpo", start, seed)
     return [start, run, *(evaluated(out, size, each, "no", temperature=1.0) for each in (start, run))]
 
 
@@ -204,11 +205,11 @@ STUDIES = (
     Study(
         "fig3-reflection", "Figure 3, right; figures 9 and 11", "Self-reflection before training",
         "Questions with a self-reflecting response over temperatures, and keyword counts.",
-        sampled_grid, reflected_published, read_reflection,
+        repeated(sampled_grid), reflected_published, with_other_seeds(read_reflection),
     ),
     Study(
         "reflection-accuracy", "Appendix D", "Does reflection help?",
         "Accuracy of reflecting against other responses of the same question, before and after training.",
-        helping_grid, helping_published, read_helping,
+        repeated(helping_grid), helping_published, with_other_seeds(read_helping),
     ),
 )  # fmt: skip
