@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from r1zero.cli import paper as cli_paper
 from r1zero.config import Recipe, load_recipe
 from r1zero.config.load import read_settings
 from r1zero.config.pretrain import PretrainRecipe
@@ -215,8 +216,8 @@ class Looks:
 @pytest.mark.slow
 def test_jobs_have_gpus_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    needs = {"two": 2, "three": 3, "one": 1, "after": 4}
-    jobs = [Looks("two"), Looks("three"), Looks("one"), Looks("after", start="three")]
+    needs = {"two": 2, "all": 4, "one": 1}
+    jobs = [Looks("two"), Looks("all"), Looks("one")]
     running: dict[str, int] = {}
     begun: list[str] = []
 
@@ -229,13 +230,12 @@ def test_jobs_have_gpus_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert sum(running.values()) <= 4
 
     carry_out(jobs, tmp_path, 4, told, needs)  # type: ignore[arg-type]
-    assert begun[:2] == ["two", "one"]  # while they run, three are not free
-    assert begun[-1] == "after"
+    assert begun == ["two", "one", "all"]  # while the first two run, four are not free
     seen = {name: (tmp_path / name).read_text().split() for name in needs}
     assert {name: len(gpus.split(",")) for name, (gpus, _) in seen.items()} == needs
-    assert len({process for _, process in seen.values()}) == 4  # torch sees the GPUs that it has first seen
+    assert len({process for _, process in seen.values()}) == 3  # torch sees the GPUs that it has first seen
     assert not set(seen["two"][0].split(",")) & set(seen["one"][0].split(","))
-    assert set(seen["after"][0].split(",")) == {"4", "5", "6", "7"}
+    assert set(seen["all"][0].split(",")) == {"4", "5", "6", "7"}
 
 
 # ---- the command
@@ -254,6 +254,23 @@ def test_the_plan_is_printed_and_nothing_started(tmp_path: Path) -> None:
     start(*words, "--set", "learner.updates").refused("--set learner.updates is not a valid setting")
     start("paper", "run", "fig5", "--machine", "8xH200").refused("are of the published settings; add --scale full.")
     start(*words, "--rehearse", "--machine", "8xH200").refused("leave one of them out")
+
+
+def test_the_plan_is_printed_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+
+    def run_paper(*_: object, **__: object) -> Path:
+        printed.append(capsys.readouterr().out)
+        return tmp_path / "paper.html"
+
+    monkeypatch.setattr("r1zero.paper.run.run_paper", run_paper)
+    monkeypatch.setattr("r1zero.paper.planned.gpus_of", lambda jobs, orders: {})  # no GPU is here
+    cli_paper.run("fig6", scale="full", machine=f"8x{A100}", out=tmp_path)
+    [before] = printed
+    assert "runs/r1-wide-0" in before
+    assert "12 of 12 jobs to do" in before
 
 
 def test_doctor_lists_the_three_fastest_splits() -> None:

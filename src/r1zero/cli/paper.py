@@ -140,7 +140,7 @@ def run(
     quick
         The miniature with few seeds and steps, to see that everything runs.
     seeds
-        How many, for what is compared over seeds (fig1, fig5, ablation, fig7); the others are of the first seed.
+        How many, for what is compared over seeds (fig1, fig5, ablation, fig7); the others are tested on the first.
     workers
         How many runs side by side, each with one thread.
     rehearse
@@ -148,7 +148,7 @@ def run(
         its questions, within minutes; its page gives no verdicts.
     machine
         With --scale full: the GPUs to plan for, such as 8xA100-80GB. Every job has its engine, precision, rows, ranks
-        and GPUs from that plan; as many run side by side as there are GPUs for.
+        and GPUs from that plan, which is printed first; as many run side by side as there are GPUs for.
     plan
         With --machine: print the plan, all jobs with memory, hours and what will be reused, and start nothing.
     set_
@@ -159,7 +159,7 @@ def run(
         The runs and the page stand in OUT/SCALE; of a rehearsal in OUT/rehearsal.
     """
     from r1zero.cli.console import make_console, say
-    from r1zero.paper.planned import NO_ORDERS
+    from r1zero.paper.planned import NO_ORDERS, gpus_of
     from r1zero.paper.run import run_paper
     from r1zero.paper.studies import pick_studies
     from r1zero.report.draw.numbers import duration
@@ -186,8 +186,11 @@ def run(
         say(console, f"begun     {job.name}" if seconds is None else f"finished  {job.name}  {duration(seconds)}")
 
     studies = pick_studies(names)
-    if plan:
+    if machine is not None:
+        if not plan:
+            gpus_of((), orders)  # a machine that is not here is told before its table
         _tell_plan(studies, out / chosen, seeds, orders)
+    if plan:
         return
     page = run_paper(studies, out / chosen, chosen, seeds=seeds, workers=workers, told=told, noted=noted, orders=orders)
     say(console, f"page: {page}", whole=True)
