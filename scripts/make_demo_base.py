@@ -1,4 +1,4 @@
-"""Make the base model that comes with r1zero and that `r1zero demo` starts from, in about two minutes on one core.
+"""Make the base model that comes with r1zero and that `r1zero demo` starts from, in a few minutes on one core.
 
     python scripts/make_demo_base.py                 # → models/demo-base, and says whether it is the shipped one
     python scripts/make_demo_base.py --out src/r1zero/paper/base --force

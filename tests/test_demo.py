@@ -209,11 +209,11 @@ def test_a_damaged_plan_is_told(tmp_path: Path, text: str) -> None:
 @pytest.mark.slow
 def test_the_command_runs_both_side_by_side_and_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     words = ("demo", "--steps", "10", "--out", tmp_path / "out")
-    killed = start(*words)
+    killed = start(*words, "--workers", "1")
     wait_for(lambda: any((tmp_path / "out").glob("*/rollouts/*4.parquet")) or killed.poll(), "a run's fourth step")
     assert killed.kill() < 0
     said = start(*words).done().splitlines()
-    assert sorted(line.split("  ")[1].strip() for line in said if line.startswith("step   10")) == ["Dr. GRPO", "GRPO"]
+    assert sorted(line[11:19].strip() for line in said if line.startswith("step   10  ")) == ["Dr. GRPO", "GRPO"]
     assert "wrong answers end at" in said[-1]
     assert said[-1].startswith("This seed did not show it: ")  # after so few steps none does
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
@@ -240,20 +240,20 @@ def test_the_sentence_says_what_was_seen_with_its_number() -> None:
     # GRPO's last two steps: 2 of 40 tokens and 2 of 100 that were cut off: 280 / 4 = 70 tokens.
     long = {**SHORT, 19: (2, 80), 20: (2, 80)}
     assert seen({"dr_grpo": ended("d", SHORT), "grpo": ended("g", long, cut=2)}) == (
-        "Seen: wrong answers end at 70.0 tokens under GRPO and at 15.0 under Dr. GRPO (mean of the last 2 steps, those "
-        "cut off included), 55.0 tokens longer."
+        "Seen: wrong answers end at 70.0 tokens under GRPO and at 15.0 under Dr. GRPO, 55.0 apart (mean of the last 2 "
+        "steps, those cut off included)."
     )
 
 
 @pytest.mark.parametrize(
-    "tokens, length, apart", [(96, "24.0", "+9.0"), (60, "15.0", "+0.0"), (40, "10.0", "-5.0"), (99, "24.8", "+9.8")]
+    "tokens, length, apart", [(96, "24.0", "9.0"), (60, "15.0", "0.0"), (40, "10.0", "5.0"), (99, "24.8", "9.8")]
 )
 def test_the_sentence_says_when_a_seed_did_not_show_it(tokens: int, length: str, apart: str) -> None:
     groups = {"dr_grpo": ended("d", SHORT), "grpo": ended("g", dict.fromkeys(STEPS, (4, tokens)))}
     assert seen(groups) == (
-        f"This seed did not show it: wrong answers end at {length} tokens under GRPO and at 15.0 under Dr. GRPO (mean "
-        f"of the last 2 steps, those cut off included), {apart} tokens, and from 10 on it would count; another --seed "
-        "with another --out may."
+        f"This seed did not show it: wrong answers end at {length} tokens under GRPO and at 15.0 under Dr. GRPO, "
+        f"{apart} apart (mean of the last 2 steps, those cut off included); from 10 on it would count, and another "
+        "--seed with another --out may show it."
     )
 
 

@@ -32,7 +32,7 @@ def test_every_pretraining_recipe_loads(path: Path) -> None:
 def test_the_demo_is_the_papers_miniature_with_files_of_its_own() -> None:
     demo, miniature = (load_recipe(ALL[0].with_name(f"{name}.toml")) for name in ("demo", "miniature"))
     places = {"evaluation.benchmarks", "model.path", "questions.name"}
-    frequency = {"checkpoint.every", "evaluation.every"}
+    frequency = {"checkpoint.every", "evaluation.every", "train.steps"}
     assert differences(demo, miniature) == sorted(places | frequency)
 
 

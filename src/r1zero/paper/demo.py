@@ -71,16 +71,20 @@ def run_demo(
     Raises:
         UserError: anything the user has to mend, in one sentence.
     """
-    out = out.resolve()  # runs know their base model by its path
-    jobs = [_job(out, objective, seed, changes or {}) for objective in dict.fromkeys(objectives)]
+    place = out.resolve()  # runs know their base model by its whole path; what is printed is what was asked for
+    jobs = [_job(place, objective, seed, changes or {}) for objective in dict.fromkeys(objectives)]
     if not jobs:
         raise UserError("--objectives names none; give one or more, such as --objectives dr_grpo grpo.")
-    for job in jobs:
-        recipe_objective(job.asked())  # a wrong name is better told now than after pretraining
+    made = [recipe_objective(job.asked()) for job in jobs]  # a wrong name is better told now than after pretraining
     with exclusive(out):
         _begin(out, jobs, seed, from_scratch)
         _make_base(out, seed if from_scratch else None, pretrain_steps, console)
-        _carry_out(jobs, out, workers, console)
+        console.print(
+            f"{escape(str(out / BASE))}: {jobs[0].asked().train.steps} steps with each objective", soft_wrap=True
+        )
+        for each in made:
+            console.print(f"{each.name} {each.hash}: {each.formula}", highlight=False, markup=False, soft_wrap=True)
+        _carry_out(jobs, place, workers, console)
         return _show(out, jobs, console)
 
 
@@ -163,8 +167,8 @@ def _make_base(out: Path, seed: int | None, steps: int, console: Console) -> Non
         if step % _PRETRAINING_EVERY == 0:
             console.print(f"pretraining step {step:>5,}/{total:,}  loss {numbers['pretrain/loss']:.3f} nats a token")
 
-    if not job.done(out):
-        pretrain_run(job.resolved(out), out / job.name, resume=True, watch=watch)
+    if not job.done(out.resolve()):
+        pretrain_run(job.asked(), out / job.name, resume=True, watch=watch)
     round_base(out / job.name, out / BASE)
 
 
@@ -183,7 +187,7 @@ def _carry_out(jobs: Sequence[RunJob], out: Path, workers: int, console: Console
     set_threads(1)
     for job in jobs:
         if not job.done(out):
-            train(job.resolved(out), out / job.name, resume=True, view=_Telling(tell))
+            train(job.asked(), out / job.name, resume=True, view=_Telling(tell))
 
 
 class _Telling(View):
@@ -263,13 +267,16 @@ def seen(groups: Mapping[str, SeedGroup]) -> str:
         return f"This seed did not show it: at the end {none} gave no wrong answer, whose length could be told."
     margin = curves.share_of_budget(groups.values(), *WRONG_LENGTH).value
     steps = len(curves.ending(tuple(groups["grpo"].runs[0].lengths)))
-    how = f"(mean of the last {steps} steps, those cut off included)"
-    both = f"wrong answers end at {biased:.1f} tokens under GRPO and at {plain:.1f} under Dr. GRPO {how}"
+    apart = round(biased, 1) - round(plain, 1)  # as a reader takes one printed number from the other
+    both = (
+        f"wrong answers end at {biased:.1f} tokens under GRPO and at {plain:.1f} under Dr. GRPO, {abs(apart):.1f} "
+        f"apart (mean of the last {steps} steps, those cut off included)"
+    )
     if biased - plain >= margin:
-        return f"Seen: {both}, {biased - plain:.1f} tokens longer."
+        return f"Seen: {both}."
     return (
-        f"This seed did not show it: {both}, {biased - plain:+.1f} tokens, and from {margin:g} on it would count; "
-        "another --seed with another --out may."
+        f"This seed did not show it: {both}; from {margin:g} on it would count, and another --seed "
+        "with another --out may show it."
     )
 
 
