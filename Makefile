@@ -4,7 +4,7 @@
 #   make test                            lint, types and all tests
 #   make test-numerics                   those that hang on rounding, under several processors' ways of it
 #   make test-newest                     the tests beside the newest releases of what r1zero needs
-#   make demo                            train a tiny model and report on it
+#   make demo                            train a tiny model with GRPO and Dr. GRPO, and see what they do to lengths
 #   make PYTHON=python3.12 test          another Python (3.11 or newer)
 #   make TORCH="torch==2.11.*" demo      another torch
 #   make PYTEST_ARGS="-k verify" test    some of the tests
@@ -29,7 +29,7 @@ REGIMES ?=
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core  ## Train a tiny model on built-in arithmetic and write a page about it
+demo: $(VENV)/.core  ## Train a tiny model with GRPO and Dr. GRPO, and see what becomes of wrong answers
 	$(BIN)/r1zero demo
 
 test: lint types $(VENV)/.cluster  ## Lint, type check, and run all tests

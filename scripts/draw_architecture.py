@@ -25,7 +25,6 @@ GISTS = {
     "cli": "a module a command",
     "cluster": "the same parts on Ray",
     "config": "recipes, checked",
-    "demo": "a model in minutes",
     "doctor": "what is installed",
     "endpoint": "HTTP, asked once",
     "errors": "a user's mistake",

@@ -61,9 +61,10 @@ settings.load_profile("r1zero")
 NUMERICS = frozenset(
     f"test_{name}.py"
     for name in (
-        "analyze", "audit_runs", "batch", "bias_meter", "checkpoints", "cluster", "demo", "draw", "embedded_sampler",
-        "evaluate", "expected_gradient", "learner", "llama_decode", "load", "logprobs", "lora", "noise", "objectives",
-        "pretrain", "prompts", "resume", "synced_engine", "taught", "terms", "train", "trl_parity",
+        "analyze", "arithmetic_base", "audit_runs", "batch", "bias_meter", "checkpoints", "cluster", "demo", "draw",
+        "embedded_sampler", "evaluate", "expected_gradient", "learner", "llama_decode", "load", "logprobs", "lora",
+        "noise", "objectives", "pretrain", "prompts", "resume", "synced_engine", "taught", "terms", "train",
+        "trl_parity",
     )
 )  # fmt: skip
 

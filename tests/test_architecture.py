@@ -51,7 +51,6 @@ LAYERS = (
     "audit",
     "analyze",
     "report",
-    "demo",
     "plan",
     "rehearsal",
     "paper",
@@ -60,7 +59,7 @@ LAYERS = (
     "__main__",
 )
 # Reports read files: whoever runs things writes files, and never calls the report.
-READERS_OF_REPORT = {"report", "demo", "paper", "cli"}
+READERS_OF_REPORT = {"report", "paper", "cli"}
 # The science reads without the project.
 PURE_MATHS = ("r1zero.objectives.advantage", "r1zero.objectives.surrogate", "r1zero.objectives.weights")
 

@@ -153,6 +153,8 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(desk: Path, mistake: str) 
             "--template-options fast is not a valid setting: write NAME=VALUE",
         ),
         (["demo", "--objectives", "grop", "--out", "/dev/null/x"], "objective.name = 'grop' is not in the table"),
+        (["demo", "--steps", "0", "--out", "/dev/null/x"], "--steps 0 trains nothing; give 1 or more."),
+        (["demo", "--workers", "0", "--out", "/dev/null/x"], "--workers 0 does nothing; give 1 or more."),
         (["demo", "--seed", "-1", "--out", "/dev/null/x"], "train.seed = -1 cannot be used"),
         (["demo", "--out", "/dev/null/x"], "/dev/null/x cannot be written (Not a directory)"),
     ],

@@ -182,6 +182,19 @@ def test_streaming_deals_everything_once(tmp_path: Path) -> None:
         documents.next()
 
 
+@pytest.mark.parametrize("name", ["[red]", "**", "x[!a]", "{a,b}", "100%25 #é"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_path_is_no_pattern(tmp_path: Path, name: str, streaming: bool) -> None:
+    for each, count in ((name, 3), ("another", 4)):
+        (tmp_path / each).mkdir()
+        lines(tmp_path / each / "sums.jsonl", count)
+    documents = documents_of(tmp_path / name / "sums.jsonl", streaming=streaming, buffer=4)
+    assert len({tuple(documents.next()) for _ in range(3)}) == 3
+    if streaming:
+        with pytest.raises(UserError, match="ended after 3 documents"):
+            documents.next()
+
+
 @pytest.mark.parametrize(
     ("streaming", "moment"),
     [

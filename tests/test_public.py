@@ -70,8 +70,8 @@ def test_the_example_runs(tmp_path: Path) -> None:
     """As it stands, but two steps of a model that has read one-digit sums."""
     (example,) = re.findall(r"(?:^    .*\n|^\n)+", (r1zero.__doc__ or "").split("some sums:\n")[1], re.MULTILINE)[:1]
     program = re.sub(r"^    ", "", example, flags=re.MULTILINE).replace('"train.steps": 20', '"train.steps": 2')
-    (tmp_path / "runs" / "demo").mkdir(parents=True)
-    (tmp_path / "runs" / "demo" / "base").symlink_to(taught_model())
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "arithmetic-base").symlink_to(taught_model())
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     rewards, accuracy, verdict = printed(program.replace("step-000020", "step-000002"), tmp_path).splitlines()
     assert len(rewards.split(",")) == 2

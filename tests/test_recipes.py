@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from r1zero.config import load_recipe, read_recipe
+from r1zero.config import differences, load_recipe, read_recipe
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.objectives.table import PRESETS
 from r1zero.questions import CATALOGUE
@@ -20,7 +20,7 @@ def test_every_recipe_loads(path: Path) -> None:
     assert recipe.objective.name in PRESETS
     assert recipe.responses_per_update * recipe.learner.updates == recipe.responses
     for name in (recipe.questions.name, *(benchmark.name for benchmark in recipe.evaluation.benchmarks)):
-        assert name in CATALOGUE or name == "arithmetic" or name.startswith("runs/paper/world/")
+        assert name in CATALOGUE or name == "arithmetic" or name.startswith(("runs/paper/world/", "runs/demo/world/"))
 
 
 @pytest.mark.parametrize("path", [path for path in ALL if path not in RECIPES], ids=lambda path: path.stem)
@@ -29,8 +29,11 @@ def test_every_pretraining_recipe_loads(path: Path) -> None:
     assert recipe.corpus.text_column or recipe.corpus.answer_column
 
 
-def test_the_demo_is_among_them() -> None:
-    assert "demo" in [path.stem for path in RECIPES]
+def test_the_demo_is_the_papers_miniature_with_files_of_its_own() -> None:
+    demo, miniature = (load_recipe(ALL[0].with_name(f"{name}.toml")) for name in ("demo", "miniature"))
+    places = {"evaluation.benchmarks", "model.path", "questions.name"}
+    frequency = {"checkpoint.every", "evaluation.every", "train.steps"}
+    assert differences(demo, miniature) == sorted(places | frequency)
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)

@@ -165,7 +165,7 @@ class Hold:
 # folder, and waits for another.
 _LAUNCHER = """
 import functools, gc, importlib, json, os, resource, sys, time
-import r1zero.demo, r1zero.doctor, r1zero.training.train, r1zero.training.progress
+import r1zero.doctor, r1zero.paper.demo, r1zero.training.train, r1zero.training.progress
 import transformers.models.qwen2.modeling_qwen2
 from r1zero.cli import main
 gc.freeze()  # so that a child neither walks nor copies all that was imported

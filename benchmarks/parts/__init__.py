@@ -16,7 +16,7 @@ class Part:
 
 PARTS = (
     Part("facts", 60, "card, driver, versions; the rates of one large product and one large copy"),
-    Part("correct", 100, "sampler against learner and generate, gradients, the demo, killed and resumed"),
+    Part("correct", 100, "sampler against learner and generate, gradients, some training, killed and resumed"),
     Part("sampler", 110, "tokens a second beside transformers' generate and generate_batch"),
     Part("learner", 40, "tokens a second, MFU, peak memory against the plan"),
     Part("step", 90, "a whole step beside TRL's GRPOTrainer"),

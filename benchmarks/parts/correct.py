@@ -1,6 +1,7 @@
-"""Is it right on this device? Sampler against learner and generate, gradients, the demo, a run killed and resumed.
+"""Is it right on this device? Sampler against learner and generate, gradients, training, a run killed and resumed.
 
-The demo's base model is the one that knows something; random weights in the shape of SmolLM2-135M are the larger one.
+The base model of `recipes/arithmetic.toml` is the one that knows something; random weights in the shape of
+SmolLM2-135M are the larger one.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import GenerationConfig
 
+import r1zero
 from parts.bench import Bench
-from r1zero import demo
-from r1zero.config import LearnerSettings
+from r1zero.config import LearnerSettings, Recipe
+from r1zero.config.load import packaged_recipe
 from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
 from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, load_policy
+from r1zero.pretrain.sums import LEVEL, make_base_model
 from r1zero.questions.arithmetic import arithmetic
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
@@ -45,15 +47,14 @@ def measure(bench: Bench) -> None:
         base = Path(scratch) / "base"
         with bench.measuring(check="random weights"):
             random_weights(bench)
-        with bench.measuring(check="demo's base model"):
-            demo.set_threads(1)
-            demo.make_base_model(base, 0, Console(quiet=True), 60 if bench.tiny else PRETRAIN_STEPS)
+        with bench.measuring(check="arithmetic base model"):
+            make_base_model(base, 0, 60 if bench.tiny else PRETRAIN_STEPS)
             for bfloat16 in (False, True):
                 policy = load_policy(str(base), device=bench.device_name, autocast="bfloat16" if bfloat16 else "off")
-                on_policy_gap(bench, policy, "demo's base", demo_requests(policy, 16), bfloat16)
+                on_policy_gap(bench, policy, "arithmetic base", sums(policy, 16), bfloat16)
                 if not bfloat16:
-                    greedy(bench, policy, "demo's base", demo_requests(policy, 16))
-        with bench.measuring(check="demo's reward"):
+                    greedy(bench, policy, "arithmetic base", sums(policy, 16))
+        with bench.measuring(check="arithmetic's reward"):
             reward_climbs(bench, Path(scratch) / "run", base)
         with bench.measuring(check="killed and resumed"):
             killed_and_resumed(bench, Path(scratch), base)
@@ -71,9 +72,9 @@ def random_weights(bench: Bench) -> None:
         gradients(bench, policy, rows, bfloat16)
 
 
-def demo_requests(policy: Policy, count: int) -> list[Request]:
-    """Questions of the demo."""
-    return [Request(q.id, policy.encode(q.text)) for q in arithmetic(level=demo.LEVEL, style="bare", count=count)]
+def sums(policy: Policy, count: int) -> list[Request]:
+    """Questions that the arithmetic base model knows."""
+    return [Request(q.id, policy.encode(q.text)) for q in arithmetic(level=LEVEL, style="bare", count=count)]
 
 
 def sampled(policy: Policy, requests: Sequence[Request], samples: int, params: SamplingParams) -> list[Sampled]:
@@ -182,17 +183,18 @@ def gradients(bench: Bench, policy: Policy, rows: list[Trajectory], bfloat16: bo
 
 
 def reward_climbs(bench: Bench, out: Path, base: Path) -> None:
-    """Some steps of the demo's recipe on this device: the mean reward of its first and last ten."""
+    """Some steps of the arithmetic recipe on this device: the mean reward of its first and last ten."""
     from r1zero.training.train import train
 
     steps = 4 if bench.tiny else STEPS
-    changes = {"model.device": bench.device_name, "train.steps": steps, "evaluation.benchmarks": []}
+    changes = {"model.path": str(base), "model.device": bench.device_name, "train.steps": steps,
+               "evaluation.benchmarks": []}  # fmt: skip
     begun = time.monotonic()
-    run = train(demo.recipe(base, "dr_grpo", 0, changes), out)
+    run = train(packaged_recipe("arithmetic", Recipe, changes), out)
     rewards = [row["rollout/reward"] for row in run.read("metrics")]
     ten = min(10, steps // 2)
     bench.say(
-        check="demo's reward",
+        check="arithmetic's reward",
         steps=steps,
         first=sum(rewards[:ten]) / ten,
         last=sum(rewards[-ten:]) / ten,
@@ -223,12 +225,12 @@ def killed_and_resumed(bench: Bench, scratch: Path, base: Path) -> None:
 
 
 def start(bench: Bench, base: Path, out: Path, steps: int, *more: str) -> subprocess.Popen[str]:
-    """`r1zero train` on the demo's recipe."""
+    """`r1zero train` on the arithmetic recipe."""
     words = [
         "--model.path", base, "--model.device", bench.device_name, "--train.steps", steps, "--checkpoint.every", 2,
         "--evaluation.benchmarks", "[]", "--out", out, *more,
     ]  # fmt: skip
-    recipe = Path(demo.__file__).parent / "recipes" / "demo.toml"
+    recipe = Path(r1zero.__file__).parent / "recipes" / "arithmetic.toml"
     command = [sys.executable, "-m", "r1zero", "train", str(recipe), *map(str, words)]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "1000"}

@@ -8,12 +8,12 @@ These names are for programs of your own; everything else may move from one vers
     evaluate(model, benchmarks)  ask a model, grade its answers, count
     Verifier                     grade responses; `Question` and `AnswerFormat` say what is right, and where it stands
 
-After `make demo`, which makes the base model, this trains it for twenty steps and asks it some sums:
+After `python scripts/make_arithmetic_base.py`, this trains that model for twenty steps and asks it some sums:
 
     from pathlib import Path
     from r1zero import AnswerFormat, Question, Verifier, evaluate, load_recipe, train
 
-    recipe = load_recipe(Path("recipes/demo.toml"), {"train.steps": 20})
+    recipe = load_recipe(Path("recipes/arithmetic.toml"), {"train.steps": 20})
     run = train(recipe, Path("runs/twenty"))
     print([row["rollout/reward"] for row in run.read("metrics")])
 

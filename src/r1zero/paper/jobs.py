@@ -241,10 +241,19 @@ def _moved(value: Any, old: str, new: str) -> Any:
 
 Told = Callable[[Job, float | None], None]
 """Who is told that a job begins, and then in how many seconds it was done."""
+_LOOK_S = 0.5
 
 
-def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told, gpus: Mapping[str, int] | None = None) -> None:
-    """Carry out what is not done yet, `workers` at a time, each with one thread of computation.
+def carry_out(
+    jobs: Sequence[Job],
+    out: Path,
+    workers: int,
+    told: Told,
+    gpus: Mapping[str, int] | None = None,
+    looked: Callable[[], None] | None = None,
+) -> None:
+    """Carry out what is not done yet, `workers` at a time, each with one thread of computation. `looked` is called
+    twice a second meanwhile, to see how far they are.
 
     With `gpus`, each job's number of them by its name, `workers` is how many there are: a job has its own, and begins
     when as many are free. Of those that need none, one runs beside them.
@@ -280,7 +289,9 @@ def carry_out(jobs: Sequence[Job], out: Path, workers: int, told: Told, gpus: Ma
                     told(job, None)
                 if away and not running:
                     break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                finished, _ = wait(running, looked and _LOOK_S, FIRST_COMPLETED)
+                if looked:
+                    looked()
                 for future in finished:
                     job, places = running.pop(future)
                     free = sorted([*free, *places])

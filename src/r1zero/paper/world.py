@@ -195,6 +195,19 @@ def question_set(name: str, seed: int) -> list[Pick]:
 
 def make_world(folder: Path, seed: int, documents: int) -> None:
     """Write vocabulary and model shape (`shape/`), corpora and question sets (`NAME.jsonl`)."""
+    with writing(folder):
+        write_shape(folder / "shape")
+        for name in TEXTS:
+            write_corpus(folder, name, seed, documents)
+        for name in SETS:
+            write_questions(folder, name, seed)
+        shots = itertools.islice(picks(seed + 3), 4)
+        shown = "\n\n".join(shot.text + answer(shot, random.Random(f"shot {shot.text}")) for shot in shots)
+        write_text(folder / "few_shot.jinja", f"{shown}\n\n{{{{ question }}}}")
+
+
+def write_shape(folder: Path) -> None:
+    """Write the vocabulary and the model's shape, a model folder without weights. Raises OSError."""
     words = tokenizer()
     shape = LlamaConfig(
         vocab_size=len(words),
@@ -209,16 +222,18 @@ def make_world(folder: Path, seed: int, documents: int) -> None:
         eos_token_id=words.convert_tokens_to_ids("<eos>"),
         pad_token_id=0,
     )
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        words.save_pretrained(folder / "shape")
-        shape.save_pretrained(folder / "shape")
-        for name in TEXTS:
-            texts = itertools.islice(corpus(name, seed), documents)
-            write_text(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
-        for name in SETS:
-            rows = ({"question": q.text, "answer": q.gold} for q in question_set(name, seed))
-            write_text(folder / f"{name}.questions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        shots = itertools.islice(picks(seed + 3), 4)
-        shown = "\n\n".join(shot.text + answer(shot, random.Random(f"shot {shot.text}")) for shot in shots)
-        write_text(folder / "few_shot.jinja", f"{shown}\n\n{{{{ question }}}}")
+    folder.mkdir(parents=True, exist_ok=True)
+    words.save_pretrained(folder)
+    shape.save_pretrained(folder)
+
+
+def write_corpus(folder: Path, name: str, seed: int, documents: int) -> None:
+    """Write NAME.jsonl, the first documents of a corpus. Raises OSError."""
+    texts = itertools.islice(corpus(name, seed), documents)
+    write_text(folder / f"{name}.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+def write_questions(folder: Path, name: str, seed: int) -> None:
+    """Write NAME.questions.jsonl, a question set. Raises OSError."""
+    rows = ({"question": q.text, "answer": q.gold} for q in question_set(name, seed))
+    write_text(folder / f"{name}.questions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

@@ -5,6 +5,7 @@ Legend: B rows, L tokens of a row.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ def open_corpus(settings: CorpusSettings) -> Any:
                 builder = _BUILDERS.get(path.suffix)
                 if builder is None:
                     raise UserError(f"corpus.name = {settings.name!r} is no {', '.join(_BUILDERS)} file; convert it.")
-                rows = datasets.load_dataset(builder, data_files=str(path), split="train", streaming=settings.streaming)
+                file = glob.escape(str(path))  # it would be taken for a pattern, which may fit no file or others
+                rows = datasets.load_dataset(builder, data_files=file, split="train", streaming=settings.streaming)
             else:
                 rows = datasets.load_dataset(
                     settings.name, settings.config, split=settings.split, streaming=settings.streaming

@@ -71,9 +71,7 @@ def save(
         write(aside)
         with (aside / _STATE).open("wb") as file:
             torch.save(state, file)
-        sums = _sums(aside, [str(path.relative_to(aside)) for path in _files(aside)])
-        files = {name: {"size": (aside / name).stat().st_size, "blake2b": sum_} for name, sum_ in sums.items()}
-        write_text(aside / _SEAL, json.dumps({"step": step, "score": score, "files": files}, indent=2) + "\n")
+        seal(aside, step, score)
         _sync(aside)
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
@@ -87,6 +85,13 @@ def save(
             f"continue with --resume; {remains}."
         ) from None
     return Checkpoint(final, step, score)
+
+
+def seal(folder: Path, step: int, score: float | None) -> None:
+    """Write sizes and checksums of all files of a model folder into it. Raises OSError."""
+    sums = _sums(folder, [str(path.relative_to(folder)) for path in _files(folder) if path != folder / _SEAL])
+    files = {name: {"size": (folder / name).stat().st_size, "blake2b": sum_} for name, sum_ in sums.items()}
+    write_text(folder / _SEAL, json.dumps({"step": step, "score": score, "files": files}, indent=2) + "\n")
 
 
 def check_sealed(path: Path) -> None:

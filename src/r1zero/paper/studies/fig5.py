@@ -33,7 +33,7 @@ REWARD = Margin(
     "the paper's own rewards end 0.024 to 0.032 apart, where it calls training equally good, and move by 0.01 to 0.02 "
     "from one point to the next",
 )
-_EVERY_WRONG = "Every response without a right answer, those at the token limit included."
+EVERY_WRONG = "Every response without a right answer, those at the token limit included."
 _NOTES = (
     "Evaluations are greedy and training is not, so that lengths differ between the two; the claim is about training.",
     "Wrong: every response without a right answer, those at the token limit included. End: the last tenth of the "
@@ -83,7 +83,7 @@ def read_fig5(out: Path, jobs: Sequence[Job]) -> Findings:
         beside(Chart("fig5-correct", "Length of correct, evaluated", "tokens",
                      curves.evaluated(groups, "length_correct")), paper["eval_correct_length"]),
         beside(Chart("fig5-incorrect", "Length of incorrect, evaluated", "tokens",
-                     curves.evaluated_wrong(groups), _EVERY_WRONG), paper["eval_incorrect_length"]),
+                     curves.evaluated_wrong(groups), EVERY_WRONG), paper["eval_incorrect_length"]),
         beside(Chart("fig5-score", "Evaluation score", "", curves.evaluated(groups, "accuracy"), percent=True),
                paper["eval_average_score"], scale=0.01),
     ]  # fmt: skip
@@ -175,7 +175,7 @@ def _reward(study: str, groups: Sequence[SeedGroup]) -> Chart:
 
 def _wrong_lengths(study: str, groups: Sequence[SeedGroup]) -> Chart:
     series = curves.by_step(groups, curves.wrong_length)
-    return Chart(f"{study}-wrong", "Length of wrong answers in training", "tokens", series, _EVERY_WRONG)
+    return Chart(f"{study}-wrong", "Length of wrong answers in training", "tokens", series, EVERY_WRONG)
 
 
 def _joined(lengths: Sequence[Sequence[float]], rewards: Sequence[Sequence[float]]) -> list[list[float]]:
