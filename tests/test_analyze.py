@@ -542,4 +542,4 @@ def test_mistakes_are_one_sentence(words: list[str], says: str, tmp_path: Path) 
 
 
 def test_items_carry_the_bare_question() -> None:
-    assert answering.items_of(cell([RIGHT])) == [Item("What is 1 + 1?", RIGHT.text)]
+    assert answering.items_of(cell([RIGHT])) == [Item("What is 0 + 1?", RIGHT.text)]
