@@ -305,11 +305,7 @@ def carry_out(
                     told(job, seconds)
                     order.done(job.name)
         except BrokenProcessPool:
-            names = ", ".join(job.name for job, _ in running.values())
-            raise UserError(
-                f"A process at work on {names} was killed, most often for want of memory; give the same command again "
-                "to go on, with --workers 1 if memory is short."
-            ) from None
+            raise _killed([job for job, _ in running.values()]) from None
         except BaseException:  # an interrupt too: no worker sees it, nor ends before its job does, unless it is told to
             pool.shutdown(wait=False, cancel_futures=True)
             for process in {*multiprocessing.active_children()} - others:
@@ -317,6 +313,13 @@ def carry_out(
             raise
     for error in away.values():
         raise error
+
+
+def _killed(jobs: Sequence[Job]) -> UserError:
+    return UserError(
+        f"A process at work on {', '.join(job.name for job in jobs)} was killed, most often for want of memory; give "
+        "the same command again to go on, with --workers 1 if memory is short."
+    )
 
 
 def _needed(job: Job, gpus: Mapping[str, int] | None) -> int:
