@@ -304,8 +304,13 @@ def test_a_plan_counts_experts_shared_layers_and_states(kind: str, tmp_path: Pat
     shape = shape_of(str(tmp_path), None, attention, nullcontext, 64)
     assert shape.parameters == shape.trained == sum(p.numel() for p in model.parameters())
     assert 0 < shape.kept_checkpointed < shape.kept_per_token
-    with_adapters = shape_of(str(tmp_path), None, attention, nullcontext, 64, LoraSettings(rank=2))
-    assert 0 < with_adapters.trained < shape.trained
+
+
+@pytest.mark.parametrize("kind", ["deepseek_v3", "llama4_text", "qwen3_next", "gpt2"])
+def test_a_plan_counts_adapters(kind: str, tmp_path: Path) -> None:
+    model_of(kind).config.save_pretrained(tmp_path)
+    shape = shape_of(str(tmp_path), None, "sdpa", nullcontext, 64, LoraSettings(rank=2))
+    assert 0 < shape.trained < shape.parameters
 
 
 def test_a_plan_counts_the_cache_that_the_sampler_makes(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ NAMES = ", ".join(r1zero.__all__)
 KINDS = f"print(*[type(each).__name__ for each in ({NAMES})])"
 
 
-def printed(program: str, cwd: Path | None = None) -> str:
+def printed(program: str, *words: str, cwd: Path | None = None) -> str:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, "-c", program, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=cwd, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -38,25 +38,37 @@ def test_a_public_name_is_no_modules_name() -> None:
     assert not modules & set(r1zero.__all__)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", r1zero.__all__)
-def test_every_public_name_imports_alone(name: str) -> None:
-    assert printed(f"from r1zero import {name}; print({name}.__name__)").split() == [name]
+FORKS = """
+import os, sys, torch, transformers, datasets
+
+assert not any(name.partition(".")[0] == "r1zero" for name in sys.modules)
+for program in sys.argv[1:]:
+    if not os.fork():
+        exec(program)
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.wait()[1] == 0, program
+"""
+
+
+def printed_by_each(programs: list[str]) -> list[list[str]]:
+    """Run programs, each in a process that has imported what r1zero imports, and nothing of r1zero."""
+    return [line.split() for line in printed(FORKS, *programs).splitlines()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "program",
-    [
-        f"from r1zero import {NAMES}; import {HOMES}; {KINDS}; import r1zero; {KINDS}",
-        f"import {HOMES}; from r1zero import {NAMES}; {KINDS}; {KINDS}",
-    ],
-    ids=["names first", "modules first"],
-)
-def test_names_stay_what_they_are_whatever_is_imported_first(program: str) -> None:
+def test_every_public_name_imports_alone() -> None:
+    programs = [f"from r1zero import {name}; print({name}.__name__)" for name in r1zero.__all__]
+    assert printed_by_each(programs) == [[name] for name in r1zero.__all__]
+
+
+@pytest.mark.slow
+def test_names_stay_what_they_are_whatever_is_imported_first() -> None:
     kinds = [type(getattr(r1zero, name)).__name__ for name in r1zero.__all__]
     assert kinds == ["EnumType", "type", "type", "type", "function", "function", "function"]
-    assert printed(program).split() == kinds * 2
+    names_first = f"from r1zero import {NAMES}; import {HOMES}; {KINDS}; import r1zero; {KINDS}"
+    modules_first = f"import {HOMES}; from r1zero import {NAMES}; {KINDS}; {KINDS}"
+    assert printed_by_each([names_first, modules_first]) == [kinds] * 4
 
 
 def test_other_names_are_refused_and_all_are_listed() -> None:
@@ -73,7 +85,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "arithmetic-base").symlink_to(taught_model())
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    rewards, accuracy, verdict = printed(program.replace("step-000020", "step-000002"), tmp_path).splitlines()
+    rewards, accuracy, verdict = printed(program.replace("step-000020", "step-000002"), cwd=tmp_path).splitlines()
     assert len(rewards.split(",")) == 2
     value, low, high = map(float, accuracy.split())
     assert 0 <= low <= value <= high <= 1
