@@ -1,7 +1,7 @@
 # Every target sets itself up in a fresh clone: it makes .venv, installs what it needs there, and then does its work.
 # A second run finds the stamps in .venv and starts at once; editing pyproject.toml installs again.
 #
-#   make test                            lint, types and all tests
+#   make test                            lint, types and all tests but the longest
 #   make test-numerics                   those that hang on rounding, under several processors' ways of it
 #   make test-newest                     the tests beside the newest releases of what r1zero needs
 #   make demo                            train a tiny model with GRPO and Dr. GRPO, and see what they do to lengths
@@ -32,8 +32,8 @@ help:  ## Show this list
 demo: $(VENV)/.core  ## Train a tiny model with GRPO and Dr. GRPO, and see what becomes of wrong answers
 	$(BIN)/r1zero demo
 
-test: lint types $(VENV)/.cluster  ## Lint, type check, and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test: lint types $(VENV)/.cluster  ## Lint, type check, and run all tests but those of minutes (PYTEST_ARGS="-m long")
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-numerics: $(VENV)/.cluster  ## Those that train, sample or compare paths, as other processors round (REGIMES="default-2 avx2-2")
 	$(BIN)/python scripts/numerics.py $(REGIMES) -- $(PYTEST_ARGS)
@@ -126,7 +126,7 @@ newest: $(VENV)/.made
 	  $(PIP) --upgrade torch
 	@$(PIP) --upgrade transformers datasets peft cyclopts -e '.[ray,dev]'
 	@$(BIN)/python --version && $(BIN)/python -m pip list 2>/dev/null | grep -E '^(torch|transformers|datasets|peft|cyclopts) '
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # vLLM and Ray. Where vLLM cannot be had (macOS; another torch than its CPU build is made for), that is said, its tests
 # are skipped, and the next call tries again.

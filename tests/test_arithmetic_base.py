@@ -86,6 +86,7 @@ def test_the_base_model_is_an_ordinary_folder_made_whole_or_not_at_all(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_by_its_recipe(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     make_base_model(tmp_path / "base", SEED)

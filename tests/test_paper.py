@@ -308,7 +308,7 @@ def test_interrupted_with_its_workers_it_stops_at_once_and_says_one_sentence(tmp
     assert begun.exists(), process.err
     assert process.kill(signal.SIGINT) == 130
     assert process.err.startswith("r1zero: interrupted;")
-    assert process.err.count("\n") == 1
+    assert process.err.count("\n") == 1, process.err
     wait_ended(workers)
     assert not list(tmp_path.glob("quick/bases/*/checkpoints/*/complete.json"))
 

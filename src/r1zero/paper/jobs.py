@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing import resource_tracker
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -267,13 +269,13 @@ def carry_out(
     known = {job.name: job for job in jobs}
     order = TopologicalSorter({job.name: {job.start} if job.start else set() for job in known.values()})
     order.prepare()
-    context, others = multiprocessing.get_context("spawn"), {*multiprocessing.active_children()}
+    context, others = _context(), {*multiprocessing.active_children()}
     ready: list[Job] = []
     running: dict[Future[float], tuple[Job, list[int]]] = {}
     free, away = [*range(workers)], dict[str, UserError]()
     beside = gpus is not None and 0 in gpus.values()
     once = None if gpus is None else 1  # a process sees the GPUs that it has first seen
-    with ProcessPoolExecutor(workers + beside, context, _begin, (os.getpid(),), max_tasks_per_child=once) as pool:
+    with ProcessPoolExecutor(workers + beside, context, _begin, max_tasks_per_child=once) as pool:
         try:
             while order.is_active():
                 for job in (known[name] for name in order.get_ready()):
@@ -358,18 +360,29 @@ def _timed(job: Job, out: Path, gpus: Sequence[int] | None) -> float:
     return time.monotonic() - begun
 
 
-def _begin(parent: int) -> None:
+def _context() -> BaseContext:
+    """Return how workers come to be: forked from one process that has imported all this, which takes seconds, and
+    nothing else; elsewhere than on Linux, where libraries do not bear that, each imports for itself.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _begin() -> None:
     """Ready a worker before its first job: one thread, quiet libraries, ended in order, at once when orphaned."""
     import datasets
     import torch
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+    def watch(parent: BaseProcess) -> None:
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=watch, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # last: the pool prints what an initialiser raises
