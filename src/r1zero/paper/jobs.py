@@ -275,7 +275,7 @@ def carry_out(
     free, away = [*range(workers)], dict[str, UserError]()
     beside = gpus is not None and 0 in gpus.values()
     once = None if gpus is None else 1  # a process sees the GPUs that it has first seen
-    with ProcessPoolExecutor(workers + beside, context, _begin, max_tasks_per_child=once) as pool:
+    with ProcessPoolExecutor(workers + beside, context, _begin, (dict(os.environ),), max_tasks_per_child=once) as pool:
         try:
             while order.is_active():
                 for job in (known[name] for name in order.get_ready()):
@@ -371,11 +371,13 @@ def _context() -> BaseContext:
     return context
 
 
-def _begin() -> None:
+def _begin(environment: Mapping[str, str]) -> None:
     """Ready a worker before its first job: one thread, quiet libraries, ended in order, at once when orphaned."""
     import datasets
     import torch
 
+    os.environ.clear()  # of the process that it was forked from, which may be older than a change
+    os.environ.update(environment)
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
 
