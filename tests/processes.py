@@ -42,10 +42,11 @@ class Process:
 
 def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = END_S) -> T:
     """What `look` finds, as soon as it is not None."""
-    end = time.monotonic() + timeout_s
+    begun, end = time.monotonic(), time.monotonic() + timeout_s
     while (found := look()) is None:
-        assert time.monotonic() < end, f"waited {timeout_s} s for {what}"
-        time.sleep(0.001)
+        now = time.monotonic()
+        assert now < end, f"waited {timeout_s} s for {what}"
+        time.sleep(min(0.02, 0.001 + (now - begun) / 20))  # what is waited for needs the core
     return found
 
 
