@@ -249,7 +249,7 @@ def picture(groups: Mapping[str, SeedGroup]) -> list[Chart]:
         curves.beside(wrong, curves.by_objective(theirs["eval_incorrect_length"])),
         curves.beside(reward, curves.by_objective(theirs["train_reward"])),
     ]
-    return [chart for panel in panels for chart in (panel.ours, panel.paper) if chart]
+    return [chart for panel in panels for chart in (panel.ours, panel.paper) if isinstance(chart, Chart)]
 
 
 def seen(groups: Mapping[str, SeedGroup]) -> str:
