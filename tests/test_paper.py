@@ -260,7 +260,7 @@ def test_an_evaluation_is_done_when_it_is_the_one_that_is_asked_for(tmp_path: Pa
 
 # ---- real runs
 
-WAIT = "r1zero.paper.jobs:wait"
+WAIT = "r1zero.paper.schedule:wait"
 """Where a grid waits for its first jobs, which have been handed to its workers."""
 
 

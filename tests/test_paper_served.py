@@ -1,10 +1,13 @@
 """What does not run on the machine: models and judges behind real servers."""
 
 import json
+import os
 import re
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +22,11 @@ from r1zero.cli.paper import Serving
 from r1zero.errors import UserError
 from r1zero.evaluation.models import SERVER_KEY
 from r1zero.paper.claims import Study
-from r1zero.paper.jobs import EvaluationJob, ModelServer, _next, carry_out
+from r1zero.paper.jobs import EvaluationJob, ModelServer
 from r1zero.paper.judgements import FILE, JudgementJob, JudgeServer, KeptJudge, judge_of
 from r1zero.paper.planned import Orders, plan_jobs, plan_rows, total
 from r1zero.paper.run import PLAN, run_paper
+from r1zero.paper.schedule import Schedule, carry_out
 from r1zero.paper.served import Servers, left_out, without
 from r1zero.paper.studies import STUDIES, base_models
 from r1zero.paper.studies.base_models import judgements, read_answering
@@ -164,14 +168,37 @@ def at_nowhere() -> Servers:
     return Servers({V3: ModelServer("http://localhost:1/v1")})
 
 
-def test_one_job_without_a_gpu_runs_beside_the_others() -> None:
+def test_one_job_without_a_gpu_runs_beside_the_others(tmp_path: Path) -> None:
     needs = {"asks": 0, "asks too": 0, "two": 2, "one": 1}
-    ready = [Here(name) for name in needs]
-    first = _next(ready, [0, 1], needs, [])  # type: ignore[arg-type]
-    assert first == Here("asks")
-    assert _next(ready, [0, 1], needs, [first]) == Here("two")  # type: ignore[arg-type, list-item]
-    assert _next(ready, [], needs, [first, Here("two")]) is None  # type: ignore[arg-type, list-item]
-    assert _next(ready, [], needs, [Here("two")]) == Here("asks too")  # type: ignore[arg-type, list-item]
+    jobs = [Here(name) for name in needs]
+    schedule = Schedule(jobs, tmp_path, 2, needs)  # type: ignore[arg-type]
+
+    def begun() -> Future[float] | None:
+        if (found := schedule.next()) is None:
+            return None
+        schedule.running[future := Future()] = found
+        return future
+
+    asks, two = begun(), begun()
+    assert [*schedule.running.values()] == [(Here("asks"), []), (Here("two"), [0, 1])]
+    assert begun() is None
+    schedule.end(ended(asks), lambda *_: None)
+    too = begun()
+    assert begun() is None
+    schedule.end(ended(two), lambda *_: None)
+    assert [*schedule.running.values()] == [(Here("asks too"), [])]
+    one = begun()
+    assert [*schedule.running.values()] == [(Here("asks too"), []), (Here("one"), [0])]
+    for each in (too, one):
+        schedule.end(ended(each), lambda *_: None)
+    assert begun() is None
+    assert not schedule.order.is_active()
+
+
+def ended(future: Future[float] | None) -> Future[float]:
+    assert future is not None
+    future.set_result(1.0)
+    return future
 
 
 # ---- what is refused
@@ -233,6 +260,20 @@ class Here:
 
     def carry_out(self, out: Path) -> None:
         (out / self.name).touch()
+
+
+@dataclass(frozen=True)
+class Dies(Here):
+    """A job whose process is killed."""
+
+    def carry_out(self, out: Path) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_job_whose_process_was_killed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^A process at work on dies was killed, .* give the same command again"):
+        carry_out([Dies("dies")], tmp_path, 1, lambda *_: None)  # type: ignore[list-item]
 
 
 @pytest.mark.slow

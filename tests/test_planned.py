@@ -17,10 +17,11 @@ from r1zero.evaluation import evaluate_sets
 from r1zero.evaluation.models import local
 from r1zero.evaluation.run import make_protocol
 from r1zero.paper.elements import ELEMENTS
-from r1zero.paper.jobs import EvaluationJob, Job, RunJob, carry_out
+from r1zero.paper.jobs import EvaluationJob, Job, RunJob
 from r1zero.paper.judgements import JudgementJob
 from r1zero.paper.planned import Orders, PlannedJob, fitting, plan_jobs, plan_rows, ranks_of, total
 from r1zero.paper.run import grids
+from r1zero.paper.schedule import carry_out
 from r1zero.paper.studies import STUDIES
 from r1zero.plan import GIB, USABLE, plan_of
 from r1zero.plan.machine import Machine, by_name

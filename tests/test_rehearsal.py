@@ -244,7 +244,7 @@ def test_a_study_is_rehearsed_killed_and_gone_on_with(tmp_path: Path) -> None:
     """One; benchmarks/rehearsal.py, in CI, has all of them."""
     words = ("paper", "run", "reflection-accuracy", "--scale", "full", "--rehearse", "--out", tmp_path)
     out = tmp_path / "rehearsal"
-    killed = rehearse(*words, hold=Hold("r1zero.paper.jobs:wait"))
+    killed = rehearse(*words, hold=Hold("r1zero.paper.schedule:wait"))
     killed.held()
     wait_for(lambda: list(out.glob("evaluations/*/evaluation.json")) or None, "the first evaluation", END_S)
     workers = below(killed.pid)

@@ -159,25 +159,14 @@ def run(
         The runs and the page stand in OUT/SCALE; of a rehearsal in OUT/rehearsal.
     """
     from r1zero.cli.console import make_console, say
-    from r1zero.paper.planned import NO_ORDERS, gpus_of
+    from r1zero.paper.planned import gpus_of
     from r1zero.paper.run import run_paper
     from r1zero.paper.studies import pick_studies
     from r1zero.report.draw.numbers import duration
 
     at_least(1, "workers", workers, "does nothing")
-    if quick and scale == "full":
-        raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
-    if rehearse and scale != "full":
-        raise UserError("--rehearse is of the published settings; add --scale full.")
     orders = _orders(machine, plan, set_, recipe_overrides, serving)
-    if scale != "full" and orders != NO_ORDERS:
-        raise UserError(
-            "--machine, --set, --recipe-overrides, --server and --judge are of the published settings; add --scale "
-            "full."
-        )
-    if rehearse and machine is not None:
-        raise UserError("--rehearse tries jobs on the CPU, whatever --machine there is; leave one of them out.")
-    console, chosen = make_console(), "quick" if quick else "rehearsal" if rehearse else scale
+    console, chosen = make_console(), _size(scale, orders, quick=quick, rehearse=rehearse)
 
     def noted(note: str) -> None:
         say(console, f"note {note}", style="yellow")
@@ -194,6 +183,26 @@ def run(
         return
     page = run_paper(studies, out / chosen, chosen, seeds=seeds, workers=workers, told=told, noted=noted, orders=orders)
     say(console, f"page: {page}", whole=True)
+
+
+def _size(
+    scale: Literal["laptop", "full"], orders: Orders, *, quick: bool, rehearse: bool
+) -> Literal["laptop", "quick", "full", "rehearsal"]:
+    """Return which form of the grids is meant. Raises UserError where options do not go together."""
+    from r1zero.paper.planned import NO_ORDERS
+
+    if quick and scale == "full":
+        raise UserError("--quick makes the miniature smaller; leave it out, or --scale full.")
+    if rehearse and scale != "full":
+        raise UserError("--rehearse is of the published settings; add --scale full.")
+    if scale != "full" and orders != NO_ORDERS:
+        raise UserError(
+            "--machine, --set, --recipe-overrides, --server and --judge are of the published settings; add --scale "
+            "full."
+        )
+    if rehearse and orders.machine is not None:
+        raise UserError("--rehearse tries jobs on the CPU, whatever --machine there is; leave one of them out.")
+    return "quick" if quick else "rehearsal" if rehearse else scale
 
 
 def _orders(machine: str | None, plan: bool, settings: list[str], file: Path | None, serving: Serving) -> Orders:

@@ -24,8 +24,9 @@ from r1zero.errors import UserError, parsed, reason
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.paper import curves
 from r1zero.paper.base_model import BASE, STEPS, WORLD_SEED, copy_shipped, pretraining, round_base
-from r1zero.paper.jobs import RunJob, carry_out
+from r1zero.paper.jobs import RunJob
 from r1zero.paper.miniature import WORLD, questions
+from r1zero.paper.schedule import carry_out
 from r1zero.paper.studies.fig5 import EVERY_WRONG, WRONG_LENGTH
 from r1zero.paper.world import write_questions
 from r1zero.policy.device import set_threads

@@ -1,4 +1,4 @@
-"""What a study runs, as data; and carrying it out: independent runs side by side, what is there kept.
+"""What a study runs, as data. `paper.schedule` carries it out.
 
     bases/qa-0              a pretraining run
     runs/grpo-0             a training run that starts from its last checkpoint
@@ -10,22 +10,9 @@ Each is an ordinary directory of `r1zero pretrain`, `train` or `evaluate`, which
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from graphlib import TopologicalSorter
-from multiprocessing import resource_tracker
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,152 +226,3 @@ def _moved(value: Any, old: str, new: str) -> Any:
     if isinstance(value, list):
         return [_moved(each, old, new) for each in value]
     return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
-
-
-Told = Callable[[Job, float | None], None]
-"""Who is told that a job begins, and then in how many seconds it was done."""
-_LOOK_S = 0.5
-
-
-def carry_out(
-    jobs: Sequence[Job],
-    out: Path,
-    workers: int,
-    told: Told,
-    gpus: Mapping[str, int] | None = None,
-    looked: Callable[[], None] | None = None,
-) -> None:
-    """Carry out what is not done yet, `workers` at a time, each with one thread of computation. `looked` is called
-    twice a second meanwhile, to see how far they are.
-
-    With `gpus`, each job's number of them by its name, `workers` is how many there are: a job has its own, and begins
-    when as many are free. Of those that need none, one runs beside them.
-
-    Interrupted, what is finished stays, and the rest goes on from its last checkpoints the next time. Where a server
-    is away, all that does not need it is still done.
-
-    Raises:
-        UserError: a job has failed, in its sentence; or a directory holds something else.
-    """
-    known = {job.name: job for job in jobs}
-    order = TopologicalSorter({job.name: {job.start} if job.start else set() for job in known.values()})
-    order.prepare()
-    context, others = _context(), {*multiprocessing.active_children()}
-    ready: list[Job] = []
-    running: dict[Future[float], tuple[Job, list[int]]] = {}
-    free, away = [*range(workers)], dict[str, UserError]()
-    beside = gpus is not None and 0 in gpus.values()
-    once = None if gpus is None else 1  # a process sees the GPUs that it has first seen
-    with ProcessPoolExecutor(workers + beside, context, _begin, (dict(os.environ),), max_tasks_per_child=once) as pool:
-        try:
-            while order.is_active():
-                for job in (known[name] for name in order.get_ready()):
-                    if job.done(out):
-                        order.done(job.name)
-                    else:
-                        ready.append(job)
-                ready = [job for job in ready if asked_at(job) not in away]
-                while (job := _next(ready, free, gpus, [each for each, _ in running.values()])) is not None:
-                    places = [free.pop(0) for _ in range(_needed(job, gpus))]
-                    with _interrupts_held():
-                        running[pool.submit(_timed, job, out, None if gpus is None else places)] = job, places
-                    told(job, None)
-                if away and not running:
-                    break
-                finished, _ = wait(running, looked and _LOOK_S, FIRST_COMPLETED)
-                if looked:
-                    looked()
-                for future in finished:
-                    job, places = running.pop(future)
-                    free = sorted([*free, *places])
-                    try:
-                        seconds = future.result()
-                    except UserError as error:
-                        if not asked_at(job):
-                            raise
-                        away[asked_at(job)] = error  # told when all that does not need that server is done
-                        continue
-                    told(job, seconds)
-                    order.done(job.name)
-        except BrokenProcessPool:
-            raise _killed([job for job, _ in running.values()]) from None
-        except BaseException:  # an interrupt too: no worker sees it, nor ends before its job does, unless it is told to
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in {*multiprocessing.active_children()} - others:
-                process.terminate()
-            raise
-    for error in away.values():
-        raise error
-
-
-def _killed(jobs: Sequence[Job]) -> UserError:
-    return UserError(
-        f"A process at work on {', '.join(job.name for job in jobs)} was killed, most often for want of memory; give "
-        "the same command again to go on, with --workers 1 if memory is short."
-    )
-
-
-def _needed(job: Job, gpus: Mapping[str, int] | None) -> int:
-    return 1 if gpus is None else gpus[job.name]
-
-
-def _next(ready: list[Job], free: Sequence[int], gpus: Mapping[str, int] | None, running: Sequence[Job]) -> Job | None:
-    """Take the first job out of `ready` that has room; None where none has. One that needs more than is free waits, and
-    smaller ones go before it.
-    """
-    room = range(0 if all(_needed(job, gpus) for job in running) else 1, len(free) + 1)
-    found = next((job for job in ready if _needed(job, gpus) in room), None)
-    if found is not None:
-        ready.remove(found)
-    return found
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits, and processes begun meanwhile never see it: this process ends them, and says so itself."""
-    resource_tracker.ensure_running()  # it would let interrupts through again when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _timed(job: Job, out: Path, gpus: Sequence[int] | None) -> float:
-    """Carry out a job in this process, on these GPUs alone, if any are named; return its seconds."""
-    if gpus is not None:
-        seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(seen[i] if seen else str(i) for i in gpus)
-    begun = time.monotonic()
-    job.carry_out(out)
-    return time.monotonic() - begun
-
-
-def _context() -> BaseContext:
-    """Return how workers come to be: forked from one process that has imported all this, which takes seconds, and
-    nothing else; elsewhere than on Linux, where libraries do not bear that, each imports for itself.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _begin(environment: Mapping[str, str]) -> None:
-    """Ready a worker before its first job: one thread, quiet libraries, ended in order, at once when orphaned."""
-    import datasets
-    import torch
-
-    os.environ.clear()  # of the process that it was forked from, which may be older than a change
-    os.environ.update(environment)
-    torch.set_num_threads(1)
-    datasets.disable_progress_bars()
-
-    def watch(parent: BaseProcess) -> None:
-        parent.join()
-        os._exit(1)
-
-    if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=watch, args=(parent,), daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # last: the pool prints what an initialiser raises

@@ -12,11 +12,12 @@ from pydantic import BaseModel, Field
 
 from r1zero.errors import UserError, reason
 from r1zero.paper.claims import Findings, Study
-from r1zero.paper.jobs import Job, Told, carry_out
+from r1zero.paper.jobs import Job
 from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
 from r1zero.paper.page import StudyPart, read_part, write_paper
 from r1zero.paper.planned import NO_ORDERS, Orders, gpus_of
 from r1zero.paper.rehearse import SCALE, build_stage, read_notes, rehearsed_jobs, unjudged
+from r1zero.paper.schedule import Told, carry_out
 from r1zero.paper.served import left_out, without
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
