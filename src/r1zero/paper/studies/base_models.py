@@ -79,17 +79,17 @@ TEXTS = (
     "Test questions of the miniature are permutations of few sets of numbers, which count as one in tests; "
     "intervals of pass@k and of rates take them for more different than they are.",
 )
-JUDGED = "Whether a response answers, or reflects, is judged by rules, not by a language model as in the paper."
 
 
-def notes_of(jobs: Sequence[Job], judge: Judge | None = None) -> tuple[str, ...]:
-    """Return what is to be known of base models, of the miniature's only in a miniature; and who judged."""
-    judged = judged_by(judge) if isinstance(judge, KeptJudge) else JUDGED
-    return (*TEXTS, judged) if in_miniature(jobs) else (judged,)
+def notes_of(jobs: Sequence[Job], *more: str) -> tuple[str, ...]:
+    """Return what is to be known of the miniature's base models, in a miniature; and what else is."""
+    return (*TEXTS, *more) if in_miniature(jobs) else more
 
 
-def judged_by(judge: KeptJudge) -> str:
-    """Tell which language model judged, and what that took."""
+def judged_by(judge: Judge) -> str:
+    """Tell who judged, and what it took of a language model."""
+    if not isinstance(judge, KeptJudge):
+        return "Whether a response answers, or reflects, is judged by rules, not by a language model as in the paper."
     prompt, answer = judge.tokens
     return (
         f"Whether a response answers, or reflects, is told by {judge.name} (in the paper gpt-4o-mini-2024-07-18, with "
@@ -234,7 +234,7 @@ def read_answering(out: Path, jobs: Sequence[Job]) -> Findings:
         ),
         FoundTable("The paper's Figure 3, left", ["model", "no template", "its best template"], paper),
     ]
-    return Findings(claims, (), tables, notes_of(jobs, judge))
+    return Findings(claims, (), tables, notes_of(jobs, judged_by(judge)))
 
 
 def _purest(bares: Mapping[str, Sequence[float]]) -> Hypothesis:

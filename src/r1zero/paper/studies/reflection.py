@@ -1,4 +1,4 @@
-"""Self-reflection of base models (figure 3, right; figures 9 and 11), and whether it helps (appendix D)."""
+"""Self-reflection of base models (figure 3, right; figures 10 and 12), and whether it helps (appendix D)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from r1zero.paper.studies.base_models import (
     by_unit,
     cells_of,
     judge_for,
+    judged_by,
     judgements,
     line,
     notes_of,
@@ -94,12 +95,14 @@ def read_reflection(out: Path, jobs: Sequence[Job]) -> Findings:
     theirs = [[word, *map(str, row)] for word, row in KEYWORDS.items()]
     tables = [
         FoundTable("Occurrences of keywords, all temperatures", ["", *counts], ours),
-        FoundTable("The paper's Figure 9, in 40,000 responses each", ["", *(row.model for row in ANALYSED)], theirs),
+        FoundTable(
+            "The paper's Figure 10 (9 in v1), in 40,000 responses each", ["", *(row.model for row in ANALYSED)], theirs
+        ),
     ]
     read = ["In the miniature, looking again was in the texts that the models have read."]
     if isinstance(judge, KeptJudge):
         tables.append(_agreement(found))
-    notes = [*notes_of(jobs, judge), *(read if in_miniature(jobs) else ())]
+    notes = [*notes_of(jobs, judged_by(judge)), *(read if in_miniature(jobs) else ())]
     return Findings(claims, panels, tables, notes)
 
 
@@ -188,11 +191,11 @@ def read_helping(out: Path, jobs: Sequence[Job]) -> Findings:
     ]
     tables = [
         FoundTable("What came of responses, by level where questions have one", ["", "", *Fate], rows),
-        FoundTable("The paper's Figure 12, responses of 800 by level of MATH", ["", "", *fates], paper),
+        FoundTable("The paper's Figure 14 (12 in v1), responses of 800 by level of MATH", ["", "", *fates], paper),
         FoundTable("The paper's Table 5, mean characters of a response, without truncated ones", ["", *TABLE_5],
                    [[model, *(str(row[i]) for row in TABLE_5.values())] for i, model in enumerate(theirs)]),
     ]  # fmt: skip
-    return Findings(claims, (), tables, notes_of(jobs))
+    return Findings(claims, (), tables, notes_of(jobs, "Whether a response reflects is told by keyword."))
 
 
 def _stage(job: EvaluationJob) -> str:
@@ -203,7 +206,7 @@ def _stage(job: EvaluationJob) -> str:
 
 STUDIES = (
     Study(
-        "fig3-reflection", "Figure 3, right; figures 9 and 11", "Self-reflection before training",
+        "fig3-reflection", "Figure 3, right; figures 10 and 12 (9 and 11 in v1)", "Self-reflection before training",
         "Questions with a self-reflecting response over temperatures, and keyword counts.",
         repeated(sampled_grid), reflected_published, with_other_seeds(read_reflection),
     ),
