@@ -128,10 +128,12 @@ class Schedule:
 
 
 def _processes(workers: int, gpus: Mapping[str, int] | None) -> ProcessPoolExecutor:
-    """Return processes for as many jobs as run side by side, one more where some need no GPU."""
+    """Return processes for as many jobs as run side by side, one more where some need no GPU.
+
+    Each job has one of its own: it gives all memory back that it has taken, and sees its own GPUs alone.
+    """
     beside = gpus is not None and 0 in gpus.values()
-    once = None if gpus is None else 1  # a process sees the GPUs that it has first seen
-    return ProcessPoolExecutor(workers + beside, _context(), _begin, (dict(os.environ),), max_tasks_per_child=once)
+    return ProcessPoolExecutor(workers + beside, _context(), _begin, (dict(os.environ),), max_tasks_per_child=1)
 
 
 def _killed(jobs: Sequence[Job]) -> UserError:
