@@ -258,6 +258,36 @@ def test_an_evaluation_is_done_when_it_is_the_one_that_is_asked_for(tmp_path: Pa
     assert not warm.done(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("number", "studies"),
+    [
+        ("fig3", ["fig3-answering", "fig3-exploration", "fig3-reflection"]),
+        ("fig9", ["fig5"]),  # v2's, over seeds; v1's is v2's figure 10
+        ("fig10", ["fig3-reflection"]),
+        ("fig12", ["fig3-reflection"]),  # v2's; v1's is v2's figure 14
+        ("fig11", ["fig3-reflection"]),  # v1's
+        ("fig4", ["fig3-reflection"]),  # v1's, which v2 moved to
+        ("fig13", ["fig3-reflection"]),
+        ("fig14", ["reflection-accuracy"]),
+        ("fig8", ["ablation"]),
+        ("fig7", ["fig7"]),
+        ("table3", ["fig6"]),
+        ("table5", ["reflection-accuracy"]),
+        ("fig2", ["table4"]),
+    ],
+)
+def test_studies_are_found_by_the_papers_numbers(number: str, studies: list[str]) -> None:
+    assert [study.name for study in pick_studies([number])] == studies
+    assert [study.name for study in pick_studies([number, *studies])] == studies
+
+
+def test_what_is_listed_under_a_number_is_what_runs_under_it() -> None:
+    for element in ELEMENTS:
+        if element.study and (found := re.match(r"(Figure|Table) (\d+)(?!.* in v2)", element.name)):
+            number = f"{'fig' if found[1] == 'Figure' else 'table'}{found[2]}"
+            assert element.study in [study.name for study in pick_studies([number])], element.name
+
+
 # ---- real runs
 
 WAIT = "r1zero.paper.schedule:wait"

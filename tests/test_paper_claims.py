@@ -173,6 +173,25 @@ def test_an_inner_optimum_is_one_above_both_ends(tmp_path: Path) -> None:
     assert verdict(lambda t: 120 if t == 0.5 else 118) is not SEEN  # by two questions of 200, of eight looks
 
 
+@pytest.mark.parametrize(
+    ("qwen", "verdict"), [((90, 150, 120), SEEN), ((90, 105, 100), NOT_SEEN), ((90, 134, 120), UNDECIDED)]
+)
+def test_qwen_explores_above_the_pure_base_model_by_the_best_of_its_models(
+    tmp_path: Path, qwen: tuple[int, int, int], verdict: ClaimStatus
+) -> None:
+    rights = dict(zip(("Qwen2.5-Math-1.5B", "Qwen2.5-Math-7B", "Qwen2.5-7B"), qwen, strict=True))
+    rights |= {"DeepSeek-V3-Base": 130, "Llama-3.1-8B": 199}  # that one is not asked for
+    jobs = [job for job in STUDIES["fig3-exploration"].full(1)
+            if isinstance(job, EvaluationJob) and job.model.partition("/")[2] in rights]  # fmt: skip
+    for job in jobs:
+        fewer = 0 if job.temperature == 0.5 else 10  # each is best there
+        evaluation(tmp_path, job, asked(share(rights[job.model.partition("/")[2]] - fewer)), job.temperature)
+    claim = find(STUDIES["fig3-exploration"].read(tmp_path, jobs), "explore best")
+    assert claim.verdict is verdict
+    difference = (max(qwen) - 130) / 2
+    assert f"Qwen2.5-Math-7B − DeepSeek-V3-Base: {difference:+.3g} points" in claim.measured
+
+
 # ---- appendix D
 
 
@@ -282,6 +301,21 @@ def test_templates_that_end_apart_are_said_to(tmp_path: Path) -> None:
     about = find(found, "about 40 %")
     assert about.verdict is NOT_SEEN
     assert "furthest from 40 %: R1: -20 points" in about.measured
+
+
+@pytest.mark.parametrize(("basic", "verdict"), [(57, SEEN), (20, NOT_SEEN), (48, UNDECIDED)])
+def test_a_narrow_set_does_as_well_under_the_template_that_matches(
+    tmp_path: Path, basic: int, verdict: ClaimStatus
+) -> None:
+    """A difference of 7 of 200 questions, 3.5 points, is within the margin of 5, but its interval is not."""
+    published = duet(tmp_path / "full", BEFORE, AFTER | {("qwen_math", "basic"): basic}, "qwen2.5-math-1.5b")
+    claim = find(published, "a narrow set of questions does as well")
+    assert claim.verdict is verdict
+    assert f"under Qwen-Math after training, ASDiv-2k − ORZ-57k: {(basic - 55) / 2:+.3g} points" in claim.measured
+    small = duet(tmp_path / "small", BEFORE, AFTER | {("no", "basic"): basic + 22}, "miniature")
+    claim = find(small, "a narrow set of questions does as well")
+    assert claim.verdict is verdict
+    assert f"without a template after training, basic − wide: {(basic - 55) / 2:+.3g} points" in claim.measured
 
 
 def test_another_best_set_is_said(tmp_path: Path) -> None:

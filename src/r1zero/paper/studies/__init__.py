@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from r1zero.errors import UserError, did_you_mean
 from r1zero.paper.claims import Study
+from r1zero.paper.elements import ELEMENTS
 from r1zero.paper.studies import base_models, fig5, fig6, fig7, reflection, table2, table4
 
 STUDIES: dict[str, Study] = {
@@ -13,15 +15,27 @@ STUDIES: dict[str, Study] = {
     for module in (base_models, reflection, fig5, table2, fig6, fig7, table4)
     for study in module.STUDIES
 }
-_ALSO = {
-    "fig2": "table4", "fig4": "fig3-reflection", "fig8": "ablation", "fig10": "fig3-reflection",
-    "fig14": "reflection-accuracy", "fig15": "reflection-accuracy", "table3": "fig6", "table5": "reflection-accuracy",
-    "keywords": "fig3-reflection", "fig9": "fig3-reflection", "fig12": "reflection-accuracy",
-}  # fmt: skip
+
+
+def _numbered() -> dict[str, list[str]]:
+    """Return the studies by the number of a figure or table: v2's, and v1's where v2 has no other study there."""
+    now, before = dict[str, list[str]](), dict[str, list[str]]()
+    for element in ELEMENTS:
+        found = re.match(r"(Figure|Table) (\d+)(?:.*\((\d+) in (v[12])\))?", element.name)
+        if not found or not element.study:
+            continue
+        kind, number, other, version = found.groups()
+        newer, older = (other, number) if version == "v2" else (number, other)
+        for names, each in ((now, newer), (before, older)):
+            names.setdefault(f"{'fig' if kind == 'Figure' else 'table'}{each}", []).append(element.study)
+    return {**before, **now, **{name: [name] for name in STUDIES}, "keywords": ["fig3-reflection"]}
+
+
+_NAMED = _numbered()
 
 
 def pick_studies(names: Sequence[str]) -> list[Study]:
-    """Return the studies of these names, each once; `all` stands for all of them.
+    """Return the studies of these names or numbers of the paper's, each once; `all` stands for all of them.
 
     Raises:
         UserError: there is no such study.
@@ -30,9 +44,8 @@ def pick_studies(names: Sequence[str]) -> list[Study]:
         return list(STUDIES.values())
     found: dict[str, Study] = {}
     for name in names:
-        study = STUDIES.get(_ALSO.get(name, name))
-        if study is None:
-            hint = did_you_mean(name, [*STUDIES, *_ALSO]).rstrip()
+        if name not in _NAMED:
+            hint = did_you_mean(name, list(_NAMED)).rstrip()
             raise UserError(f"there is no study {name!r} ({', '.join(STUDIES)}, all){hint and f'; {hint}'}")
-        found[study.name] = study
+        found |= {each: STUDIES[each] for each in _NAMED[name]}
     return list(found.values())

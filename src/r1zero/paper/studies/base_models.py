@@ -71,6 +71,7 @@ _PUREST = Margin(
 _EXISTS = Margin(
     5, "points", "the paper's weakest model reaches 29 %; more than 5 % leaves a learner something to reinforce"
 )
+_EXPLORES = Margin(3, "points", "half of the paper's 5.6 points between Qwen2.5-Math-7B and DeepSeek-V3-Base")
 _OPTIMUM = Margin(3, "points", "less than the 3.8 points by which the paper's Qwen2.5-7B falls from its optimum to 1")
 TEXTS = (
     "The miniature's two base models have read the same questions: `qa` with their answers and without a template, "
@@ -248,7 +249,7 @@ def _purest(bares: Mapping[str, Sequence[float]]) -> Hypothesis:
 
 def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
     """Return pass@8 over temperatures."""
-    series, claims = [], []
+    series, claims, at_best = [], [], dict[str, Sequence[float]]()
     for i, (model, cells) in enumerate(by_model(out, jobs).items()):
         found = [exploration.analyse(cell, 8) for cell in cells]
         best = [row.pass_at[max(row.pass_at)] for row in found]
@@ -264,9 +265,22 @@ def read_exploration(out: Path, jobs: Sequence[Job]) -> Findings:
                    strongest(tests)),
             _inner_optimum(model, solved),
         ]  # fmt: skip
+        at_best[model] = solved[found[top].temperature]
+    if PUREST in at_best:
+        claims.append(_explores_best(at_best))
     theirs = {row.model: list(zip(TEMPERATURES, row.pass_at_8, strict=True)) for row in ANALYSED}
     chart = Chart("fig3-exploration", "pass@8", "", tuple(series), percent=True, x_label="temperature")
     return Findings(claims, [curves.beside(chart, theirs)], (), notes_of(jobs))
+
+
+def _explores_best(at_best: Mapping[str, Sequence[float]]) -> Hypothesis:
+    """Test that a Qwen2.5 model's pass@8 is above the pure base model's, each at its best temperature."""
+    tests = {model: higher_score(at_best[PUREST], flags, _EXPLORES) for model, flags in at_best.items()
+             if model.startswith("Qwen2.5")}  # fmt: skip
+    known = {model: test for model, test in tests.items() if test is not None}
+    first = min(known, key=lambda model: known[model].p_value, default="no Qwen2.5 model")
+    text = f"Qwen2.5 models explore best, above {PUREST}."
+    return Hypothesis(text, f"pass@8, each at its best temperature, {first} − {PUREST}", strongest([*known.values()]))
 
 
 def _inner_optimum(model: str, solved: Mapping[float, Sequence[float]]) -> Hypothesis:
