@@ -18,7 +18,7 @@ from r1zero.cli.output import OutputStream, steady_output
 from r1zero.errors import shown
 from r1zero.runs.run import Run
 from test_console import Screen, environment
-from tiny_runs import trained, untimed, write_recipe
+from tiny_runs import Hold, start, trained, untimed, write_recipe
 
 # a title, a clipboard, a cleared screen, a rewritten line, a bell, a C1 code, a reversed line, an invisible tag
 HOSTILE = "a\x1b]0;owned\x07b\x1b]52;c;cm0=\x1b\\c\x1b[2Jd\re\x08f\x9bAg\u202etxt.exe\u2066h\u200bi\U000e0041j\x7fk"
@@ -104,45 +104,56 @@ COMMAND = [sys.executable, "-m", "r1zero"]
 DROPPED = "what is printed from here on is dropped, and the command goes on.\n"
 
 
-@pytest.mark.parametrize(
-    "shell, says",
-    [
-        ("{train} | head -n 1 >first; exit ${{PIPESTATUS[0]}}", "standard output cannot be written (Broken pipe)"),
-        ("{train} >/dev/full", "standard output cannot be written (No space left on device)"),
-        ("{train} <&- >&- 2>&-", ""),
-        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {train} >out", ""),
-    ],
-)
-def test_output_that_cannot_be_written_ends_no_run(tmp_path: Path, shell: str, says: str) -> None:
+@pytest.mark.parametrize("shell", ["{train} <&- >&- 2>&-", "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {train} >out"])
+def test_a_shell_without_streams_or_letters_ends_no_run(tmp_path: Path, shell: str) -> None:
+    """What an interpreter makes of them when it starts."""
     write_recipe(tmp_path / "r.toml")
     train = " ".join([*COMMAND, "train", "r.toml", "--out", "run"])
     done = subprocess.run(
         ["bash", "-c", shell.format(train=train)], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
     )
-    assert (done.returncode, done.stderr) == (0, f"r1zero: {says}; {DROPPED}" if says else "")
+    assert (done.returncode, done.stderr) == (0, "")
     assert untimed(Run.open(tmp_path / "run").read("metrics")) == untimed(trained().read("metrics"))
     if (tmp_path / "out").exists():
         assert "min(\\u03c1\\u00b7\\u00c2" in (tmp_path / "out").read_text(encoding="ascii")
 
 
-def test_json_that_a_program_cannot_read_is_an_error_and_a_reader_that_left_is_none() -> None:
-    words = [*COMMAND, "objectives", "dr_grpo", "--json"]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
-    assert done.returncode == 2
-    assert "the JSON cannot be written to standard output (No space left on device)" in done.stderr
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment())
-    os.close(writing)
-    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def test_output_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+    write_recipe(tmp_path / "r.toml")
+    words = ("train", "r.toml", "--out")
+    full = start(*words, "full", cwd=tmp_path, out=Path("/dev/full"))
+    left = start(*words, "left", cwd=tmp_path, out=pipe(tmp_path))
+    with (tmp_path / "pipe").open(encoding="utf-8") as reader:  # which leaves after a line
+        assert reader.readline()
+    for command, why in ((full, "No space left on device"), (left, "Broken pipe")):
+        command.done()
+        assert command.err == f"r1zero: standard output cannot be written ({why}); {DROPPED}"
+    for name in ("full", "left"):
+        assert untimed(Run.open(tmp_path / name).read("metrics")) == untimed(trained().read("metrics"))
+
+
+def test_json_that_a_program_cannot_read_is_an_error_and_a_reader_that_left_is_none(tmp_path: Path) -> None:
+    words = ("objectives", "dr_grpo", "--json")
+    command = start(*words, out=Path("/dev/full"))
+    assert command.wait() == 2
+    assert "the JSON cannot be written to standard output (No space left on device)" in command.err
+    command = start(*words, out=pipe(tmp_path), hold=Hold("r1zero.cli:_run"))
+    with (tmp_path / "pipe").open(encoding="utf-8"):
+        command.held()
+    command.go()
+    assert (command.wait(), command.err.count("\n")) == (0, 1)
 
 
 def test_an_error_that_quotes_a_name_is_harmless(tmp_path: Path) -> None:
-    name = f"{HOSTILE}.toml".replace("/", "")
-    done = subprocess.run([*COMMAND, "train", name], capture_output=True, cwd=tmp_path, env=environment())
-    assert done.returncode == 2
-    assert_harmless(done.stderr.decode())
+    command = start("train", f"{HOSTILE}.toml".replace("/", ""), cwd=tmp_path)
+    assert command.wait() == 2
+    assert_harmless(command.err)
 
 
 def test_a_traceback_of_ours_is_harmless() -> None:
