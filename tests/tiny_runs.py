@@ -166,9 +166,11 @@ class Hold:
 # It may be held: it says so in a file of its folder, and waits for another.
 _LAUNCHER = """
 import atexit, functools, gc, importlib, json, os, resource, sys, threading, time
+gc.disable()
 import r1zero.doctor, r1zero.paper.demo, r1zero.training.train, r1zero.training.progress
 import transformers.models.qwen2.modeling_qwen2
 from r1zero.cli import main
+gc.enable()
 gc.freeze()  # so that a child neither walks nor copies all that was imported
 print("ready", flush=True)
 for line in sys.stdin:
@@ -195,8 +197,8 @@ else:
     sys.exit()
 
 def wait():
-    open(task["output"][0] + ".held", "w").close()
-    while not os.path.exists(task["output"][0] + ".go"):
+    open(task["folder"] + "/out.held", "w").close()
+    while not os.path.exists(task["folder"] + "/out.go"):
         time.sleep(0.001)
 
 if hold := task["hold"]:
@@ -325,13 +327,18 @@ def start(
     file_bytes: int = 0,
     hold: Hold | None = None,
     environment: Mapping[str, str] | None = None,
+    out: Path | None = None,
 ) -> Command:
-    """Start `r1zero WORDS` as a process of its own. With `file_bytes`, no file can grow beyond that."""
+    """Start `r1zero WORDS` as a process of its own. With `file_bytes`, no file can grow beyond that; `out` is another
+    place for what it prints.
+    """
     folder = Path(tempfile.mkdtemp(dir=session_folder()))
+    (folder / "out").touch()
     task = {
         "words": list(map(str, words)),
         "cwd": str(cwd or folder),
-        "output": [str(folder / "out"), str(folder / "err")],
+        "folder": str(folder),
+        "output": [str(out or folder / "out"), str(folder / "err")],
         "file_bytes": file_bytes,
         "hold": hold and asdict(hold),
         "environment": dict(environment or {}),

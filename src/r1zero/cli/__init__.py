@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import sys
 import traceback
@@ -58,6 +59,7 @@ def main() -> None:
 
 def _run() -> int:
     """Run the command, and return its exit code."""
+    gc.set_threshold(50_000)  # what imports make stays: looking through it again and again takes a second
     try:
         app(with_steps(sys.argv[1:]), exit_on_error=False, print_error=False)
     except OSError as error:  # of whatever was asked about a path, `exists` among it
