@@ -206,7 +206,7 @@ def _stage(job: EvaluationJob) -> str:
 
 STUDIES = (
     Study(
-        "fig3-reflection", "Figure 3, right; figures 10 and 12 (9 and 11 in v1)", "Self-reflection before training",
+        "fig3-reflection", "Figures 3 (right), 10 and 12", "Self-reflection before training",
         "Questions with a self-reflecting response over temperatures, and keyword counts.",
         repeated(sampled_grid), reflected_published, with_other_seeds(read_reflection),
     ),
