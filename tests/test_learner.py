@@ -6,15 +6,17 @@ The reference throughout is `reference_gradient` of helpers: the objective writt
 import io
 import math
 import socket
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, multiprocessing
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from helpers import (
@@ -42,6 +44,7 @@ from r1zero.learner.critic import Critic
 from r1zero.learner.experience import Experience
 from r1zero.learner.learner import Learner
 from r1zero.learner.optimiser import learning_rate_factor
+from r1zero.learner.ranks import Pass
 from r1zero.metrics import Tally
 from r1zero.objectives.table import make_objective
 from r1zero.policy.batch import Trajectory
@@ -60,6 +63,54 @@ def older(rows: Sequence[Trajectory], seed: int, scale: float = 0.3) -> list[Ten
 
 
 # -- the gradient
+
+
+READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_consecutive", "unique_dim"}
+
+
+class NoWaits(TorchDispatchMode):
+    """Fails where code of ours reads a value off a device, until it is told that all passes are under way: a GPU would
+    have to finish all that it has been given. What transformers reads to make a mask, once a pass, is not ours.
+    """
+
+    under_way = False
+    reads = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        by_mask = name == "index" and any(each is not None and each.dtype == torch.bool for each in args[1])
+        if by_mask or name in READS:
+            files = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(None))
+            caller = next(path for path in files if "/torch/" not in path and path != __file__)
+            assert self.under_way or "/r1zero/" not in caller, f"{name} by {caller}"
+            self.reads += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("off_policy", [False, True])
+def test_no_pass_waits_for_what_a_device_has_yet_to_compute(
+    layout: str, off_policy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, mode, passes = qwen(), NoWaits(), []
+    rows = random_trajectories(model, 0)
+    learner = learner_of(model, OBJECTIVES["grpo"], layout=layout, micro_tokens=10)
+    plain = learner.ranks.pad_passes
+
+    def watched(given: Iterable[Pass]) -> Iterator[tuple[Pass, bool]]:
+        for each in plain(given):
+            passes.append(each)
+            yield each
+        mode.under_way = True
+
+    monkeypatch.setattr(learner.ranks, "pad_passes", watched)
+    old = older(rows, 0) if off_policy else None
+    tally = Tally()
+    with mode:
+        learner.gradient(rows, Experience(old=old), tally)
+    assert len(passes) > 2
+    assert mode.reads >= len(passes)  # each pass's gain, afterwards
+    assert tally.result()["learn/entropy"] > 0
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Unread(Protocol):
+    """A number that a device may still be computing: a tensor of one element. Reading it waits for it."""
+
+    def item(self) -> float:
+        """Return it."""
+        ...
 
 
 class Kind(StrEnum):
@@ -144,13 +153,18 @@ class Tally:
 
     def __init__(self) -> None:
         self._totals: dict[str, tuple[float, float]] = {}
+        self._unread: list[tuple[str, Unread, float]] = []
 
-    def add(self, key: str, value: float, count: float = 1.0) -> None:
+    def add(self, key: str, value: float | Unread, count: float = 1.0) -> None:
         """Add an observation: for a MEAN, `value` is a sum over `count` things; otherwise `count` is ignored.
 
+        What a device has yet to compute is read when the tally is asked for numbers.
         Raises KeyError for a metric that is not in the table.
         """
         kind = METRICS[key].kind
+        if not isinstance(value, float | int):
+            self._unread.append((key, value, count))
+            return
         if key in self._totals:
             total, n = self._totals[key]
             count += n
@@ -169,15 +183,17 @@ class Tally:
 
     def sum_of(self, key: str) -> tuple[float, float]:
         """Sum and count of what a MEAN has been given; zeros where it has been given nothing."""
+        self._read()
         return self._totals.get(key, (0.0, 0.0))
 
     def merge(self, other: Tally) -> None:
         """Add what another tally holds: another rank's, say."""
-        for key, (value, count) in other._totals.items():
+        for key, (value, count) in other.state().items():
             self.add(key, value, count)
 
     def state(self) -> dict[str, tuple[float, float]]:
         """Return what it holds, as plain values."""
+        self._read()
         return dict(self._totals)
 
     @classmethod
@@ -189,6 +205,7 @@ class Tally:
 
     def result(self) -> dict[str, float]:
         """Return the numbers to log, in the table's order; means of nothing are left out."""
+        self._read()
         numbers: dict[str, float] = {}
         for key, metric in METRICS.items():
             if key in self._totals:
@@ -198,6 +215,15 @@ class Tally:
                 elif count:
                     numbers[key] = total / count
         return numbers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process is sent: plain values."""
+        return {"_totals": self.state(), "_unread": []}
+
+    def _read(self) -> None:
+        unread, self._unread = self._unread, []
+        for key, value, count in unread:
+            self.add(key, value.item(), count)
 
 
 def markdown() -> str:

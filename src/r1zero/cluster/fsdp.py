@@ -80,4 +80,5 @@ def _layers(model: nn.Module) -> list[nn.Module]:
 def _idle(device: torch.device) -> MicroBatch:
     """Return a pass over one token that predicts one."""
     zero, pair = torch.zeros(1, dtype=torch.int64, device=device), torch.arange(2, device=device)
-    return MicroBatch(torch.zeros(1, 2, dtype=torch.int64, device=device), pair[None], zero, zero, zero)
+    ids = torch.zeros(1, 2, dtype=torch.int64, device=device)
+    return MicroBatch(ids, pair[None], zero, zero, zero, (0,))

@@ -31,7 +31,7 @@ class Critic:
         loss_N = clipped_value_loss(self.head(states_NH), old_N, returns_N, self.settings.clip)
         total = sum(values.shape[0] for values in experience.values if values is not None)
         (loss_N.sum() / total).backward()
-        tally.add("learn/value_loss", loss_N.sum().item(), loss_N.numel())
+        tally.add("learn/value_loss", loss_N.detach().sum(), loss_N.numel())
 
     def step(self) -> None:
         """Take one step of the optimiser on what `learn` has added up."""

@@ -40,7 +40,7 @@ class Experience:
 
 def concat(batch: MicroBatch, parts: PerResponse) -> Tensor:
     """Return the tensors of a micro-batch's responses, one after another."""
-    tensors = [parts[i] for i in batch.response_N.unique_consecutive().tolist()]
+    tensors = [parts[i] for i in batch.responses]
     return torch.cat([tensor for tensor in tensors if tensor is not None])
 
 

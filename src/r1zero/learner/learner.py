@@ -26,6 +26,7 @@ from r1zero.learner.value_head import ValueHead
 from r1zero.metrics import Tally
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import MicroBatch, Trajectory
+from r1zero.policy.device import to_device
 from r1zero.policy.layouts import passes
 from r1zero.policy.load import Policy, checkpoint_layers
 from r1zero.policy.logprobs import Scorer
@@ -128,14 +129,15 @@ class Learner:
 
         `trajectories` are *all* responses of the step, for the weights; `share` are the indices of those to work on
         here (all by default): the gradients of any partition into shares add up to the whole one. Responses with zero
-        advantage are skipped where their gradient is exactly zero; the weights have already counted them.
+        advantage are skipped where their gradient is exactly zero; the weights have already counted them. No pass waits
+        for what a device has yet to compute: numbers are read when all passes are under way.
         """
         device, objective = self.policy.device, self.objective
         # Weights are worked out here, on the whole step, and never on a micro-batch or a rank's share: that is what
         # makes the gradient the same however the step is cut.
         weights = self._weights(trajectories)
-        advantages = torch.tensor([t.advantage for t in trajectories], device=device)
-        total = 0.0
+        advantages = to_device(torch.tensor([t.advantage for t in trajectories]), device)
+        gains: list[Tensor] = []
         indices = self._learnt_from(trajectories, range(len(trajectories)) if share is None else share)
         for (batch, prompts), real in self.ranks.pad_passes(self._passes(self.policy, trajectories, indices)):
             states_NH, logprobs_N, entropies_N = self.scorer(batch, prompts, self.temperature, objective.entropy != 0)
@@ -156,7 +158,7 @@ class Learner:
             (-gain).backward()
             if self.critic:
                 self.critic.learn(states_NH, batch, experience, tally)
-            total += gain.item()
+            gains.append(gain.detach())
             _observe(tally, "learn/entropy", entropies_N)
             if experience.reference:
                 _observe(tally, "learn/kl_reference", logprobs_N - reference_N)
@@ -166,6 +168,7 @@ class Learner:
                 _observe_gap(tally, logprobs_N.detach(), sampler_N)
             else:
                 self._observe_ratios(ratios_N.detach(), advantages_N, tally)
+        total = sum((each.item() for each in gains), 0.0)
         tally.add("learn/gain", total, float(self.ranks.first))  # the ranks' parts add up to one gain
 
     def logprobs(self, trajectories: Sequence[Trajectory], *, reference: bool = False) -> list[list[float]]:
@@ -224,12 +227,12 @@ class Learner:
 
     def _weights(self, trajectories: Sequence[Trajectory]) -> Tensor:
         """Return w_N of one optimiser step's responses."""
-        lengths = torch.tensor([t.length for t in trajectories], device=self.policy.device)
-        live = torch.tensor([t.advantage != 0 for t in trajectories], device=self.policy.device)
+        lengths, live = [t.length for t in trajectories], [t.advantage != 0 for t in trajectories]
         questions = [t.prompt_ids if t.group is None else t.group for t in trajectories]
         index = {question: p for p, question in enumerate(dict.fromkeys(questions))}
-        groups = torch.tensor([index[question] for question in questions], device=self.policy.device)
-        return self.objective.response_weights(lengths, live, groups)
+        groups = [index[question] for question in questions]
+        told = (to_device(torch.tensor(each), self.policy.device) for each in (lengths, live, groups))
+        return self.objective.response_weights(*told)
 
     def _learnt_from(self, trajectories: Sequence[Trajectory], share: Sequence[int]) -> list[int]:
         """Return the indices that have a gradient."""
@@ -254,9 +257,8 @@ class Learner:
             if not real:
                 continue
             values_N = torch.zeros_like(logprobs_N) if head is None else head(states_NH)
-            present = batch.response_N.unique_consecutive().tolist()
-            sizes = [trajectories[i].length for i in present]
-            for i, logp, value in zip(present, logprobs_N.split(sizes), values_N.split(sizes), strict=True):
+            sizes = [trajectories[i].length for i in batch.responses]
+            for i, logp, value in zip(batch.responses, logprobs_N.split(sizes), values_N.split(sizes), strict=True):
                 logprobs[i], values[i] = logp, value
         return logprobs, values
 
@@ -264,7 +266,7 @@ class Learner:
         """Check before several updates that the sampler is the policy."""
         for trajectory, logprobs in zip(trajectories, old, strict=True):
             if logprobs is not None:
-                _observe_gap(tally, logprobs, torch.tensor(trajectory.sampler_logprobs, device=logprobs.device))
+                _observe_gap(tally, logprobs, to_device(torch.tensor(trajectory.sampler_logprobs), logprobs.device))
         self._check_gap(tally)
 
     def _check_gap(self, tally: Tally) -> None:
@@ -280,8 +282,8 @@ class Learner:
 
     def _observe_ratios(self, ratios_N: Tensor, advantages_N: Tensor, tally: Tally) -> None:
         _observe(tally, "learn/ratio_mean", ratios_N)
-        tally.add("learn/ratio_max", ratios_N.max().item())
-        tally.add("learn/ratio_min", ratios_N.min().item())
+        tally.add("learn/ratio_max", ratios_N.max())
+        tally.add("learn/ratio_min", ratios_N.min())
         _observe(tally, "learn/clip_fraction", self.objective.at_bound(ratios_N, advantages_N))
         _observe(tally, "learn/kl_old", ratios_N - 1 - ratios_N.log())
 
@@ -298,16 +300,15 @@ def _huge_rewards(trajectories: Sequence[Trajectory]) -> str:
 
 
 def _sampler_logprobs(batch: MicroBatch, trajectories: Sequence[Trajectory], device: torch.device) -> Tensor:
-    present = batch.response_N.unique_consecutive().tolist()
-    return torch.tensor([x for i in present for x in trajectories[i].sampler_logprobs], device=device)
+    return to_device(torch.tensor([x for i in batch.responses for x in trajectories[i].sampler_logprobs]), device)
 
 
 def _observe_gap(tally: Tally, logprobs_N: Tensor, sampler_N: Tensor) -> None:
     """Hold the learner's log-probs against the sampler's on the same tokens and weights."""
     gap_N = (logprobs_N - sampler_N).abs()
     _observe(tally, "learn/logprob_gap", gap_N)
-    tally.add("learn/logprob_gap_max", gap_N.max().item())
+    tally.add("learn/logprob_gap_max", gap_N.max())
 
 
 def _observe(tally: Tally, key: str, values_N: Tensor) -> None:
-    tally.add(key, values_N.double().sum().item(), values_N.numel())
+    tally.add(key, values_N.detach().double().sum(), values_N.numel())

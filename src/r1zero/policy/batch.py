@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from r1zero.policy.device import to_device
+
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
@@ -47,6 +49,8 @@ class MicroBatch:
     targets_N: Int[Tensor, " N"]
     response_N: Int[Tensor, " N"]
     """Index of each token's response among the trajectories given to `micro_batches`."""
+    responses: tuple[int, ...]
+    """These indices, each once, in their order: as plain numbers, which no device has to be waited for."""
 
     @property
     def tokens(self) -> int:
@@ -96,4 +100,4 @@ def _build(trajectories: Sequence[Trajectory], rows: list[int], packed: bool, de
         response.append(torch.full((trajectory.length,), i))
         start += size if packed else width
     tensors = (ids, positions, torch.cat(predictor), torch.cat(targets), torch.cat(response))
-    return MicroBatch(*(tensor.to(device) for tensor in tensors))
+    return MicroBatch(*(to_device(tensor, device) for tensor in tensors), tuple(rows))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from r1zero.errors import SettingName, UserError, first_line
@@ -53,6 +54,13 @@ def pick_device(name: str) -> torch.device:
             f' = {name!r} is not usable here ({first_line(error)}); write "auto" or "cpu".',
         ) from None
     return device
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a CPU tensor on a device. A GPU fetches it when its turn comes: copied plainly, it would first have to
+    finish all that it has been given.
+    """
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def pick_autocast(setting: str, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

@@ -62,6 +62,5 @@ def _tried(policy: Policy, layout: str) -> Iterator[Told]:
     rows = [Trajectory(prompt, response, (0.0,) * len(response), 1.0) for prompt, response in pairs]
     for batch, prompts in passes(policy, rows, range(len(rows)), layout, 1 << 10):
         found, _ = response_logprobs(policy, batch, 1.0, prompts=prompts)
-        present = batch.response_N.unique_consecutive().tolist()
-        for i, logprobs in zip(present, found.split([rows[i].length for i in present]), strict=True):
+        for i, logprobs in zip(batch.responses, found.split([rows[i].length for i in batch.responses]), strict=True):
             yield rows[i].prompt_ids, rows[i].response_ids, logprobs

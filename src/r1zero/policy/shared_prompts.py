@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from r1zero.policy.batch import MicroBatch, Trajectory, micro_batches
+from r1zero.policy.device import to_device
 from r1zero.policy.forward import backbone, hidden_states, with_cache
 from r1zero.policy.load import Policy
 
@@ -29,15 +30,15 @@ class SharedPrompts:
         row = {prompt: p for p, prompt in enumerate(prompts)}
         self.policy, self.row_of = policy, {i: row[trajectories[i].prompt_ids] for i in indices}
         width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=policy.device)
-        self.lengths_P = torch.tensor([len(prompt) for prompt in prompts], device=policy.device)
+        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        self.lengths_P = to_device(torch.tensor([len(prompt) for prompt in prompts]), policy.device)
         columns = torch.arange(width, device=policy.device)
         self.mask_PW = (columns >= width - self.lengths_P[:, None]).long()
         cache = DynamicCache()  # without a config: plain layers, which keep every column
         with policy.autocast():
             states_PWH = hidden_states(
                 policy.model,
-                ids,
+                to_device(ids, policy.device),
                 attention_mask=self.mask_PW,
                 position_ids=(self.mask_PW.cumsum(1) - 1).clamp(min=0),
                 **with_cache(backbone(policy.model), cache),
@@ -52,9 +53,7 @@ class SharedPrompts:
         """Return the hidden state that predicts each response token, [N, H], for a batch made by
         `shared_micro_batches`.
         """
-        rows_B = torch.tensor(
-            [self.row_of[i] for i in batch.response_N.unique_consecutive().tolist()], device=self.policy.device
-        )
+        rows_B = to_device(torch.tensor([self.row_of[i] for i in batch.responses]), self.policy.device)
         last_PH, *keys_values = self.leaves
         cache = DynamicCache()
         for layer in range(len(keys_values) // 2):

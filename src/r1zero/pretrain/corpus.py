@@ -19,6 +19,7 @@ from r1zero.config.pretrain import CorpusSettings
 from r1zero.errors import UserError, plural, reason
 from r1zero.hub import reached_or_offline
 from r1zero.policy.batch import MicroBatch
+from r1zero.policy.device import to_device
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 
@@ -162,7 +163,7 @@ class Packed:
             self.ids_BL[target_BL],
             torch.arange(b)[:, None].expand(b, length)[target_BL],
         )
-        return MicroBatch(*(tensor.to(device) for tensor in tensors))
+        return MicroBatch(*(to_device(tensor, device) for tensor in tensors), tuple(range(b)))
 
 
 class Packer:
