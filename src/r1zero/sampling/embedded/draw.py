@@ -91,7 +91,7 @@ def _block_masses(logits_NV: Tensor, temperature: float) -> tuple[Tensor, Tensor
     Sums within a block are float32, pairwise, and right to some 1e-7 of themselves however small the block's mass is.
     """
     size = logits_NV.shape[1]
-    rows = max(1, _CHUNK // size) if logits_NV.device.type == "cpu" else len(logits_NV)
+    rows = max(1, _CHUNK // size if logits_NV.device.type == "cpu" else len(logits_NV))
     whole = size // BLOCK * BLOCK
     peaks, masses = [], []
     for chunk_nV in logits_NV.split(rows):
