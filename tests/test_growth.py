@@ -18,15 +18,17 @@ def test_exponents_by_hand() -> None:
     assert growth.exponent([1, 2, 4], [1, 4, 4]) == pytest.approx(1)
 
 
-def test_a_bar_is_held_against_the_whole_steps_wall_seconds() -> None:
+def test_a_bar_is_held_against_a_whole_step() -> None:
     axis = growth.Axis("new_tokens", (1, 2, 4), (), bar=1.1)
     # seconds double as tokens do, then four times: exponents 1 and, of the last pair, 2
     rise = [{"tokens": x, "seconds": s, "cpu_seconds": 1.0} for x, s in ((1, 1.0), (2, 2.0), (4, 8.0))]
-    found = growth.points_and_exponents("tokens", axis, rise)
+    found = growth.points_and_exponents("tokens", axis, rise, "seconds")
     assert (found["exponents"], found["exponent_of_the_last_pair"]) == ({"seconds": 1.5, "cpu_seconds": 0.0}, 2.0)
     assert found["holds"] is False
     rise[2]["seconds"] = 4.0
-    assert growth.points_and_exponents("tokens", axis, rise)["holds"] is True
+    assert growth.points_and_exponents("tokens", axis, rise, "seconds")["holds"] is True
+    rise[2]["seconds"] = 8.0
+    assert growth.points_and_exponents("tokens", axis, rise, "cpu_seconds")["holds"] is True
 
 
 def test_every_part_runs_on_a_small_model(capsys: pytest.CaptureFixture[str]) -> None:
