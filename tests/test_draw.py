@@ -1,6 +1,9 @@
-"""From logits to a token and its log-prob: against a naive inverse distribution function, filters by hand."""
+"""From logits to a token and its log-prob: against a naive inverse distribution function, filters by hand; vocabularies
+of several blocks against exact masses and the plain way."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +11,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from r1zero.sampling.embedded.draw import draw, keep_top
+from r1zero.sampling.embedded.draw import BLOCK, draw, drawing, keep_top
 from r1zero.sampling.noise import uniforms
 from r1zero.sampling.protocol import SamplingParams
 from regime import seeded
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from plain_draw import plain_draw, plain_keep_top  # beside scripts, and no package
 
 
 def params(temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> SamplingParams:
@@ -96,27 +103,43 @@ def test_probabilities_by_hand() -> None:
     assert one(logits, 0.2, params(top_k=2, top_p=0.6)) == (2, pytest.approx(0.0, abs=1e-6))
 
 
-def test_frequencies() -> None:
-    generator = torch.Generator().manual_seed(seeded())
-    logits = torch.randn(20, generator=generator)
-    n = 50_000
+@pytest.mark.parametrize("size", [20, 2 * BLOCK + 500])
+@pytest.mark.parametrize("seed", range(3))
+def test_frequencies(size: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seeded(seed))
+    logits = torch.randn(size, generator=generator)
+    n, lot = 50_000, 2_500  # at most 2,500 rows at a time
     keys = torch.randint(-(2**63), 2**63 - 1, (n,), generator=generator)
     u = uniforms(keys, torch.zeros(n, dtype=torch.int64))
-    tokens, _ = draw(logits.expand(n, 20), u, params(temperature=0.8))
-    expected = torch.softmax(logits / 0.8, dim=0) * n
-    counts = torch.bincount(tokens, minlength=20)
-    chi_square = ((counts - expected).square() / expected).sum().item()
-    assert chi_square < 19 + 5 * math.sqrt(2 * 19)  # mean 19, variance 38
+    tokens = torch.cat([draw(logits.expand(lot, size), each, params(temperature=0.8))[0] for each in u.split(lot)])
+    expected = torch.softmax(logits.double() / 0.8, dim=0) * n
+    # those that are expected less than five times are counted together
+    common = expected >= 5
+    cells = torch.where(common, common.cumsum(0), 0)
+    counts, means = (torch.zeros(int(cells.max()) + 1, dtype=torch.float64).index_add_(0, cells, each)
+                     for each in (torch.bincount(tokens, minlength=size).double(), expected))  # fmt: skip
+    used = means > 0
+    chi_square = ((counts - means)[used].square() / means[used]).sum().item()
+    # f degrees of freedom: mean f, variance 2f; 5 deviations above have odds of 1.4e-4 at f = 19, and less above it: of
+    # six such tests less than 1 in 1,000
+    free = int(used.sum()) - 1
+    assert free >= 15
+    assert chi_square < free + 5 * math.sqrt(2 * free)
 
 
-def test_rows_do_not_see_one_another() -> None:
+FILTERS = [params(), params(0.7), params(0.7, 0.8), params(1.0, 1.0, 9), params(0.7, 0.8, 9), params(0.0)]
+
+
+# of 50,001 tokens ten rows are worked on at a time
+@pytest.mark.parametrize(("rows", "size"), [(7, 30), (7, 3 * BLOCK), (23, 50_001)])
+@pytest.mark.parametrize("how", FILTERS)
+def test_rows_do_not_see_one_another(rows: int, size: int, how: SamplingParams) -> None:
     generator = torch.Generator().manual_seed(seeded(1))
-    logits = torch.randn(7, 30, generator=generator)
-    u = torch.rand(7, generator=generator, dtype=torch.float64)
-    how = params(0.7, 0.8, 9)
+    logits = 3 * torch.randn(rows, size, generator=generator)
+    u = torch.rand(rows, generator=generator, dtype=torch.float64)
     tokens, logprobs = draw(logits, u, how)
-    for row in range(7):
-        alone = draw(logits[row : row + 1], u[row : row + 1], how)
+    for row in range(0, rows, rows // 7):
+        alone = draw(logits[row : row + 1].clone(), u[row : row + 1], how)
         assert (int(alone[0]), float(alone[1])) == (int(tokens[row]), float(logprobs[row]))
 
 
@@ -181,3 +204,134 @@ def test_rare_tokens_of_a_large_vocabulary_are_drawn_as_often_as_they_should() -
     tokens, _ = draw(logits.expand(len(k), -1), u, params())
     off: Tensor = (tokens - 1 - k).abs()
     assert off.max().item() <= 1
+
+
+@pytest.mark.parametrize("size", [2, 99, 395, BLOCK])
+@pytest.mark.parametrize("how", FILTERS)
+def test_a_vocabulary_of_one_block_is_drawn_from_as_ever_to_the_bit(size: int, how: SamplingParams) -> None:
+    # recorded runs of such vocabularies replay
+    generator = torch.Generator().manual_seed(seeded(2))
+    logits = 4 * torch.randn(200, size, generator=generator)
+    u = torch.rand(200, generator=generator, dtype=torch.float64)
+    assert all(map(torch.equal, draw(logits, u, how), plain_draw(logits, u, how)))
+    assert drawing(size) is None
+    assert drawing(BLOCK + 1) is not None
+
+
+@pytest.mark.parametrize("size", [BLOCK + 1, 20_011])
+@pytest.mark.parametrize("how", FILTERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_blocks_draw_as_the_plain_way_does(size: int, how: SamplingParams, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(seeded(3))
+    logits = (4 * torch.randn(32, size, generator=generator)).to(dtype)
+    u = torch.rand(32, generator=generator, dtype=torch.float64)
+    (tokens, logprobs), (plain, plain_logprobs) = draw(logits, u, how), plain_draw(logits, u, how)
+    kept, plain_kept = (logits.float() / (how.temperature or 1) for _ in range(2))
+    if how.temperature:
+        kept, plain_kept = (keep(kept, how.top_k, how.top_p) for keep in (keep_top, plain_keep_top))
+    exact = torch.log_softmax(kept.double(), dim=-1)
+    # float32's rounding of a log-prob of −20 is 1e-6; the plain way's sums are coarser
+    assert (logprobs.double() - exact.gather(1, tokens[:, None])[:, 0]).abs().max() < 3e-6
+    # The same but for u within rounding of a step (masses are right to some 1e-7 of themselves: of 20,011 tokens one is
+    # expected to be within 1e-6 in 1.3 of 32 rows at most), and for sets of mass p whose border ties or is rounded.
+    steps = exact.exp().cumsum(-1)
+    far = (steps - u[:, None]).abs().amin(-1) > 1e-6 if how.temperature else torch.ones(32, dtype=torch.bool)
+    far &= (kept.isfinite() == plain_kept.isfinite()).all(-1)
+    assert far.sum() > 20
+    assert torch.equal(tokens[far], plain[far])
+    assert (logprobs - plain_logprobs)[far].abs().max() < 5e-5
+
+
+def reach(logits: Tensor, tokens: list[int], how: SamplingParams) -> list[float]:
+    """Each token's share of all u there are, exactly: between the first u that draws it or a later one, and the first
+    that draws a later one."""
+    first = torch.tensor([*tokens, *(token + 1 for token in tokens)])
+    low, high = torch.zeros(len(first), dtype=torch.int64), torch.full((len(first),), 2**48)
+    for _ in range(49):
+        middle = (low + high) // 2
+        drawn, _ = draw(logits.expand(len(first), -1), middle.double() / 2**48, how)
+        there = (drawn >= first) | (low >= high)
+        low, high = torch.where(there, low, middle + 1), torch.where(there, middle, high)
+    begin, end = high.view(2, -1)
+    return ((end - begin).double() / 2**48).tolist()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_every_token_of_a_large_vocabulary_has_its_share_of_u(temperature: float) -> None:
+    size = 151_936  # 148 blocks and 384 tokens
+    logits = 3 * torch.randn(size, generator=torch.Generator().manual_seed(seeded(4)))
+    exact = torch.softmax((logits / temperature).double(), dim=0)
+    rare = (exact.log() - math.log(1e-9)).abs().argsort()[:6].tolist()
+    ends = [0, BLOCK - 1, BLOCK, 77 * BLOCK - 1, size - 385, size - 384, size - 1]
+    tokens = [*rare, *ends, int(exact.argmax())]
+    # a mass is right to 2e-6 of itself (a logit less the largest has rounding of 1e-6), its ends to a step of 2^-48
+    for token, share in zip(tokens, reach(logits, tokens, params(temperature)), strict=True):
+        p = exact[token].item()
+        assert abs(share - p) < 3e-6 * p + 2 * 2.0**-48, (token, share, p)
+    assert all(exact[token] == pytest.approx(1e-9, rel=1e-2) for token in rare)
+
+
+def test_a_large_vocabularys_open_tokens_share_all_of_u() -> None:
+    # weights 1 : 2 : 1e-9 : 3 at borders of blocks, everything else closed
+    size, how = 2 * BLOCK + 3, params()
+    logits = torch.full((size,), -math.inf)
+    weights = {BLOCK - 1: 1.0, BLOCK: 2.0, 2 * BLOCK - 1: 1e-9, size - 1: 3.0}
+    for token, weight in weights.items():
+        logits[token] = math.log(weight)
+    shares = reach(logits, list(weights), how)
+    for share, weight in zip(shares, weights.values(), strict=True):
+        assert share == pytest.approx(weight / (6 + 1e-9), rel=1e-5)
+    assert sum(shares) == 1
+
+
+AT_BORDERS = (0, 1, BLOCK - 1, BLOCK, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 2)
+
+
+@given(
+    values=st.dictionaries(st.sampled_from(AT_BORDERS), st.floats(-300, 50, width=32), min_size=1),
+    u=st.one_of(st.just(0.0), st.just(2.0**-48), st.just(NEAR_ONE), st.floats(0, NEAR_ONE)),
+    nudge=st.sampled_from([-(2.0**-48), 0.0, 2.0**-48]),
+    how=st.sampled_from([params(), params(1.3), params(1.0, 0.9), params(1.0, 1.0, 3), params(0.0)]),
+)
+def test_a_closed_token_is_never_drawn_at_a_blocks_border(
+    values: dict[int, float], u: float, nudge: float, how: SamplingParams
+) -> None:
+    size = 2 * BLOCK + 3
+    logits = torch.full((size,), -math.inf)
+    for token, value in values.items():
+        logits[token] = value
+    steps = torch.softmax(logits.double() / (how.temperature or 1), dim=0).cumsum(0)
+    us = [u, *(min(max(steps[token].item() + nudge, 0), NEAR_ONE) for token in AT_BORDERS)]  # on a step and beside it
+    tokens, logprobs = draw(logits.expand(len(us), -1), torch.tensor(us, dtype=torch.float64), how)
+    assert set(tokens.tolist()) <= set(values)
+    assert logprobs.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [30, 2 * BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("how", FILTERS)
+def test_logits_that_are_no_numbers_are_told_by_the_log_prob(size: int, bad: float, how: SamplingParams) -> None:
+    logits = torch.randn(5, size, generator=torch.Generator().manual_seed(seeded(5)))
+    u = torch.tensor([0.0, 0.3, 0.5, 0.7, NEAR_ONE], dtype=torch.float64)
+    good = draw(logits, u, how)
+    logits[1, size // 3], logits[2], logits[4, -1] = bad, bad, bad
+    tokens, logprobs = draw(logits, u, how)
+    assert ((tokens >= 0) & (tokens < size)).all()
+    assert logprobs.isnan().tolist() == [False, True, True, False, True]
+    assert (tokens[[0, 3]].tolist(), logprobs[[0, 3]].tolist()) == (good[0][[0, 3]].tolist(), good[1][[0, 3]].tolist())
+
+
+@pytest.mark.parametrize("top_p", [0.001, 0.5, 0.95, 0.999])
+def test_the_smallest_set_of_a_large_vocabulary(top_p: float) -> None:
+    # rows whose set is a few tokens, thousands, and nearly all: the last two are sorted whole
+    size = 8 * BLOCK
+    scales = torch.tensor([8.0, 1.0, 0.01])[:, None]
+    logits = scales * torch.randn(3, size, generator=torch.Generator().manual_seed(seeded(6)))
+    kept = keep_top(logits, 0, top_p)
+    assert torch.equal(kept[kept.isfinite()], logits[kept.isfinite()])
+    ordered, order = torch.softmax(logits.double(), dim=-1).sort(dim=-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    found = kept.isfinite().gather(1, order)
+    assert found[before < top_p - 1e-5].all()
+    assert not found[before > top_p + 1e-5].any()
+    assert (found.int().diff(dim=-1) <= 0).all()  # the likeliest

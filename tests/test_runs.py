@@ -284,6 +284,20 @@ def test_another_processor_capability_is_a_note(tmp_path: Path) -> None:
     assert on_gpu.device_notes(now | {"device": "cuda:0", "cpu_capability": "AVX2"}) == []  # a GPU's bits are its own
 
 
+def test_another_way_of_drawing_is_a_note_where_it_begins(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, recipe(), FACTS)  # a run of before names none
+    now = provenance() | FACTS
+    assert run.device_notes(now | {"drawing": None}) == []
+    later = now | {"drawing": "blocks of 1024"}
+    notes = run.device_notes(later)
+    assert notes == [
+        "started with another way of drawing tokens: from here on some responses may be others than those of a run "
+        "that was never interrupted"
+    ]
+    run.note(3, notes, later)
+    assert run.device_notes(later) == []
+
+
 def test_another_card_of_the_same_kind_is_none(tmp_path: Path) -> None:
     run = Run.create(tmp_path, recipe(), FACTS | {"device": "cuda:0"})
     assert run.device_notes(provenance() | FACTS | {"device": "cuda:1"}) == []

@@ -12,6 +12,7 @@ from r1zero.evaluation.matrix import evaluate
 from r1zero.policy.load import load_policy
 from r1zero.policy.tiny import tiny_model
 from r1zero.policy.vocabulary import textless_ids
+from r1zero.sampling.embedded.draw import BLOCK, drawing
 from r1zero.training.train import train
 from tiny_runs import random_model, tiny_recipe, trained
 
@@ -48,6 +49,24 @@ def test_a_run_counts_responses_that_hold_them(padded: Path, tmp_path: Path) -> 
             assert line["rollout/surprisal"] == pytest.approx(math.log(PADDED), abs=1e-4)
             assert line.get("learn/entropy", math.log(PADDED)) == pytest.approx(math.log(PADDED), abs=1e-4)
         assert line.get("learn/logprob_gap", 0.0) < 1e-4
+
+
+def test_a_run_of_before_the_blocks_says_that_it_goes_on_with_them(tmp_path: Path) -> None:
+    model = tiny_model(TOKENIZER, width=32, layers=2)
+    model.resize_token_embeddings(BLOCK + 1, mean_resizing=False)
+    model.save_pretrained(tmp_path / "model")
+    TOKENIZER.save_pretrained(tmp_path / "model")
+    few = {"train.steps": 1, "checkpoint.every": 1, "evaluation.benchmarks": []}
+    run = train(tiny_recipe(few, tmp_path / "model"), tmp_path / "run")
+    assert run.facts["drawing"] == drawing(BLOCK + 1)
+    path = tmp_path / "run" / "run.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({name: fact for name, fact in facts.items() if name != "drawing"}))
+    for steps in (2, 3):
+        run = train(tiny_recipe(few | {"train.steps": steps}, tmp_path / "model"), tmp_path / "run", resume=True)
+    (note,) = (row for row in run.read("notes") if "drawing tokens" in row["note"])  # of the first time alone
+    assert (note["step"], run.facts["drawing"]) == (1, drawing(BLOCK + 1))
+    assert trained({"train.steps": 2}).facts["drawing"] is None
 
 
 def test_a_model_without_padding_has_no_such_number() -> None:

@@ -133,19 +133,22 @@ class Bench:
                 found |= {key: value for key, value in row.items() if key in ("flops", "bandwidth")}
         return (found["flops"], found["bandwidth"]) if len(found) == 2 else None
 
-    def config(self, shape: str) -> PretrainedConfig:
-        """A model's shape, or a small one of the same kind."""
+    def config(self, shape: str, vocabulary: int | None = None) -> PretrainedConfig:
+        """A model's shape, or a small one of the same kind; with its own vocabulary, or one of so many tokens."""
         settings = dict(SHAPES[shape]) | (TINY if self.tiny else {})
+        settings |= {"vocab_size": vocabulary} if vocabulary else {}
         settings |= {"bos_token_id": None, "eos_token_id": settings["vocab_size"] - 1, "pad_token_id": 0}
         return AutoConfig.for_model(settings.pop("model_type"), **settings)
 
-    def policy(self, shape: str, *, autocast: str = "auto", mean_length: int | None = None) -> Policy:
+    def policy(
+        self, shape: str, *, autocast: str = "auto", mean_length: int | None = None, vocabulary: int | None = None
+    ) -> Policy:
         """Random weights in this shape, float32; under `auto` with bfloat16 products on a GPU.
 
         They draw nearly uniformly from the vocabulary. With a `mean_length`, so many tokens end a response that it has
         that length on average (geometrically); without, none does.
         """
-        config = self.config(shape)
+        config = self.config(shape, vocabulary)
         with torch.device(self.device), torch.random.fork_rng(devices=[0] if self.gpu else []):
             torch.manual_seed(0)
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")

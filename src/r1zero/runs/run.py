@@ -40,6 +40,7 @@ _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "t
 _LATER = (
     *_SAME,
     "reward_fingerprint",
+    "drawing",
     *moved.CONTENTS,
     "objective",
     "objective_formula",
@@ -237,10 +238,16 @@ class Run:
 
     def device_notes(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a note when the run goes on with other versions, or on another machine, than its bits depend on."""
-        code = [each.get("verifier_fingerprint") for each in (self.facts, facts)]
+        was = self.facts
+        code = [each.get("verifier_fingerprint") for each in (was, facts)]
         graded = ["started with another verifier: from here on some responses may be graded otherwise"]
         notes = graded if None not in code and code[0] != code[1] else []
-        old, new = _bits(self.facts), _bits(facts)
+        if was.get("drawing") != facts.get("drawing"):  # runs of before name none
+            notes.append(
+                "started with another way of drawing tokens: from here on some responses may be others than those of a "
+                "run that was never interrupted"
+            )
+        old, new = _bits(was), _bits(facts)
         other = {name for name in old.keys() & new.keys() if old[name] != new[name]}
         if not other:
             return notes

@@ -26,6 +26,7 @@ from r1zero.rollouts.rewards import Truncation
 from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
 from r1zero.runs.run import Run
+from r1zero.sampling.embedded.draw import drawing
 from r1zero.sampling.protocol import Request, Sampler
 from r1zero.templates import Template
 from r1zero.templates.table import make_template
@@ -205,6 +206,7 @@ def describe(
     """Return what run.json says beyond versions and commit."""
     cluster = recipe.cluster
     actors = cluster and f"{cluster.learners} learners and {cluster.samplers} samplers on {cluster.address}"
+    vocabulary: int = policy.model.config.get_text_config().vocab_size
     return {
         "objective": objective.name,
         "objective_formula": objective.formula,
@@ -219,6 +221,7 @@ def describe(
         "template_hash": template.hash,
         "reward_fingerprint": reward_fingerprint(recipe.verifier.reward),
         "verifier_fingerprint": verifier_fingerprint(),
+        "drawing": drawing(vocabulary) if recipe.sampling.engine == "torch" else None,
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "device": actors or str(policy.device),
         **processor(threads),
