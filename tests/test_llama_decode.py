@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from helpers import EOS, TOKENIZER, VOCABULARY
@@ -28,6 +36,10 @@ KINDS: dict[str, tuple[type, dict[str, Any]]] = {
     "gelu": (LlamaConfig, {"hidden_act": "gelu"}),
     "llama3 rope": (LlamaConfig, {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, **ROPE}}),
     "qwen2": (Qwen2Config, {"num_key_value_heads": 2}),
+    "qwen3": (Qwen3Config, {"num_key_value_heads": 2, "head_dim": 16}),
+    "qwen3, wide heads": (Qwen3Config, {"num_key_value_heads": 2, "head_dim": 40, "tie_word_embeddings": True}),
+    "qwen3, biases": (Qwen3Config, {"head_dim": 16, "attention_bias": True}),
+    "mistral without a window": (MistralConfig, {"num_key_value_heads": 2, "sliding_window": None}),
 }
 
 
@@ -76,7 +88,7 @@ def slightly_off(*inputs: torch.Tensor | None) -> torch.Tensor:
     return llama_decode.grouped(*inputs) * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("name", ["llama", "grouped", "qwen2"])
+@pytest.mark.parametrize("name", ["llama", "grouped", "qwen2", "qwen3"])
 def test_where_no_bits_agree_the_models_own_forward_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = model(*KINDS[name])
     assert llama_decode.make_step(policy, 60)
@@ -132,11 +144,18 @@ def wrapped() -> PreTrainedModel:
         pytest.param(wrapped, id="a wrapped layer"),
         pytest.param(lambda: model(LlamaConfig, {}, "eager"), id="eager attention"),
         pytest.param(lambda: model(LlamaConfig, {}).to(torch.bfloat16), id="bfloat16"),
-        pytest.param(lambda: model(MistralConfig, {"sliding_window": 8}), id="another class"),
-        pytest.param(lambda: model(Qwen3Config, {"head_dim": 16}), id="norms inside attention"),
+        pytest.param(lambda: model(MistralConfig, {"sliding_window": 8}), id="a window"),
+        pytest.param(lambda: model(Olmo2Config, {}), id="another class"),
         pytest.param(
             lambda: model(Qwen2Config, {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
             id="sliding windows",
+        ),
+        pytest.param(
+            lambda: model(
+                Qwen3Config,
+                {"head_dim": 16, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+            ),
+            id="sliding windows beside norms",
         ),
         pytest.param(
             lambda: model(LlamaConfig, {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}),

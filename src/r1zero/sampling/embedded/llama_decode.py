@@ -1,4 +1,4 @@
-"""One decoding step of the Llama family written out: the same operations on the same weights, a third of the calls.
+"""One decoding step of Llama and its kin written out: the same operations on the same weights, a third of the calls.
 
 A small model's step is mostly Python and small operations; those of transformers' modules serve every use there is, and
 decoding needs few of them. Nothing is copied: the weights are the model's own, always current.
@@ -21,13 +21,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
+from transformers import LlamaForCausalLM, MistralForCausalLM, PreTrainedModel, Qwen2ForCausalLM, Qwen3ForCausalLM
 from transformers.cache_utils import DynamicCache
 
 from r1zero.policy.forward import forward
 from r1zero.sampling.embedded.kv_cache import KvCache
 
-_CLASSES: dict[str, type[PreTrainedModel]] = {kind.__name__: kind for kind in (LlamaForCausalLM, Qwen2ForCausalLM)}
+_CLASSES: dict[str, type[PreTrainedModel]] = {
+    kind.__name__: kind for kind in (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
+}
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})  # angles that depend on the position alone
 
 
@@ -76,6 +78,9 @@ class _Layer:
     gate: _Linear
     up: _Linear
     down: _Linear
+    q_norm: Tensor | None
+    """Qwen3's: queries and keys of each head are normed before positions are applied; None elsewhere."""
+    k_norm: Tensor | None
 
 
 class LlamaStep:
@@ -95,7 +100,12 @@ class LlamaStep:
         self.norm: Tensor = inner.norm.weight
         self.head = _linear(model.lm_head)
         self.layers = [
-            _Layer(each.input_layernorm.weight, each.post_attention_layernorm.weight, *map(_linear, _projections(each)))
+            _Layer(
+                each.input_layernorm.weight,
+                each.post_attention_layernorm.weight,
+                *map(_linear, _projections(each)),
+                *_head_norms(each),
+            )
             for each in inner.layers
         ]
         positions = torch.arange(columns, device=self.embedding.device)[None]
@@ -116,6 +126,7 @@ class LlamaStep:
             model.dtype == torch.float32
             and config._attn_implementation == "sdpa"
             and not kinds
+            and getattr(config, "sliding_window", None) is None
             and rope in _FIXED_ROPE
             and type(model.lm_head) is nn.Linear
             and all(type(part) is nn.Linear for layer in model.model.layers for part in _projections(layer))
@@ -131,6 +142,8 @@ class LlamaStep:
         for layer, kept in zip(self.layers, cache.kv_layers, strict=True):
             y = self._normed(x_nH, layer.norm)
             q, k, v = (part(y).view(n, -1, self.size) for part in (layer.q, layer.k, layer.v))
+            if layer.q_norm is not None and layer.k_norm is not None:
+                q, k = self._normed(q, layer.q_norm), self._normed(k, layer.k_norm)
             q = q * cos + q.roll(half, -1) * sin
             k = k * cos + k.roll(half, -1) * sin
             keys, values = kept.update(k[:, :, None], v[:, :, None])
@@ -214,6 +227,13 @@ def _agrees(model: PreTrainedModel, attention: Attention, prompts_nT: Tensor) ->
 
 def _linear(part: nn.Linear) -> _Linear:
     return _Linear(part.weight, part.bias)
+
+
+def _head_norms(layer: Any) -> tuple[Tensor | None, Tensor | None]:
+    """Return the weights of the norms of a layer's queries and keys, where it has any."""
+    parts = (getattr(layer.self_attn, name, None) for name in ("q_norm", "k_norm"))
+    q_norm, k_norm = (part if part is None else part.weight for part in parts)
+    return q_norm, k_norm
 
 
 def _projections(layer: Any) -> tuple[nn.Linear, ...]:
