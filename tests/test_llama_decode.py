@@ -1,5 +1,6 @@
 """The decoding step written out for the Llama family: the same bits as transformers' own modules, or not taken."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from transformers import (
 )
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from helpers import EOS, TOKENIZER, VOCABULARY
+from helpers import EOS, TOKENIZER, VOCABULARY, encode
+from r1zero.policy.device import pick_autocast
+from r1zero.policy.probe import Told, objection
 from r1zero.sampling.embedded import llama_decode
 from r1zero.sampling.embedded.llama_decode import LlamaStep
 from r1zero.sampling.embedded.sampler import TorchSampler
@@ -83,6 +86,33 @@ def test_it_draws_the_same_bits(name: str, rows: int, monkeypatch: pytest.Monkey
     assert calls == before
 
 
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("autocast", [True, False])
+def test_in_bfloat16_it_computes_the_same_to_rounding(
+    name: str, autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside float32 weights under autocast, whose copy it takes, and beside weights in bfloat16."""
+    policy = model(*KINDS[name])
+    context = pick_autocast("bfloat16" if autocast else "off", torch.device("cpu"))
+    policy = policy if autocast else policy.to(torch.bfloat16)
+    sampler = TorchSampler(policy, TOKENIZER, SOME_EOS, rows=6, autocast=context)
+    step = llama_decode.make_step(sampler.lower(), 60, sampler.lower.dtype)
+    assert step
+    prompts = torch.arange(5 * 21).reshape(5, 21) % VOCABULARY
+    with context():
+        assert llama_decode._agrees(policy, step, prompts)
+        monkeypatch.setattr(step, "eps", 0.5)  # another function
+        assert not llama_decode._agrees(policy, step, prompts)
+    drawn = list(sampler.sample(requests_of(PROMPTS), 2, SamplingParams(40), seed=0, step=1))
+
+    def told() -> Iterator[Told]:
+        for each in drawn:
+            found = each.completion
+            yield encode(PROMPTS[each.request]), found.token_ids, torch.tensor(found.logprobs)
+
+    assert objection(policy, told, context) == ""
+
+
 def slightly_off(*inputs: torch.Tensor | None) -> torch.Tensor:
     """Attention whose last bits are not those of the model's own."""
     return llama_decode.grouped(*inputs) * (1 + 1e-6)
@@ -143,7 +173,7 @@ def wrapped() -> PreTrainedModel:
         pytest.param(hooked, id="a hook"),
         pytest.param(wrapped, id="a wrapped layer"),
         pytest.param(lambda: model(LlamaConfig, {}, "eager"), id="eager attention"),
-        pytest.param(lambda: model(LlamaConfig, {}).to(torch.bfloat16), id="bfloat16"),
+        pytest.param(lambda: model(LlamaConfig, {}).to(torch.float64), id="float64"),
         pytest.param(lambda: model(MistralConfig, {"sliding_window": 8}), id="a window"),
         pytest.param(lambda: model(Olmo2Config, {}), id="another class"),
         pytest.param(

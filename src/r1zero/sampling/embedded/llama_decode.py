@@ -1,11 +1,13 @@
 """One decoding step of Llama and its kin written out: the same operations on the same weights, a third of the calls.
 
 A small model's step is mostly Python and small operations; those of transformers' modules serve every use there is, and
-decoding needs few of them. Nothing is copied: the weights are the model's own, always current.
+decoding needs few of them. Nothing is copied: the weights are those of the model that a call samples from (under
+autocast that is the copy of `lowered`).
 
 What transformers does in a step changes from version to version, and with it the last bits. So nothing is assumed: a
 small model of the same kind and shape takes a few steps both ways (`same_bits`), and where no way of ours gives the
-bits of its own forward, that one is taken.
+bits of its own forward, that one is taken. In less than float32 few steps tell little of the last bits, which rounding
+hides most of the time: there it is enough that the logits are the same to rounding.
 
 Legend: n active rows, H hidden size, h heads, k heads of keys and values, d head size, W columns of the cache's window.
 """
@@ -26,11 +28,14 @@ from transformers.cache_utils import DynamicCache
 
 from r1zero.policy.forward import forward
 from r1zero.sampling.embedded.kv_cache import KvCache
+from r1zero.sampling.embedded.lowered import lowered
 
 _CLASSES: dict[str, type[PreTrainedModel]] = {
     kind.__name__: kind for kind in (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 }
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})  # angles that depend on the position alone
+_STEPS = 4  # of a trial
+_ROUNDING = 0.03  # of the largest logit: a few roundings of bfloat16, each half of 1/128 at most
 
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -109,21 +114,21 @@ class LlamaStep:
             for each in inner.layers
         ]
         positions = torch.arange(columns, device=self.embedding.device)[None]
-        cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)
+        cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)  # in the precision of the hidden states
         half = self.size // 2
         self.cos_Cd = cos_1Cd[0]
         self.sin_Cd = torch.cat([-sin_1Cd[0, :, :half], sin_1Cd[0, :, half:]], dim=-1)  # the sign of rotated halves
 
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
-        """Tell whether this is such a model, in float32 and unchanged: not wrapped, hooked or of other attention."""
+        """Tell whether this is such a model, unchanged: not wrapped, hooked or of other attention."""
         if type(model) not in _CLASSES.values():
             return False
         config: Any = model.config
         kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
         rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
         return (
-            model.dtype == torch.float32
+            model.dtype in (torch.float32, torch.bfloat16)
             and config._attn_implementation == "sdpa"
             and not kinds
             and getattr(config, "sliding_window", None) is None
@@ -137,7 +142,7 @@ class LlamaStep:
         """Return logits [n, V] after the tokens `last_n`, which stand at `positions_n`; writes the cache's column t."""
         n, half = len(last_n), self.size // 2
         cos, sin = self.cos_Cd[positions_n][:, None], self.sin_Cd[positions_n][:, None]
-        bias = None if mask_nW.all() else _bias(mask_nW)
+        bias = None if mask_nW.all() else _bias(mask_nW, cache.kv_layers[0].keys.dtype)
         x_nH = functional.embedding(last_n, self.embedding)
         for layer, kept in zip(self.layers, cache.kv_layers, strict=True):
             y = self._normed(x_nH, layer.norm)
@@ -153,32 +158,43 @@ class LlamaStep:
         return self.head(self._normed(x_nH, self.norm))
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        return functional.rms_norm(x, weight.shape, weight, self.eps)
+        if x.dtype == torch.float32:
+            return functional.rms_norm(x, weight.shape, weight, self.eps)
+        high = x.float()  # rounded before the weight is multiplied with, as transformers does
+        return weight * (high * torch.rsqrt(high.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype)
 
 
-def _bias(mask_nW: Tensor) -> Tensor:
+def _bias(mask_nW: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what a mask adds to the scores: 0 or −∞, [n, 1, 1, W]."""
-    return torch.zeros(mask_nW.shape, device=mask_nW.device).masked_fill_(~mask_nW, -torch.inf)[:, None, None]
+    zeros_nW = torch.zeros(mask_nW.shape, dtype=dtype, device=mask_nW.device)
+    return zeros_nW.masked_fill_(~mask_nW, -torch.inf)[:, None, None]
 
 
-def make_step(model: PreTrainedModel, columns: int) -> LlamaStep | None:
-    """Return the step of a model; None where it must take its own forward."""
+def make_step(model: PreTrainedModel, columns: int, products: torch.dtype | None = None) -> LlamaStep | None:
+    """Return the step of a model; None where it must take its own forward.
+
+    `products` is what autocast computes products in, if there is one: the step, too, is called under it.
+    """
     if not LlamaStep.fits(model):
         return None
-    attention = same_bits(type(model).__name__, json.dumps(_small(model)), str(model.device), torch.get_num_threads())
+    precision = model.dtype, products
+    where = str(model.device), torch.get_num_threads()
+    attention = same_bits(type(model).__name__, json.dumps(_small(model)), *where, *precision)
     return LlamaStep(model, columns, attention) if attention else None
 
 
 def _small(model: PreTrainedModel) -> dict[str, Any]:
     """The model's config with one layer, few words and a narrow MLP: all that its attention can depend on is left."""
-    given: dict[str, Any] = model.config.to_dict()
+    given: dict[str, Any] = model.config.to_dict() | {"dtype": None}
     tokens = {"vocab_size": 32, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     narrow = {"num_hidden_layers": 1, "layer_types": None, "intermediate_size": min(given["intermediate_size"], 64)}
     return given | tokens | narrow
 
 
 @lru_cache
-def same_bits(kind: str, small: str, device: str, threads: int) -> Attention | None:
+def same_bits(
+    kind: str, small: str, device: str, threads: int, dtype: torch.dtype, products: torch.dtype | None
+) -> Attention | None:
     """Tell which attention gives the bits of a model's own forward here, if one does: tried on random weights.
 
     These depend on nothing but the arguments, so that a run that goes on decides as the run did that was cut.
@@ -194,35 +210,43 @@ def same_bits(kind: str, small: str, device: str, threads: int) -> Attention | N
             for parameter in model.parameters():  # norms and biases, too
                 parameter += 0.1 * torch.randn_like(parameter)
         prompts = torch.randint(config.vocab_size, (8, 21))
-    model = model.to(device)
-    for attention in ATTENTIONS:
-        if all(_agrees(model, attention, prompts[:rows].to(device)) for rows in (1, 3, 8)):
-            return attention
+    model = model.to(device, dtype)
+    with torch.autocast(torch.device(device).type, products, enabled=products is not None):
+        for attention in ATTENTIONS:
+            step = LlamaStep(model if products is None else lowered(model, products), 21 + _STEPS, attention)
+            if all(_agrees(model, step, prompts[:rows].to(device)) for rows in (1, 3, 8)):
+                return attention
     return None
 
 
 @torch.no_grad()
-def _agrees(model: PreTrainedModel, attention: Attention, prompts_nT: Tensor) -> bool:
+def _agrees(model: PreTrainedModel, step: LlamaStep, prompts_nT: Tensor) -> bool:
     """Tell whether a few steps after prompts of different lengths are the same to the last bit both ways."""
-    (n, width), steps = prompts_nT.shape, 4
+    n, width = prompts_nT.shape
     starts_n = torch.arange(n, device=prompts_nT.device) % 5
-    columns = torch.arange(width + steps, device=prompts_nT.device)
+    columns = torch.arange(width + _STEPS, device=prompts_nT.device)
     mask_nW = columns >= starts_n[:, None]
     positions_nT = (columns - starts_n[:, None]).clamp(min=0)
-    prefill, caches = DynamicCache(), [KvCache(1, n, width, width + steps) for _ in range(2)]
+    prefill, caches = DynamicCache(), [KvCache(len(step.layers), n, width, width + _STEPS) for _ in range(2)]
     logits_nV = forward(model, prompts_nT, mask_nW[:, :width].long(), positions_nT[:, :width], prefill)
     for cache in caches:
         cache.insert(prefill, 1, 0)
         cache.active, cache.first = n, 0
-    step = LlamaStep(model, width + steps, attention)
-    for t in range(width, width + steps):
+    for t in range(width, width + _STEPS):
         last_n, mask, positions_n = logits_nV.argmax(-1), mask_nW[:, : t + 1], positions_nT[:, t]
         logits_nV = forward(model, last_n[:, None], mask, positions_n[:, None], caches[0])
-        if not torch.equal(step(last_n, positions_n, mask, caches[1]), logits_nV):
+        if not _alike(step(last_n, positions_n, mask, caches[1]), logits_nV):
             return False
         for cache in caches:
             cache.t += 1
     return True
+
+
+def _alike(ours: Tensor, own: Tensor) -> bool:
+    """Tell whether logits are the same: to the last bit, or in less than float32 to rounding."""
+    if own.dtype == torch.float32:
+        return torch.equal(ours, own)
+    return ours.dtype == own.dtype and bool((ours - own).abs().max() <= _ROUNDING * own.abs().max())
 
 
 def _linear(part: nn.Linear) -> _Linear:

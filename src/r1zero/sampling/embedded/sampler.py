@@ -25,6 +25,7 @@ from r1zero.policy.probe import Told, objection
 from r1zero.policy.vocabulary import check_ids
 from r1zero.sampling.embedded.kv_cache import KvCache
 from r1zero.sampling.embedded.llama_decode import make_step
+from r1zero.sampling.embedded.lowered import Lowering
 from r1zero.sampling.embedded.plain import PlainSampler
 from r1zero.sampling.embedded.rows import Rows
 from r1zero.sampling.embedded.stops import RuleBook
@@ -58,6 +59,7 @@ class TorchSampler:
                 "embedded sampler cannot batch; take the one that `make_sampler` chooses."
             )
         self.model, self.rows, self.autocast = model, rows, autocast
+        self.lower = Lowering(model, autocast)
         self.rules = RuleBook(model, tokenizer, eos_ids)
         self.layers: int = config.num_hidden_layers
         self._kept: KvCache | None = None
@@ -103,8 +105,8 @@ class _Decoder:
         seed: tuple[int, int],
     ):
         self.sampler, self.requests, self.samples = sampler, requests, samples
-        model = sampler.model
-        self.device = model.device
+        self.model = sampler.lower()
+        self.device = sampler.model.device
         rules = sampler.rules.of(params.stop)
         # longest prompts first: rows that enter together are padded least, and the longest wait is not at the end
         self.waiting = deque(sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids)))
@@ -114,8 +116,7 @@ class _Decoder:
         budget = params.budget(min(len(request.prompt_ids) for request in requests))
         limit = self.longest + budget + (max(budget, 64) if refills else 0)
         self.cache = sampler.kv_cache(self.rows, self.longest, limit)
-        exact = sampler.autocast is nullcontext
-        self.fast = make_step(model, self.longest + budget) if exact else None
+        self.fast = make_step(self.model, self.longest + budget, sampler.lower.dtype)
         self.mask = torch.zeros(self.rows, self.cache.limit + 1, dtype=torch.bool, device=self.device)
         self.drawn = Rows(self.rows, rules, params, seed)
         self.starts: list[int] = []  # first column of each active row
@@ -175,7 +176,7 @@ class _Decoder:
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         with self.sampler.autocast():
-            return forward(self.sampler.model, ids, mask, positions, cache)
+            return forward(self.model, ids, mask, positions, cache)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -193,7 +194,8 @@ class _Decoder:
         positions_n = cache.t - self.start_S[:n]
         last_n = self.drawn.last_S[:n]
         if self.fast is not None:
-            logits_nV = self.fast(last_n, positions_n, mask_nW, cache)
+            with self.sampler.autocast():
+                logits_nV = self.fast(last_n, positions_n, mask_nW, cache)
         else:
             logits_nV = self._forward(last_n[:, None], mask_nW, positions_n[:, None], cache)
         cache.t += 1
