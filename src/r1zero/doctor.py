@@ -6,6 +6,7 @@ missing. Version ranges are read from the package's own metadata, so that they a
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -207,9 +208,8 @@ def _cpu() -> list[Check]:
 
 def _bf16() -> str:
     """Return what a few products say of bf16 on this processor, whatever its flags do."""
-    from r1zero.policy.precision import USUAL, measure
-
-    found = measure(USUAL)
+    precision = importlib.import_module("r1zero.policy.precision")  # by name: it needs torch, which may be missing
+    found = precision.measure(precision.USUAL)
     choice = "bfloat16, as far as the model's own products agree" if found.pays else "float32"
     return f'{found} (SmolLM2-135M\'s); learner.autocast = "auto" takes {choice}'
 

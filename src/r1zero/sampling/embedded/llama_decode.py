@@ -15,10 +15,10 @@ Legend: n active rows, H hidden size, h heads, k heads of keys and values, d hea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,14 @@ def packed(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tens
 
 
 ATTENTIONS: tuple[Attention, ...] = (packed, grouped)
+
+
+class Window(Protocol):
+    """A layer of a cache, which writes a new column and shows what attention reads."""
+
+    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        """Write keys and values [n, k, 1, d]; return the window's, [n, k, W, d]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,11 @@ class LlamaStep:
         self.cos_Cd = cos_1Cd[0]
         self.sin_Cd = torch.cat([-sin_1Cd[0, :, :half], sin_1Cd[0, :, half:]], dim=-1)  # the sign of rotated halves
 
+    @property
+    def columns(self) -> int:
+        """How many positions there are."""
+        return len(self.cos_Cd)
+
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
         """Tell whether this is such a model, unchanged: not wrapped, hooked or of other attention."""
@@ -140,11 +153,15 @@ class LlamaStep:
 
     def __call__(self, last_n: Tensor, positions_n: Tensor, mask_nW: Tensor, cache: KvCache) -> Tensor:
         """Return logits [n, V] after the tokens `last_n`, which stand at `positions_n`; writes the cache's column t."""
+        bias = None if mask_nW.all() else mask_bias(mask_nW, cache.kv_layers[0].keys.dtype)
+        return self.logits(last_n, positions_n, bias, cache.kv_layers)
+
+    def logits(self, last_n: Tensor, positions_n: Tensor, bias: Tensor | None, cache: Sequence[Window]) -> Tensor:
+        """Return the same where the layers of a cache show their windows themselves, masked by a bias [n, 1, 1, W]."""
         n, half = len(last_n), self.size // 2
         cos, sin = self.cos_Cd[positions_n][:, None], self.sin_Cd[positions_n][:, None]
-        bias = None if mask_nW.all() else _bias(mask_nW, cache.kv_layers[0].keys.dtype)
         x_nH = functional.embedding(last_n, self.embedding)
-        for layer, kept in zip(self.layers, cache.kv_layers, strict=True):
+        for layer, kept in zip(self.layers, cache, strict=True):
             y = self._normed(x_nH, layer.norm)
             q, k, v = (part(y).view(n, -1, self.size) for part in (layer.q, layer.k, layer.v))
             if layer.q_norm is not None and layer.k_norm is not None:
@@ -164,7 +181,7 @@ class LlamaStep:
         return weight * (high * torch.rsqrt(high.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype)
 
 
-def _bias(mask_nW: Tensor, dtype: torch.dtype) -> Tensor:
+def mask_bias(mask_nW: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what a mask adds to the scores: 0 or −∞, [n, 1, 1, W]."""
     zeros_nW = torch.zeros(mask_nW.shape, dtype=dtype, device=mask_nW.device)
     return zeros_nW.masked_fill_(~mask_nW, -torch.inf)[:, None, None]
