@@ -115,8 +115,8 @@ def test_rows_come_and_go_for_long(every: int, monkeypatch: pytest.MonkeyPatch, 
     how: dict[str, Any] = {"rows": 6, "samples": 2, "max_new_tokens": 16 if every == 3 else 64}
     plain = drawn(model, requests, 0, **how)
     moves: list[int] = []
-    moved = static.Batch.moved
-    monkeypatch.setattr(static.Batch, "moved", lambda self, by: (moves.append(by), moved(self, by))[1])
+    moved = static.DecodingBatch.moved
+    monkeypatch.setattr(static.DecodingBatch, "moved", lambda self, by: (moves.append(by), moved(self, by))[1])
     assert_same(drawn(model, requests, every, **how), plain)
     assert len(moves) > 2
     assert len(set(shapes)) < 20 < len(shapes)

@@ -57,7 +57,7 @@ class Task:
         return self.longest + self.budget + (max(self.budget, 64) if refills else 0)
 
 
-class Batch:
+class DecodingBatch:
     """The state of one sampling call that no way of decoding can do without."""
 
     def __init__(

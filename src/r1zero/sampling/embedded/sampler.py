@@ -20,7 +20,7 @@ from r1zero.policy.forward import ATTENTION_LAYERS
 from r1zero.policy.load import Policy
 from r1zero.policy.probe import Told, objection
 from r1zero.policy.vocabulary import check_ids
-from r1zero.sampling.embedded.batch import Batch, Task
+from r1zero.sampling.embedded.batch import DecodingBatch, Task
 from r1zero.sampling.embedded.kv_cache import KvCache
 from r1zero.sampling.embedded.llama_decode import LlamaStep, make_step
 from r1zero.sampling.embedded.lowered import Lowering
@@ -103,7 +103,7 @@ class TorchSampler:
         static = fast is not None and self.look_every > 0
         sizes = task.rows, task.longest, task.limit
         cache = KvCache(self.layers, *sizes, whole=True) if static else self.kv_cache(*sizes)
-        batch = Batch(task, model, self.autocast, self.rules.of(task.params.stop), cache)
+        batch = DecodingBatch(task, model, self.autocast, self.rules.of(task.params.stop), cache)
         if fast is not None and static:
             return StaticDecoder(batch, fast, self.look_every, graphs=self.graphs)
         return _Decoder(batch, fast)
@@ -112,7 +112,7 @@ class TorchSampler:
 class _Decoder:
     """Decodes a token a row at a time, in steps that are as large as they need be, and looks at once."""
 
-    def __init__(self, batch: Batch, fast: LlamaStep | None):
+    def __init__(self, batch: DecodingBatch, fast: LlamaStep | None):
         self.batch, self.fast = batch, fast
         rows, columns = batch.task.rows, batch.cache.limit + 1
         self.mask = torch.zeros(rows, columns, dtype=torch.bool, device=batch.device)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1zero.sampling.embedded.batch import Batch
+from r1zero.sampling.embedded.batch import DecodingBatch
 from r1zero.sampling.embedded.kv_cache import KvLayer
 from r1zero.sampling.embedded.llama_decode import LlamaStep, mask_bias
 from r1zero.sampling.protocol import Sampled
@@ -41,7 +41,7 @@ def rows_of(active: int, most: int) -> int:
 class StaticDecoder:
     """Decodes `every` tokens a row between two looks at what has finished. `graphs`: capture steps on a GPU."""
 
-    def __init__(self, batch: Batch, step: LlamaStep, every: int, *, graphs: bool = True):
+    def __init__(self, batch: DecodingBatch, step: LlamaStep, every: int, *, graphs: bool = True):
         self.batch, self.compute, self.every = batch, step, every
         cache, device, rows = batch.cache, batch.device, batch.task.rows
         self.ends: list[int] = []  # the write column at which each active row's budget is filled
