@@ -96,7 +96,9 @@ def test_the_next_call_has_the_weights_that_have_moved() -> None:
     assert after == list(expected)
 
 
-def test_in_float32_there_is_none() -> None:
+def test_there_is_none_of_what_is_in_its_precision() -> None:
+    low = qwen().to(torch.bfloat16)
+    assert Lowering(low, BFLOAT16)() is low
     model = qwen()
     assert TorchSampler(model, TOKENIZER, SOME_EOS).lower() is model
     assert PlainSampler(model, TOKENIZER, SOME_EOS).lower() is model

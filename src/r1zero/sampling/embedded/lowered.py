@@ -36,8 +36,8 @@ class Lowering:
     def __call__(self) -> PreTrainedModel:
         """Return the model with its matrices as they are now, in the precision of its products.
 
-        That is the model itself where it computes in the precision that it has, where the copy would take more than
-        its share of the memory that is free, and where its bits would be others.
+        That is the model itself where its matrices are in that precision, where the copy would take more than its share
+        of the memory that is free, and where its bits would be others.
         """
         if self.dtype is None or self._agrees is False or not self._has_room(self.dtype):
             return self.model
@@ -52,7 +52,7 @@ class Lowering:
     def _has_room(self, dtype: torch.dtype) -> bool:
         free = free_memory(self.model.device)
         size = sum(part.weight.numel() for part in _matrices(self.model, dtype).values()) * dtype.itemsize
-        return free is None or size <= COPY_SHARE * free
+        return size > 0 and (free is None or size <= COPY_SHARE * free)
 
 
 def lowered(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
