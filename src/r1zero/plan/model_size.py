@@ -167,7 +167,7 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSe
         kept_checkpointed=inputs + kept / layers,
         ends=weights - _parameters(_stack(model)),
         number=number,
-        matrices=sum(part.weight.numel() for part in model.modules() if type(part) in (nn.Linear, Conv1D)),
+        matrices=sum(part.weight.numel() for part in model.modules() if isinstance(part, nn.Linear | Conv1D)),
     )
 
 

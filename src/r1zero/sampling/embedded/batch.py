@@ -150,7 +150,8 @@ class DecodingBatch:
         sources, targets = self.drawn.gaps(finished)
         moves = None
         if targets:
-            source, target = moves = torch.tensor([sources, targets], device=self.device).unbind()
+            source, target = torch.tensor(sources, device=self.device), torch.tensor(targets, device=self.device)
+            moves = source, target
             self.cache.move(source, target)
             self.start_S[target] = self.start_S[source]
             for src, dst in zip(sources, targets, strict=True):

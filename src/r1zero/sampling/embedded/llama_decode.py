@@ -112,15 +112,7 @@ class LlamaStep:
         self.embedding: Tensor = inner.embed_tokens.weight
         self.norm: Tensor = inner.norm.weight
         self.head = _linear(model.lm_head)
-        self.layers = [
-            _Layer(
-                each.input_layernorm.weight,
-                each.post_attention_layernorm.weight,
-                *map(_linear, _projections(each)),
-                *_head_norms(each),
-            )
-            for each in inner.layers
-        ]
+        self.layers = [_layer(each) for each in inner.layers]
         positions = torch.arange(columns, device=self.embedding.device)[None]
         cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)  # in the precision of the hidden states
         half = self.size // 2
@@ -270,11 +262,12 @@ def _linear(part: nn.Linear) -> _Linear:
     return _Linear(part.weight, part.bias)
 
 
-def _head_norms(layer: Any) -> tuple[Tensor | None, Tensor | None]:
-    """Return the weights of the norms of a layer's queries and keys, where it has any."""
-    parts = (getattr(layer.self_attn, name, None) for name in ("q_norm", "k_norm"))
-    q_norm, k_norm = (part if part is None else part.weight for part in parts)
-    return q_norm, k_norm
+def _layer(layer: Any) -> _Layer:
+    """Return a layer's weights; only some kinds have norms of queries and keys."""
+    norms = (getattr(layer.self_attn, name, None) for name in ("q_norm", "k_norm"))
+    q_norm, k_norm = (part if part is None else part.weight for part in norms)
+    before = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+    return _Layer(*before, *map(_linear, _projections(layer)), q_norm=q_norm, k_norm=k_norm)
 
 
 def _projections(layer: Any) -> tuple[nn.Linear, ...]:

@@ -14,6 +14,7 @@ import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ def lowered(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 def _matrices(model: nn.Module, dtype: torch.dtype) -> dict[str, nn.Linear | Conv1D]:
     """Return the modules whose weights autocast would cast, by name."""
-    found = {name: part for name, part in model.named_modules() if type(part) in (nn.Linear, Conv1D)}
+    found: dict[str, Any] = {name: part for name, part in model.named_modules() if type(part) in (nn.Linear, Conv1D)}
     return {name: part for name, part in found.items() if part.weight.dtype != dtype}
 
 
