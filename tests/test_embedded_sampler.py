@@ -19,6 +19,7 @@ from helpers import EOS, MODELS, TOKENIZER, VOCABULARY, encode, full_logprobs, l
 from r1zero.errors import UserError
 from r1zero.policy.device import pick_autocast
 from r1zero.policy.tiny import character_tokenizer, tiny_model
+from r1zero.sampling.embedded import batch as batch_module
 from r1zero.sampling.embedded import sampler as embedded
 from r1zero.sampling.embedded.kv_cache import KvCache, KvLayer
 from r1zero.sampling.embedded.plain import PlainSampler
@@ -368,7 +369,7 @@ def test_every_question_is_prefilled_exactly_once(rows: int) -> None:
 
 
 def test_prefill_passes_stay_under_their_token_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_PREFILL_TOKENS", 50)
+    monkeypatch.setattr(batch_module, "_PREFILL_TOKENS", 50)
     model, requests = qwen(), requests_of(PROMPTS)
     seen: list[tuple[int, int]] = []
 

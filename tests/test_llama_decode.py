@@ -1,14 +1,25 @@
 """The decoding step written out for the Llama family: the same bits as transformers' own modules, or not taken."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from helpers import EOS, TOKENIZER, VOCABULARY
+from helpers import EOS, TOKENIZER, VOCABULARY, encode
+from r1zero.policy.device import pick_autocast
+from r1zero.policy.probe import Told, objection
 from r1zero.sampling.embedded import llama_decode
 from r1zero.sampling.embedded.llama_decode import LlamaStep
 from r1zero.sampling.embedded.sampler import TorchSampler
@@ -28,6 +39,10 @@ KINDS: dict[str, tuple[type, dict[str, Any]]] = {
     "gelu": (LlamaConfig, {"hidden_act": "gelu"}),
     "llama3 rope": (LlamaConfig, {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, **ROPE}}),
     "qwen2": (Qwen2Config, {"num_key_value_heads": 2}),
+    "qwen3": (Qwen3Config, {"num_key_value_heads": 2, "head_dim": 16}),
+    "qwen3, wide heads": (Qwen3Config, {"num_key_value_heads": 2, "head_dim": 40, "tie_word_embeddings": True}),
+    "qwen3, biases": (Qwen3Config, {"head_dim": 16, "attention_bias": True}),
+    "mistral without a window": (MistralConfig, {"num_key_value_heads": 2, "sliding_window": None}),
 }
 
 
@@ -71,12 +86,39 @@ def test_it_draws_the_same_bits(name: str, rows: int, monkeypatch: pytest.Monkey
     assert calls == before
 
 
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("autocast", [True, False])
+def test_in_bfloat16_it_computes_the_same_to_rounding(
+    name: str, autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside float32 weights under autocast, whose copy it takes, and beside weights in bfloat16."""
+    policy = model(*KINDS[name])
+    context = pick_autocast("bfloat16" if autocast else "off", torch.device("cpu"))
+    policy = policy if autocast else policy.to(torch.bfloat16)
+    sampler = TorchSampler(policy, TOKENIZER, SOME_EOS, rows=6, autocast=context)
+    step = llama_decode.make_step(sampler.lower(), 60, sampler.lower.dtype)
+    assert step
+    prompts = torch.arange(5 * 21).reshape(5, 21) % VOCABULARY
+    with context():
+        assert llama_decode._agrees(policy, step, prompts)
+        monkeypatch.setattr(step, "eps", 0.5)  # another function
+        assert not llama_decode._agrees(policy, step, prompts)
+    drawn = list(sampler.sample(requests_of(PROMPTS), 2, SamplingParams(40), seed=0, step=1))
+
+    def told() -> Iterator[Told]:
+        for each in drawn:
+            found = each.completion
+            yield encode(PROMPTS[each.request]), found.token_ids, torch.tensor(found.logprobs)
+
+    assert objection(policy, told, context) == ""
+
+
 def slightly_off(*inputs: torch.Tensor | None) -> torch.Tensor:
     """Attention whose last bits are not those of the model's own."""
     return llama_decode.grouped(*inputs) * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("name", ["llama", "grouped", "qwen2"])
+@pytest.mark.parametrize("name", ["llama", "grouped", "qwen2", "qwen3"])
 def test_where_no_bits_agree_the_models_own_forward_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = model(*KINDS[name])
     assert llama_decode.make_step(policy, 60)
@@ -131,12 +173,19 @@ def wrapped() -> PreTrainedModel:
         pytest.param(hooked, id="a hook"),
         pytest.param(wrapped, id="a wrapped layer"),
         pytest.param(lambda: model(LlamaConfig, {}, "eager"), id="eager attention"),
-        pytest.param(lambda: model(LlamaConfig, {}).to(torch.bfloat16), id="bfloat16"),
-        pytest.param(lambda: model(MistralConfig, {"sliding_window": 8}), id="another class"),
-        pytest.param(lambda: model(Qwen3Config, {"head_dim": 16}), id="norms inside attention"),
+        pytest.param(lambda: model(LlamaConfig, {}).to(torch.float64), id="float64"),
+        pytest.param(lambda: model(MistralConfig, {"sliding_window": 8}), id="a window"),
+        pytest.param(lambda: model(Olmo2Config, {}), id="another class"),
         pytest.param(
             lambda: model(Qwen2Config, {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
             id="sliding windows",
+        ),
+        pytest.param(
+            lambda: model(
+                Qwen3Config,
+                {"head_dim": 16, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+            ),
+            id="sliding windows beside norms",
         ),
         pytest.param(
             lambda: model(LlamaConfig, {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}),

@@ -28,6 +28,7 @@ from r1zero.plan.step_time import EFFICIENCY
 from r1zero.plan.text import plan_text
 from r1zero.policy.device import pick_autocast
 from r1zero.policy.load import Policy, load_policy
+from r1zero.sampling.embedded.lowered import lowered
 from r1zero.sampling.embedded.sampler import TorchSampler
 from r1zero.sampling.protocol import Request, SamplingParams
 from tiny_runs import random_model, start, tiny_recipe, write_recipe
@@ -309,6 +310,31 @@ def test_times_by_hand(model_folder: Path) -> None:
     # 100 responses of 100 + 150 tokens, 6 + 2 FLOP (π_old) a parameter each, at 4e13 a second
     assert pace.learning == pytest.approx(8 * 1e9 * 25_000 / 4e13)
     assert pace.step == pace.sampling + pace.learning
+
+
+def test_the_samplers_copy_of_the_weights_by_hand() -> None:
+    recipe = a_recipe(Path("somewhere"), sampling={"max_new_tokens": 400, "batch_rows": 1024},
+                      rollout={"prompts": 10, "samples": 10})  # fmt: skip
+    shape = replace(SHAPE, parameters=10**9, trained=10**9, layers=10, copies=0, matrices=9 * 10**8)
+    name = "sampler's copy of the weights (bfloat16)"
+    wide = planned(recipe, shape, 80)
+    assert wide.devices[0].sampling[name] == 1_800_000_000
+    assert name not in wide.devices[0].always  # it is gone while responses are learnt from
+    # 400 steps that read 1.8e9 bytes at 1e12 a second, and 10 layers of 0.3 ms
+    assert wide.pace.sampling == pytest.approx(400 * (1.8e-3 + 3e-3))
+    # weights, gradients and moments take 16e9: of 22 GiB 1.9e9 are a quarter of the rest, of 20 GiB 1.4e9
+    assert name in planned(recipe, shape, 22).devices[0].sampling
+    short = planned(recipe, shape, 20)
+    assert name not in short.devices[0].sampling
+    assert short.pace.sampling == pytest.approx(400 * (4e-3 + 3e-3))
+    assert name not in planned(recipe, replace(shape, number=4), 80).devices[0].sampling
+
+
+def test_the_copy_is_counted_as_it_is_made() -> None:
+    shape = shape_of(str(random_model()), None, "sdpa", BF16)
+    made = lowered(load_policy(str(random_model()), device="cpu").model, torch.bfloat16)
+    own = [p for p in made.parameters() if p.dtype == torch.bfloat16]
+    assert 2 * shape.matrices == sum(p.nbytes for p in own)
 
 
 def test_times_of_a_cluster_by_hand() -> None:

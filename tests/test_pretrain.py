@@ -299,8 +299,9 @@ def test_a_resumed_run_keeps_autocast_and_threads_and_tells_of_damage(tmp_path: 
     assert threads == other
     [note] = Run.open(out).read("notes")
     assert (note["step"], note["note"]) == (6, "step-000008 is damaged and was passed over")
-    loaded = make_pretrainer(recipe, checkpoints.newest(out / "checkpoints")[0]).policy
-    assert not loaded.exact
+    trainer, precision = make_pretrainer(recipe, checkpoints.newest(out / "checkpoints")[0], recipe.learner.autocast)
+    assert not trainer.policy.exact
+    assert precision["autocast"] == facts["autocast"] == "bfloat16"
 
 
 def test_a_training_run_is_no_pretraining_run(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def replay(run: Run, number: int, objectives: Sequence[Objective]) -> Replay:
     """
     recipe, step = run.recipe_here, read_step(run, number)
     before = [c for c in checkpoints.complete(run.path / "checkpoints") if c.step < number]
-    policy = recipe_policy(recipe.model, recipe.learner.autocast, before[-1] if before else None)
+    policy = recipe_policy(recipe.model, run.autocast, before[-1] if before else None)
     add_lora(policy, recipe.lora, recipe.train.seed)
     exact = (before[-1].step if before else 0) == number - 1
     plain = make_objective("dr_grpo", constant=recipe.constant)

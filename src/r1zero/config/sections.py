@@ -173,7 +173,9 @@ class OptimiserSettings(Section):
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: Annotated[float, Keeps.PAST] = Field(default=1.0, gt=0)
     autocast: Literal["auto", "off", "bfloat16"] = "auto"
-    """`auto`: bfloat16 where the device is fast at it (GPUs), off on CPUs."""
+    """`auto`: bfloat16 where the device is fast at it: on GPUs, and on CPUs where a few products of the model's own
+    shapes are, measured as the run begins and recorded; off for models under 34 M parameters on a CPU, and on a cluster
+    of CPUs. `off` is exact: the same bits however it is interrupted or laid out."""
     gradient_checkpointing: bool = False
 
 

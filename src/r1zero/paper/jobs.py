@@ -57,8 +57,9 @@ class RunJob:
         folder = out / self.name
         if not (folder / "run.json").is_file():
             return False
-        run, recipe = Run.open(folder), self.resolved(out).model_dump(mode="json")
-        if not _same_but_moved(run.read_recipe(self.kind).model_dump(mode="json"), recipe, str(out)):
+        run, asked = Run.open(folder), self.resolved(out)
+        recipe = asked.model_dump(mode="json")
+        if not _same_but_moved(run.as_asked(asked).model_dump(mode="json"), recipe, str(out)):
             return False
         steps = recipe["train"]["steps"] or run.facts.get("steps")
         return (folder / "checkpoints" / f"step-{steps:06d}" / "complete.json").is_file()

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from r1zero.config import Recipe
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.plan.machine import GIB, USABLE, Machine, by_name, measure
 from r1zero.plan.memory import Device, devices, longest
-from r1zero.plan.model_size import Shape, shape_of
+from r1zero.plan.model_size import Shape, shape_of, without_numbers
 from r1zero.plan.remedies import remedies
 from r1zero.plan.step_time import FACTOR, Pace, pace_of
 from r1zero.policy.device import pick_autocast, pick_device
+from r1zero.policy.precision import choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def make_plan(
     recipe_objective(recipe)  # what is wrong with it is told before anything is counted
     if machine is None:
         device = pick_device(recipe.model.device)
-        autocast = pick_autocast(recipe.learner.autocast, device)
+        autocast = pick_autocast(_settled(recipe, device), device)
         found = measure(device, autocast)
     else:  # a GPU, where `auto` is bfloat16
         autocast = pick_autocast("off" if recipe.learner.autocast == "off" else "bfloat16", pick_device("cpu"))
@@ -65,6 +68,14 @@ def make_plan(
     if memory is not None:
         found = replace(found, memory=int(memory * GIB))
     return plan_of(recipe, shape, found, mean_tokens or max(1, recipe.sampling.max_new_tokens // 4))
+
+
+def _settled(recipe: Recipe, device: torch.device) -> str:
+    """Return what `learner.autocast` would come to in a run that begins here."""
+    asked = recipe.learner.autocast
+    if asked != "auto" or device.type != "cpu" or recipe.cluster is not None:
+        return asked
+    return choose(without_numbers(recipe.model.path, recipe.model.revision), asked, device)[0]
 
 
 def plan_of(recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int) -> Plan:

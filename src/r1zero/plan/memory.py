@@ -17,6 +17,7 @@ from r1zero.config import Recipe
 from r1zero.plan.machine import USABLE, Machine
 from r1zero.plan.model_size import Shape
 from r1zero.plan.placement import Staff, staff_of
+from r1zero.policy.device import COPY_SHARE
 from r1zero.policy.logprobs import CHUNK_LOGITS
 
 _LOGITS = 6  # float32 copies of a chunk of logits while it is differentiated: logits, over T, exp, probs, two gradients
@@ -114,10 +115,23 @@ def _sampler(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> tu
     precision = "bfloat16" if shape.number == 2 else "float32"
     if not staff.engine:
         own = {f"sampler's weights ({precision})": weights} if staff.own else {}
-        return own, {"keys and values of responses": slab(recipe, shape, staff.samplers)}, None
+        copied = copy_size(recipe, shape, machine, staff)
+        copy = {"sampler's copy of the weights (bfloat16)": copied} if copied else {}
+        return own, copy | {"keys and values of responses": slab(recipe, shape, staff.samplers)}, None
     size = engine_cache(recipe, shape, machine, staff)
     rows = int(size * staff.spread // (longest(recipe) * shape.cache_per_token))
     return {f"vLLM's weights ({precision})": weights}, {"vLLM's cache": size}, rows
+
+
+def copy_size(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> int:
+    """Return bytes of the copy of the learner's weights that the embedded sampler makes for a call under autocast: 0
+    where it makes none, as its products are in float32, its weights its own, or memory short.
+    """
+    if staff.own or shape.number == 4:
+        return 0
+    free = machine.memory - sum(held_parts(recipe, shape, staff.learners).values())
+    size = shape.number * shape.matrices
+    return size if size <= COPY_SHARE * free else 0
 
 
 def engine_cache(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> int:

@@ -56,6 +56,8 @@ class Shape:
     """Parameters outside the layers: embeddings, the last norm, the head."""
     number: int = 4
     """Bytes of a number in forward passes: 2 in bfloat16."""
+    matrices: int = 0
+    """Parameters that are a product's weights, of which the embedded sampler makes a copy under autocast."""
 
     @property
     def layer(self) -> int:
@@ -117,11 +119,16 @@ def _still(text: PretrainedConfig) -> None:
 
 def parameters_of(path: str, revision: str | None = None) -> int:
     """Return how many parameters a model has. Raises UserError like `shape_of`."""
+    return sum(p.numel() for p in without_numbers(path, revision).parameters())
+
+
+def without_numbers(path: str, revision: str | None = None) -> PreTrainedModel:
+    """Return a model's layers without storage. Raises UserError like `shape_of`."""
     config = _config_of(path, revision)
     with torch.device("meta"), torch.random.fork_rng(devices=[]), no_init_weights():
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     model.tie_weights()
-    return sum(p.numel() for p in model.parameters())
+    return model
 
 
 def _config_of(path: str, revision: str | None) -> PretrainedConfig:
@@ -160,6 +167,7 @@ def _counted(model: PreTrainedModel, autocast: Autocast, long: int, lora: LoraSe
         kept_checkpointed=inputs + kept / layers,
         ends=weights - _parameters(_stack(model)),
         number=number,
+        matrices=sum(part.weight.numel() for part in model.modules() if isinstance(part, nn.Linear | Conv1D)),
     )
 
 

@@ -12,7 +12,7 @@ from math import ceil
 from r1zero.config import Recipe
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.plan.machine import Machine
-from r1zero.plan.memory import engine_cache, side_by_side
+from r1zero.plan.memory import copy_size, engine_cache, side_by_side
 from r1zero.plan.model_size import Shape
 from r1zero.plan.placement import Staff, staff_of
 
@@ -64,7 +64,8 @@ def pace_of(recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int) ->
 def _embedded_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int, staff: Staff) -> float:
     """Decoding steps times what one takes: to read all weights, or to multiply by them, and the small operations."""
     steps, full = _steps(recipe, side_by_side(recipe, staff.samplers), mean, staff)
-    weights = shape.number * shape.parameters if staff.own else 4 * shape.parameters + 2 * shape.copies
+    weights = shape.number * shape.parameters if staff.own else copy_size(recipe, shape, machine, staff)
+    weights = weights or 4 * shape.parameters + 2 * shape.copies  # cast anew in every step
     multiplied = 2 * shape.parameters * full / (EFFICIENCY * machine.flops)
     return steps * (max(weights / machine.bandwidth, multiplied) + shape.layers * _LAYER_SECONDS)
 

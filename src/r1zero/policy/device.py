@@ -14,6 +14,9 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 from r1zero.errors import SettingName, UserError, first_line
 
+COPY_SHARE = 0.25
+"""The most of a device's free memory that a copy of weights may take which only saves time."""
+
 
 def set_threads(threads: int | None) -> int:
     """Set torch's CPU threads to `threads`, or to what other processes leave free; returns the number.
@@ -68,3 +71,9 @@ def pick_autocast(setting: str, device: torch.device) -> Callable[[], AbstractCo
     if setting == "off" or (setting == "auto" and device.type == "cpu"):
         return nullcontext
     return partial(torch.autocast, device_type=device.type, dtype=torch.bfloat16)
+
+
+def product_dtype(autocast: Callable[[], AbstractContextManager[object]], device: torch.device) -> torch.dtype | None:
+    """Return in what matrix products are computed under this autocast; None where it changes nothing."""
+    with autocast():
+        return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None

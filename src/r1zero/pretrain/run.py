@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError, plural, reason
 from r1zero.learner.optimiser import Optimiser
-from r1zero.policy.device import pick_autocast, pick_device, processor, set_threads
+from r1zero.policy.device import pick_device, processor, set_threads
 from r1zero.policy.load import (
     Policy,
     check_head,
@@ -28,6 +29,7 @@ from r1zero.policy.load import (
 from r1zero.policy.logprobs import response_logprobs
 from r1zero.policy.lora import add_lora
 from r1zero.policy.place import LOADER_ERRORS, check_language_model, check_place
+from r1zero.policy.precision import settled
 from r1zero.policy.tokenizer import load_tokenizer
 from r1zero.pretrain.corpus import Documents, Packed, Packer, held_out, open_corpus
 from r1zero.pretrain.places import content_facts, located
@@ -119,8 +121,9 @@ def _pretrain_run(recipe: PretrainRecipe, out: Path, resume: bool, from_step: in
     recipe = located(recipe, beginning)
     checkpoint = beginning.checkpoint
     threads = set_threads(beginning.threads(recipe.train.threads))
-    trainer = make_pretrainer(recipe, checkpoint)
+    trainer, precision = make_pretrainer(recipe, checkpoint, beginning.autocast(recipe.learner.autocast))
     facts = {
+        **precision,
         "parameters": sum(p.numel() for p in trainer.parameters),
         "steps": trainer.total,
         **processor(threads),
@@ -155,14 +158,19 @@ def _pretrain_run(recipe: PretrainRecipe, out: Path, resume: bool, from_step: in
     return run
 
 
-def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint | None) -> Pretrainer:
-    """Return model and corpus of a recipe, at its start or where a checkpoint left them."""
+def make_pretrainer(
+    recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint | None, autocast: str
+) -> tuple[Pretrainer, dict[str, str]]:
+    """Return model and corpus of a recipe, at its start or where a checkpoint left them, and what the run records of
+    the precision that it learns in, which is decided here where it is `auto`.
+    """
     rows = open_corpus(recipe.corpus)
     if checkpoint or not recipe.model.from_scratch:
-        policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
+        policy = recipe_policy(recipe.model, autocast, checkpoint)
         add_lora(policy, None, recipe.train.seed)
     else:
         policy = begin(recipe)
+    policy, precision = settled(policy, autocast)
     own = policy.tokenizer.eos_token_id
     eos = own if isinstance(own, int) else policy.eos_ids[0]
     kept, length = recipe.evaluation.documents, recipe.learner.sequence_length
@@ -172,7 +180,7 @@ def make_pretrainer(recipe: PretrainRecipe, checkpoint: checkpoints.Checkpoint |
     trainer = Pretrainer(recipe, policy, Packer(documents, length), total, unseen)
     if checkpoint:
         trainer.restore(checkpoint.state())
-    return trainer
+    return trainer, precision
 
 
 def begin(recipe: PretrainRecipe) -> Policy:
@@ -196,8 +204,7 @@ def begin(recipe: PretrainRecipe) -> Policy:
     nn.Module.to(model, device)
     silence_dropout(model)
     check_head(model)
-    autocast = pick_autocast(recipe.learner.autocast, device)
-    return Policy(model, tokenizer, find_eos_ids(model, tokenizer, settings.path), autocast)
+    return Policy(model, tokenizer, find_eos_ids(model, tokenizer, settings.path), nullcontext)
 
 
 def steps_of(recipe: PretrainRecipe, documents: Documents) -> int:

@@ -17,6 +17,7 @@ from r1zero.runs.checkpoints import Checkpoint
 from r1zero.runs.maker import maker
 from r1zero.runs.provenance import provenance
 from r1zero.runs.run import Run
+from r1zero.runs.settled import autocast_of
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class Beginning:
     def threads(self, asked: int | None) -> int | None:
         """Return the threads to compute with: as many as are asked for, else as the run had."""
         return asked or (self.existing.facts["threads"] if self.existing else None)
+
+    def autocast(self, asked: str) -> str:
+        """Return the precision to compute in: what is asked for, else what the run had; `auto` is yet to be decided."""
+        return autocast_of(asked, self.existing.facts) if self.existing else asked
 
     def placed(self, recipe: SectionT, unread: Sequence[str] = (), folders: Sequence[Path] = ()) -> SectionT:
         """Return the recipe with whole paths of what was named from where the run was started, and is not there from

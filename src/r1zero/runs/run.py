@@ -33,6 +33,7 @@ from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.foreign import read_text
 from r1zero.runs.provenance import now, provenance
 from r1zero.runs.rollout_rows import Row, read_rows, rollout_table
+from r1zero.runs.settled import as_asked, autocast_of
 from r1zero.types import Rollout
 
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
@@ -129,6 +130,11 @@ class Run:
         return facts
 
     @property
+    def autocast(self) -> str:
+        """The precision that the run computes in: what `learner.autocast` says, or what `auto` came to be here."""
+        return autocast_of(self.recipe.learner.autocast, self.facts)
+
+    @property
     def places(self) -> dict[str, Any]:
         """Whole paths of what the recipe names, as far as it was there; a run of before knows none."""
         known = self.facts.get("places")
@@ -184,9 +190,13 @@ class Run:
         """Return the settings that name another place than before, at which the same lies."""
         return moved.proven(self.read_recipe(type(recipe)), recipe, self._held(), facts)
 
+    def as_asked(self, recipe: SectionT) -> SectionT:
+        """Return the recipe that the run has, in the words of `recipe` where they mean the same for this run."""
+        return as_asked(self.read_recipe(type(recipe)), recipe, self.facts)
+
     def _recorded(self, recipe: SectionT, facts: Mapping[str, Any]) -> SectionT:
         """Return the recipe that the run has, with the places where the same lies now."""
-        return moved.with_moves(self.read_recipe(type(recipe)), recipe, self.moved(recipe, facts))
+        return moved.with_moves(self.as_asked(recipe), recipe, self.moved(recipe, facts))
 
     def check_models(self, recipe: Section, facts: Mapping[str, Any]) -> None:
         """Make sure, of the models that `facts` has fingerprints of, that the run was started with them.

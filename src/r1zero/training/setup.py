@@ -16,6 +16,7 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.device import processor, set_threads
 from r1zero.policy.load import Policy, load_blank, recipe_policy
 from r1zero.policy.lora import add_lora
+from r1zero.policy.precision import settled
 from r1zero.policy.vocabulary import check_ids, textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rollouts.async_collector import AsyncCollector
@@ -23,7 +24,6 @@ from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollec
 from r1zero.rollouts.prompts import PreparedSet, PromptStream
 from r1zero.rollouts.question_sets import context_length, fit_notes
 from r1zero.rollouts.rewards import Truncation
-from r1zero.runs import checkpoints
 from r1zero.runs.begin import Beginning
 from r1zero.runs.run import Run
 from r1zero.sampling.embedded.draw import drawing
@@ -81,12 +81,13 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
 
     questions, benchmarks = load_own_sets(recipe, beginning.existing)
     check_apart(recipe)
-    policy = _policy(recipe, checkpoint)
+    policy, precision = _policy(recipe, beginning)
     template = make_template(recipe.template, policy.tokenizer)
     textless = textless_ids(policy.tokenizer, policy.model)
     prepared = tuple(PreparedSet(each, template, policy.encode, textless, policy.positions) for each in benchmarks)
     budget, longest = recipe.eval_max_new_tokens, recipe.questions.max_prompt_tokens
-    told = [*questions.notes, *fit_notes(recipe, policy.positions, questions, template, policy.encode)]
+    told = [*_precision_notes(precision), *questions.notes]
+    told += fit_notes(recipe, policy.positions, questions, template, policy.encode)
     told += (note for each in prepared for note in each.notes(budget))
     stream = PromptStream(
         questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed, positions=policy.positions
@@ -94,11 +95,11 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     probe = _probe(stream, recipe)
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
-    facts = describe(recipe, objective, questions, benchmarks, template, policy, threads)
+    facts = describe(recipe, objective, questions, benchmarks, template, policy, threads) | precision
     facts |= model_facts(recipe, beginning) | place_facts(recipe)
     going_on = _check_same(beginning, recipe, facts)
     context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
-    spec = WorkerSpec(recipe, policy, objective, checkpoint, context, probe)
+    spec = WorkerSpec(_in_precision(recipe, precision["autocast"]), policy, objective, checkpoint, context, probe)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
         try_reward(workers.verifier, recipe.verifier.reward, questions[0])
         if checkpoint:
@@ -132,14 +133,27 @@ def _check_same(beginning: Beginning, recipe: Recipe, facts: dict[str, Any]) -> 
     return beginning.notes(recipe, proof)
 
 
-def _policy(recipe: Recipe, checkpoint: checkpoints.Checkpoint | None) -> Policy:
-    """Return the policy, or on a cluster what is known of it without its weights, which live there."""
+def _policy(recipe: Recipe, beginning: Beginning) -> tuple[Policy, dict[str, str]]:
+    """Return the policy, or on a cluster what is known of it without its weights, which live there; and what the run
+    records of the precision that it computes in, which is decided as it begins.
+    """
+    asked = beginning.autocast(recipe.learner.autocast)
     if recipe.cluster is not None:
-        policy = load_blank(recipe.model.path, revision=recipe.model.revision)
+        policy, precision = load_blank(recipe.model.path, revision=recipe.model.revision), {"autocast": asked}
     else:
-        policy = recipe_policy(recipe.model, recipe.learner.autocast, checkpoint)
+        policy, precision = settled(recipe_policy(recipe.model, asked, beginning.checkpoint), asked)
     add_lora(policy, recipe.lora, recipe.train.seed)
-    return policy
+    return policy, precision
+
+
+def _precision_notes(precision: dict[str, str]) -> list[str]:
+    reason = precision.get("autocast_reason")
+    return [f'learner.autocast = "auto" is "{precision["autocast"]}" in this run: {reason}'] if reason else []
+
+
+def _in_precision(recipe: Recipe, autocast: str) -> Recipe:
+    """Return the recipe as its workers get it, to whom nothing is left to decide."""
+    return recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"autocast": autocast})})
 
 
 def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:

@@ -68,10 +68,12 @@ class KvLayer(CacheLayerMixin):
 
 
 class KvCache(Cache):
-    """Keys and values of all layers. `first` is the leftmost column an active row uses, `t` the one written next."""
+    """Keys and values of all layers. `first` is the leftmost column an active row uses, `t` the one written next.
+    `whole`: all columns are there from the start, and stay where they are.
+    """
 
-    def __init__(self, layers: int, rows: int, t: int, limit: int):
-        self.rows, self.capacity = rows, min(limit, t + 64)
+    def __init__(self, layers: int, rows: int, t: int, limit: int, *, whole: bool = False):
+        self.rows, self.capacity = rows, limit if whole else min(limit, t + 64)
         self.kv_layers = [KvLayer(self) for _ in range(layers)]
         super().__init__(layers=[*self.kv_layers])
         self.restart(t, limit)
@@ -126,12 +128,16 @@ class KvCache(Cache):
             for layer in self._used():
                 layer.keys, layer.values = self._widened(layer.keys), self._widened(layer.values)
             return 0
+        self.shift(leftmost)
+        return leftmost
+
+    def shift(self, leftmost: int) -> None:
+        """Move everything left by so many columns, which no active row uses."""
         for layer in self._used():
             for tensor in (layer.keys, layer.values):
                 tensor[: self.active, :, : self.t - leftmost] = tensor[: self.active, :, leftmost : self.t].clone()
         self.t -= leftmost
         self.first -= leftmost
-        return leftmost
 
     def _used(self) -> Iterator[KvLayer]:
         return (layer for layer in self.kv_layers if layer.is_initialized)

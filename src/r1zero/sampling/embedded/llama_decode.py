@@ -1,11 +1,13 @@
-"""One decoding step of the Llama family written out: the same operations on the same weights, a third of the calls.
+"""One decoding step of Llama and its kin written out: the same operations on the same weights, a third of the calls.
 
 A small model's step is mostly Python and small operations; those of transformers' modules serve every use there is, and
-decoding needs few of them. Nothing is copied: the weights are the model's own, always current.
+decoding needs few of them. Nothing is copied: the weights are those of the model that a call samples from (under
+autocast that is the copy of `lowered`).
 
 What transformers does in a step changes from version to version, and with it the last bits. So nothing is assumed: a
 small model of the same kind and shape takes a few steps both ways (`same_bits`), and where no way of ours gives the
-bits of its own forward, that one is taken.
+bits of its own forward, that one is taken. In less than float32 few steps tell little of the last bits, which rounding
+hides most of the time: there it is enough that the logits are the same to rounding.
 
 Legend: n active rows, H hidden size, h heads, k heads of keys and values, d head size, W columns of the cache's window.
 """
@@ -13,22 +15,27 @@ Legend: n active rows, H hidden size, h heads, k heads of keys and values, d hea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
+from transformers import LlamaForCausalLM, MistralForCausalLM, PreTrainedModel, Qwen2ForCausalLM, Qwen3ForCausalLM
 from transformers.cache_utils import DynamicCache
 
 from r1zero.policy.forward import forward
 from r1zero.sampling.embedded.kv_cache import KvCache
+from r1zero.sampling.embedded.lowered import lowered
 
-_CLASSES: dict[str, type[PreTrainedModel]] = {kind.__name__: kind for kind in (LlamaForCausalLM, Qwen2ForCausalLM)}
+_CLASSES: dict[str, type[PreTrainedModel]] = {
+    kind.__name__: kind for kind in (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
+}
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})  # angles that depend on the position alone
+_STEPS = 4  # of a trial
+_ROUNDING = 0.03  # of the largest logit: a few roundings of bfloat16, each half of 1/128 at most
 
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -56,6 +63,14 @@ def packed(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tens
 ATTENTIONS: tuple[Attention, ...] = (packed, grouped)
 
 
+class Window(Protocol):
+    """A layer of a cache, which writes a new column and shows what attention reads."""
+
+    def update(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        """Write keys and values [n, k, 1, d]; return the window's, [n, k, W, d]."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Linear:
     weight: Tensor
@@ -76,6 +91,9 @@ class _Layer:
     gate: _Linear
     up: _Linear
     down: _Linear
+    q_norm: Tensor | None
+    """Qwen3's: queries and keys of each head are normed before positions are applied; None elsewhere."""
+    k_norm: Tensor | None
 
 
 class LlamaStep:
@@ -94,28 +112,31 @@ class LlamaStep:
         self.embedding: Tensor = inner.embed_tokens.weight
         self.norm: Tensor = inner.norm.weight
         self.head = _linear(model.lm_head)
-        self.layers = [
-            _Layer(each.input_layernorm.weight, each.post_attention_layernorm.weight, *map(_linear, _projections(each)))
-            for each in inner.layers
-        ]
+        self.layers = [_layer(each) for each in inner.layers]
         positions = torch.arange(columns, device=self.embedding.device)[None]
-        cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)
+        cos_1Cd, sin_1Cd = inner.rotary_emb(self.embedding[:1], positions)  # in the precision of the hidden states
         half = self.size // 2
         self.cos_Cd = cos_1Cd[0]
         self.sin_Cd = torch.cat([-sin_1Cd[0, :, :half], sin_1Cd[0, :, half:]], dim=-1)  # the sign of rotated halves
 
+    @property
+    def columns(self) -> int:
+        """How many positions there are."""
+        return len(self.cos_Cd)
+
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
-        """Tell whether this is such a model, in float32 and unchanged: not wrapped, hooked or of other attention."""
+        """Tell whether this is such a model, unchanged: not wrapped, hooked or of other attention."""
         if type(model) not in _CLASSES.values():
             return False
         config: Any = model.config
         kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
         rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
         return (
-            model.dtype == torch.float32
+            model.dtype in (torch.float32, torch.bfloat16)
             and config._attn_implementation == "sdpa"
             and not kinds
+            and getattr(config, "sliding_window", None) is None
             and rope in _FIXED_ROPE
             and type(model.lm_head) is nn.Linear
             and all(type(part) is nn.Linear for layer in model.model.layers for part in _projections(layer))
@@ -124,13 +145,19 @@ class LlamaStep:
 
     def __call__(self, last_n: Tensor, positions_n: Tensor, mask_nW: Tensor, cache: KvCache) -> Tensor:
         """Return logits [n, V] after the tokens `last_n`, which stand at `positions_n`; writes the cache's column t."""
+        bias = None if mask_nW.all() else mask_bias(mask_nW, cache.kv_layers[0].keys.dtype)
+        return self.logits(last_n, positions_n, bias, cache.kv_layers)
+
+    def logits(self, last_n: Tensor, positions_n: Tensor, bias: Tensor | None, cache: Sequence[Window]) -> Tensor:
+        """Return the same where the layers of a cache show their windows themselves, masked by a bias [n, 1, 1, W]."""
         n, half = len(last_n), self.size // 2
         cos, sin = self.cos_Cd[positions_n][:, None], self.sin_Cd[positions_n][:, None]
-        bias = None if mask_nW.all() else _bias(mask_nW)
         x_nH = functional.embedding(last_n, self.embedding)
-        for layer, kept in zip(self.layers, cache.kv_layers, strict=True):
+        for layer, kept in zip(self.layers, cache, strict=True):
             y = self._normed(x_nH, layer.norm)
             q, k, v = (part(y).view(n, -1, self.size) for part in (layer.q, layer.k, layer.v))
+            if layer.q_norm is not None and layer.k_norm is not None:
+                q, k = self._normed(q, layer.q_norm), self._normed(k, layer.k_norm)
             q = q * cos + q.roll(half, -1) * sin
             k = k * cos + k.roll(half, -1) * sin
             keys, values = kept.update(k[:, :, None], v[:, :, None])
@@ -140,32 +167,43 @@ class LlamaStep:
         return self.head(self._normed(x_nH, self.norm))
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        return functional.rms_norm(x, weight.shape, weight, self.eps)
+        if x.dtype == torch.float32:
+            return functional.rms_norm(x, weight.shape, weight, self.eps)
+        high = x.float()  # rounded before the weight is multiplied with, as transformers does
+        return weight * (high * torch.rsqrt(high.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype)
 
 
-def _bias(mask_nW: Tensor) -> Tensor:
+def mask_bias(mask_nW: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what a mask adds to the scores: 0 or −∞, [n, 1, 1, W]."""
-    return torch.zeros(mask_nW.shape, device=mask_nW.device).masked_fill_(~mask_nW, -torch.inf)[:, None, None]
+    zeros_nW = torch.zeros(mask_nW.shape, dtype=dtype, device=mask_nW.device)
+    return zeros_nW.masked_fill_(~mask_nW, -torch.inf)[:, None, None]
 
 
-def make_step(model: PreTrainedModel, columns: int) -> LlamaStep | None:
-    """Return the step of a model; None where it must take its own forward."""
+def make_step(model: PreTrainedModel, columns: int, products: torch.dtype | None = None) -> LlamaStep | None:
+    """Return the step of a model; None where it must take its own forward.
+
+    `products` is what autocast computes products in, if there is one: the step, too, is called under it.
+    """
     if not LlamaStep.fits(model):
         return None
-    attention = same_bits(type(model).__name__, json.dumps(_small(model)), str(model.device), torch.get_num_threads())
+    precision = model.dtype, products
+    where = str(model.device), torch.get_num_threads()
+    attention = same_bits(type(model).__name__, json.dumps(_small(model)), *where, *precision)
     return LlamaStep(model, columns, attention) if attention else None
 
 
 def _small(model: PreTrainedModel) -> dict[str, Any]:
     """The model's config with one layer, few words and a narrow MLP: all that its attention can depend on is left."""
-    given: dict[str, Any] = model.config.to_dict()
+    given: dict[str, Any] = model.config.to_dict() | {"dtype": None}
     tokens = {"vocab_size": 32, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     narrow = {"num_hidden_layers": 1, "layer_types": None, "intermediate_size": min(given["intermediate_size"], 64)}
     return given | tokens | narrow
 
 
 @lru_cache
-def same_bits(kind: str, small: str, device: str, threads: int) -> Attention | None:
+def same_bits(
+    kind: str, small: str, device: str, threads: int, dtype: torch.dtype, products: torch.dtype | None
+) -> Attention | None:
     """Tell which attention gives the bits of a model's own forward here, if one does: tried on random weights.
 
     These depend on nothing but the arguments, so that a run that goes on decides as the run did that was cut.
@@ -181,39 +219,55 @@ def same_bits(kind: str, small: str, device: str, threads: int) -> Attention | N
             for parameter in model.parameters():  # norms and biases, too
                 parameter += 0.1 * torch.randn_like(parameter)
         prompts = torch.randint(config.vocab_size, (8, 21))
-    model = model.to(device)
-    for attention in ATTENTIONS:
-        if all(_agrees(model, attention, prompts[:rows].to(device)) for rows in (1, 3, 8)):
-            return attention
+    model = model.to(device, dtype)
+    with torch.autocast(torch.device(device).type, products, enabled=products is not None):
+        for attention in ATTENTIONS:
+            step = LlamaStep(model if products is None else lowered(model, products), 21 + _STEPS, attention)
+            if all(_agrees(model, step, prompts[:rows].to(device)) for rows in (1, 3, 8)):
+                return attention
     return None
 
 
 @torch.no_grad()
-def _agrees(model: PreTrainedModel, attention: Attention, prompts_nT: Tensor) -> bool:
+def _agrees(model: PreTrainedModel, step: LlamaStep, prompts_nT: Tensor) -> bool:
     """Tell whether a few steps after prompts of different lengths are the same to the last bit both ways."""
-    (n, width), steps = prompts_nT.shape, 4
+    n, width = prompts_nT.shape
     starts_n = torch.arange(n, device=prompts_nT.device) % 5
-    columns = torch.arange(width + steps, device=prompts_nT.device)
+    columns = torch.arange(width + _STEPS, device=prompts_nT.device)
     mask_nW = columns >= starts_n[:, None]
     positions_nT = (columns - starts_n[:, None]).clamp(min=0)
-    prefill, caches = DynamicCache(), [KvCache(1, n, width, width + steps) for _ in range(2)]
+    prefill, caches = DynamicCache(), [KvCache(len(step.layers), n, width, width + _STEPS) for _ in range(2)]
     logits_nV = forward(model, prompts_nT, mask_nW[:, :width].long(), positions_nT[:, :width], prefill)
     for cache in caches:
         cache.insert(prefill, 1, 0)
         cache.active, cache.first = n, 0
-    step = LlamaStep(model, width + steps, attention)
-    for t in range(width, width + steps):
+    for t in range(width, width + _STEPS):
         last_n, mask, positions_n = logits_nV.argmax(-1), mask_nW[:, : t + 1], positions_nT[:, t]
         logits_nV = forward(model, last_n[:, None], mask, positions_n[:, None], caches[0])
-        if not torch.equal(step(last_n, positions_n, mask, caches[1]), logits_nV):
+        if not _alike(step(last_n, positions_n, mask, caches[1]), logits_nV):
             return False
         for cache in caches:
             cache.t += 1
     return True
 
 
+def _alike(ours: Tensor, own: Tensor) -> bool:
+    """Tell whether logits are the same: to the last bit, or in less than float32 to rounding."""
+    if own.dtype == torch.float32:
+        return torch.equal(ours, own)
+    return ours.dtype == own.dtype and bool((ours - own).abs().max() <= _ROUNDING * own.abs().max())
+
+
 def _linear(part: nn.Linear) -> _Linear:
     return _Linear(part.weight, part.bias)
+
+
+def _layer(layer: Any) -> _Layer:
+    """Return a layer's weights; only some kinds have norms of queries and keys."""
+    norms = (getattr(layer.self_attn, name, None) for name in ("q_norm", "k_norm"))
+    q_norm, k_norm = (part if part is None else part.weight for part in norms)
+    before = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+    return _Layer(*before, *map(_linear, _projections(layer)), q_norm=q_norm, k_norm=k_norm)
 
 
 def _projections(layer: Any) -> tuple[nn.Linear, ...]:

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from r1zero.policy.forward import with_own_cache
 from r1zero.policy.vocabulary import check_ids
+from r1zero.sampling.embedded.lowered import Lowering
 from r1zero.sampling.embedded.rows import Rows
 from r1zero.sampling.embedded.stops import RuleBook
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
@@ -43,6 +44,7 @@ class PlainSampler:
         drops: bool = True,
     ):
         self.model, self.rows, self.autocast, self.drops = model, rows, autocast, drops
+        self.lower = Lowering(model, autocast)
         self.rules = RuleBook(model, tokenizer, eos_ids)
 
     def sample(
@@ -51,11 +53,12 @@ class PlainSampler:
         """See `Sampler`. Puts the model in evaluation mode."""
         check_ids((request.prompt_ids for request in requests), self.model, self.rules.tokenizer)
         self.model.eval()
+        model = self.lower()
         for lot in self._lots(requests, samples):
             rows = Rows(len(lot) * samples, self.rules.of(params.stop), params, (seed, step))
             ids = torch.tensor([requests[i].prompt_ids for i in lot], device=self.model.device)
             rows.enter(requests, [(i, sample) for i in lot for sample in range(samples)])
-            yield from self._decode(rows, ids, samples)
+            yield from self._decode(model, rows, ids, samples)
 
     def _lots(self, requests: Sequence[Request], samples: int) -> Iterator[list[int]]:
         """Yield indices of requests whose prompts are equally long, as many as the rows have room for."""
@@ -68,9 +71,9 @@ class PlainSampler:
             alike = list(same)
             yield from (alike[start : start + most] for start in range(0, len(alike), most))
 
-    def _decode(self, rows: Rows, prompts_pT: Tensor, samples: int) -> Iterator[Sampled]:
+    def _decode(self, model: PreTrainedModel, rows: Rows, prompts_pT: Tensor, samples: int) -> Iterator[Sampled]:
         copies = torch.arange(len(prompts_pT), device=prompts_pT.device).repeat_interleave(samples)
-        cached = CachedRows(self.model, prompts_pT, copies, self.drops, self.autocast)
+        cached = CachedRows(model, prompts_pT, copies, self.drops, self.autocast)
         while True:
             rows.draw(slice(0, rows.active), cached.logits_nV)
             found = rows.finished()

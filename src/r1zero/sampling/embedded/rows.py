@@ -60,6 +60,43 @@ class Rows:
         self.last_S[rows] = tokens
         self.count_S[rows] = count + 1
 
+    def advance(self, logits: Tensor, alive: Tensor) -> None:
+        """Draw the next token of the first rows, of those that are `alive`; one that certainly ends with it is no more.
+        Nothing here waits for the host.
+        """
+        rows = len(alive)
+        count, budget = self.count_S[:rows], self.budget_S[:rows]
+        tokens, logprobs = draw(logits, uniforms(self.keys_S[:rows], count), self.params)
+        place = count.clamp(max=self.tokens_SL.shape[1] - 1)[:, None]
+        for kept, new in ((self.tokens_SL[:rows], tokens), (self.logprobs_SL[:rows], logprobs)):
+            kept.scatter_(1, place, torch.where(alive[:, None], new[:, None], kept.gather(1, place)))
+        self.last_S[:rows] = torch.where(alive, tokens, self.last_S[:rows])
+        count += alive
+        alive &= ~(self.rules.is_eos_V[tokens] | (count >= budget))
+
+    def finished_since(self, looked: Tensor, most: int) -> list[tuple[int, Sampled]]:
+        """Return the rows that have ended since they had drawn `looked` tokens, in order, with what they drew till
+        there; none has drawn more than `most` since.
+        """
+        n = self.active
+        place = looked[:, None] + torch.arange(most, device=self.device)
+        new = self.tokens_SL[:n].gather(1, place.clamp(max=self.tokens_SL.shape[1] - 1))
+        may_end = self.rules.may_end(new) | (place + 1 >= self.budget_S[:n, None])
+        suspects = (may_end & (place < self.count_S[:n, None])).any(1).nonzero()[:, 0].tolist()
+        if not suspects:
+            return []
+        found: list[tuple[int, Sampled]] = []
+        states = (each[suspects].tolist() for each in (looked, self.count_S, self.budget_S))
+        for row, before, count, budget in zip(suspects, *states, strict=True):
+            tokens = self.tokens_SL[row, :count].tolist()
+            for end in range(before + 1, count + 1):
+                how = self.rules.ended(tokens[:end]) or (self.params.cut(budget) if end >= budget else None)
+                if how is not None:
+                    request, sample = self.ids[row]
+                    found.append((row, Sampled(request, sample, self._completion(row, tokens[:end], how))))
+                    break
+        return found
+
     def finished(self) -> list[tuple[int, Sampled]]:
         """Return the rows whose newest token ended them, in order, with what they drew."""
         n = self.active

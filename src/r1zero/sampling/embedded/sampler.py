@@ -8,37 +8,38 @@ Legend: G samples per question, S rows of the cache, n active rows.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import Cache, DynamicCache
 
 from r1zero.errors import SettingName, UserError
-from r1zero.policy.forward import ATTENTION_LAYERS, forward
+from r1zero.policy.forward import ATTENTION_LAYERS
 from r1zero.policy.load import Policy
 from r1zero.policy.probe import Told, objection
 from r1zero.policy.vocabulary import check_ids
+from r1zero.sampling.embedded.batch import DecodingBatch, Task
 from r1zero.sampling.embedded.kv_cache import KvCache
-from r1zero.sampling.embedded.llama_decode import make_step
+from r1zero.sampling.embedded.llama_decode import LlamaStep, make_step
+from r1zero.sampling.embedded.lowered import Lowering
 from r1zero.sampling.embedded.plain import PlainSampler
-from r1zero.sampling.embedded.rows import Rows
+from r1zero.sampling.embedded.static import StaticDecoder
 from r1zero.sampling.embedded.stops import RuleBook
 from r1zero.sampling.protocol import Request, Sampled, Sampler, SamplingParams
 
-_PREFILL_TOKENS = 8192  # padded prompt tokens per prefill pass
 _KEPT_BYTES = 1 << 28  # the largest cache kept from call to call
+_LOOK_EVERY = 8  # decoding steps between two looks at a GPU
 
 
 class TorchSampler:
     """Samples from a transformers model in this process; it always sees the model's current weights.
 
     `rows` bounds how many responses are decoded side by side (raised to G where G is larger). `autocast` opens the
-    context that forward passes run in.
+    context that forward passes run in. `look_every` is the number of decoding steps between two looks at what has
+    finished, in steps of static shapes (`StaticDecoder`), for models that have a step written out; 0 takes steps that
+    are as large as they need be and looks at once, None that on CPUs. `graphs`: capture static steps on a GPU.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class TorchSampler:
         *,
         rows: int = 256,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        look_every: int | None = None,
+        graphs: bool = True,
     ):
         config = model.config.get_text_config()
         recurrent = set(getattr(config, "layer_types", None) or ()) - ATTENTION_LAYERS
@@ -58,8 +61,11 @@ class TorchSampler:
                 "embedded sampler cannot batch; take the one that `make_sampler` chooses."
             )
         self.model, self.rows, self.autocast = model, rows, autocast
+        self.lower = Lowering(model, autocast)
         self.rules = RuleBook(model, tokenizer, eos_ids)
         self.layers: int = config.num_hidden_layers
+        self.look_every = (_LOOK_EVERY if model.device.type == "cuda" else 0) if look_every is None else look_every
+        self.graphs = graphs
         self._kept: KvCache | None = None
 
     def kv_cache(self, rows: int, t: int, limit: int) -> KvCache:
@@ -80,147 +86,77 @@ class TorchSampler:
             return
         check_ids((request.prompt_ids for request in requests), self.model, self.rules.tokenizer)
         self.model.eval()
-        decoder = _Decoder(self, requests, samples, params, (seed, step))
-        while decoder.waiting or decoder.active:
+        task = Task(requests, samples, params, (seed, step), self.rows)
+        decoder = self._decoder(task)
+        while decoder.batch.waiting or decoder.batch.active:
             decoder.prefill_waiting()
             yield from decoder.take_finished()  # a first token can be the last
-            while decoder.active and not decoder.has_room():
+            while decoder.batch.active and not decoder.batch.has_room():
                 decoder.step()
                 yield from decoder.take_finished()
         if self.model.device.type == "cpu":  # a GPU's allocator keeps memory by itself
-            self._kept = decoder.cache
+            self._kept = decoder.batch.cache
+
+    def _decoder(self, task: Task) -> _Decoder | StaticDecoder:
+        model = self.lower()
+        fast = make_step(model, task.longest + task.budget, self.lower.dtype)
+        static = fast is not None and self.look_every > 0
+        sizes = task.rows, task.longest, task.limit
+        cache = KvCache(self.layers, *sizes, whole=True) if static else self.kv_cache(*sizes)
+        batch = DecodingBatch(task, model, self.autocast, self.rules.of(task.params.stop), cache)
+        if fast is not None and static:
+            return StaticDecoder(batch, fast, self.look_every, graphs=self.graphs)
+        return _Decoder(batch, fast)
 
 
 class _Decoder:
-    """The state of one sampling call: the cache, and per row what was drawn so far."""
+    """Decodes a token a row at a time, in steps that are as large as they need be, and looks at once."""
 
-    def __init__(
-        self,
-        sampler: TorchSampler,
-        requests: Sequence[Request],
-        samples: int,
-        params: SamplingParams,
-        seed: tuple[int, int],
-    ):
-        self.sampler, self.requests, self.samples = sampler, requests, samples
-        model = sampler.model
-        self.device = model.device
-        rules = sampler.rules.of(params.stop)
-        # longest prompts first: rows that enter together are padded least, and the longest wait is not at the end
-        self.waiting = deque(sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids)))
-        self.rows = min(max(sampler.rows, samples), samples * len(requests))
-        self.longest = len(requests[self.waiting[0]].prompt_ids)
-        refills = self.rows < samples * len(requests)
-        budget = params.budget(min(len(request.prompt_ids) for request in requests))
-        limit = self.longest + budget + (max(budget, 64) if refills else 0)
-        self.cache = sampler.kv_cache(self.rows, self.longest, limit)
-        exact = sampler.autocast is nullcontext
-        self.fast = make_step(model, self.longest + budget) if exact else None
-        self.mask = torch.zeros(self.rows, self.cache.limit + 1, dtype=torch.bool, device=self.device)
-        self.drawn = Rows(self.rows, rules, params, seed)
-        self.starts: list[int] = []  # first column of each active row
-        self.start_S = torch.zeros(self.rows, dtype=torch.int64, device=self.device)
-
-    @property
-    def active(self) -> int:
-        """Rows at work."""
-        return self.drawn.active
-
-    def has_room(self) -> bool:
-        """Tell whether enough rows are free for waiting questions to enter (a quarter of the cache, to prefill in
-        bulk).
-        """
-        free = self.rows - self.active
-        return bool(self.waiting) and free >= max(self.samples, self.rows // 4)
+    def __init__(self, batch: DecodingBatch, fast: LlamaStep | None):
+        self.batch, self.fast = batch, fast
+        rows, columns = batch.task.rows, batch.cache.limit + 1
+        self.mask = torch.zeros(rows, columns, dtype=torch.bool, device=batch.device)
 
     def prefill_waiting(self) -> None:
-        """Prefill as many waiting questions as there are free rows, each once, and draw their first tokens."""
-        if not self.active:
-            self.cache.t = self.cache.first = self.longest
+        """Have waiting questions enter, as many as there are free rows."""
+        if not self.batch.active:
             self.mask.zero_()
-        while self.waiting and self.rows - self.active >= self.samples:
-            fits = (self.rows - self.active) // self.samples
-            width = len(self.requests[self.waiting[0]].prompt_ids)
-            count = min(fits, len(self.waiting), max(1, _PREFILL_TOKENS // width))
-            self._prefill_group([self.waiting.popleft() for _ in range(count)])
-        self.cache.first = min(self.starts, default=self.cache.t)
-        self.cache.active = self.active
-
-    @torch.no_grad()
-    def _prefill_group(self, group: list[int]) -> None:
-        prompts = [self.requests[i].prompt_ids for i in group]
-        logits_pV, prefill = self._prefill(prompts)
-        t = self.cache.t
-        with self.sampler.autocast():
-            self.cache.insert(prefill, self.samples, self.active)
-        for start in (t - len(prompt) for prompt in prompts for _ in range(self.samples)):
-            self.mask[len(self.starts), start:] = True
-            self.starts.append(start)
-        rows = self.drawn.enter(self.requests, [(i, sample) for i in group for sample in range(self.samples)])
-        self.start_S[rows] = torch.tensor(self.starts[rows], device=self.device)
-        self.drawn.draw(rows, logits_pV.repeat_interleave(self.samples, 0))
-
-    def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache]:
-        """Return one pass over left-padded prompts: the logits after each, and their keys and values."""
-        width = max(map(len, prompts))
-        ids = torch.zeros(len(prompts), width, dtype=torch.int64)
-        mask = torch.zeros(len(prompts), width, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = DynamicCache()  # without a config: plain layers that keep every column, whatever the window
-        logits = self._forward(ids.to(self.device), mask.to(self.device), positions.to(self.device), cache)
-        return logits, cache
-
-    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        with self.sampler.autocast():
-            return forward(self.sampler.model, ids, mask, positions, cache)
+        for row in self.batch.enter():
+            self.mask[row, self.batch.starts[row] :] = True
 
     @torch.no_grad()
     def step(self) -> None:
         """Decode one token for every active row."""
-        cache, n = self.cache, self.active
-        moved = cache.make_room(min(cache.first, cache.t - self.longest))
+        batch, cache, n = self.batch, self.batch.cache, self.batch.active
+        moved = cache.make_room(min(cache.first, cache.t - batch.longest))
         if moved:
             self.mask[:, : self.mask.shape[1] - moved] = self.mask[:, moved:].clone()
             self.mask[:n, self.mask.shape[1] - moved :] = True  # what active rows will write there is theirs to see
-            self.starts = [start - moved for start in self.starts]
-            self.start_S -= moved
+            batch.moved(moved)
         # Columns left of the window belong to no active row. Without them a late phase, in which few long responses go
         # on, would still pay for every column of the finished ones.
         mask_nW = self.mask[:n, cache.first : cache.t + 1]
-        positions_n = cache.t - self.start_S[:n]
-        last_n = self.drawn.last_S[:n]
+        positions_n = cache.t - batch.start_S[:n]
+        last_n = batch.drawn.last_S[:n]
         if self.fast is not None:
-            logits_nV = self.fast(last_n, positions_n, mask_nW, cache)
+            with batch.autocast():
+                logits_nV = self.fast(last_n, positions_n, mask_nW, cache)
         else:
-            logits_nV = self._forward(last_n[:, None], mask_nW, positions_n[:, None], cache)
+            logits_nV = batch.forward(last_n[:, None], mask_nW, positions_n[:, None], cache)
         cache.t += 1
-        self.drawn.draw(slice(0, n), logits_nV)
+        batch.drawn.draw(slice(0, n), logits_nV)
 
     def take_finished(self) -> list[Sampled]:
         """Take finished rows out of the batch and return what they drew."""
-        found = self.drawn.finished()
+        batch, was = self.batch, self.batch.active
+        found = batch.drawn.finished()
         if found:
-            self._release([row for row, _ in found])
+            moves = batch.release([row for row, _ in found])
+            if moves is not None:
+                source, target = moves
+                self.mask[target] = self.mask[source]
+            self.mask[batch.active : was] = False
         return [sampled for _, sampled in found]
-
-    @torch.no_grad()
-    def _release(self, finished: list[int]) -> None:
-        """Close the gaps that finished rows leave with the last rows that go on."""
-        was, (sources, targets) = self.active, self.drawn.gaps(finished)
-        if targets:
-            source, target = torch.tensor(sources, device=self.device), torch.tensor(targets, device=self.device)
-            self.cache.move(source, target)
-            self.mask[target], self.start_S[target] = self.mask[source], self.start_S[source]
-            for src, dst in zip(sources, targets, strict=True):
-                self.starts[dst] = self.starts[src]
-        self.drawn.release(finished)
-        del self.starts[self.active :]
-        self.mask[self.active : was] = False
-        self.cache.active = self.active
-        self.cache.first = min(self.starts, default=self.cache.t)
 
 
 def make_sampler(policy: Policy, rows: int) -> Sampler:
