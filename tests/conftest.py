@@ -66,8 +66,8 @@ NUMERICS = frozenset(
     for name in (
         "analyze", "arithmetic_base", "audit_runs", "batch", "bias_meter", "checkpoints", "cluster", "demo", "draw",
         "embedded_sampler", "evaluate", "expected_gradient", "learner", "llama_decode", "load", "logprobs", "lora",
-        "noise", "objectives", "pretrain", "prompts", "resume", "synced_engine", "taught", "terms", "train",
-        "trl_parity",
+        "lowered", "noise", "objectives", "precision", "pretrain", "prompts", "resume", "static_decoder",
+        "synced_engine", "taught", "terms", "train", "trl_parity",
     )
 )  # fmt: skip
 

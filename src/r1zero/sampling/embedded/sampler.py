@@ -1,7 +1,8 @@
 """The embedded sampler: continuous batching for transformers' causal language models, in plain torch.
 
 Each question is prefilled once and its cache copied to its G rows; finished rows leave the batch at once and waiting
-questions enter in their place; there is Python work per decoding step, none per row.
+questions enter in their place; there is Python work per decoding step, none per row. On GPUs, models that have a step
+written out are decoded without that work (`static`).
 
 Legend: G samples per question, S rows of the cache, n active rows.
 """
