@@ -66,7 +66,7 @@ class ModelOptions:
     batch_rows: int = 64
     """The most responses decoded side by side."""
     engine: Literal["torch", "vllm"] = "torch"
-    """`torch` is the embedded sampler; `vllm` draws in a process of its own, several times as fast on a GPU."""
+    """`torch` is the embedded sampler; `vllm` has the model in a process of its own (r1zero[vllm])."""
     memory: float = 0.9
     """The share of a device's memory that vLLM takes."""
     tensor_parallel: int = 1
