@@ -26,7 +26,9 @@ from r1zero.sampling.synced_engine import EngineLostError
 from r1zero.types import Completion, Stop
 from tiny_runs import start, taught_model
 
-SUMS = ("9+7=", "8+5=", "2+2=", "9+4=", "1+6=", "1+1+9+4=", "0+0+1+6=", "1+0+2+2=", "3+3=", "0+0+0+3+3=")
+ASKED = {"9+7=": 16, "8+5=": 13, "2+2=": 4, "1+6=": 7, "1+1+9+4=": 15, "0+0+1+6=": 7, "3+3=": 6} | {
+    "12+": 0, "5+5+": 0, "1+1+5+5+": 0, "1+1+12+": 0  # of which it makes endless sums
+}  # fmt: skip
 POSITIONS = 13
 
 
@@ -46,7 +48,7 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def words(model: Path, tmp_path: Path) -> list[str | Path]:
-    rows = [{"problem": text, "answer": str(eval(text[:-1]))} for text in SUMS]
+    rows = [{"problem": text, "answer": str(answer)} for text, answer in ASKED.items()]
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     asked: list[str | Path] = ["evaluate", model, "-b", tmp_path / "sums.jsonl", "--template", "no"]
     return [*asked, "--answer-format", "last_number", "--max-new-tokens", "8", "--device", "cpu", "--batch-rows", "4"]
@@ -59,11 +61,12 @@ def test_the_command_gives_the_same_evaluation_by_either_engine(model: Path, tmp
     said = {name: start(*asked, "--engine", name, "--out", out[name]).done() for name in out}
     assert said["torch"].replace(str(out["torch"]), "") == said["vllm"].replace(str(out["vllm"]), "")
     rows = {name: pq.read_table(folder / "sums.parquet").to_pylist() for name, folder in out.items()}
-    assert len(rows["torch"]) == len(SUMS)
+    assert len(rows["torch"]) == len(ASKED)
     for one, two in zip(rows["torch"], rows["vllm"], strict=True):
         assert one.pop("logprobs") == pytest.approx(two.pop("logprobs"), abs=1e-4)
         assert one == two
-    assert {"eos", "context"} <= {row["stop"] for row in rows["vllm"]}
+    assert {row["stop"] for row in rows["vllm"]} == {"eos", "length", "context"}
+    assert {row["outcome"] for row in rows["vllm"]} == {"right", "wrong"}
     results = {name: json.loads((folder / "results.json").read_text()) for name, folder in out.items()}
     assert {name: [cell.pop("engine") for cell in cells] for name, cells in results.items()} == {n: [n] for n in out}
     assert results["torch"] == results["vllm"]
