@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +147,9 @@ def test_every_job_gets_its_engine_precision_and_rows(planned: dict[str, Planned
         if isinstance(each.job, EvaluationJob):
             assert each.job.precision == "bfloat16"
             assert each.job.rows > 1
+            # the 7B run is one of ranks, which save shards
+            assert each.job.engine == ("torch" if each.job.start == "runs/qwen2.5-math-7b-0" else "vllm")
+            assert each.job.engine == "torch" or each.peak == int(0.9 * 80 * GIB)
             continue
         recipe, old = each.job.asked(), before[name].asked()  # type: ignore[union-attr, call-arg]
         if isinstance(recipe, PretrainRecipe):
@@ -157,7 +160,29 @@ def test_every_job_gets_its_engine_precision_and_rows(planned: dict[str, Planned
         assert (recipe.cluster is None) == (each.gpus == 1)
         assert recipe.objective == old.objective
         assert recipe.responses == old.responses
-    assert planned["evaluations/deepseek-math-7b-base-r1-t1"].job.rows < planned["evaluations/base"].job.rows  # type: ignore[union-attr]
+
+
+def test_models_that_vllm_does_not_take_keep_the_embedded_sampler(
+    planned: dict[str, PlannedJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r1zero.paper.planned._ENGINE_KINDS", frozenset({"qwen2"}))
+    names = ("evaluations/deepseek-math-7b-base-r1-t1", "evaluations/base")
+    llama, qwen = plan_jobs([job for job in published() if job.name in names], Orders(f"8x{A100}"))
+    assert isinstance(llama.job, EvaluationJob)
+    assert isinstance(qwen.job, EvaluationJob)
+    assert (llama.job.engine, qwen.job.engine, llama.job.precision) == ("torch", "vllm", "bfloat16")
+    assert llama.how == f"embedded sampler in bfloat16, {llama.job.rows} rows"
+    assert 1 < llama.job.rows < 256  # of keys and values as large as they were before heads shared them
+    assert llama.seconds > planned[llama.job.name].seconds
+
+
+def test_an_engine_has_the_largest_share_that_fits_and_none_without_room_for_a_response() -> None:
+    [job] = [job for job in published() if job.name == "evaluations/Llama-3.1-8B-no-t0"]
+    [small] = plan_jobs([job], Orders("1xA100-40GB"))
+    assert isinstance(small.job, EvaluationJob)
+    assert (small.job.engine, small.job.memory, small.peak) == ("vllm", 0.9, int(0.9 * 40 * GIB))
+    [long] = plan_jobs([replace(job, max_new_tokens=400_000)], Orders("1xA100-40GB"))
+    assert long.problem.startswith("does not fit into one A100-40GB")
 
 
 def test_the_users_settings_are_in_all_training_runs_and_checked(tmp_path: Path) -> None:

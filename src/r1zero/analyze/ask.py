@@ -52,7 +52,7 @@ def ask(
     protocol = make_protocol(settings, template, asking.max_new_tokens, asking.seed, evaluated.positions())
     folder = asking.out / "responses" / f"{slug(template.name)}-t{temperature:g}-n{samples}"
     conditions = Conditions(seed=asking.seed)
-    claim(folder, identity(evaluated.name, evaluated.parameters, template, [questions], settings, conditions))
+    claim(folder, identity(evaluated, template, [questions], settings, conditions))
     (result,) = evaluation.evaluate_sets(
         [prepared], evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
     )

@@ -70,6 +70,7 @@ def analyse_model(
     """Ask a model what the plan's analyses need, make them, and write them to `asking.out`."""
     templates = [make_template(shape, evaluated.tokenizer) for shape in plan.templates]
     sets = [evaluated.prepare([asking.questions], each)[0] for each in templates]
+    evaluated.begin(sets, asking.max_new_tokens)
     cells = [
         ask(evaluated, prepared, asking, verifier, temperature=0.0, samples=1, progress=progress)
         for prepared in sets

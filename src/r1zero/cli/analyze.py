@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from r1zero.cli.app import Flag, app, at_least, several
-from r1zero.cli.model_options import ENGINE, PATIENCE_S, ModelOptions, check_judge, check_patience
+from r1zero.cli.model_options import ENGINE, PATIENCE_S, ModelOptions, check_judge, check_patience, flags_named
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
@@ -220,9 +221,13 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
     except UserError as error:
         raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
     asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
-    evaluated = engine.open(model, out, judging.patience)
     console = make_console()
-    with Verifier() as verifier, response_counter(console) as count:
+    with (
+        flags_named(),
+        closing(engine.open(model, out, judging.patience)) as evaluated,
+        Verifier() as verifier,
+        response_counter(console) as count,
+    ):
         card = analyse_model(evaluated, plan, asking, judges, verifier, count)
     for note in (*evaluated.notes(), *whole.notes):
         say(console, note)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from r1zero.cli.app import app, at_least, several
 from r1zero.cli.console import make_console, plain_table, response_counter, say
-from r1zero.cli.model_options import ENGINE, ModelOptions
+from r1zero.cli.model_options import ENGINE, ModelOptions, flags_named
 from r1zero.errors import UserError, plural
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def evaluate(
     shapes = [checked(TemplateSettings, {"name": name} | shape) for name in asking.template]
     conditions = Conditions(drawing.seed, sets.data_dir, out, reward)
     console = make_console()
-    with response_counter(console) as count:
+    with flags_named(), response_counter(console) as count:
         cells = evaluate_matrix(models, partial(engine.open, out=out), shapes, protocol, conditions, count)
     _tell(console, cells, drawing.temperature, out)
 

@@ -16,7 +16,7 @@ from r1zero.policy.lora import add_lora
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
 from r1zero.sampling.synced_engine import EngineLostError
-from r1zero.training.workers import vllm_module
+from r1zero.sampling.vllm import vllm_module
 
 _PIECE_S = 0.05  # responses that finish within this go back together
 

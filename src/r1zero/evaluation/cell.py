@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from r1zero import evaluation
 from r1zero.config import EvaluationSettings
 from r1zero.errors import UserError
+from r1zero.evaluation.models import EvaluatedModel
 from r1zero.evaluation.run import file_name
 from r1zero.evaluation.saved import IDENTITY
 from r1zero.published import BenchmarkRow
@@ -43,22 +44,25 @@ class EvalCell:
     results: list[evaluation.SetResult]
     paper: BenchmarkRow | None
     max_new_tokens: int
+    engine: str = "torch"
+    """What drew the responses."""
 
 
 def identity(
-    model: str,
-    parameters: int | None,
+    evaluated: EvaluatedModel,
     template: Template,
     sets: Sequence[QuestionSet],
     settings: EvaluationSettings,
     conditions: Conditions,
 ) -> dict[str, Any]:
     """Return what an evaluation is: equal identities, equal responses."""
-    files = sorted(Path(model).glob("*")) if Path(model).is_dir() else []
+    place = Path(evaluated.name)
+    files = sorted(place.glob("*")) if place.is_dir() else []
     return {
-        "model": model,
+        "model": evaluated.name,
         "model_files": {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()},
-        "parameters": parameters,
+        "parameters": evaluated.parameters,
+        "engine": evaluated.engine,
         "template": template.name,
         "template_hash": template.hash,
         "answer_format": str(template.answer_format),
@@ -72,29 +76,42 @@ def identity(
     }
 
 
-def claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Make the folder this evaluation's, or find that it is already. Raises UserError when it is another's."""
+def claimed(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Tell whether the folder is this evaluation's; it may be nobody's. Raises UserError when it is another's."""
     path = folder / IDENTITY
     try:
         found = json.loads(read_text(path))
-    except (FileNotFoundError, NotADirectoryError):  # made below, or told there
-        found = None
+    except (FileNotFoundError, NotADirectoryError):  # made by `claim`, or told there
+        return False
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove it, or choose another --out.") from None
-    if found is not None:
-        # what older folders do not say is not held against them
-        other = [key for key, value in json.loads(json.dumps(identity)).items() if found.get(key, value) != value]
-        if other:
-            raise UserError(
-                f"{folder} holds another evaluation (of other {', '.join(other)}); choose another --out, or remove it."
-            )
+    if identity["engine"] == "vllm":
+        found = {"engine": "torch"} | found  # in older folders
+    # what else those do not say is not held against them
+    other = [key for key, value in json.loads(json.dumps(dict(identity))).items() if found.get(key, value) != value]
+    if other == ["engine"]:
+        raise UserError(
+            f"{folder} was begun with the engine {found['engine']}, and {identity['engine']} draws other responses "
+            "from the same seed: go on with the former, choose another --out, or remove it."
+        )
+    if other:
+        raise UserError(
+            f"{folder} holds another evaluation (of other {', '.join(other)}); choose another --out, or remove it."
+        )
+    return True
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make the folder this evaluation's, or find that it is already. Raises UserError when it is another's."""
+    if claimed(folder, identity):
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); choose another --out.") from None
     with writing(folder):
-        write_text(path, json.dumps(identity | {"versions": provenance()}, indent=2, ensure_ascii=False) + "\n")
+        content = {**identity, "versions": provenance()}
+        write_text(folder / IDENTITY, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def slugs(names: Sequence[str]) -> dict[str, str]:

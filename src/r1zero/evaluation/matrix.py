@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from r1zero.config import EvaluationSettings, TemplateSettings, checked
 from r1zero.errors import UserError
-from r1zero.evaluation.cell import Conditions, EvalCell, claim, identity, slug, slugs
-from r1zero.evaluation.models import EvaluatedModel, local
+from r1zero.evaluation.cell import Conditions, EvalCell, claim, claimed, identity, slug, slugs
+from r1zero.evaluation.models import EvaluatedModel, beside, local
 from r1zero.evaluation.run import evaluate_sets, make_protocol
 from r1zero.evaluation.summary import SetResult, average, average_error
 from r1zero.evaluation.tables import markdown
 from r1zero.published import BenchmarkRow, published_benchmarks
+from r1zero.rollouts.prompts import PreparedSet
 from r1zero.rollouts.question_sets import flag, load_benchmarks
 from r1zero.runs.exclusive import exclusive
 from r1zero.runs.files import stems_apart, write_text, writing
@@ -37,12 +39,14 @@ def evaluate(
     seed: int = 0,
     data_dir: Path | None = None,
     out: Path | None = None,
+    engine: Literal["torch", "vllm"] = "torch",
     **settings: Any,
 ) -> list[SetResult]:
     """Evaluate a model folder, a checkpoint or a Hub model on question sets, as `r1zero evaluate` does.
 
     `benchmarks` and `settings` are a recipe's section `[evaluation]`: names of sets, or mappings with a `name` and
-    `limit`, `split`, `options`, …; `samples`, `temperature` (0 by default), `max_new_tokens` (3000), …
+    `limit`, `split`, `options`, …; `samples`, `temperature` (0 by default), `max_new_tokens` (3000), … `engine` is the
+    embedded sampler, or a vLLM engine with the model in a process of its own.
 
     Raises:
         UserError: anything that the user has to mend.
@@ -51,7 +55,8 @@ def evaluate(
     section = checked(EvaluationSettings, {"benchmarks": sets} | settings)
     shape = checked(TemplateSettings, {"name": template})
     conditions = Conditions(seed=seed, data_dir=data_dir, out=out)
-    (cell,) = evaluate_matrix([model], partial(local, rows=64), [shape], section, conditions)
+    opened = partial(local if engine == "torch" else beside, rows=64)
+    (cell,) = evaluate_matrix([model], opened, [shape], section, conditions)
     return cell.results
 
 
@@ -83,26 +88,47 @@ def evaluate_matrix(
     with exclusive(conditions.out), open_verifier(reward=conditions.reward) as verifier:
         try_reward(verifier, conditions.reward, sets[0][0])
         for model in models:
-            evaluated = open_model(model)
-            for shape in shapes:
-                template = make_template(shape, evaluated.tokenizer)
-                prepared = evaluated.prepare(sets, template)
-                budget, positions = settings.max_new_tokens or 3000, evaluated.positions()
-                protocol = make_protocol(settings, template, budget, conditions.seed, positions)
-                folder = conditions.out
-                label = labels.get(shape.name, template.name)
-                if folder is not None and not single:
-                    folder = folder / f"{folders[model]}--{slug(label.replace('/', '_'))}"
-                if folder is not None:
-                    claim(folder, identity(model, evaluated.parameters, template, sets, settings, conditions))
-                results = evaluate_sets(
-                    prepared, evaluated.sampler, verifier, protocol, folder=folder, resumable=True, progress=progress
-                )
-                paper = None if conditions.reward else _paper(model, template, settings, budget)
-                cells.append(EvalCell(model, label, results, paper, budget))
+            with closing(open_model(model)) as evaluated:
+                for shape in shapes:
+                    template = make_template(shape, evaluated.tokenizer)
+                    label = labels.get(shape.name, template.name)
+                    folder = conditions.out
+                    if folder is not None and not single:
+                        folder = folder / f"{folders[model]}--{slug(label.replace('/', '_'))}"
+                    what = identity(evaluated, template, sets, settings, conditions)
+                    budget = settings.max_new_tokens or 3000
+                    results = evaluate_sets(
+                        _ready(evaluated, evaluated.prepare(sets, template), budget, folder, what),
+                        evaluated.sampler,
+                        verifier,
+                        make_protocol(settings, template, budget, conditions.seed, evaluated.positions()),
+                        folder=folder,
+                        resumable=True,
+                        progress=progress,
+                    )
+                    paper = None if conditions.reward else _paper(model, template, settings, budget)
+                    cells.append(EvalCell(model, label, results, paper, budget, evaluated.engine))
         if conditions.out is not None:
             _write(conditions.out, cells)
     return cells
+
+
+def _ready(
+    evaluated: EvaluatedModel,
+    prepared: Sequence[PreparedSet],
+    budget: int,
+    folder: Path | None,
+    what: Mapping[str, Any],
+) -> Sequence[PreparedSet]:
+    """Return the sets once the model can be asked them and the folder is theirs: an engine that cannot be started
+    leaves no folder behind, and none is started for a folder that is another evaluation's.
+    """
+    if folder is not None:
+        claimed(folder, what)
+    evaluated.begin(prepared, budget)
+    if folder is not None:
+        claim(folder, what)
+    return prepared
 
 
 def _check_different(what: str, names: Sequence[str]) -> None:
@@ -131,6 +157,7 @@ def _write(out: Path, cells: Sequence[EvalCell]) -> None:
             {
                 "model": cell.model,
                 "template": cell.template,
+                "engine": cell.engine,
                 "average": average(cell.results),
                 "average_standard_error": average_error(cell.results),
                 "results": results,

@@ -22,7 +22,7 @@ from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
 from r1zero.evaluation.matrix import evaluate_matrix
-from r1zero.evaluation.models import EvaluatedModel, connect, local, served
+from r1zero.evaluation.models import ENGINE_MEMORY, EvaluatedModel, beside, connect, local, served
 from r1zero.evaluation.saved import IDENTITY
 from r1zero.paper.judgements import JudgementJob
 from r1zero.pretrain.run import pretrain_run
@@ -112,6 +112,10 @@ class EvaluationJob:
     """The most responses decoded side by side."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the weights."""
+    engine: Literal["torch", "vllm"] = "torch"
+    """What draws the responses, if no server does: the embedded sampler, or a vLLM engine."""
+    memory: float = ENGINE_MEMORY
+    """The share of a device's memory that vLLM takes."""
     served: bool = False
     """Whether the model is too large for a machine like the others': without a server, the job is left out."""
     server: ModelServer | None = None
@@ -149,6 +153,8 @@ class EvaluationJob:
         data_dir = Path(self.data_dir) if self.data_dir else None
         conditions = Conditions(data_dir=data_dir, out=out / self.name)
         opened = partial(local, rows=self.rows, device=self.device, precision=self.precision)
+        if self.engine == "vllm":
+            opened = partial(beside, rows=self.rows, device=self.device, precision=self.precision, memory=self.memory)
         if self.server is not None:
             opened = partial(self.server.open, out=out / self.name)
         evaluate_matrix([model], opened, [shape], self._settings(), conditions)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,17 +22,20 @@ from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of, job_done, ne
 from r1zero.paper.judgements import JudgementJob
 from r1zero.paper.served import NO_SERVERS, Servers
 from r1zero.plan.machine import GIB, USABLE, Machine, by_name
-from r1zero.plan.memory import held_parts, learning_parts, slab
+from r1zero.plan.memory import held_parts, learning_parts, sampler_parts, slab
 from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
-from r1zero.plan.remedies import changed
+from r1zero.plan.placement import staff_of
+from r1zero.plan.remedies import changed, shares
 from r1zero.plan.splits import GpuSplit, counted_machine, splits
-from r1zero.plan.step_time import drawing_seconds, learning_seconds
-from r1zero.policy.known import like
+from r1zero.plan.step_time import drawing_seconds, learning_seconds, sampling_seconds
+from r1zero.policy.known import like, model_config
 from r1zero.questions.catalogue import CATALOGUE
 from r1zero.rehearsal.sets import known_corpus
 
 MACHINE = "8xA100-80GB"
 """The paper's own."""
+_ENGINE_KINDS = frozenset({"llama", "qwen2"})
+"""Kinds of models, by their config.json, that evaluations ask vLLM: the paper's, all that are no larger than a GPU."""
 _ROWS = (1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
@@ -131,7 +135,7 @@ def plan_jobs(jobs: Sequence[Job], orders: Orders, out: Path | None = None) -> l
     asked = asked_of(jobs)
     found = []
     for job in {job.name: job for job in jobs}.values():
-        planned = _asking(job) or _planned(job, asked[job.name], machine, count)
+        planned = _asking(job) or _planned(job, asked, machine, count)
         found.append(replace(planned, done=out is not None and job_done(planned.job, out)))
     return found
 
@@ -155,22 +159,35 @@ def _asking(job: Job) -> PlannedJob | None:
     return PlannedJob(job, "asks --server" if job.server else f"needs a server (--server {job.model}=…)")
 
 
-def _planned(job: Job, asked: Recipe | PretrainRecipe, machine: Machine, count: int) -> PlannedJob:
+def _planned(job: Job, asked: Mapping[str, Any], machine: Machine, count: int) -> PlannedJob:
+    """Return a job as the machine does it; `asked` has the recipes of all by their names."""
+    recipe: Recipe | PretrainRecipe = asked[job.name]
     if isinstance(job, EvaluationJob):
-        assert isinstance(asked, Recipe)
-        return _evaluation(job, asked, machine)
+        assert isinstance(recipe, Recipe)
+        return _evaluation(job, recipe, machine, _in_shards(asked.get(job.start or ""), machine, count))
     assert isinstance(job, RunJob)
-    if isinstance(asked, PretrainRecipe):
-        return _pretraining(job, asked, machine)
-    return _training(job, asked, machine, count)
+    if isinstance(recipe, PretrainRecipe):
+        return _pretraining(job, recipe, machine)
+    return _training(job, recipe, machine, count)
+
+
+def _in_shards(begun: Recipe | PretrainRecipe | None, machine: Machine, count: int) -> bool:
+    """Tell whether a run's ranks write its checkpoints in shards, which engines cannot read."""
+    chosen = _split(begun, machine, count) if isinstance(begun, Recipe) else None
+    return chosen is not None and chosen.changes["cluster"] is not None
+
+
+def _split(recipe: Recipe, machine: Machine, count: int) -> GpuSplit | None:
+    """Return the split of a training run: on one GPU where that fits, or else the fastest; None where none fits."""
+    shape, mean = _shape(recipe.model.path, recipe.model.revision), max(1, recipe.sampling.max_new_tokens // 4)
+    found = splits(recipe, shape, machine, count, mean)
+    return next((each for each in found if each.gpus == 1), found[0] if found else None)
 
 
 def _training(job: RunJob, recipe: Recipe, machine: Machine, count: int) -> PlannedJob:
-    shape, mean = _shape(recipe.model.path, recipe.model.revision), max(1, recipe.sampling.max_new_tokens // 4)
-    found = splits(recipe, shape, machine, count, mean)
-    if not found:
+    chosen = _split(recipe, machine, count)
+    if chosen is None:
         return PlannedJob(job, "", problem=f"does not fit into {count} × {machine.name}: take larger GPUs, or more")
-    chosen = next((each for each in found if each.gpus == 1), found[0])
     seconds = recipe.train.steps * chosen.pace.step + _evaluating(recipe, chosen)
     return PlannedJob(
         replace(job, changes={**job.changes, **chosen.changes}), chosen.text, chosen.gpus, chosen.peak, seconds
@@ -215,14 +232,35 @@ def _pretraining(job: RunJob, recipe: PretrainRecipe, machine: Machine) -> Plann
         rows //= 2
 
 
-def _evaluation(job: EvaluationJob, recipe: Recipe, machine: Machine) -> PlannedJob:
-    """One process on one GPU, weights in bfloat16, with as many rows as its memory holds."""
+def _evaluation(job: EvaluationJob, recipe: Recipe, machine: Machine, sharded: bool) -> PlannedJob:
+    """One GPU, weights in bfloat16: in a vLLM engine where that takes the model, or else by the embedded sampler."""
     shape = _shape(recipe.model.path, recipe.model.revision)
     responses = _questions(recipe.evaluation) * job.samples
-    weights = shape.number * shape.parameters
     many = changed(recipe, {"rollout.prompts": responses, "rollout.samples": 1})
+    kind = model_config(recipe.model.path, recipe.model.revision).model_type
+    planned = None if sharded or kind not in _ENGINE_KINDS else _by_engine(job, many, shape, machine)
+    return planned or _embedded(job, many, shape, machine)
+
+
+def _by_engine(job: EvaluationJob, recipe: Recipe, shape: Shape, machine: Machine) -> PlannedJob | None:
+    """Return an evaluation with the largest share of a GPU for vLLM that fits; None where none does."""
+    rows, mean = _ROWS[0], max(1, job.max_new_tokens // 4)
+    for share in shares():
+        tried = changed(recipe, {"sampling.engine": "vllm", "sampling.memory": share, "sampling.batch_rows": rows})
+        weights, cache, fitting = sampler_parts(tried, shape, machine, staff_of(tried, machine))
+        peak = sum(weights.values()) + sum(cache.values())
+        if fitting and peak <= USABLE * machine.memory:
+            seconds = sampling_seconds(tried, shape, machine, mean)
+            planned = replace(job, rows=rows, precision="bfloat16", engine="vllm", memory=share)
+            return PlannedJob(planned, f"vLLM in bfloat16 on {share:.0%} of a GPU", 1, peak, seconds)
+    return None
+
+
+def _embedded(job: EvaluationJob, recipe: Recipe, shape: Shape, machine: Machine) -> PlannedJob:
+    """Return an evaluation by the embedded sampler, with as many rows as a GPU's memory holds."""
+    weights, responses = shape.number * shape.parameters, recipe.responses
     for rows in _ROWS:
-        peak = weights + slab(changed(many, {"sampling.batch_rows": rows}), shape)
+        peak = weights + slab(changed(recipe, {"sampling.batch_rows": rows}), shape)
         if peak <= USABLE * machine.memory:
             side = min(rows, responses)
             seconds = drawing_seconds(shape, machine, responses, side, job.max_new_tokens)

@@ -58,7 +58,7 @@ def devices(recipe: Recipe, shape: Shape, machine: Machine) -> tuple[Device, ...
     """Return the devices that a recipe needs, each kind once."""
     staff = staff_of(recipe, machine)
     held, learning = held_parts(recipe, shape, staff.learners), learning_parts(recipe, shape, staff.learners)
-    weights, cache, rows = _sampler(recipe, shape, machine, staff)
+    weights, cache, rows = sampler_parts(recipe, shape, machine, staff)
     if staff.crowded and recipe.cluster is not None:
         always = _times(held, staff.learners) | _times(weights, staff.samplers)
         return (Device("all", 1, always, _times(cache, staff.samplers), _times(learning, staff.learners), True, rows),)
@@ -109,8 +109,10 @@ def learning_parts(recipe: Recipe, shape: Shape, ranks: int) -> Parts:
     return {name: size for name, size in parts.items() if size}
 
 
-def _sampler(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> tuple[Parts, Parts, int | None]:
-    """A sampler's own weights and its cache on one device, and the rows of full length that an engine's cache holds."""
+def sampler_parts(recipe: Recipe, shape: Shape, machine: Machine, staff: Staff) -> tuple[Parts, Parts, int | None]:
+    """Return a sampler's own weights and its cache on one device, and the rows of full length that an engine's cache
+    holds.
+    """
     weights = ceil(shape.number * shape.parameters / staff.spread)
     precision = "bfloat16" if shape.number == 2 else "float32"
     if not staff.engine:

@@ -47,18 +47,23 @@ class Pace:
 
 def pace_of(recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int) -> Pace:
     """Return the pace of a recipe."""
+    staff, learning = staff_of(recipe, machine), _learn_seconds(recipe, shape, machine, mean_tokens)
+    return Pace(
+        mean_tokens,
+        sampling_seconds(recipe, shape, machine, mean_tokens),
+        learning if staff.crowded else learning / staff.learners,
+        staff.overlaps,
+    )
+
+
+def sampling_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int) -> float:
+    """Return seconds in which a recipe's samplers draw a rollout batch."""
     staff = staff_of(recipe, machine)
     own = machine  # the share of it that one sampler has
     if staff.crowded:
         own = replace(machine, flops=machine.flops / staff.samplers, bandwidth=machine.bandwidth / staff.samplers)
     draw = _engine_seconds if staff.engine else _embedded_seconds
-    learning = _learn_seconds(recipe, shape, machine, mean_tokens)
-    return Pace(
-        mean_tokens,
-        draw(recipe, shape, own, mean_tokens, staff),
-        learning if staff.crowded else learning / staff.learners,
-        staff.overlaps,
-    )
+    return draw(recipe, shape, own, mean_tokens, staff)
 
 
 def _embedded_seconds(recipe: Recipe, shape: Shape, machine: Machine, mean: int, staff: Staff) -> float:

@@ -38,7 +38,7 @@ from r1zero.policy.quiet import freeze_other_senses, silence_dropout
 from r1zero.policy.sharded import has_shards, load_shards
 from r1zero.policy.stored import check_stored
 from r1zero.policy.tokenizer import load_tokenizer
-from r1zero.policy.vocabulary import check_vocabulary
+from r1zero.policy.vocabulary import check_tokenizer
 from r1zero.runs import checkpoints
 
 _PATH = SettingName("model.path")
@@ -153,12 +153,10 @@ def load_policy(
                 model = _load_files(path, revision, attention, dtype)
         except LOADER_ERRORS as error:
             raise _unloadable(path, attention, error, unreached, revision) from None
-    if not tokenizer.encode("1 + 1", add_special_tokens=False):
-        raise UserError("The tokenizer at ", _PATH, f" = {path!r} knows no text; add its tokenizer.json to the folder.")
     nn.Module.to(model, where)
     silence_dropout(model)
     freeze_other_senses(model)
-    check_vocabulary(tokenizer, model, path)
+    check_tokenizer(tokenizer, model, path)
     check_head(model)
     return Policy(model, tokenizer, find_eos_ids(model, tokenizer, path, revision), pick_autocast(autocast, where))
 

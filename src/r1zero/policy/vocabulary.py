@@ -16,14 +16,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from r1zero.errors import SettingName, UserError, plural
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
-    """Refuse a tokenizer whose ordinary tokens the model at `path` does not know, or one that opens every text.
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
+    """Refuse a tokenizer that knows no text, or whose ordinary tokens, or one that opens every text, the model at
+    `path` does not know.
 
     Tokens that were added to it count only where a prompt has them (`check_ids`): many folders have some for nothing.
 
     Raises:
-        UserError: there are such tokens.
+        UserError: it is such a one.
     """
+    if not tokenizer.encode("1 + 1", add_special_tokens=False):
+        place = SettingName("model.path")
+        raise UserError("The tokenizer at ", place, f" = {path!r} knows no text; add its tokenizer.json to the folder.")
     known: int = model.config.get_text_config().vocab_size
     vocabulary = tokenizer.get_vocab()
     added_of: Any = tokenizer.get_added_vocab  # of the kinds of tokenizers, not of their base

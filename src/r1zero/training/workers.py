@@ -6,8 +6,6 @@ cluster (`r1zero.cluster`). The loop sees no difference.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from r1zero.runs.checkpoints import Checkpoint
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import Engine, SyncedEngine
+from r1zero.sampling.vllm import optional_module, vllm_module
 from r1zero.verify.protocol import VerifierProtocol
 from r1zero.verify.workers.pool import open_verifier
 
@@ -124,7 +123,7 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
     """
     recipe = spec.recipe
     if recipe.cluster is not None:
-        launch = _module("ray", "The section [cluster] needs", "r1zero.cluster.launch")
+        launch = optional_module("r1zero.cluster.launch", "ray", "The section [cluster] needs")
         with launch.open_workers(spec) as workers:
             yield workers
         return
@@ -150,14 +149,3 @@ def _synced_vllm(spec: WorkerSpec, learner: LearnerProtocol) -> Iterator[SyncedE
     turns = not spec.recipe.rollout.max_staleness  # ahead, it samples while the learner learns
     with closing(vllm.make_sampler(spec.recipe, spec.policy, transfer, spec.context, device, sleeps=turns)) as engine:
         yield spec.synced(engine, learner, spec.policy.exact)
-
-
-def vllm_module() -> Any:
-    """`r1zero.sampling.vllm.build`. Raises UserError where vLLM is not installed."""
-    return _module("vllm", 'sampling.engine = "vllm" needs', "r1zero.sampling.vllm.build")
-
-
-def _module(package: str, what: str, name: str) -> Any:
-    if importlib.util.find_spec(package) is None:
-        raise UserError(f'{what} the package {package}, which is not installed; run `pip install "r1zero[{package}]"`.')
-    return importlib.import_module(name)

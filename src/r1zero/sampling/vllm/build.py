@@ -1,6 +1,6 @@
-"""vLLM engines of a recipe. Importing this needs vLLM, so it is imported where an engine is wanted.
+"""vLLM engines of a recipe, or of a model that nobody trains. Importing this needs vLLM, so `vllm_module` does.
 
-An engine gets all weights, through shared memory on a CPU and by CUDA IPC on a GPU that it shares with the learner;
+A recipe's gets all weights, through shared memory on a CPU and by CUDA IPC on a GPU that it shares with the learner;
 of a policy with adapters it gets these alone.
 """
 
@@ -21,7 +21,15 @@ from r1zero.config import Recipe
 from r1zero.policy.device import pick_autocast, pick_device
 from r1zero.policy.load import Policy, load_blank
 from r1zero.policy.lora import add_lora
-from r1zero.sampling.vllm.sampler import Adapters, InPlace, Transfer, VllmSampler
+from r1zero.sampling.standing_engine import StandingEngine
+from r1zero.sampling.vllm.sampler import (
+    Adapters,
+    InPlace,
+    OwnFiles,
+    Transfer,
+    VllmSampler,
+)
+from r1zero.sampling.vllm.spec import EngineSpec, memory_options
 from r1zero.sampling.vllm.weight_transfer import SharedMemoryTrainerInit
 
 _PACKED = 1 << 30  # bytes of one message of CUDA IPC, where no tensor is larger
@@ -31,7 +39,27 @@ def make_sampler(
     recipe: Recipe, policy: Policy, transfer: Transfer, context: int, device: torch.device, *, sleeps: bool
 ) -> VllmSampler:
     """Return the engine of a recipe, on a device; `sleeps` where a learner shares it."""
-    return VllmSampler(recipe, policy, transfer, context, device, sleeps=sleeps and device.type == "cuda")
+    model, settings = recipe.model, recipe.sampling
+    spec = EngineSpec(
+        model.path, model.revision, policy.tokenizer, policy.eos_ids, policy.engine_dtype, device, context,
+        settings.batch_rows, settings.memory, settings.tensor_parallel, sleeps and device.type == "cuda",
+    )  # fmt: skip
+    return VllmSampler(spec, transfer)
+
+
+def standing_engine(
+    path: str, blank: Policy, device: torch.device, *, rows: int, memory: float, tensor_parallel: int
+) -> StandingEngine:
+    """Return an engine on the files of a model, of which `blank` is what is known without its weights.
+
+    Raises:
+        UserError: this installation of vLLM cannot run it.
+    """
+    spec = EngineSpec(
+        path, None, blank.tokenizer, blank.eos_ids, blank.engine_dtype, device, 1, rows, memory, tensor_parallel
+    )
+    memory_options(spec)  # what cannot be is told before anything is asked
+    return StandingEngine(lambda context: VllmSampler(replace(spec, context=context), OwnFiles(blank)))
 
 
 def own_transfer(policy: Policy, recipe: Recipe) -> Transfer:

@@ -18,10 +18,9 @@ from multiprocessing.connection import wait
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from r1zero.config import Recipe
-from r1zero.errors import UserError, reason
+from r1zero.errors import SettingName, UserError, reason
 from r1zero.policy.load import Policy
 from r1zero.sampling.noise import row_key
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
@@ -40,13 +39,12 @@ import vllm  # noqa: E402
 from vllm.distributed.weight_transfer import WeightSource, WeightTransferTrainerFactory  # noqa: E402
 from vllm.distributed.weight_transfer.base import TrainerInitInfo  # noqa: E402
 from vllm.lora.request import LoRARequest  # noqa: E402
-from vllm.platforms import current_platform  # noqa: E402
 from vllm.sampling_params import RequestOutputKind  # noqa: E402
-from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # noqa: E402
 from vllm.v1.engine.exceptions import EngineDeadError  # noqa: E402
 
 from r1zero.sampling.synced_engine import EngineLostError  # noqa: E402
-from r1zero.sampling.vllm import weight_transfer  # noqa: E402
+from r1zero.sampling.vllm import USE_TORCH, VLLM, weight_transfer  # noqa: E402
+from r1zero.sampling.vllm.spec import EngineSpec, memory_options  # noqa: E402
 
 
 class InPlace:
@@ -105,8 +103,31 @@ class Adapters:
         return request
 
 
-Transfer = InPlace | Adapters
-"""How an engine comes by the learner's weights."""
+class OwnFiles:
+    """Nothing: the engine reads the weights from the model's own files, and keeps them.
+
+    Its tokenizer is that of `blank`. vLLM has the class that a folder names build one, which for some
+    folders is another than their tokenizer.json describes (see `policy.tokenizer`).
+    """
+
+    whole = False
+
+    def __init__(self, blank: Policy):
+        self.folder = tempfile.TemporaryDirectory(prefix="r1zero-")  # as long as the engine, which may look again
+        blank.tokenizer.save_pretrained(self.folder.name)
+        blank.model.config.save_pretrained(self.folder.name)  # it looks for one beside a tokenizer
+
+    def options(self) -> dict[str, Any]:
+        """Return what the engine is started with for it."""
+        weight_transfer.check_plugin()  # by which it ends with this process
+        return {"tokenizer": self.folder.name, "use_tqdm_on_load": False}
+
+    def send(self, llm: vllm.LLM) -> None:
+        """Leave the engine's weights as they are."""
+
+
+Transfer = InPlace | Adapters | OwnFiles
+"""How an engine comes by its weights."""
 
 
 class _Workers:
@@ -133,51 +154,51 @@ class _Workers:
 
 
 class VllmSampler:
-    """Samples from a vLLM engine of a policy's model.
+    """Samples from a vLLM engine.
 
-    `context` is the longest prompt and response together, in tokens; `sleeps` whether it gives its memory back between
-    calls, to a learner on the same GPU. `update_weights` comes before `sample`: it starts with no weights, and sleeps
-    without.
+    `update_weights` comes before `sample`, but where the weights are those of the model's own files: the engine starts
+    with none, and sleeps without.
 
     Raises:
         UserError: vLLM does not take the model, or its tokenizer is another.
     """
 
-    def __init__(
-        self, recipe: Recipe, policy: Policy, transfer: Transfer, context: int, device: torch.device, *, sleeps: bool
-    ):
-        model, settings = recipe.model, recipe.sampling
-        self.eos_ids, self.tokenizer = policy.eos_ids, policy.tokenizer
-        self.transfer, self.sleeps = transfer, sleeps
+    def __init__(self, spec: EngineSpec, transfer: Transfer):
+        self.eos_ids, self.tokenizer = spec.eos_ids, spec.tokenizer
+        self.transfer, self.sleeps = transfer, spec.sleeps
         self.adapters: LoRARequest | None = None
         self.asleep = self.lost = False
         options: dict[str, Any] = {
-            "model": model.path,
-            "revision": model.revision,
-            "tokenizer_revision": model.revision,
-            "dtype": policy.engine_dtype,
-            "max_model_len": context,
-            "max_num_seqs": settings.batch_rows,
-            "tensor_parallel_size": settings.tensor_parallel,
+            "model": spec.path,
+            "revision": spec.revision,
+            "tokenizer_revision": spec.revision,
+            "trust_remote_code": False,
+            "dtype": spec.dtype,
+            "max_model_len": spec.context,
+            "max_num_seqs": spec.rows,
+            "tensor_parallel_size": spec.tensor_parallel,
             "logprobs_mode": "processed_logprobs",  # of the distribution that was sampled from
             "generation_config": "vllm",  # nothing of the model's own that a recipe does not say
             "enable_prefix_caching": True,
             "disable_log_stats": True,
-            **({"distributed_executor_backend": "uni"} if settings.tensor_parallel == 1 else {}),
-            "enable_sleep_mode": sleeps,
-            **_memory(recipe, policy.engine_dtype, context, device),
+            **({"distributed_executor_backend": "uni"} if spec.tensor_parallel == 1 else {}),
+            "enable_sleep_mode": spec.sleeps,
+            **memory_options(spec),
             **transfer.options(),
         }
-        _check_device(device)
         try:
             with _quiet_children():
                 self.llm = vllm.LLM(**options)
         except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
             raise UserError(
-                f'sampling.engine = "vllm" cannot be started on the model at {model.path!r} ({reason(error, 300)}); '
-                'set sampling.memory to what is free, or use sampling.engine = "torch".'
+                VLLM,
+                f" cannot be started on the model at {spec.path!r} ({reason(error, 300)}); set ",
+                SettingName("sampling.memory"),
+                " to what is free, or use ",
+                USE_TORCH,
+                ".",
             ) from None
-        self._check_tokenizer(model.path, policy.tokenizer)
+        self._check_tokenizer(spec.path, spec.tokenizer)
         threading.Thread(target=_tell_of_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
 
     def update_weights(self) -> None:
@@ -283,8 +304,11 @@ class VllmSampler:
         if theirs.get_vocab() != tokenizer.get_vocab() or theirs.decode(probe) != tokenizer.decode(probe):
             self.close()
             raise UserError(
-                f'sampling.engine = "vllm" reads another tokenizer at {path!r} than transformers does, so texts and '
-                'stop strings would differ; use sampling.engine = "torch".'
+                VLLM,
+                f" reads another tokenizer at {path!r} than transformers does, so texts and stop strings would differ; "
+                "use ",
+                USE_TORCH,
+                ".",
             )
 
 
@@ -309,37 +333,3 @@ def _tell_of_death(client: Any) -> None:
     for call in list(client.utility_results.values()):
         if not call.done():
             call.set_exception(EngineDeadError())
-
-
-def _check_device(device: torch.device) -> None:
-    """Raise a UserError where this build of vLLM would run on another kind of device."""
-    theirs = current_platform.device_type
-    if theirs != device.type:
-        raise UserError(
-            f'sampling.engine = "vllm" runs on {theirs} in this installation of vLLM, and the model is on {device}; '
-            f'set model.device = "{theirs}", or sampling.engine = "torch".'
-        )
-
-
-def _memory(recipe: Recipe, dtype: torch.dtype, context: int, device: torch.device) -> dict[str, Any]:
-    """Tell how much the engine may take: a share of a GPU, or on a CPU what its rows' keys and values need at most."""
-    model, settings = recipe.model, recipe.sampling
-    if device.type == "cuda":
-        return {"gpu_memory_utilization": settings.memory}
-    settled = AutoConfig.from_pretrained(model.path, revision=model.revision, trust_remote_code=False)
-    text = settled.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    possible = CPUAttentionBackend.get_supported_head_sizes()
-    if width not in possible:
-        raise UserError(
-            f'sampling.engine = "vllm" cannot run the model at {model.path!r} on a CPU: its attention heads are '
-            f'{width} wide and vLLM knows {", ".join(map(str, possible))}; use sampling.engine = "torch".'
-        )
-    token = 2 * text.num_hidden_layers * heads * width * dtype.itemsize
-    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    blocks = (context + 256) * settings.batch_rows  # whole blocks of tokens
-    return {
-        "kv_cache_memory_bytes": int(min(token * blocks, settings.memory * ram)),
-        "enforce_eager": True,  # compiling takes longer than a small run
-    }
