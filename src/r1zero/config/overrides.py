@@ -9,8 +9,6 @@ from typing import Any, get_args
 from r1zero.config.sections import Keeps, Section
 from r1zero.errors import UserError
 
-_NOTHING = '""'
-
 
 def parse_overrides(tokens: list[str]) -> dict[str, object]:
     """`["--train.seed", "1", "--objective.name=grpo"]` → `{"train.seed": 1, "objective.name": "grpo"}`.
@@ -40,7 +38,7 @@ def parse_pairs(words: list[str], option: str, example: str = "enable_thinking=f
     for word in words:
         name, equals, value = word.partition("=")
         if not name or not equals:
-            raise UserError(f"{option} {word or _NOTHING} is not a valid setting: write NAME=VALUE, such as {example}.")
+            raise UserError(f"{option} {word} is not a valid setting: write NAME=VALUE, such as {example}.")
         if name in pairs:
             raise UserError(f"{option} gives {name} more than once; keep one of them.")
         pairs[name] = _value(value)
