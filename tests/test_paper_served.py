@@ -171,7 +171,7 @@ def at_nowhere() -> Servers:
 def test_one_job_without_a_gpu_runs_beside_the_others(tmp_path: Path) -> None:
     needs = {"asks": 0, "asks too": 0, "two": 2, "one": 1}
     jobs = [Here(name) for name in needs]
-    schedule = Schedule(jobs, tmp_path, 2, needs)  # type: ignore[arg-type]
+    schedule = Schedule(jobs, lambda job: job.done(tmp_path), 2, needs)  # type: ignore[arg-type]
 
     def begun() -> Future[float] | None:
         if (found := schedule.next()) is None:

@@ -24,9 +24,9 @@ from r1zero.paper.run import grids
 from r1zero.paper.schedule import carry_out
 from r1zero.paper.studies import STUDIES
 from r1zero.plan import GIB, USABLE, plan_of
-from r1zero.plan.machine import Machine, by_name
+from r1zero.plan.machine import Machine, by_name, counted_machine
 from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
-from r1zero.plan.splits import counted_machine, splits, splits_text
+from r1zero.plan.splits import splits, splits_text
 from r1zero.policy.known import known_models, like
 from r1zero.questions import load_questions
 from r1zero.templates import get_template
@@ -275,7 +275,6 @@ def test_the_plan_is_printed_and_nothing_started(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     start(*words, "--machine", "1xA100-40GB", "--plan").refused("bases/numina-0 does not fit into one A100-40GB")
     start(*words, "--machine", "999xA100-80GB").refused("plans for 999 GPUs, and ")
-    start(*words, "--plan").refused("--plan is for a machine; add --machine NxGPU")
     start(*words, "--set", "learner.update=4").refused("learner.update")
     start(*words, "--set", "learner.updates").refused("--set learner.updates is not a valid setting")
     start("paper", "run", "fig5", "--machine", "8xH200").refused("are of the published settings; add --scale full.")

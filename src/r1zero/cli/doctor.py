@@ -39,7 +39,8 @@ def doctor(
     memory
         GiB of the device that is planned for; this machine's by default.
     machine
-        A GPU to plan for by its data sheet, though it is not here: A100-40GB, A100-80GB, H100-80GB or H200.
+        A GPU to plan for by its data sheet, though it is not here: A100-40GB, A100-80GB, H100-80GB, H200, or GPU-48GB
+        for any of so much memory; 8xA100-80GB is eight of them, "here" those that are here.
     best
         With --recipe and --machine NxGPU, such as 8xH100-80GB: the three fastest splits of the run over these GPUs
         that fit (learners, samplers, shared or not, tensor parallel), with what bounds each.
@@ -70,14 +71,31 @@ def doctor(
         sys.exit(0 if _tell_best(console, found, machine, memory, mean_tokens) else 1)
     plan = make_plan(found, memory=memory, mean_tokens=mean_tokens, machine=machine)
     say(console, plan_text(plan))
+    if machine is not None and (more := _of_all(machine, sum(device.count for device in plan.devices))):
+        say(console, more)
     for note in context_notes(found):
         say(console, f"{note}.")
     sys.exit(0 if plan.fits else 1)
 
 
+def _of_all(machine: str, taken: int) -> str:
+    """Tell where a recipe takes other than all GPUs of a machine that was counted. Raises UserError for more."""
+    from r1zero.plan.machine import counted_machine
+
+    count, _ = counted_machine(machine)
+    if count == 1 or taken == count:  # a name alone is that of each
+        return ""
+    if taken > count:
+        raise UserError(
+            f"The section [cluster] takes {taken} GPUs, and --machine {machine} has {count}: add --best for what fits."
+        )
+    return f"The recipe takes {taken} of {count} GPUs; --best lists the fastest splits over all of them."
+
+
 def _tell_best(console: Console, recipe: Recipe, machine: str, memory: float | None, mean_tokens: int | None) -> bool:
     """Print the three fastest splits of a run; tell whether there is one."""
-    from r1zero.plan.splits import best_splits, counted_machine, splits_text
+    from r1zero.plan.machine import counted_machine
+    from r1zero.plan.splits import best_splits, splits_text
 
     found = best_splits(recipe, machine, memory, mean_tokens)
     count, name = counted_machine(machine)

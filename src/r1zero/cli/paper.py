@@ -147,14 +147,17 @@ def run(
         With --scale full: every job to its last step with a tiny random model in place of its own, on a few rows of
         its questions, within minutes; its page gives no verdicts.
     machine
-        With --scale full: the GPUs to plan for, such as 8xA100-80GB. Every job has its engine, precision, rows, ranks
-        and GPUs from that plan, which is printed first; as many run side by side as there are GPUs for.
+        With --scale full: the GPUs to plan for, such as 8xA100-80GB, 4xGPU-48GB for any of so much memory, or "here"
+        for those that are here. Every job has its engine, precision, rows, ranks and GPUs from that plan, which is
+        printed first; as many run side by side as there are GPUs for.
     plan
-        With --machine: print the plan, all jobs with memory, hours and what will be reused, and start nothing.
+        Print the plan for --machine (by default the GPUs that are here), all jobs with memory, hours and what will be
+        reused, and start nothing.
     set_
-        With --scale full: settings of all training runs, SECTION.KEY=VALUE, such as learner.updates=4.
+        With --scale full: settings of all training runs, SECTION.KEY=VALUE, such as learner.updates=4; none that a
+        study compares, and with --machine none that its plan decides ([cluster], engine, micro-batches, device).
     recipe_overrides
-        The same from a TOML file with a recipe's sections.
+        The same from a TOML file with a recipe's sections; where --set says otherwise, --set counts.
     out
         The runs and the page stand in OUT/SCALE; of a rehearsal in OUT/rehearsal.
     """
@@ -175,7 +178,7 @@ def run(
         say(console, f"begun     {job.name}" if seconds is None else f"finished  {job.name}  {duration(seconds)}")
 
     studies = pick_studies(names)
-    if machine is not None:
+    if orders.machine is not None:
         if not plan:
             gpus_of((), orders)  # a machine that is not here is told before its table
         _tell_plan(studies, out / chosen, seeds, orders)
@@ -208,30 +211,35 @@ def _size(
 def _orders(machine: str | None, plan: bool, settings: list[str], file: Path | None, serving: Serving) -> Orders:
     """Return what is said of all jobs. Raises UserError."""
     from r1zero.config.load import read_settings
-    from r1zero.config.overrides import parse_pairs
+    from r1zero.config.overrides import parse_settings
     from r1zero.paper.planned import Orders
+    from r1zero.plan.machine import HERE, full_name
 
     if plan and machine is None:
-        raise UserError("--plan is for a machine; add --machine NxGPU, such as 8xA100-80GB.")
-    changes = {**(read_settings(file) if file else {}), **parse_pairs(settings, "--set")}
-    return Orders(machine, changes, serving.servers())
+        machine = HERE
+    sources = {**({str(file): read_settings(file)} if file else {}), **({"--set": parse_settings(settings, "--set")}
+               if settings else {})}  # fmt: skip
+    changes = {key: value for each in sources.values() for key, value in each.items()}
+    source = " and ".join(sources) or "--set"
+    return Orders(machine if machine is None else full_name(machine), changes, serving.servers(), source)
 
 
 def _tell_plan(studies: list[Study], out: Path, seeds: int | None, orders: Orders) -> None:
     """Print every job as it would run. Raises UserError where one does not fit."""
     from r1zero.cli.console import make_console, plain_table, say
     from r1zero.paper.planned import fitting, plan_jobs, plan_rows, total
+    from r1zero.paper.run import published
     from r1zero.paper.served import left_out
-    from r1zero.plan.splits import counted_machine
+    from r1zero.plan.machine import counted_machine
 
-    jobs = [job for study in studies for job in study.full(seeds or 1)]
+    jobs = published(studies, seeds, orders)
     orders.servers.check(jobs)
-    found = plan_jobs(orders.with_changes(jobs), orders, out.resolve())
+    found = plan_jobs(jobs, orders, out.resolve())
     console = make_console()
     headings = ["job", "how", "GPUs", "GiB of one at most", "hours", ""]
     console.print(plain_table(f"on {orders.machine}", headings, plan_rows(found)))
     say(console, total(found, counted_machine(str(orders.machine))[0]))
-    for each in left_out([planned.job for planned in found], out.resolve()):
+    for each in (*orders.unused(jobs), *left_out([planned.job for planned in found], out.resolve())):
         say(console, str(each))
     fitting(found)
 
@@ -241,8 +249,10 @@ def _list_full(studies: list[Study], machine: str | None) -> None:
     from r1zero.cli.console import make_console, plain_table, say
     from r1zero.paper.elements import ELEMENTS
     from r1zero.paper.planned import MACHINE, Orders, plan_jobs
+    from r1zero.plan.machine import full_name
 
-    orders, told, seen = Orders(machine or MACHINE), dict[str, tuple[str, str]](), set[str]()
+    orders = Orders(full_name(MACHINE if machine is None else machine))
+    told, seen = dict[str, tuple[str, str]](), set[str]()
     for study in studies:
         found = plan_jobs(list(study.full(1)), orders)
         fresh = [each for each in found if each.job.name not in seen]

@@ -59,10 +59,12 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def packaged_recipe(name: str, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
-    """`read_recipe` for a recipe that comes with the package."""
+def packaged_recipe(
+    name: str, kind: type[SectionT], overrides: Mapping[str, object] | None = None, where: str = ""
+) -> SectionT:
+    """`read_recipe` for a recipe that comes with the package; `where` is what a sentence calls it."""
     with resources.as_file(resources.files("r1zero") / "recipes" / f"{name}.toml") as path:
-        return read_recipe(path, kind, overrides)
+        return validated(_read(path), kind, overrides, where or f"the recipe {name}")
 
 
 def make_recipe(

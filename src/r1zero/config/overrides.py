@@ -30,7 +30,7 @@ def parse_overrides(tokens: list[str]) -> dict[str, object]:
     return overrides
 
 
-def parse_pairs(words: list[str], option: str) -> dict[str, object]:
+def parse_pairs(words: list[str], option: str, example: str = "enable_thinking=false") -> dict[str, object]:
     """`["enable_thinking=false", "effort=low"]`, as an option of a command takes them, → `{"enable_thinking": False,
     "effort": "low"}`. Values as in `parse_overrides`. Raises UserError.
     """
@@ -38,9 +38,27 @@ def parse_pairs(words: list[str], option: str) -> dict[str, object]:
     for word in words:
         name, equals, value = word.partition("=")
         if not name or not equals:
-            raise UserError(f"{option} {word} is not a valid setting: write NAME=VALUE, such as enable_thinking=false.")
+            raise UserError(f"{option} {word} is not a valid setting: write NAME=VALUE, such as {example}.")
+        if name in pairs:
+            raise UserError(f"{option} gives {name} more than once; keep one of them.")
         pairs[name] = _value(value)
     return pairs
+
+
+def parse_settings(words: list[str], option: str) -> dict[str, object]:
+    """`["learner.updates=4", "log={project='x'}"]` → dotted settings of a recipe, each once. Raises UserError."""
+    found: dict[str, object] = {}
+    for name, value in parse_pairs(words, option, "learner.updates=4").items():
+        for key, each in flattened({name: value}).items():
+            if any(overlap(key, known) for known in found):
+                raise UserError(f"{option} gives {key} more than once; keep one of them.")
+            found[key] = each
+    return found
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether two dotted names are of one setting, or one of them of a section that the other stands in."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def differences(old: Section, new: Section, but: Keeps = Keeps.NOTHING) -> list[str]:

@@ -18,6 +18,8 @@ from r1zero.runs.files import write_text, writing
 
 _STYLES = {ClaimStatus.SEEN: "finished", ClaimStatus.NOT_SEEN: "stopped", ClaimStatus.UNDECIDED: "",
            ClaimStatus.UNTESTED: ""}  # fmt: skip
+PAGE = "paper.html"
+"""The file of what studies found."""
 _LEADS = {
     "laptop": "Every table and figure in miniature: models of 0.2 million parameters, minutes of training, several "
     "seeds. It shows whether a mechanism is there, not its size in large models; what is not seen is said.",
@@ -98,7 +100,7 @@ def write_paper(parts: Sequence[StudyPart], out: Path, size: str, remarks: Seque
             for part in parts
         ]  # fmt: skip
         write_text(out / "findings.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        page = out / "paper.html"
+        page = out / PAGE
         write_text(page, render(parts, size, remarks))
     return page
 
@@ -107,7 +109,7 @@ def render(parts: Sequence[StudyPart], size: str, remarks: Sequence[str] = ()) -
     """Return the page as text; `remarks` are told above all claims."""
     drawn = [chart for part in parts for panel in part.panels for chart in (panel.ours, panel.paper) if chart]
     return render_page(
-        "paper.html",
+        PAGE,
         ("charts.js",),
         {"chart-data": {chart.key: svg.chart_data(chart) for chart in drawn if isinstance(chart, Chart)}},
         title=_TITLES.get(size, "Understanding R1-Zero-like training, in miniature"),

@@ -20,13 +20,15 @@ from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob, asked_of, job_done, needs_no_gpu
 from r1zero.paper.judgements import JudgementJob
+from r1zero.paper.overrides import MEMORY, check_settings, trains, with_settings
+from r1zero.paper.schedule import planned_end
 from r1zero.paper.served import NO_SERVERS, Servers
-from r1zero.plan.machine import GIB, USABLE, Machine, by_name
+from r1zero.plan.machine import GIB, SHOWN, USABLE, Machine, by_name, counted_machine
 from r1zero.plan.memory import held_parts, learning_parts, sampler_parts, slab
 from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
 from r1zero.plan.placement import staff_of
 from r1zero.plan.remedies import changed, shares
-from r1zero.plan.splits import GpuSplit, counted_machine, splits
+from r1zero.plan.splits import GpuSplit, splits
 from r1zero.plan.step_time import drawing_seconds, learning_seconds, sampling_seconds
 from r1zero.policy.known import like, model_config
 from r1zero.questions.catalogue import CATALOGUE
@@ -36,6 +38,7 @@ MACHINE = "8xA100-80GB"
 """The paper's own."""
 _ENGINE_KINDS = frozenset({"llama", "qwen2"})
 """Kinds of models, by their config.json, that evaluations ask vLLM: the paper's, all that are no larger than a GPU."""
+_STUDIES = "these studies"
 _ROWS = (1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
@@ -66,27 +69,32 @@ class Orders:
     machine: str | None = None
     changes: Mapping[str, object] = field(default_factory=dict)
     servers: Servers = NO_SERVERS
+    source: str = field(default="--set", compare=False)
+    """Where the settings were given."""
+    kept: bool = field(default=False, compare=False)
+    """Whether they are those of runs that were begun, and were checked then."""
 
-    def ordered(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs with these settings, and with those that the machine gives them.
+    def ordered(self, jobs: Sequence[Job], study: str = _STUDIES) -> list[Job]:
+        """Return a study's jobs with these settings, and with those that the machine gives them.
 
         Raises:
-            UserError: there is no such setting or machine, or a job does not fit.
+            UserError: there is no such setting or machine, one is not to be changed, or a job does not fit.
         """
-        changed_jobs = self.with_changes(jobs)
+        changed_jobs = self.with_changes(jobs, study)
         return changed_jobs if self.machine is None else [each.job for each in fitting(plan_jobs(changed_jobs, self))]
 
-    def with_changes(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs with the user's settings alone."""
-        own = [
-            replace(job, changes={**job.changes, **self.changes})
-            if isinstance(job, RunJob) and job.kind is Recipe else job
-            for job in jobs
-        ]  # fmt: skip
-        for job in own if self.changes else ():
-            if isinstance(job, RunJob):
-                job.asked()  # an unknown setting is told before anything starts
-        return self.servers.attached(own)
+    def with_changes(self, jobs: Sequence[Job], study: str = _STUDIES) -> list[Job]:
+        """Return a study's jobs with the user's settings alone. Raises UserError."""
+        planned = self.machine is not None
+        if self.changes and not self.kept:
+            check_settings(jobs, self.changes, study=study, source=self.source, planned=planned)
+        return self.servers.attached(with_settings(jobs, self.changes, planned=planned))
+
+    def unused(self, jobs: Sequence[Job]) -> list[str]:
+        """Tell where settings change nothing, as none of the jobs trains."""
+        if not self.changes or any(map(trains, jobs)):
+            return []
+        return [f"{self.source} changes training runs, and there are none in these studies: nothing is changed."]
 
 
 NO_ORDERS = Orders()
@@ -100,12 +108,7 @@ def gpus_of(jobs: Sequence[Job], orders: Orders) -> dict[str, int] | None:
     """
     if orders.machine is None:
         return None
-    count, here = counted_machine(orders.machine)[0], torch.cuda.device_count()
-    if here < count:
-        raise UserError(
-            f"--machine {orders.machine} plans for {count} GPUs, and {here} are here: add --plan to see the plan "
-            "alone, or leave --machine out."
-        )
+    _check_gpus(orders.machine)
     for package in ("vllm", "ray"):
         if importlib.util.find_spec(package) is None:
             raise UserError(
@@ -113,6 +116,22 @@ def gpus_of(jobs: Sequence[Job], orders: Orders) -> dict[str, int] | None:
                 '"r1zero[vllm,ray]"`.'
             )
     return {job.name: ranks_of(job) for job in jobs}
+
+
+def _check_gpus(machine: str) -> None:
+    """Refuse a machine that has more GPUs than are here, or larger ones. Raises UserError."""
+    (count, name), here = counted_machine(machine), torch.cuda.device_count()
+    alone = "add --plan to see the plan alone, or "
+    if here < count:
+        instead = "give --machine here" if here else "leave --machine out"
+        raise UserError(f"--machine {machine} plans for {count} GPUs, and {here} are here: {alone}{instead}.")
+    memory = by_name(name, BFLOAT16).memory
+    least = min(torch.cuda.get_device_properties(i).total_memory for i in range(count))
+    if least < SHOWN * memory:
+        raise UserError(
+            f"--machine {machine} plans for GPUs of {memory / GIB:.0f} GiB, and one of those here has "
+            f"{least / GIB:.1f}: {alone}give --machine here."
+        )
 
 
 def ranks_of(job: Job) -> int:
@@ -130,12 +149,12 @@ def ranks_of(job: Job) -> int:
 
 def plan_jobs(jobs: Sequence[Job], orders: Orders, out: Path | None = None) -> list[PlannedJob]:
     """Return every job as it runs on the machine, each once; with `out`, those that are done there are marked."""
-    count, name = counted_machine(orders.machine or MACHINE)
+    count, name = counted_machine(MACHINE if orders.machine is None else orders.machine)
     machine = by_name(name, BFLOAT16)
-    asked = asked_of(jobs)
+    known, asked = {job.name: job for job in jobs}, asked_of(jobs)
     found = []
-    for job in {job.name: job for job in jobs}.values():
-        planned = _asking(job) or _planned(job, asked, machine, count)
+    for job in known.values():
+        planned = _asking(job) or _planned(job, known, asked, machine, count)
         found.append(replace(planned, done=out is not None and job_done(planned.job, out)))
     return found
 
@@ -159,33 +178,37 @@ def _asking(job: Job) -> PlannedJob | None:
     return PlannedJob(job, "asks --server" if job.server else f"needs a server (--server {job.model}=…)")
 
 
-def _planned(job: Job, asked: Mapping[str, Any], machine: Machine, count: int) -> PlannedJob:
+def _planned(job: Job, known: Mapping[str, Job], asked: Mapping[str, Any], machine: Machine, count: int) -> PlannedJob:
     """Return a job as the machine does it; `asked` has the recipes of all by their names."""
     recipe: Recipe | PretrainRecipe = asked[job.name]
     if isinstance(job, EvaluationJob):
         assert isinstance(recipe, Recipe)
-        return _evaluation(job, recipe, machine, _in_shards(asked.get(job.start or ""), machine, count))
+        begun = known.get(job.start or "")
+        sharded = isinstance(begun, RunJob) and _in_shards(begun, asked[begun.name], machine, count)
+        return _evaluation(job, recipe, machine, sharded)
     assert isinstance(job, RunJob)
     if isinstance(recipe, PretrainRecipe):
         return _pretraining(job, recipe, machine)
     return _training(job, recipe, machine, count)
 
 
-def _in_shards(begun: Recipe | PretrainRecipe | None, machine: Machine, count: int) -> bool:
+def _in_shards(job: RunJob, recipe: Recipe | PretrainRecipe, machine: Machine, count: int) -> bool:
     """Tell whether a run's ranks write its checkpoints in shards, which engines cannot read."""
-    chosen = _split(begun, machine, count) if isinstance(begun, Recipe) else None
+    chosen = _split(recipe, machine, count, given=MEMORY in job.changes) if isinstance(recipe, Recipe) else None
     return chosen is not None and chosen.changes["cluster"] is not None
 
 
-def _split(recipe: Recipe, machine: Machine, count: int) -> GpuSplit | None:
-    """Return the split of a training run: on one GPU where that fits, or else the fastest; None where none fits."""
+def _split(recipe: Recipe, machine: Machine, count: int, *, given: bool) -> GpuSplit | None:
+    """Return the split of a training run: on one GPU where that fits, or else the fastest; None where none fits. The
+    engine's share of memory is the recipe's where the user has given it.
+    """
     shape, mean = _shape(recipe.model.path, recipe.model.revision), max(1, recipe.sampling.max_new_tokens // 4)
-    found = splits(recipe, shape, machine, count, mean)
+    found = splits(recipe, shape, machine, count, mean, (recipe.sampling.memory,) if given else ())
     return next((each for each in found if each.gpus == 1), found[0] if found else None)
 
 
 def _training(job: RunJob, recipe: Recipe, machine: Machine, count: int) -> PlannedJob:
-    chosen = _split(recipe, machine, count)
+    chosen = _split(recipe, machine, count, given=MEMORY in job.changes)
     if chosen is None:
         return PlannedJob(job, "", problem=f"does not fit into {count} × {machine.name}: take larger GPUs, or more")
     seconds = recipe.train.steps * chosen.pace.step + _evaluating(recipe, chosen)
@@ -284,24 +307,47 @@ def plan_rows(found: Sequence[PlannedJob]) -> list[list[str]]:
     """Return a table of jobs: name, settings, GPUs, GiB of one at most, hours, and what will be reused."""
     return [
         [each.job.name, each.problem or each.how, str(each.gpus or "–"),
-         f"{each.peak / GIB:.1f}" if each.peak else "–", hours(each.seconds) if each.gpus else "served",
-         "done" if each.done else ""]
+         f"{each.peak / GIB:.1f}" if each.peak else "–", _hours_of(each), "done" if each.done else ""]
         for each in found
     ]  # fmt: skip
 
 
+def _hours_of(planned: PlannedJob) -> str:
+    if planned.problem:
+        return "–"
+    return hours(planned.seconds) if planned.gpus else "served"
+
+
 def hours(seconds: float) -> str:
     """Say a duration in hours."""
-    return f"{seconds / 3600:.2f}" if seconds < 36_000 else f"{seconds / 3600:.1f}"
+    if not seconds:
+        return "0"
+    return f"{seconds / 3600:.2f}" if seconds < 36_000 else f"{seconds / 3600:,.1f}"
 
 
 def total(found: Sequence[PlannedJob], count: int) -> str:
-    """Say what is left to do: jobs, GPU-hours, and hours of a machine of so many GPUs, where all of them are busy."""
-    left = [each for each in found if not each.done]
-    asked = sum(each.gpus == 0 and not each.problem for each in left)
+    """Say what is left to do: jobs, GPU-hours, and the hours that the schedule takes on so many GPUs."""
+    left = [each for each in found if not each.done and not each.problem]
+    asked, lacking = sum(not each.gpus for each in left), sum(bool(each.problem) for each in found)
     by_servers = f" ({asked} of them by servers, whose hours are not counted)" if asked else ""
-    spent = sum(each.gpu_hours for each in left)
+    spent = hours(3600 * sum(each.gpu_hours for each in left))
+    said = f"{len(left) + lacking} of {len(found)} jobs to do{by_servers}"
+    if lacking:
+        others = f"; the others take {spent} GPU-hours (within a factor of 3)" if left else ""
+        return f"{said}, of which {lacking} {'does' if lacking == 1 else 'do'} not fit{others}"
     return (
-        f"{len(left)} of {len(found)} jobs to do{by_servers}, {spent:,.0f} GPU-hours: at least {spent / count:,.0f} "
-        "hours of the machine (within a factor of 3)"
+        f"{said}, {spent} GPU-hours: {hours(makespan(found, count))} hours of the machine, as they are scheduled "
+        "(within a factor of 3)"
     )
+
+
+def makespan(found: Sequence[PlannedJob], count: int) -> float:
+    """Return the seconds that is left to do takes on so many GPUs, in the order in which it is carried out."""
+    done = {each.job.name for each in found if each.done}
+    gpus = {each.job.name: each.gpus for each in found}
+    return planned_end([each.job for each in found], lambda job: job.name in done, count, gpus, seconds_of(found))
+
+
+def seconds_of(found: Sequence[PlannedJob]) -> dict[str, float]:
+    """Return job → the seconds that it is planned to take."""
+    return {each.job.name: each.seconds for each in found}

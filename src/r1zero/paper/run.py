@@ -14,15 +14,16 @@ from r1zero.errors import UserError, reason
 from r1zero.paper.claims import Findings, Study
 from r1zero.paper.jobs import Job
 from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
-from r1zero.paper.page import StudyPart, read_part, write_paper
-from r1zero.paper.planned import NO_ORDERS, Orders, gpus_of
+from r1zero.paper.page import PAGE, StudyPart, read_part, write_paper
+from r1zero.paper.planned import NO_ORDERS, Orders, gpus_of, plan_jobs, seconds_of
 from r1zero.paper.rehearse import SCALE, build_stage, read_notes, rehearsed_jobs, unjudged
-from r1zero.paper.schedule import Told, carry_out
+from r1zero.paper.schedule import NO_SECONDS, Told, carry_out
 from r1zero.paper.served import left_out, without
 from r1zero.paper.studies import STUDIES, pick_studies
 from r1zero.paper.world import make_world
-from r1zero.plan.splits import counted_machine
-from r1zero.runs.exclusive import exclusive
+from r1zero.plan.machine import counted_machine, full_name
+from r1zero.rehearsal.stage import Stage
+from r1zero.runs.exclusive import LOCK, exclusive
 from r1zero.runs.files import write_text, writing
 from r1zero.runs.foreign import read_text
 
@@ -48,14 +49,24 @@ def grids(
     Raises:
         UserError: too few seeds, or orders that cannot be followed.
     """
-    if seeds is not None and seeds < 1:
-        raise UserError(f"--seeds {seeds} runs nothing; give 1 or more.")
+    _check_seeds(seeds)
     if scale in ("full", SCALE):
-        jobs = {study.name: orders.ordered(study.full(seeds or 1)) for study in studies}
+        jobs = {study.name: orders.ordered(study.full(seeds or 1), study.name) for study in studies}
         return jobs if scale == "full" else {name: rehearsed_jobs(each, out) for name, each in jobs.items()}
     size = QUICK if scale == "quick" else LAPTOP
     size = replace(size, seeds=seeds) if seeds is not None else size
     return {study.name: list(study.laptop(out, size)) for study in studies}
+
+
+def published(studies: Sequence[Study], seeds: int | None, orders: Orders) -> list[Job]:
+    """Return the published jobs of studies with the user's settings, without those of a machine. Raises UserError."""
+    _check_seeds(seeds)
+    return [job for study in studies for job in orders.with_changes(study.full(seeds or 1), study.name)]
+
+
+def _check_seeds(seeds: int | None) -> None:
+    if seeds is not None and seeds < 1:
+        raise UserError(f"--seeds {seeds} runs nothing; give 1 or more.")
 
 
 def run_paper(
@@ -85,21 +96,30 @@ def run_paper(
         left = left_out(jobs, out)
         jobs = without(jobs, left)
         gpus = gpus_of(jobs, orders)
-        for note in (*_prepared(plan, out, orders), *map(str, left)):
+        notes = _prepared(plan, out, orders)
+        seconds = NO_SECONDS if gpus is None else seconds_of(plan_jobs(published(studies, seeds, orders), orders))
+        for note in (*orders.unused(jobs), *notes, *map(str, left)):
             noted(note)
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             write_text(out / PLAN, json.dumps(plan, indent=2) + "\n")
-        carry_out(jobs, out, workers if gpus is None else counted_machine(str(orders.machine))[0], told, gpus)
+        places = workers if gpus is None else counted_machine(str(orders.machine))[0]
+        carry_out(jobs, out, places, told, gpus, seconds=seconds)
         return write_page(out, whole=[study.name for study in studies])
 
 
 def _prepared(plan: Mapping[str, Any], out: Path, orders: Orders) -> list[str]:
     """Make what a scale's jobs need before they start: the miniature's world, a rehearsal's stand-ins. Return notes."""
     if plan["scale"] == SCALE:
-        every = grids(list(STUDIES.values()), out, "full", plan["seeds"], orders)
+        whole = replace(orders, kept=True)  # settings are for the studies that are asked for
+        every = grids(list(STUDIES.values()), out, "full", plan["seeds"], whole)
         asked = [job for name in plan["studies"] for job in every[name]]
-        return build_stage(asked, out, [job for jobs in every.values() for job in jobs])
+        try:
+            return build_stage(asked, out, [job for jobs in every.values() for job in jobs])
+        except UserError:
+            if not _begun(out):
+                Stage(out).remove()
+            raise
     if plan["scale"] != "full" and not (out / FEW_SHOT).is_file():
         make_world(out / WORLD, 0, DOCUMENTS // 10 if plan["scale"] == "quick" else DOCUMENTS)
     return []
@@ -149,7 +169,7 @@ def _plan(out: Path) -> dict[str, Any] | None:
 
 
 def _orders(plan: Mapping[str, Any]) -> Orders:
-    return Orders(plan["machine"], plan["changes"])
+    return Orders(plan["machine"], plan["changes"], kept=True)
 
 
 def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None, orders: Orders) -> dict[str, Any]:
@@ -157,7 +177,9 @@ def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None,
     ordered otherwise.
     """
     kept = {"seeds": seeds, "machine": orders.machine, "changes": dict(orders.changes)}
-    old = _plan(out) or {**kept, "studies": [], "servers": {}}
+    old = (_plan(out) if _begun(out) else None) or {**kept, "studies": [], "servers": {}}
+    if old["machine"] is not None:
+        old["machine"] = full_name(old["machine"])
     for name, option in (("seeds", "--seeds"), ("machine", "--machine"), ("changes", "--set or --recipe-overrides")):
         if old[name] != kept[name]:
             before = old[name] or ("the default" if name == "seeds" else "none")
@@ -167,6 +189,13 @@ def _renewed(out: Path, scale: str, studies: Sequence[Study], seeds: int | None,
     servers = {name: list(dict.fromkeys([*old["servers"].get(name, ()), *asked.get(name, ())]))
                for name in (old["servers"] | asked)}  # fmt: skip
     return {"scale": scale, "studies": [name for name in STUDIES if name in names], "servers": servers, **kept}
+
+
+def _begun(out: Path) -> bool:
+    """Tell whether anything was done in a folder: a page, or a file of a job. What fails before leaves a plan alone."""
+    folders = [out / name for name in ("bases", "runs", "evaluations", "judgements")]
+    files = (path for folder in folders for path in folder.rglob("*"))
+    return (out / PAGE).exists() or any(path.is_file() and path.name != LOCK for path in files)
 
 
 def _said(value: Any) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from r1zero.config import Recipe
 from r1zero.objectives.from_recipe import recipe_objective
-from r1zero.plan.machine import GIB, USABLE, Machine, by_name, measure
+from r1zero.plan.machine import GIB, USABLE, Machine, by_name, counted_machine, measure
 from r1zero.plan.memory import Device, devices, longest
 from r1zero.plan.model_size import Shape, shape_of, without_numbers
 from r1zero.plan.remedies import remedies
@@ -61,7 +61,7 @@ def make_plan(
         found = measure(device, autocast)
     else:  # a GPU, where `auto` is bfloat16
         autocast = pick_autocast("off" if recipe.learner.autocast == "off" else "bfloat16", pick_device("cpu"))
-        found = by_name(machine, autocast)
+        found = by_name(counted_machine(machine)[1], autocast, ", or leave it out to plan for the device that is here")
     shape = shape_of(
         recipe.model.path, recipe.model.revision, recipe.model.attention, autocast, longest(recipe), recipe.lora
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -60,21 +61,78 @@ half of it is dense. A sheet's GB are GiB, of which drivers show one or two hund
 which torch does not use unless asked."""
 
 
-def by_name(name: str, autocast: Autocast) -> Machine:
-    """Return a GPU by its data sheet, in the precision of autocast.
+HERE = "here"
+"""The machine that is the GPUs that torch sees."""
+SHOWN = 0.97
+"""The least share of a data sheet's memory that the drivers of such a GPU show."""
+_NOTHING = '""'
+_EXAMPLE = "write NxGPU, such as 8xA100-80GB"
+
+
+def by_name(name: str, autocast: Autocast, otherwise: str = "") -> Machine:
+    """Return a GPU by its data sheet, in the precision of autocast. GPU-48GB is any of so much memory, at the rates of
+    an A100; `otherwise` is what else a user may do who names none.
 
     Raises:
         UserError: no sheet of that name.
     """
-    found = next((known for known in GPUS if known.lower() == name.lower()), None)
-    if found is None:
-        raise UserError(
-            f"--machine {name} is not a machine of a known data sheet: name one of {', '.join(GPUS)}, or leave it "
-            "out to plan for the device that is here."
-        )
-    sheet = GPUS[found]
+    found, sheet = _sheet(name, otherwise)
     flops = sheet.float32 if is_float32(autocast) else sheet.bfloat16
-    return Machine(f"{found} by its data sheet", sheet.memory * GIB, _PRODUCT * flops, _COPY * sheet.bandwidth)
+    source = "data sheet" if found in GPUS else "memory, at an A100's rates"
+    return Machine(f"{found} by its {source}", sheet.memory * GIB, _PRODUCT * flops, _COPY * sheet.bandwidth)
+
+
+def _sheet(name: str, otherwise: str) -> tuple[str, Sheet]:
+    """Return a GPU's name as it is written here, and its numbers. Raises UserError."""
+    found = next((known for known in GPUS if known.lower() == name.lower()), None)
+    if found is not None:
+        return found, GPUS[found]
+    size = re.fullmatch(r"gpu-([1-9]\d{0,3})gb", name, re.IGNORECASE | re.ASCII)
+    if size is None:
+        raise UserError(
+            f"--machine {name} is not a machine of a known data sheet: name one of {', '.join(GPUS)}, or GPU-48GB for "
+            f"any GPU of so much memory{otherwise}."
+        )
+    return f"GPU-{size[1]}GB", replace(GPUS["A100-40GB"], memory=int(size[1]))
+
+
+def counted_machine(text: str) -> tuple[int, str]:
+    """Read "8xA100-80GB" as 8 GPUs of that name; a name alone is one, and "here" those that torch sees.
+
+    Raises:
+        UserError: the count is none, or no GPU is here.
+    """
+    if text.lower() == HERE:
+        return _here()
+    found = re.fullmatch(r"(?:(\d+)x)?([A-Za-z].*)", text, re.ASCII)
+    count = int(found[1] or 1) if found else 0
+    if found is None or not 1 <= count <= 1024:
+        raise UserError(f"--machine {text or _NOTHING} is not a valid machine: {_EXAMPLE}.")
+    return count, found[2]
+
+
+def full_name(text: str) -> str:
+    """Return a machine by the one name that it has: "8xa100-80gb" and "8xA100-80GB" are one. Raises UserError."""
+    count, name = counted_machine(text)
+    return f"{count}x{_sheet(name, '')[0]}"
+
+
+def _here() -> tuple[int, str]:
+    """Return the GPUs that torch sees, by their data sheet where it is known, else by the memory of the smallest."""
+    seen: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    if not seen:
+        raise UserError(f"No GPU is here to plan for: give --machine a name, {_EXAMPLE.removeprefix('write ')}.")
+    names = {_known(each.name, each.total_memory) for each in seen}
+    least = min(each.total_memory for each in seen) // GIB
+    return len(seen), (names.pop() if len(names) == 1 else "") or f"GPU-{least}GB"
+
+
+def _known(name: str, memory: int) -> str:
+    """Return the data sheet of a GPU, by what its driver calls it and shows of its memory; "" where none is known."""
+    for known, sheet in GPUS.items():
+        if known.partition("-")[0] in re.split(r"[^A-Z0-9]+", name) and SHOWN <= memory / (sheet.memory * GIB) <= 1.01:
+            return known
+    return ""
 
 
 def measure(device: torch.device, autocast: Autocast) -> Machine:

@@ -6,14 +6,12 @@ and the tokens of a micro-batch. None of them changes what is learnt.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from r1zero.config import ClusterSettings, Recipe
-from r1zero.errors import UserError
-from r1zero.plan.machine import GIB, Machine, by_name
+from r1zero.plan.machine import GIB, Machine, by_name, counted_machine
 from r1zero.plan.memory import devices, longest
 from r1zero.plan.model_size import BFLOAT16, Shape, shape_of
 from r1zero.plan.remedies import changed, micro_batches, shares
@@ -54,19 +52,6 @@ class GpuSplit:
         return f"{cluster['learners']} learners, {cluster['samplers']} samplers{over}, {memory}"
 
 
-def counted_machine(text: str) -> tuple[int, str]:
-    """Read "8xA100-80GB" as 8 GPUs of that name; a name alone is one.
-
-    Raises:
-        UserError: the count is none.
-    """
-    found = re.fullmatch(r"(?:(\d+)x)?([A-Za-z].*)", text)
-    count = int(found[1] or 1) if found else 0
-    if found is None or not 1 <= count <= 1024:
-        raise UserError(f"--machine {text} is not a valid machine: write NxGPU, such as 8xA100-80GB.")
-    return count, found[2]
-
-
 def best_splits(recipe: Recipe, machine: str, memory: float | None, mean_tokens: int | None) -> list[GpuSplit]:
     """Return the splits of a run over "NxGPU" that fit, the fastest first; `memory` in GiB replaces the data sheet's.
 
@@ -82,11 +67,14 @@ def best_splits(recipe: Recipe, machine: str, memory: float | None, mean_tokens:
     return splits(recipe, shape, sheet, count, mean_tokens or max(1, recipe.sampling.max_new_tokens // 4))
 
 
-def splits(recipe: Recipe, shape: Shape, machine: Machine, gpus: int, mean_tokens: int) -> list[GpuSplit]:
+def splits(
+    recipe: Recipe, shape: Shape, machine: Machine, gpus: int, mean_tokens: int, memory: Sequence[float] = ()
+) -> list[GpuSplit]:
     """Return the splits of a run over so many GPUs that fit, the fastest first; each with the largest share of memory
-    for vLLM and the largest micro-batches that go together.
+    for vLLM (of `memory`, if any are named) and the largest micro-batches that go together.
     """
-    found = [_fitting(each, shape, machine, mean_tokens) for each in _placements(recipe, gpus)]
+    tried = memory or shares()
+    found = [_fitting(each, shape, machine, mean_tokens, tried) for each in _placements(recipe, gpus)]
     return sorted((each for each in found if each is not None), key=lambda each: (each.pace.step, each.gpus))
 
 
@@ -121,9 +109,11 @@ def _placed(recipe: Recipe, cluster: ClusterSettings | None, spread: int) -> Rec
     return recipe.model_copy(update={"cluster": cluster, "sampling": sampling, "learner": learner})
 
 
-def _fitting(recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int) -> GpuSplit | None:
+def _fitting(
+    recipe: Recipe, shape: Shape, machine: Machine, mean_tokens: int, memory: Sequence[float]
+) -> GpuSplit | None:
     """Return a placement with the mildest settings that fit; None where none do."""
-    for less, share in product(micro_batches(recipe), shares()):
+    for less, share in product(micro_batches(recipe), memory):
         tried = changed(recipe, {**less, "sampling.memory": share})
         placed = devices(tried, shape, machine)
         if all(device.fits(machine) for device in placed):

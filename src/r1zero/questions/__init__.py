@@ -28,7 +28,8 @@ from r1zero.questions.stratify import equal_levels
 from r1zero.types import Question
 
 __all__ = [
-    "BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "find_here", "load_questions", "renamed", "stratified"
+    "BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "check_name", "find_here", "load_questions", "renamed",
+    "stratified",
 ]  # fmt: skip
 
 DATA_VARIABLE = "R1ZERO_DATA"
@@ -134,6 +135,16 @@ def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet
     ids = "".join(f"{question.id}\n" for question in chosen)
     renewed = hashlib.sha256(f"{questions.fingerprint}\n{ids}".encode()).hexdigest()[:16]
     return replace(questions, questions=tuple(chosen), fingerprint=renewed)
+
+
+def check_name(name: str, data_dir: Path | None = None, options: Mapping[str, object] = _NO_OPTIONS) -> None:
+    """Refuse what `load_questions` would not look for anywhere, reading nothing but what is generated: of a set of the
+    Hub only the Hub can tell. Raises UserError.
+    """
+    if name == _ARITHMETIC:
+        _generated(None, None, options)
+    else:
+        _find(name, _data_folders(data_dir))
 
 
 def find_here(name: str, data_dir: Path | None = None) -> Path | None:

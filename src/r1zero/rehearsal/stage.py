@@ -86,6 +86,12 @@ class Stage:
                 cut_corpus(recipe.corpus, self.folder / "corpora")
         return [f"rows made up, as the set is not here: {', '.join(made_up)}"] if made_up else []
 
+    def remove(self) -> None:
+        """Remove the stand-ins, and what is told of them."""
+        for name in ("models", "data", "corpora"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / MARK).unlink(missing_ok=True)
+
     def fit(self, recipe: Recipe) -> tuple[str, ...]:
         """Tell how the rows fit into the model's context with the recipe's own budgets. Raises UserError."""
         place = {"model.path": self.model(recipe.model.path), "model.revision": None}
@@ -121,8 +127,13 @@ def rehearsal_of(recipe: Recipe, folder: Path, *, resume: bool) -> tuple[Recipe,
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / MARK, recipe.model_dump_json(indent=2) + "\n")
-    notes = stage.build([recipe], Path(data_dir) if data_dir else None)
-    notes += [f"of the rows tried, by the stand-in's tokenizer: {note}" for note in stage.fit(recipe)]
+    try:
+        notes = stage.build([recipe], Path(data_dir) if data_dir else None)
+        notes += [f"of the rows tried, by the stand-in's tokenizer: {note}" for note in stage.fit(recipe)]
+    except UserError:
+        if not resume:  # nothing was rehearsed there
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     notes += [disk_note({"the run": recipe}, folder)]
     return stage.rehearsed(recipe), [*filter(None, notes), *unrehearsed(recipe)]
 

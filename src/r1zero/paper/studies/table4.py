@@ -54,17 +54,17 @@ class TableRow:
         """The paper's numbers."""
         return next(row for row in BENCHMARKS if (row.model, row.template) == (self.name, self.template))
 
-    def job_name(self, seed: int = 0) -> str:
+    def job_name(self) -> str:
         """Return the name of its evaluation."""
         if self.ours:
-            return f"evaluations/{self.source.replace('/', '-')}-{seed}"
+            return f"evaluations/{self.source.replace('/', '-')}-0"
         budget = self.published.max_new_tokens
         return f"evaluations/{slug(self.source)}-{self.template}{'' if budget == 3000 else f'-{budget}'}"
 
-    def job(self, seed: int = 0) -> EvaluationJob:
+    def job(self) -> EvaluationJob:
         """Return its evaluation, greedy, within the budget that the row says."""
-        start, model = (f"{self.source}-{seed}", "") if self.ours else (None, self.source)
-        return EvaluationJob(self.job_name(seed), self.template, _FIVE, model=model, start=start,
+        start, model = (f"{self.source}-0", "") if self.ours else (None, self.source)
+        return EvaluationJob(self.job_name(), self.template, _FIVE, model=model, start=start,
                              max_new_tokens=self.published.max_new_tokens, instruction=self.instruction,
                              answer_format=FORMATS.get(self.template))  # fmt: skip
 
@@ -154,13 +154,13 @@ def grid(out: Path, size: Size, seed: int) -> list[Job]:
     return [start, *runs, *(evaluated(out, size, each, "no") for each in (start, *runs))]
 
 
-def published_grid(seeds: int) -> list[Job]:
-    """Return all rows: the runs that make some of them, and an evaluation each on the five benchmarks."""
-    made = {f"{row.source}-{seed}" for row in ROWS if row.ours for seed in range(seeds)}
-    llama: list[Job] = [job for job in fig7.published_grid(seeds) if job.name in made]
-    runs = [oat_zero(size, seed) for size in ("1.5b", "7b") for seed in range(seeds)]
+def published_grid(_seeds: int) -> list[Job]:
+    """Return all rows: the runs that make some of them, one seed, and an evaluation each on the five benchmarks."""
+    made = {f"{row.source}-0" for row in ROWS if row.ours}
+    llama: list[Job] = [job for job in fig7.published_grid(1) if job.name in made]
+    runs = [oat_zero(size, 0) for size in ("1.5b", "7b")]
     known = {job.name for job in (*llama, *runs)}
-    rows = [row.job(seed) for row in ROWS for seed in range(seeds if row.ours else 1)]
+    rows = [row.job() for row in ROWS]
     return [*runs, *llama, *(job for job in rows if job.start is None or job.start in known)]
 
 
