@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import wait_for
+from processes import END_S, look, wait_for
 from r1zero.analyze.judges.llm import JUDGE_KEY
 from r1zero.analyze.judges.rubrics import ANSWERING, REFLECTION
 from r1zero.analyze.judges.rules import NAME as RULES
@@ -274,6 +274,36 @@ class Dies(Here):
 def test_a_job_whose_process_was_killed_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^A process at work on dies was killed, .* give the same command again"):
         carry_out([Dies("dies")], tmp_path, 1, lambda *_: None)  # type: ignore[list-item]
+
+
+@dataclass(frozen=True)
+class Fails(Here):
+    """A job that cannot be done, as the user is told once another is under way."""
+
+    def carry_out(self, out: Path) -> None:
+        wait_for(lambda: (out / "under way").exists() or None, "the other job", END_S)
+        raise UserError("It is so.")
+
+
+@dataclass(frozen=True)
+class Stays(Here):
+    """A job that ends when it is ended."""
+
+    def carry_out(self, out: Path) -> None:
+        (out / "pid").write_text(str(os.getpid()))
+        (out / "pid").rename(out / "under way")
+        threading.Event().wait()
+
+
+@pytest.mark.slow
+def test_a_failed_job_is_one_sentence_and_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    jobs = [Fails("fails"), Stays("stays")]
+    with pytest.raises(UserError, match=r"^It is so\.$"):
+        carry_out(jobs, tmp_path, 2, lambda *_: None)  # type: ignore[arg-type]
+    assert look(int((tmp_path / "under way").read_text())) is None
+    assert not said
 
 
 @pytest.mark.slow

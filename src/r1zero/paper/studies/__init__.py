@@ -28,7 +28,7 @@ def _numbered() -> dict[str, list[str]]:
         newer, older = (other, number) if version == "v2" else (number, other)
         for names, each in ((now, newer), (before, older)):
             names.setdefault(f"{'fig' if kind == 'Figure' else 'table'}{each}", []).append(element.study)
-    return {**before, **now, **{name: [name] for name in STUDIES}, "keywords": ["fig3-reflection"]}
+    return {**before, **now, "keywords": ["fig3-reflection"]}
 
 
 _NAMED = _numbered()
@@ -44,8 +44,9 @@ def pick_studies(names: Sequence[str]) -> list[Study]:
         return list(STUDIES.values())
     found: dict[str, Study] = {}
     for name in names:
-        if name not in _NAMED:
-            hint = did_you_mean(name, list(_NAMED)).rstrip()
+        if name not in _NAMED and name not in STUDIES:
+            hint = did_you_mean(name, [*STUDIES, *_NAMED]).rstrip()
             raise UserError(f"there is no study {name!r} ({', '.join(STUDIES)}, all){hint and f'; {hint}'}")
-        found |= {each: STUDIES[each] for each in _NAMED[name]}
+        names_of = [name] if name in STUDIES else _NAMED[name]
+        found |= {each: STUDIES[each] for each in names_of}
     return list(found.values())
