@@ -100,4 +100,4 @@ def _build(trajectories: Sequence[Trajectory], rows: list[int], packed: bool, de
         response.append(torch.full((trajectory.length,), i))
         start += size if packed else width
     tensors = (ids, positions, torch.cat(predictor), torch.cat(targets), torch.cat(response))
-    return MicroBatch(*(to_device(tensor, device) for tensor in tensors), tuple(rows))
+    return MicroBatch(*(to_device(tensor, device) for tensor in tensors), responses=tuple(rows))

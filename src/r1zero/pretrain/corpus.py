@@ -163,7 +163,7 @@ class Packed:
             self.ids_BL[target_BL],
             torch.arange(b)[:, None].expand(b, length)[target_BL],
         )
-        return MicroBatch(*(to_device(tensor, device) for tensor in tensors), tuple(range(b)))
+        return MicroBatch(*(to_device(tensor, device) for tensor in tensors), responses=tuple(range(b)))
 
 
 class Packer:
