@@ -130,6 +130,7 @@ def test_a_sleeping_engine_has_its_weights_before_its_cache(
     """Level 2 throws the weights away, which adapters alone could not bring back."""
     from r1zero.policy.load import load_policy
     from r1zero.sampling.vllm import sampler as vllm_sampler
+    from r1zero.sampling.vllm.spec import EngineSpec
 
     policy, happened = load_policy(str(taught_model(64, 2)), device="cpu"), []
 
@@ -161,8 +162,9 @@ def test_a_sleeping_engine_has_its_weights_before_its_cache(
 
     monkeypatch.setattr(vllm_sampler.vllm, "LLM", Engine)
     monkeypatch.setattr(vllm_sampler, "_tell_of_death", lambda client: None)
-    recipe = tiny_recipe({"sampling.batch_rows": 4, "sampling.memory": 0.5}, taught_model(64, 2))
-    sampler = vllm_sampler.VllmSampler(recipe, policy, Sent(), 32, torch.device("cpu"), sleeps=True)
+    spec = EngineSpec(str(taught_model(64, 2)), None, policy.tokenizer, policy.eos_ids, torch.float32,
+                      torch.device("cpu"), context=32, rows=4, memory=0.5, sleeps=True)  # fmt: skip
+    sampler: Any = vllm_sampler.VllmSampler(spec, Sent())  # pyright: ignore[reportArgumentType]
     sampler.update_weights()
     sampler.sleep()
     sampler.sleep()
@@ -240,7 +242,7 @@ def test_a_plugin_that_vllm_would_not_load_is_a_sentence(monkeypatch: pytest.Mon
 
 @needs_vllm
 def test_an_engine_on_another_kind_of_device_is_a_sentence() -> None:
-    from r1zero.sampling.vllm.sampler import _check_device, current_platform
+    from r1zero.sampling.vllm.spec import _check_device, current_platform
 
     there = current_platform.device_type
     _check_device(torch.device(there))
