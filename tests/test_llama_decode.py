@@ -19,6 +19,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from helpers import EOS, TOKENIZER, VOCABULARY, encode
 from r1zero.policy.device import pick_autocast
+from r1zero.policy.precision import attention_fault
 from r1zero.policy.probe import Told, objection
 from r1zero.sampling.embedded import llama_decode
 from r1zero.sampling.embedded.llama_decode import LlamaStep
@@ -86,6 +87,7 @@ def test_it_draws_the_same_bits(name: str, rows: int, monkeypatch: pytest.Monkey
     assert calls == before
 
 
+@pytest.mark.skipif(bool(attention_fault()), reason=f"attention in bfloat16 fails here: {attention_fault()}")
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("autocast", [True, False])
 def test_in_bfloat16_it_computes_the_same_to_rounding(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from r1zero.errors import UserError
 from r1zero.policy import precision
@@ -33,6 +34,7 @@ def found(monkeypatch: pytest.MonkeyPatch, speedup: Speedup) -> None:
     """Have products be this fast, for models of any size."""
     monkeypatch.setattr(precision, "_SMALL", 0)
     monkeypatch.setattr(precision, "measure", lambda shapes: speedup)
+    monkeypatch.setattr(precision, "attention_fault", lambda: "")
 
 
 def test_it_pays_where_both_kinds_of_products_are_faster_enough() -> None:
@@ -45,6 +47,7 @@ def test_it_pays_where_both_kinds_of_products_are_faster_enough() -> None:
 
 def test_only_auto_on_a_cpu_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "measure", not_measured)
+    monkeypatch.setattr(precision, "attention_fault", lambda: "")
     small = nn.Linear(1, 1)
     with torch.device("meta"):
         large = nn.Linear(1 << 13, 1 << 12)  # 2²⁵ weights, and biases
@@ -58,6 +61,22 @@ def test_only_auto_on_a_cpu_is_measured(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(precision, "measure", lambda shapes, found=speedup: found)
         assert choose(large, "auto", CPU)[0] == chosen
         assert choose(large, "auto", CPU)[1].startswith(f"bfloat16 is {speedup} here")
+
+
+def test_attention_that_fails_in_it_is_a_reason_for_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch's does under ATEN_CPU_CAPABILITY=avx2 on a processor with AMX."""
+
+    def failing(*_: object, **named: object) -> Tensor:
+        raise RuntimeError("pack_vnni2 is only supported when avx512 is supported\nfrom far below")
+
+    found(monkeypatch, FAST)
+    assert choose(nn.Linear(1, 1), "auto", CPU)[0] == "bfloat16"
+    monkeypatch.undo()
+    monkeypatch.setattr(precision, "_SMALL", 0)
+    monkeypatch.setattr(precision, "measure", not_measured)
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", failing)
+    reason = "attention in bfloat16 fails here (pack_vnni2 is only supported when avx512 is supported)"
+    assert choose(nn.Linear(1, 1), "auto", CPU) == ("off", reason)
 
 
 def test_products_of_the_models_own_shapes_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,8 @@ def _cpu() -> list[Check]:
 def _bf16() -> str:
     """Return what a few products say of bf16 on this processor, whatever its flags do."""
     precision = importlib.import_module("r1zero.policy.precision")  # by name: it needs torch, which may be missing
+    if fault := precision.attention_fault():
+        return f'attention in bfloat16 fails here ({fault}); learner.autocast = "auto" takes float32'
     found = precision.measure(precision.USUAL)
     choice = "bfloat16, as far as the model's own products agree" if found.pays else "float32"
     return f'{found} (SmolLM2-135M\'s); learner.autocast = "auto" takes {choice}'

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from r1zero.errors import first_line
 from r1zero.policy.device import pick_autocast
 from r1zero.policy.load import Policy
 
@@ -66,6 +67,8 @@ def choose(model: nn.Module, asked: str, device: torch.device) -> tuple[str, str
         return "bfloat16" if asked == "auto" else asked, ""
     if sum(p.numel() for p in model.parameters()) < _SMALL:
         return "off", ""
+    if fault := attention_fault():
+        return "off", f"attention in bfloat16 fails here ({fault})"
     found = measure(shapes_of(model))
     if found.pays:
         return "bfloat16", f'bfloat16 is {found} here; learner.autocast = "off" would be exact'
@@ -75,6 +78,19 @@ def choose(model: nn.Module, asked: str, device: torch.device) -> tuple[str, str
 def shapes_of(model: nn.Module) -> Shapes:
     """Return the shapes of a model's products."""
     return Counter((part.in_features, part.out_features) for part in model.modules() if type(part) is nn.Linear)
+
+
+@torch.no_grad()
+def attention_fault() -> str:
+    """Return how attention in bfloat16 fails on a CPU; "" where it does not. Torch's does with more than a few tokens
+    where a processor's instructions are there and torch is told not to use them (ATEN_CPU_CAPABILITY).
+    """
+    x = torch.zeros(1, 1, 64, 64, dtype=torch.bfloat16)
+    try:
+        functional.scaled_dot_product_attention(x, x, x, is_causal=True)
+    except RuntimeError as error:
+        return first_line(error)
+    return ""
 
 
 @torch.no_grad()
