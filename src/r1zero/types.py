@@ -7,7 +7,8 @@ All are frozen; whatever can be computed from a field (a length, a flag) is a pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -17,13 +18,15 @@ class Question:
     """One question and every answer that counts as right.
 
     `id` is unique within its set and stable between runs ("gsm8k/17"); `text` is the bare question, no template;
-    `gold` holds one or more accepted alternatives, as strings; `level` is the set's own difficulty label, if any.
+    `gold` holds one or more accepted alternatives, as strings; `level` is the set's own difficulty label, if any;
+    `extra` holds every further column of its row, in plain values, for rewards and readers.
     """
 
     id: str
     text: str
     gold: tuple[str, ...]
     level: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def asked(self) -> str:
