@@ -72,12 +72,23 @@ def below(pid: int, words: str = "") -> list[Process]:
     return [each for each in found if each.pid in inside - {pid} and words in each.words]
 
 
+def _words(pid: int) -> bytes:
+    """A process's command line. In the middle of an exec it has none yet, though whoever started it has gone on."""
+    for _ in range(1000):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+        if words:
+            return words
+        Path(f"/proc/{pid}/exe").readlink()  # a thread of the kernel has neither, and is gone for this
+        time.sleep(0.001)
+    return b""
+
+
 def look(pid: int) -> Process | None:
     """The process of that number; None where it has ended."""
     try:
         # the name is in parentheses, and may hold any character; state, parent and start are fields 3, 4 and 22
         state, parent, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+        words = _words(pid)
     except _GONE:
         return None
     if state in "ZX":

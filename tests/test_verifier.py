@@ -267,8 +267,8 @@ def test_a_reward_that_runs_for_a_day_ends_with_its_killed_parent_and_so_does_wh
     wait_for(lambda: ((tmp_path / "busy").exists() and (tmp_path / "busy").read_text()) or None, "a busy reward")
     started = below(parent.pid)
     orphans = [each for each in started if "-m r1zero" in each.words or each.words == "sleep 86400"]
+    parent.kill()  # before anything is said of them: a test that fails leaves nothing to the next ones
     assert len(orphans) == 2
-    parent.kill()
     parent.wait()
     wait_ended(orphans)
     for each in started:  # the sibling
