@@ -76,9 +76,12 @@ def _words(pid: int) -> bytes:
     """A process's command line. In the middle of an exec it has none yet, though whoever started it has gone on."""
     for _ in range(1000):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
-        if words:
+        try:
+            program = os.readlink(f"/proc/{pid}/exe")
+        except OSError:  # nor has one that is ending, or a thread of the kernel
+            program = ""
+        if words or not program:
             return words
-        Path(f"/proc/{pid}/exe").readlink()  # a thread of the kernel has neither, and is gone for this
         time.sleep(0.001)
     return b""
 
