@@ -21,6 +21,7 @@ OUT = ROOT / "docs" / "architecture.svg"
 GISTS = {
     "__main__": "python -m r1zero",
     "analyze": "what base models can",
+    "api": "a program's face",
     "audit": "bias on your own runs",
     "cli": "a module a command",
     "cluster": "the same parts on Ray",
@@ -44,6 +45,7 @@ GISTS = {
     "rollouts": "groups, rewards",
     "runs": "the run directory",
     "sampling": "embedded, vLLM",
+    "sources": "a function's mark",
     "statistics": "estimators, tests",
     "templates": "how it is asked",
     "trackers": "W&B, TensorBoard",

@@ -77,10 +77,10 @@ def _words(pid: int) -> bytes:
     for _ in range(1000):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
         try:
-            program = os.readlink(f"/proc/{pid}/exe")
+            Path(f"/proc/{pid}/exe").readlink()
         except OSError:  # nor has one that is ending, or a thread of the kernel
-            program = ""
-        if words or not program:
+            return words
+        if words:
             return words
         time.sleep(0.001)
     return b""

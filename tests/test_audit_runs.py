@@ -41,7 +41,7 @@ def rows_of(*words: str | Path) -> list[dict]:
 
 def test_a_saved_step_is_what_the_learner_saw(run: Run) -> None:
     assert saved_steps(run) == [1, 2, 3]
-    step, rows = read_step(run, 2), run.rollouts(2)
+    step, rows = read_step(run, 2), run.responses(2)
     assert step.rewards_PG.shape == (8, 6)
     objective = recipe_objective(run.recipe)
     trajectories = step.trajectories(objective)

@@ -27,9 +27,9 @@ from r1zero.policy.export import export
 from r1zero.policy.load import Policy, load_policy
 from r1zero.runs.run import Run
 from r1zero.sampling.protocol import Request, Sampled, SamplingParams
-from r1zero.training.progress import View
 from r1zero.training.setup import RunSetup
 from r1zero.training.train import train
+from r1zero.training.watch import View
 from r1zero.types import Completion, Stop
 from tiny_runs import Hold, session_folder, start, taught_model, tiny_recipe, trained, write_recipe
 
@@ -130,7 +130,7 @@ def responses(run: Run) -> list[tuple[object, ...]]:
     return [
         (step, row["question_id"], row["sample"], tuple(row["response_ids"]))
         for step in range(1, 5)
-        for row in run.rollouts(step)
+        for row in run.responses(step)
     ]
 
 

@@ -104,7 +104,7 @@ def test_each_objective_has_its_run_from_the_same_base(demo: Path) -> None:
     runs = [Run.open(demo / name) for name in BOTH]
     assert [run.facts["objective"] for run in runs] == list(BOTH)
     assert [[row["step"] for row in run.read("metrics")] for run in runs] == [[1, 2, 3], [1, 2, 3]]
-    first = [[row["response_ids"] for row in run.rollouts(1)] for run in runs]
+    first = [[row["response_ids"] for row in run.responses(1)] for run in runs]
     assert first[0] == first[1]
     assert runs[0].read("evaluations")[0] == runs[1].read("evaluations")[0]
 

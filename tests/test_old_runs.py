@@ -30,7 +30,7 @@ def test_a_run_is_read(old: Path) -> None:
     assert run.recipe.objective.name == "dr_grpo"
     assert [row["step"] for row in run.read("metrics")] == [1, 2, 3, 4]
     assert [row["eval/arithmetic/accuracy"] for row in run.read("evaluations")] == [0.8125, 0.8125, 1.0]
-    rewards = [[row["reward"] for row in run.rollouts(step)] for step in (1, 2, 3, 4)]
+    rewards = [[row["reward"] for row in run.responses(step)] for step in (1, 2, 3, 4)]
     assert [sum(each) for each in rewards] == [1, 7, 5, 7]
 
 
@@ -43,7 +43,7 @@ def test_a_run_is_continued(old: Path) -> None:
     last = run.read("metrics")[-1]
     assert last["step"] == last["learn/updates"] == 5
     assert "step-000005" in " ".join(sums_of(old / "run" / "checkpoints"))
-    assert len(run.rollouts(5)) == len(run.rollouts(4)) == 16
+    assert len(run.responses(5)) == len(run.responses(4)) == 16
 
 
 def test_a_run_is_reported_and_audited(old: Path) -> None:

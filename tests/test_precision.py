@@ -17,9 +17,9 @@ from r1zero.policy.device import pick_autocast, product_dtype
 from r1zero.policy.precision import Speedup, choose, measure, shapes_of
 from r1zero.runs.run import Run
 from r1zero.runs.settled import autocast_of
-from r1zero.training.progress import View
 from r1zero.training.setup import RunSetup
 from r1zero.training.train import train
+from r1zero.training.watch import View
 from tiny_runs import sums_of, tiny_recipe, trained, untimed
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -413,7 +413,7 @@ ROLLOUTS = [
 
 def test_rollouts_survive_parquet_to_the_last_bit(run: Run) -> None:
     run.save_rollouts(3, ROLLOUTS, {"reward": [1.0, 0.0, 0.0, 0.0], "advantage": [0.5, -0.5, 0.0, 0.0]})
-    rows = run.rollouts(3)
+    rows = run.responses(3)
     assert [row["question_id"] for row in rows] == ["set/0", "set/0", "set/1", "set/1"]
     assert [row["sample"] for row in rows] == [0, 1, 0, 1]
     assert rows[0] == {
@@ -445,7 +445,7 @@ def test_rollouts_survive_parquet_to_the_last_bit(run: Run) -> None:
 
 def test_rollouts_of_a_step_that_was_not_saved_are_one_sentence(run: Run) -> None:
     with pytest.raises(UserError, match="has no rollouts of step 4"):
-        run.rollouts(4)
+        run.responses(4)
 
 
 # ---- files

@@ -91,12 +91,12 @@ def test_the_bias_meter_tells_objectives_apart() -> None:
 def test_a_kl_term_in_the_reward_is_taken_from_the_advantage() -> None:
     run = trained(IN_REWARD)
     for line in run.read("metrics"):
-        for row in run.rollouts(line["step"]):
+        for row in run.responses(line["step"]):
             earned = float(row["outcome"] == "right" and row["stop"] != "length")
             assert row["reward"] == earned  # the task's; the penalty stands in the advantage
     assert run.read("metrics")[0]["rollout/kl_penalty"] == pytest.approx(0, abs=1e-5)  # still the reference
     assert run.read("metrics")[1]["rollout/kl_penalty"] != 0
-    rows = run.rollouts(2)
+    rows = run.responses(2)
     plain = [row["reward"] - sum(r["reward"] for r in rows[4 * (i // 4) :][:4]) / 4 for i, row in enumerate(rows)]
     costs = [before - row["advantage"] for before, row in zip(plain, rows, strict=True)]
     assert max(map(abs, costs)) > 1e-4
@@ -108,7 +108,7 @@ def test_a_penalty_of_rounding_makes_no_full_size_advantage() -> None:
     pairs = {"rollout.prompts": 16, "rollout.samples": 2}  # at a pass rate of 0.4 half of the pairs are dead
     grpo = {"objective.name": "grpo", "objective.kl_coefficient": 1.0, "train.steps": 1}
     run = trained(IN_REWARD | pairs | grpo)
-    rows = run.rollouts(1)
+    rows = run.responses(1)
     dead = [rows[i : i + 2] for i in range(0, 32, 2) if len({row["reward"] for row in rows[i : i + 2]}) == 1]
     assert dead
     assert all(abs(row["advantage"]) < 1e-4 for group in dead for row in group)
@@ -128,7 +128,7 @@ def test_dynamic_sampling_draws_until_groups_are_live() -> None:
     plain, dynamic = trained(pairs), trained(pairs | {"rollout.dynamic": True, "rollout.rounds": 3})
     assert [line["rollout/groups"] for line in plain.read("metrics")] == [8, 8]
     for line in dynamic.read("metrics"):
-        kept = dynamic.rollouts(line["step"])
+        kept = dynamic.responses(line["step"])
         assert len(kept) == 16  # always P groups of G
         live = sum(any(row["advantage"] for row in kept[2 * p : 2 * p + 2]) for p in range(8))
         assert line["rollout/groups"] in (8, 16, 24)
@@ -140,7 +140,7 @@ def test_lines_hold_the_numbers_of_their_rollouts() -> None:
     """Every number that can be had from the saved responses, computed again from them."""
     for run in (trained(FIVE), trained(SEVERAL)):
         for line in run.read("metrics"):
-            rows = run.rollouts(line["step"])
+            rows = run.responses(line["step"])
             assert len(rows) == 16
             right = [row["outcome"] == "right" for row in rows]
             rewards = [float(ok and row["stop"] != "length") for ok, row in zip(right, rows, strict=True)]
@@ -163,7 +163,7 @@ def test_lines_hold_the_numbers_of_their_rollouts() -> None:
 
 def test_advantages_in_the_saved_rollouts_are_reward_minus_mean() -> None:
     for step in range(1, 6):
-        rows = trained(FIVE).rollouts(step)
+        rows = trained(FIVE).responses(step)
         for p in range(4):
             group = rows[4 * p : 4 * p + 4]
             mean = sum(row["reward"] for row in group) / 4
@@ -171,7 +171,7 @@ def test_advantages_in_the_saved_rollouts_are_reward_minus_mean() -> None:
 
 
 def test_the_sampled_tokens_are_the_text_and_end_with_the_terminator() -> None:
-    rows = [row for step in range(1, 6) for row in trained(FIVE).rollouts(step)]
+    rows = [row for step in range(1, 6) for row in trained(FIVE).responses(step)]
     assert {row["stop"] for row in rows} == {"eos", "length"}
     for row in rows:
         assert (row["response_ids"][-1] == 1) == (row["stop"] == "eos")  # <eos>
@@ -297,22 +297,22 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path, regime: dict[str, obj
     assert untimed(one.read("metrics")) == untimed(two.read("metrics"))
     assert one.read("evaluations") == two.read("evaluations")
     for step in range(1, 6):
-        assert graded(one.rollouts(step)) == graded(two.rollouts(step))
+        assert graded(one.responses(step)) == graded(two.responses(step))
     assert sums_of(one.path) == sums_of(two.path)
     assert len(set(sums_of(one.path).values())) >= 2, "the weights must move, or this test sees nothing"
 
 
 def test_another_seed_gives_another_run() -> None:
     one, two = trained(FIVE), trained(FIVE | {"train.seed": SEED + 1})
-    assert [row["response_ids"] for row in one.rollouts(1)] != [row["response_ids"] for row in two.rollouts(1)]
-    assert [row["prompt"] for row in one.rollouts(1)] != [row["prompt"] for row in two.rollouts(1)]
+    assert [row["response_ids"] for row in one.responses(1)] != [row["response_ids"] for row in two.responses(1)]
+    assert [row["prompt"] for row in one.responses(1)] != [row["prompt"] for row in two.responses(1)]
     assert not all(torch.equal(weights(one, 5)[name], weights(two, 5)[name]) for name in weights(one, 5))
 
 
 def test_what_is_sampled_does_not_depend_on_how_many_rows_are_decoded_together() -> None:
     wide, narrow = trained(FIVE), trained({"train.steps": 1, "sampling.batch_rows": 5})
-    assert [row["response_ids"] for row in wide.rollouts(1)] == [row["response_ids"] for row in narrow.rollouts(1)]
-    for one, two in zip(wide.rollouts(1), narrow.rollouts(1), strict=True):
+    assert [row["response_ids"] for row in wide.responses(1)] == [row["response_ids"] for row in narrow.responses(1)]
+    for one, two in zip(wide.responses(1), narrow.responses(1), strict=True):
         assert one["logprobs"] == pytest.approx(two["logprobs"], abs=1e-5)
 
 
@@ -332,11 +332,11 @@ def test_a_truncated_response_earns_nothing_unless_asked() -> None:
     tight: dict[str, object] = {"train.steps": 1, "sampling.max_new_tokens": 3, "evaluation.benchmarks": []}
     tight |= {"rollout.prompts": 8, "rollout.samples": 8}  # 64 responses, about one in five of them such a one
     zero, keep = trained(tight), trained(tight | {"objective.truncation": "keep"})
-    cut = [row["outcome"] == "right" and row["stop"] == "length" for row in zero.rollouts(1)]
+    cut = [row["outcome"] == "right" and row["stop"] == "length" for row in zero.responses(1)]
     assert any(cut), "some right answers must be cut off, or this test sees nothing"
-    for row in zero.rollouts(1):
+    for row in zero.responses(1):
         assert row["reward"] == float(row["outcome"] == "right" and row["stop"] != "length")
-    for row in keep.rollouts(1):
+    for row in keep.responses(1):
         assert row["reward"] == float(row["outcome"] == "right")
 
 
@@ -397,7 +397,7 @@ def test_three_questions_can_be_trained_on_and_resumed(tmp_path: Path) -> None:
     train(tiny_recipe(settings | {"train.steps": 1}), tmp_path / "run")
     resumed = train(tiny_recipe(settings), tmp_path / "run", resume=True)
     assert untimed(resumed.read("metrics")) == untimed(whole.read("metrics"))
-    assert [len(resumed.rollouts(step)) for step in (1, 2, 3)] == [16, 16, 16]
+    assert [len(resumed.responses(step)) for step in (1, 2, 3)] == [16, 16, 16]
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ def test_adapters_alone_are_handed_over(tmp_path: Path) -> None:
     base = AutoModelForCausalLM.from_pretrained(taught_model(64, 2)).eval()
     gaps = []
     for step in (1, 3):
-        rows = run.rollouts(step)
+        rows = run.responses(step)
         without = [full_logprobs(base, row["prompt_ids"], row["response_ids"]).detach() for row in rows]
         pairs = zip(without, (torch.tensor(row["logprobs"]) for row in rows), strict=True)
         gaps.append(max(float((a - b).abs().max()) for a, b in pairs))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers import TOKENIZER
-from r1zero.evaluation.matrix import evaluate
+from r1zero.api.ask import evaluate
 from r1zero.policy.load import load_policy
 from r1zero.policy.tiny import tiny_model
 from r1zero.policy.vocabulary import textless_ids
@@ -42,7 +42,7 @@ def test_ids_without_a_text_are_those_between_tokenizer_and_embeddings(padded: P
 def test_a_run_counts_responses_that_hold_them(padded: Path, tmp_path: Path) -> None:
     run = train(tiny_recipe({"train.steps": 2, "learner.updates": 1}, padded), tmp_path / "run")
     for line in run.read("metrics"):
-        rows = run.rollouts(line["step"])
+        rows = run.responses(line["step"])
         held = [any(i >= KNOWN for i in row["response_ids"]) for row in rows]
         assert line["rollout/textless"] == sum(held) / len(held) > 0
         if line["step"] == 1:  # one distribution, over all ids, is drawn from, trained on and measured

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from r1zero.analyze.responses import ModelResponses, QuestionResponses
+from r1zero.api.ask import evaluate
 from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
-from r1zero.evaluation.matrix import evaluate, evaluate_matrix
+from r1zero.evaluation.matrix import evaluate_matrix
 from r1zero.evaluation.models import local
 from r1zero.evaluation.summary import summarise
 from r1zero.rollouts.question_sets import each_once, load_set

@@ -2,20 +2,22 @@ r"""r1zero: reinforcement learning with verified rewards straight from a base la
 
 These names are for programs of your own; everything else may move from one version to the next:
 
-    train(recipe, out)           run a recipe in a directory, from its start or, with `resume=True`, its last checkpoint
+    train(recipe, out, …)        run a recipe, or what your program holds: a model, questions, a reward, an objective
+    View, Control                watch a run, and steer it
+    Objective                    a row of the table, or one whose parts are your own functions
     load_recipe(path, changes)   read a recipe, with settings changed
-    Run                          read a run directory: recipe, metrics, responses
+    Run                          read a run directory: recipe, metrics and responses as tables
     evaluate(model, benchmarks)  ask a model, grade its answers, count
+    sample(model, prompts)       draw responses
+    measure_bias(objectives)     audit objectives exactly; `check_invariance(recipe)` a gradient of your own recipe
     Verifier                     grade responses; `Question` and `AnswerFormat` say what is right, and where it stands
 
 After `python scripts/make_arithmetic_base.py`, this trains that model for twenty steps and asks it some sums:
 
-    from pathlib import Path
-    from r1zero import AnswerFormat, Question, Verifier, evaluate, load_recipe, train
+    from r1zero import AnswerFormat, Question, Verifier, evaluate, train
 
-    recipe = load_recipe(Path("recipes/arithmetic.toml"), {"train.steps": 20})
-    run = train(recipe, Path("runs/twenty"))
-    print([row["rollout/reward"] for row in run.read("metrics")])
+    run = train("recipes/arithmetic.toml", "runs/twenty", **{"train.steps": 20})
+    print(run.metrics()["rollout/reward"].to_pylist())
 
     sums = {"name": "arithmetic", "limit": 100, "options": {"level": 3, "style": "bare"}}
     (result,) = evaluate("runs/twenty/checkpoints/step-000020", [sums], "no", max_new_tokens=64)
@@ -34,25 +36,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from r1zero.api.ask import evaluate, sample
+    from r1zero.api.measure import check_invariance, measure_bias
+    from r1zero.api.train import train
     from r1zero.config import load_recipe
-    from r1zero.evaluation.matrix import evaluate
+    from r1zero.objectives.objective import Objective
     from r1zero.runs.run import Run
-    from r1zero.training.train import train
+    from r1zero.training.watch import Control, View
     from r1zero.types import AnswerFormat, Question
     from r1zero.verify import Verifier
 
 __version__ = "0.1.0"
 
-__all__ = ["AnswerFormat", "Question", "Run", "Verifier", "evaluate", "load_recipe", "train"]
+__all__ = [
+    "AnswerFormat", "Control", "Objective", "Question", "Run", "Verifier", "View", "check_invariance", "evaluate",
+    "load_recipe", "measure_bias", "sample", "train",
+]  # fmt: skip
 
 _HOMES = {
     "AnswerFormat": "r1zero.types",
+    "Control": "r1zero.training.watch",
+    "Objective": "r1zero.objectives.objective",
     "Question": "r1zero.types",
     "Run": "r1zero.runs.run",
     "Verifier": "r1zero.verify",
-    "evaluate": "r1zero.evaluation.matrix",
+    "View": "r1zero.training.watch",
+    "check_invariance": "r1zero.api.measure",
+    "evaluate": "r1zero.api.ask",
     "load_recipe": "r1zero.config",
-    "train": "r1zero.training.train",
+    "measure_bias": "r1zero.api.measure",
+    "sample": "r1zero.api.ask",
+    "train": "r1zero.api.train",
 }
 
 if not TYPE_CHECKING:  # which knows the names from above, and would take any other for one of them

@@ -14,7 +14,8 @@ from typing import TypeVar
 from r1zero.errors import UserError
 from r1zero.evaluation.saved import IDENTITY, open_saved
 from r1zero.runs.rollout_rows import Row, grouped, read_rows, reading
-from r1zero.runs.run import Run, by_step
+from r1zero.runs.run import Run
+from r1zero.runs.steps import by_step
 from r1zero.templates import texts_of
 from r1zero.templates.template import Surround
 from r1zero.types import CUT_OFF, Fate, Outcome, asked

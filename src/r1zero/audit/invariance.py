@@ -52,13 +52,14 @@ class Variation:
     """Why not."""
 
 
-def certify(recipe: Recipe) -> Iterator[tuple[Variation, bool]]:
-    """Yield each variation with whether its gradient equals that of the recipe as it stands.
+def certify(recipe: Recipe, own: Objective | None = None) -> Iterator[tuple[Variation, bool]]:
+    """Yield each variation with whether its gradient equals that of the recipe as it stands, or with an objective of
+    a program's `own`.
 
     Raises:
         UserError: the recipe's model or questions cannot be had.
     """
-    policy, objective = _policy(recipe), recipe_objective(recipe)
+    policy, objective = _policy(recipe), recipe_objective(recipe, own)
     trajectories = sample(recipe, policy, objective)
     base = gradient(recipe, policy, objective, trajectories)
     tolerance = TOLERANCE if policy.exact else ROUGH_TOLERANCE
@@ -91,7 +92,8 @@ def _variations(
         cut = replace(objective, chunks=len(trajectories))
         name = f"the micro-batches of its own formula: {len(trajectories)} instead of {objective.chunks}"
         yield name, gradient(recipe, policy, cut, trajectories)
-    yield f"{RANKS} processes, gradients summed", _spread(recipe, trajectories)
+    elsewhere = "its functions are of this process alone" if objective.functions else ""
+    yield f"{RANKS} processes, gradients summed", elsewhere or _spread(recipe, trajectories)
 
 
 def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Trajectory]:

@@ -15,7 +15,8 @@ from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
 from r1zero.rollouts.rewards import Truncation, lengths_of, rewards_of, trajectories_of
 from r1zero.runs.rollout_rows import ROLLOUT_COLUMNS, read_rows, reading, rollouts_of
-from r1zero.runs.run import Run, by_step
+from r1zero.runs.run import Run
+from r1zero.runs.steps import by_step
 
 
 @dataclass(frozen=True, slots=True)

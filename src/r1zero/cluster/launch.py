@@ -30,6 +30,11 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
     """
     recipe, settings = spec.recipe, spec.recipe.cluster
     assert settings is not None
+    if spec.objective.functions:
+        raise UserError(
+            f"The objective {spec.objective.name} has parts that are functions, which learn in one process only; leave "
+            "out the section [cluster], or take an objective of the table."
+        )
     if spec.objective.critic:
         raise UserError(
             f'objective.name = "{spec.objective.name}" has a critic, which learns in one process only; leave out the '

@@ -7,16 +7,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from r1zero.config import EvaluationSettings, TemplateSettings, checked
+from r1zero.config import EvaluationSettings, TemplateSettings
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions, EvalCell, claim, claimed, identity, slug, slugs
-from r1zero.evaluation.models import EvaluatedModel, beside, local
+from r1zero.evaluation.models import EvaluatedModel
 from r1zero.evaluation.run import evaluate_sets, make_protocol
-from r1zero.evaluation.summary import SetResult, average, average_error
+from r1zero.evaluation.summary import average, average_error
 from r1zero.evaluation.tables import markdown
 from r1zero.published import BenchmarkRow, published_benchmarks
 from r1zero.rollouts.prompts import PreparedSet
@@ -29,35 +28,6 @@ from r1zero.templates.template import Template
 from r1zero.types import Completion
 from r1zero.verify.workers.pool import open_verifier
 from r1zero.verify.working import try_reward
-
-
-def evaluate(
-    model: str,
-    benchmarks: Sequence[str | Mapping[str, Any]],
-    template: str = "qwen_math",
-    *,
-    seed: int = 0,
-    data_dir: Path | None = None,
-    out: Path | None = None,
-    engine: Literal["torch", "vllm"] = "torch",
-    **settings: Any,
-) -> list[SetResult]:
-    """Evaluate a model folder, a checkpoint or a Hub model on question sets, as `r1zero evaluate` does.
-
-    `benchmarks` and `settings` are a recipe's section `[evaluation]`: names of sets, or mappings with a `name` and
-    `limit`, `split`, `options`, …; `samples`, `temperature` (0 by default), `max_new_tokens` (3000), … `engine` is the
-    embedded sampler, or a vLLM engine with the model in a process of its own.
-
-    Raises:
-        UserError: anything that the user has to mend.
-    """
-    sets = [{"name": each} if isinstance(each, str) else dict(each) for each in benchmarks]
-    section = checked(EvaluationSettings, {"benchmarks": sets} | settings)
-    shape = checked(TemplateSettings, {"name": template})
-    conditions = Conditions(seed=seed, data_dir=data_dir, out=out)
-    opened = partial(local if engine == "torch" else beside, rows=64)
-    (cell,) = evaluate_matrix([model], opened, [shape], section, conditions)
-    return cell.results
 
 
 def evaluate_matrix(

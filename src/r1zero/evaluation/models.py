@@ -82,6 +82,14 @@ def local(
     )
 
 
+def held(policy: Policy, name: str, *, rows: int) -> EvaluatedModel:
+    """Return a model object of a program's own, as a policy."""
+    sampler, textless = make_sampler(policy, rows), textless_ids(policy.tokenizer, policy.model)
+    return EvaluatedModel(
+        name, sampler, policy.encode, policy.tokenizer, policy.size, lambda: policy.positions, list, textless
+    )
+
+
 def beside(
     model: str,
     *,

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from r1zero.objectives import weights
 from r1zero.objectives.bias_meter import NO_BASELINE, Bias
-from r1zero.objectives.objective import CHUNKS, WEIGHTS, Objective
+from r1zero.objectives.objective import CHUNKS, Objective
 from r1zero.objectives.toy_mdp import Mdp
 
 MOST_BATCHES = 1_100_000
@@ -221,7 +221,7 @@ def _shares(objective: Objective, rewards_BPG: Tensor, lengths_BPG: Tensor) -> T
         advantages_PG = objective.audited_advantages(rewards_PG, graded_PG, lengths_PG)
         live_N = advantages_PG.flatten() != 0
         step = weights.Step(lengths_PG.flatten(), live_N, group_N, chunk_N, objective.constant, torch.float64)
-        return advantages_PG, WEIGHTS[objective.weights].function(step).view(questions, size)
+        return advantages_PG, objective.weigh(step).view(questions, size)
 
     shared_cut = objective.chunking == "equal"  # one index for all batches, which is much faster
     over = (0, 0, None if shared_cut else 0)

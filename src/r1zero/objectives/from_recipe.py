@@ -8,20 +8,20 @@ from r1zero.errors import UserError
 from r1zero.objectives.table import TABLE, Objective, make_objective
 
 
-def recipe_objective(recipe: Recipe) -> Objective:
-    """Return the objective of a recipe.
+def recipe_objective(recipe: Recipe, own: Objective | None = None) -> Objective:
+    """Return the objective of a recipe; `own` is what it can only say the name of, where it is of functions.
 
     Raises:
         UserError: the settings do not go with this objective.
     """
-    row = TABLE.get(recipe.objective.name)
+    row = own or TABLE.get(recipe.objective.name)
     if recipe.objective.constant is not None and row is not None and "constant" not in row.uses:
         raise UserError(
             f"objective.constant = {recipe.objective.constant:g} has no place in {row.name}, whose weights are "
             f"{row.weights}; leave it out."
         )
     given = recipe.objective.model_dump(exclude={"name", "constant", "reference", "truncation", "truncation_penalty"})
-    objective = make_objective(recipe.objective.name, constant=recipe.constant, **given)
+    objective = make_objective(recipe.objective.name, own, constant=recipe.constant, **given)
     _check_groups(recipe, objective)
     return objective
 

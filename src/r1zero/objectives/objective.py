@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from r1zero.objectives import advantage, kl, surrogate, weights
+from r1zero.objectives import advantage, kl, own, surrogate, weights
 
 VERSION = 1
 """Raised whenever a part's meaning changes, so that hashes in old runs keep telling the truth."""
@@ -130,6 +130,13 @@ DIVERGENCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "k3": lambda logprobs_N, reference_N, ratios_N: kl.k3(logprobs_N, reference_N),
     "k3_corrected": kl.k3_corrected,
 }
+
+
+def _label(function: own.Function) -> str:
+    """Return what a formula calls a function, for `format`."""
+    return own.label(function).replace("{", "{{").replace("}", "}}")
+
+
 CHUNKS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "equal": lambda lengths_N, count: weights.equal_chunks(lengths_N.shape[0], count),
     "by_tokens": lambda lengths_N, count: weights.chunks_by_tokens(lengths_N),
@@ -138,16 +145,16 @@ CHUNKS: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A policy objective: names of its parts and its constants.
+    """A policy objective: its parts, by name or as functions of one's own (see `own`), and its constants.
 
     L = − Σ_i w_i Σ_t [surrogate(ρ_it, Â_it) − β·KL_it + η·H_it], to be minimised, with w_i fixed on the whole optimiser
     step. Every term goes through the same weights.
     """
 
-    name: str
-    advantage: str
-    surrogate: str
-    weights: str
+    name: str = "own"
+    advantage: str | own.Function = "centred"
+    surrogate: str | own.Function = "clipped"
+    weights: str | own.Function = "constant"
     ratio: str = "token"
     clip_low: float = 0.2
     clip_high: float = 0.2
@@ -172,12 +179,37 @@ class Objective:
     note: str = ""
 
     @property
+    def _advantage(self) -> Part:
+        part = self.advantage
+        return ADVANTAGES[part] if isinstance(part, str) else Part(f"Â = {_label(part)}", own.advantage(part))
+
+    @property
+    def _surrogate(self) -> Surrogate:
+        part = self.surrogate
+        if isinstance(part, str):
+            return SURROGATES[part]
+        formula = f"{_label(part)} within [{{low:.15g}}, {{high:.15g}}]"
+        return Surrogate(formula, own.gain(part), own.never_at_bound)
+
+    @property
+    def _weights(self) -> Part:
+        part = self.weights
+        if isinstance(part, str):
+            return WEIGHTS[part]
+        return Part(f"w = {_label(part)}, C = {{constant:.15g}}", own.response_weights(part), uses=_C)
+
+    @property
+    def functions(self) -> tuple[own.Function, ...]:
+        """Those of its parts that are functions and no names."""
+        return tuple(part for part in (self.advantage, self.surrogate, self.weights) if not isinstance(part, str))
+
+    @property
     def formula(self) -> str:
         """The objective in one line, constants filled in."""
         numbers = {name: getattr(self, name) for name in ("clip_low", "clip_high", "constant", "gamma", "lam")}
         numbers |= {"kl_coefficient": self.kl_coefficient, "low": 1 - self.clip_low, "high": 1 + self.clip_high}
         split = {"equal": f"K = {self.chunks} equal micro-batches", "by_tokens": "micro-batches filled by tokens"}
-        gain = SURROGATES[self.surrogate].formula.format(**numbers)
+        gain = self._surrogate.formula.format(**numbers)
         if self.dual_clip is not None:
             gain = f"max({gain}, {self.dual_clip:.15g}·Â where Â < 0)"
         if self.importance_cap is not None:
@@ -185,11 +217,15 @@ class Objective:
         inside = KL[self.kl].format(**numbers) if self.in_loss else ""
         bonus = f" + {self.entropy:.15g}·H" if self.entropy else ""
         summed = f"[{gain}{inside}{bonus}]" if inside or bonus else gain
-        reward = PENALTIES[self.advantage].format(**numbers) if self.kl == "k1_reward" else ""
+        reward = (
+            PENALTIES[self.advantage if isinstance(self.advantage, str) else "centred"].format(**numbers)
+            if self.kl == "k1_reward"
+            else ""
+        )
         return (
             f"L = − Σ_i w_i Σ_t {summed}{RATIOS[self.ratio]}; "
-            f"{ADVANTAGES[self.advantage].formula.format(**numbers)}{reward}{WHITENINGS[self.whiten].formula}; "
-            f"{WEIGHTS[self.weights].formula.format(chunks=split[self.chunking], **numbers)}"
+            f"{self._advantage.formula.format(**numbers)}{reward}{WHITENINGS[self.whiten].formula}; "
+            f"{self._weights.formula.format(chunks=split[self.chunking], **numbers)}"
         )
 
     @property
@@ -206,7 +242,7 @@ class Objective:
     @property
     def uses(self) -> frozenset[str]:
         """The constants that its weights depend on."""
-        return WEIGHTS[self.weights].uses
+        return self._weights.uses
 
     @property
     def cut_equally(self) -> bool:
@@ -226,7 +262,7 @@ class Objective:
     def advantages(self, rewards_PG: Tensor, graded_PG: Tensor, lengths_PG: Tensor | None = None) -> Tensor:
         """Compute Â_PG of whole groups; 0 where `graded_PG` is False. Lengths (tokens) matter to few."""
         lengths_PG = torch.ones_like(rewards_PG, dtype=torch.int64) if lengths_PG is None else lengths_PG
-        return ADVANTAGES[self.advantage].function(rewards_PG, graded_PG, lengths_PG)
+        return self._advantage.function(rewards_PG, graded_PG, lengths_PG)
 
     def audited_advantages(self, rewards_PG: Tensor, graded_PG: Tensor, lengths_PG: Tensor) -> Tensor:
         """Compute Â_PG; of an objective with a critic what its tokens get where V = 0 and γ = λ = 1, whitened."""
@@ -248,7 +284,8 @@ class Objective:
         are equal.
         """
         own = {"raw": advantage.raw, "leave_one_out": advantage.leave_one_out}
-        return advantages_PG - own.get(self.advantage, advantage.centred)(penalties_PG, graded_PG)
+        baseline = own.get(self.advantage, advantage.centred) if isinstance(self.advantage, str) else advantage.centred
+        return advantages_PG - baseline(penalties_PG, graded_PG)
 
     def response_weights(
         self, lengths_N: Tensor, live_N: Tensor | None = None, group_N: Tensor | None = None
@@ -263,7 +300,11 @@ class Objective:
             chunk_N=CHUNKS[self.chunking](lengths_N, self.chunks).to(lengths_N.device),
             constant=self.constant,
         )
-        return WEIGHTS[self.weights].function(step)
+        return self.weigh(step)
+
+    def weigh(self, step: weights.Step) -> Tensor:
+        """Compute w_N of a step."""
+        return self._weights.function(step)
 
     def ratios(self, log_ratios_N: Tensor, response_N: Tensor) -> Tensor:
         """Compute ρ of each token, from its log π_θ − log π_old and the index of its response."""
@@ -273,7 +314,7 @@ class Objective:
 
     def gains(self, ratios_N: Tensor, advantages_N: Tensor) -> Tensor:
         """Return the surrogate of each token."""
-        gains_N = SURROGATES[self.surrogate].function(ratios_N, advantages_N, 1 - self.clip_low, 1 + self.clip_high)
+        gains_N = self._surrogate.function(ratios_N, advantages_N, 1 - self.clip_low, 1 + self.clip_high)
         return gains_N if self.dual_clip is None else surrogate.dual_clipped(gains_N, advantages_N, self.dual_clip)
 
     def token_gains(
@@ -294,7 +335,7 @@ class Objective:
         """Compute 1 for each token at the surrogate's bounds: its gradient is stopped (clipping) or its weight held
         (CISPO).
         """
-        return SURROGATES[self.surrogate].bound(ratios_N, advantages_N, 1 - self.clip_low, 1 + self.clip_high)
+        return self._surrogate.bound(ratios_N, advantages_N, 1 - self.clip_low, 1 + self.clip_high)
 
     def divergence(self, logprobs_N: Tensor, reference_N: Tensor, ratios_N: Tensor) -> Tensor:
         """Compute KL_it as it stands in the loss, without its coefficient."""

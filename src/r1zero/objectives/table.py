@@ -16,13 +16,24 @@ __all__ = ["PEERS", "PRESETS", "TABLE", "Objective", "make_objective", "pick_row
 TABLE = PRESETS | PEERS
 
 
-def make_objective(name: str, **settings: Any) -> Objective:
-    """Return a named objective, its row's values replaced by `settings` (fields of `Objective`; None keeps the row's).
+OWN = "own:"
+"""What the names of objectives begin with in recipes whose parts are functions."""
+_UNBOUNDED = ("importance", "policy_gradient", "soft_gated")  # surrogates that look at no bounds
+
+
+def make_objective(name: str, own: Objective | None = None, **settings: Any) -> Objective:
+    """Return a named objective, or a program's `own`, its row's values replaced by `settings` (fields of `Objective`;
+    None keeps the row's).
 
     Raises:
         UserError: a name that is not in the table, or settings that contradict each other.
     """
-    row = TABLE.get(name)
+    row = own or TABLE.get(name)
+    if row is None and name.startswith(OWN):
+        raise UserError(
+            f"objective.name = {name!r} is of functions of a program's own: give them again, from Python, with "
+            "r1zero.train(…, objective=…)."
+        )
     if row is None:
         hint = did_you_mean(name, TABLE, show=repr)
         raise UserError(
@@ -70,7 +81,7 @@ _FAULTS = (
         "1 + {o.clip_high:g} (3 is usual).",
     ),
     (
-        lambda o, given: {"clip_low", "clip_high"} & given.keys() and o.surrogate not in ("clipped", "cispo"),
+        lambda o, given: {"clip_low", "clip_high"} & given.keys() and o.surrogate in _UNBOUNDED,
         "objective {o.name} has no clip range; leave objective.clip_low and objective.clip_high out.",
     ),
     (

@@ -20,7 +20,7 @@ from r1zero.report.data.lengths import ClassSums, class_sums, mean_length, mean_
 from r1zero.report.data.run_data import RunData, load_run
 from r1zero.report.data.seed_groups import SeedGroup, mean_and_deviation, series_of
 from r1zero.runs.rollout_rows import read_rows
-from r1zero.runs.run import by_step as steps_of
+from r1zero.runs.steps import by_step as steps_of
 from r1zero.statistics import by_question
 from r1zero.types import Fate, asked
 

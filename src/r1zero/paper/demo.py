@@ -43,8 +43,8 @@ from r1zero.runs.files import write_text, writing
 from r1zero.runs.foreign import read_text
 from r1zero.runs.rollout_rows import RolloutFileError, read_rows
 from r1zero.runs.run import Run
-from r1zero.training.progress import View
 from r1zero.training.train import train
+from r1zero.training.watch import View
 from r1zero.types import Fate
 
 PLAN = "demo.json"
@@ -197,7 +197,7 @@ class _Telling(View):
     def __init__(self, tell: Callable[[], None]):
         self.tell = tell
 
-    def stepped(self, step: int, numbers: dict[str, float]) -> None:
+    def stepped(self, step: int, numbers: Mapping[str, float]) -> None:
         """Print what is due."""
         self.tell()
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from r1zero.runs import checkpoints
 from r1zero.runs.files import write_text, writing
-from r1zero.runs.run import Run, by_step, step_of
+from r1zero.runs.run import Run
+from r1zero.runs.steps import by_step, step_of
 
 
 def set_aside(run: Run, step: int) -> str | None:

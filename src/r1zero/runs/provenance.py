@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -43,3 +44,14 @@ def git_commit() -> str | None:
         return ask("rev-parse", "HEAD") + ("+changes" if ask("status", "--porcelain", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def bits(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a run's bits depend on beside its recipe and its threads, as far as it says."""
+    versions, device = facts["versions"], facts["device"].split(":")[0]
+    found = {"torch": f"torch {versions.get('torch')} on {device}"}
+    if "transformers" in versions:
+        found["transformers"] = f"transformers {versions['transformers']}"
+    if device == "cpu" and "cpu_capability" in facts:
+        found["processor"] = facts["cpu_capability"]
+    return found

@@ -155,12 +155,17 @@ def read_rows(path: Path, columns: Sequence[str] = (), optional: Sequence[str] =
     Raises:
         RolloutFileError: it is damaged, lacks a column, or holds something else in it than its name says.
     """
+    return read_table(path, columns, optional).to_pylist()
+
+
+def read_table(path: Path, columns: Sequence[str] = (), optional: Sequence[str] = ()) -> pa.Table:
+    """`read_rows` as a table."""
     with reading(path):
         schema = pq.read_schema(path)
         found = [name for name in optional if name in schema.names]
         names = [*columns, *found] if columns or optional else schema.names
         _check(schema, names)
-        return read_parquet(path, names).to_pylist()
+        return read_parquet(path, names)
 
 
 def count_rows(path: Path, columns: Sequence[str]) -> int:

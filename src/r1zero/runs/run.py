@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from r1zero.config import Keeps, Recipe, Section, differences, validated
 from r1zero.config.load import SectionT
@@ -31,9 +32,11 @@ from r1zero.runs import moved
 from r1zero.runs.exclusive import check_there
 from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.foreign import read_text
-from r1zero.runs.provenance import now, provenance
+from r1zero.runs.provenance import bits, now, provenance
 from r1zero.runs.rollout_rows import Row, read_rows, rollout_table
 from r1zero.runs.settled import as_asked, autocast_of
+from r1zero.runs.steps import by_step
+from r1zero.runs.tables import responses_of, table_of
 from r1zero.types import Rollout
 
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
@@ -257,7 +260,7 @@ class Run:
                 "started with another way of drawing tokens: from here on some responses may be others than those of a "
                 "run that was never interrupted"
             )
-        old, new = _bits(was), _bits(facts)
+        old, new = bits(was), bits(facts)
         other = {name for name in old.keys() & new.keys() if old[name] != new[name]}
         if not other:
             return notes
@@ -335,8 +338,26 @@ class Run:
         check_there(self.path)  # which would be made anew
         write_parquet(self.path / "rollouts" / f"step-{step:06d}.parquet", rollout_table(rollouts, extra), resumes=True)
 
-    def rollouts(self, step: int) -> list[Row]:
-        """Return the saved responses of a step."""
+    def metrics(self) -> pa.Table:
+        """Return what was logged, a row a step, under the names of docs/metrics.md; null where a step has none."""
+        return table_of(self.read("metrics"))
+
+    def evaluations(self) -> pa.Table:
+        """Return the scores of all evaluations, a row each."""
+        return table_of(self.read("evaluations"))
+
+    def rollouts(self, *steps: int) -> pa.Table:
+        """Return the saved responses, a row each, of some steps or of all: question, response, verdict, reward, ids, …
+
+        Raises:
+            UserError: a step's are not there, or a file is damaged.
+        """
+        if steps:
+            return responses_of((step, self.rollout_file(step)) for step in steps)
+        return responses_of(by_step((self.path / "rollouts").glob("*.parquet")))
+
+    def responses(self, step: int) -> list[Row]:
+        """Return the saved responses of a step as rows."""
         return read_rows(self.rollout_file(step))
 
     def rollout_file(self, step: int) -> Path:
@@ -359,31 +380,9 @@ class Run:
         return data
 
 
-def step_of(path: Path) -> int | None:
-    """Return the step that a rollout file or an evaluation's folder belongs to; None for another."""
-    match = re.fullmatch(r"step-(\d+)(?:\.parquet)?", path.name)
-    return int(match[1]) if match else None
-
-
-def by_step(paths: Iterable[Path]) -> list[tuple[int, Path]]:
-    """Return (step, path) of those that belong to a step, in order."""
-    return sorted((step, path) for path in paths if (step := step_of(path)) is not None)
-
-
 def _whole_lines(path: Path) -> int:
     """Count lines that were written to their end; a crash tears the last one."""
     return sum(bool(line.strip()) for line in path.read_bytes().split(b"\n")[:-1])
-
-
-def _bits(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a run's bits depend on beside its recipe and its threads, as far as it says."""
-    versions, device = facts["versions"], facts["device"].split(":")[0]
-    found = {"torch": f"torch {versions.get('torch')} on {device}"}
-    if "transformers" in versions:
-        found["transformers"] = f"transformers {versions['transformers']}"
-    if device == "cpu" and "cpu_capability" in facts:
-        found["processor"] = facts["cpu_capability"]
-    return found
 
 
 def _decays(recipe: Section) -> bool:

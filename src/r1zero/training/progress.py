@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -10,23 +12,8 @@ from r1zero.config import Recipe
 from r1zero.errors import plural
 from r1zero.evaluation import SetResult, average
 from r1zero.training.setup import RunSetup
+from r1zero.training.watch import View
 from r1zero.types import Completion
-
-
-class View:
-    """Someone watching a run; this one sees it and shows nothing."""
-
-    def begin(self, parts: RunSetup, recipe: Recipe) -> None:
-        """Take note that the run is about to start, or to go on."""
-
-    def sampled(self, completion: Completion) -> None:
-        """Take note of a finished response."""
-
-    def stepped(self, step: int, numbers: dict[str, float]) -> None:
-        """Take note of a step that is finished and logged."""
-
-    def evaluated(self, step: int, results: list[SetResult]) -> None:
-        """Take note of an evaluation that is finished and logged."""
 
 
 class RichView(View):
@@ -78,7 +65,7 @@ class RichView(View):
         if not self.progress.disable:
             self.progress.update(self.task, now=plural(self.responses, "response"))
 
-    def stepped(self, step: int, numbers: dict[str, float]) -> None:
+    def stepped(self, step: int, numbers: Mapping[str, float]) -> None:
         """Print one line with reward, lengths, truncation and speed."""
         self.responses = 0
         if not self.progress.disable:
@@ -94,7 +81,7 @@ class RichView(View):
         self.console.print(f"[cyan]evaluation[/] after step {step}: {'  '.join(parts)}{mean}", highlight=False)
 
 
-def step_line(step: int, n: dict[str, float]) -> str:
+def step_line(step: int, n: Mapping[str, float]) -> str:
     """Return the line of one step, from its metrics."""
     lengths = "/".join(
         f"{n[key]:.0f}" if key in n else "-" for key in ("rollout/length_correct", "rollout/length_incorrect")

@@ -31,6 +31,7 @@ from r1zero.sampling.protocol import Request, Sampler
 from r1zero.templates import Template
 from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
+from r1zero.training.given import NOTHING, Given
 from r1zero.training.places import benchmark_mark, load_own_sets, located, model_facts, place_facts
 from r1zero.training.workers import LearnerProtocol, Workers, WorkerSpec, check_apart, open_workers
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
@@ -63,7 +64,9 @@ class RunSetup:
 
 
 @contextmanager
-def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = None) -> Iterator[RunSetup]:
+def set_up(
+    recipe: Recipe, out: Path, given: Given = NOTHING, *, resume: bool, from_step: int | None = None
+) -> Iterator[RunSetup]:
     """Build all parts for a new run in `out`, or for the run there when `resume`, from its newest checkpoint or from
     that of `from_step`.
 
@@ -77,7 +80,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     checkpoint = beginning.checkpoint
     recipe = located(recipe, beginning)
     threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
-    objective = recipe_objective(recipe)
+    objective = recipe_objective(recipe, given.objective)
 
     questions, benchmarks = load_own_sets(recipe, beginning.existing)
     check_apart(recipe)
@@ -96,7 +99,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads) | precision
-    facts |= model_facts(recipe, beginning) | place_facts(recipe)
+    facts |= model_facts(recipe, beginning) | place_facts(recipe) | given.facts
     going_on = _check_same(beginning, recipe, facts)
     context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
     spec = WorkerSpec(_in_precision(recipe, precision["autocast"]), policy, objective, checkpoint, context, probe)

@@ -11,15 +11,22 @@ from r1zero.metrics import Tally
 from r1zero.runs import checkpoints
 from r1zero.runs.exclusive import exclusive
 from r1zero.runs.run import Run
-from r1zero.training.progress import View
+from r1zero.training.given import NOTHING, Given
 from r1zero.training.setup import RunSetup, set_up
+from r1zero.training.watch import Control, View
 
 
 def train(
-    recipe: Recipe, out: Path, *, resume: bool = False, from_step: int | None = None, view: View | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    from_step: int | None = None,
+    view: View | None = None,
+    given: Given = NOTHING,
 ) -> Run:
     """Run a recipe in the directory `out`, from the start, or with `resume` from its last checkpoint or that of
-    `from_step`; returns the run.
+    `from_step`; returns the run. `given` are objects of which the recipe holds only a name.
 
     Killed at any moment and resumed, it ends with the same bits (on a CPU in fp32): all randomness is a pure function
     of the seed and of what it is for, and a step that was cut short is done again from the last checkpoint.
@@ -28,7 +35,7 @@ def train(
         UserError: anything the user has to mend, in one sentence.
     """
     view = view or View()
-    with exclusive(out), set_up(recipe, out, resume=resume, from_step=from_step) as parts:
+    with exclusive(out), set_up(recipe, out, given, resume=resume, from_step=from_step) as parts:
         view.begin(parts, recipe)
         if parts.step == 0:
             score = _evaluate(parts, 0, view)
@@ -55,17 +62,23 @@ def train(
             tally.add("time/save", saving + saved - learned)
             tally.add("time/evaluate", now - saved)
             tally.add("time/step", now - begin)
-            _log(parts, step, tally, view)
+            numbers = _numbers(parts, tally)
+            asked = view.stepped(step, numbers) or Control()
+            _log(parts, step, numbers | asked.metrics)
+            if asked.evaluating and score is None:
+                score = _evaluate(parts, step, view)
 
             # After the line of the step: what a checkpoint goes on from is logged whole, and a resumed run forgets what
             # was logged later. So the time that saving takes is told with the next step.
             better = recipe.checkpoint.keep_best and score is not None and score > best
-            if last or _due(step, recipe.checkpoint.every) or better:
+            if last or _due(step, recipe.checkpoint.every) or better or asked.saving:
                 state = {"learner": parts.learner.state(), "stream": parts.collector.state()}
                 checkpoints.save(out / "checkpoints", step, parts.learner.save, state, score)
                 checkpoints.prune(out / "checkpoints", recipe.checkpoint.keep_last, recipe.checkpoint.keep_best)
             best = max(best, score if score is not None else best)
             saving = time.perf_counter() - now
+            if asked.stopping:
+                break
     return parts.run
 
 
@@ -90,14 +103,17 @@ def _evaluate(parts: RunSetup, step: int, view: View) -> float | None:
     return score
 
 
-def _log(parts: RunSetup, step: int, tally: Tally, view: View) -> None:
-    """Write the step's numbers everywhere they go."""
+def _numbers(parts: RunSetup, tally: Tally) -> dict[str, float]:
+    """Return the step's numbers, with those that follow from others."""
     known = tally.result()
     tally.add("speed/sample_tokens_per_second", known["rollout/tokens"] / known["time/sample"])
     tally.add("speed/tokens_per_second", known["rollout/tokens"] / known["time/step"])
     tally.add("memory/peak_mib", parts.learner.peak_memory() / 2**20)
-    numbers = tally.result()
+    return tally.result()
+
+
+def _log(parts: RunSetup, step: int, numbers: dict[str, float]) -> None:
+    """Write the step's numbers everywhere they go."""
     parts.run.log("metrics", {"step": step} | numbers)
     for sink in parts.sinks:
         sink.log(step, numbers)
-    view.stepped(step, numbers)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from r1zero.report.draw.numbers import some
 from r1zero.runs.rollout_rows import RolloutFileError, read_rows
-from r1zero.runs.run import by_step
+from r1zero.runs.steps import by_step
 from r1zero.types import COARSE_FATES, CUT_OFF, Fate
 
 ClassSums = Mapping[str, tuple[int, int]]

@@ -20,7 +20,7 @@ from r1zero.report.data.lengths import class_of
 from r1zero.report.data.run_data import RunData
 from r1zero.report.draw.numbers import some
 from r1zero.runs.rollout_rows import RolloutFileError, Row, count_rows, grouped, read_rows
-from r1zero.runs.run import step_of
+from r1zero.runs.steps import step_of
 from r1zero.types import COARSE_FATES
 from r1zero.verify.extraction.turns import own_span
 

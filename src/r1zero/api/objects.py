@@ -1,0 +1,106 @@
+"""What of a run a program gives as objects: where they are put, what the recipe then says, and what they get back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r1zero.api.inputs import MODEL, QUESTIONS, find_tokenizer, put_model, put_questions, rows_of
+from r1zero.errors import UserError, plural
+from r1zero.objectives.objective import Objective
+from r1zero.objectives.table import OWN, TABLE
+from r1zero.policy.load import load_policy
+from r1zero.runs import checkpoints
+from r1zero.runs.run import Run
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_CONSTANTS = frozenset(
+    ("clip_low", "clip_high", "dual_clip", "constant", "kl", "kl_coefficient", "entropy", "importance_cap")
+) | {"gamma", "lam", "chunks"}
+"""Fields of an objective that a recipe has settings for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """A model, its tokenizer, questions and an objective, each a name, an object or nothing."""
+
+    model: str | Path | PreTrainedModel | None
+    tokenizer: PreTrainedTokenizerBase | None
+    questions: Any
+    objective: str | Objective | None
+
+    @property
+    def own(self) -> Objective | None:
+        """The objective, where a recipe cannot name it."""
+        given = self.objective
+        return given if isinstance(given, Objective) and TABLE.get(given.name) != given else None
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, questions: Any, objective: Any) -> Objects:
+        """Take them as they are given; rows are read once. Raises UserError for what holds no rows."""
+        if questions is not None and not isinstance(questions, str | Path):
+            questions = rows_of(questions)
+        return cls(model, tokenizer, questions, objective)
+
+    def settings(self, out: Path) -> dict[str, object]:
+        """Return what the recipe of a run in `out` says of them."""
+        found: dict[str, object] = {}
+        if self.model is not None:
+            found["model.path"] = str(out / MODEL if self._model is not None else self.model)
+        if self.questions is not None:
+            found["questions.name"] = str(out / QUESTIONS if self._rows else self.questions)
+        if isinstance(self.objective, Objective):
+            found |= _of_objective(self.objective)
+        elif self.objective is not None:
+            found["objective.name"] = self.objective
+        return found
+
+    def put(self, out: Path) -> None:
+        """Put the model and the questions where the run finds them. Raises UserError where that cannot be."""
+        if self._model is not None:
+            put_model(self._model, find_tokenizer(self._model, self.tokenizer), out)
+        elif self.tokenizer is not None:
+            raise UserError("tokenizer= belongs to a model object; leave it out, or give model=… as an object, too.")
+        if self._rows:
+            put_questions(self.questions, out)
+
+    def told(self, out: Path) -> dict[str, str]:
+        """Return what run.json says of them, by setting."""
+        found = {}
+        if self._model is not None:
+            found["model.path"] = f"{type(self._model).__name__}, kept as it was in {MODEL}/"
+        if self._rows:
+            found["questions.name"] = f"{plural(len(self.questions), 'row')}, kept in {QUESTIONS}"
+        if self.own is not None:
+            found["objective.name"] = self.own.formula
+        return found
+
+    def hand_back(self, run: Run) -> None:
+        """Give the model object the weights that the run ended with; adapters stay in the run's checkpoints."""
+        if self._model is None or run.recipe.lora is not None:
+            return
+        last, _ = checkpoints.newest(run.path / "checkpoints")
+        if last is not None:
+            trained = load_policy(str(last.path), device="cpu").model
+            self._model.load_state_dict(trained.state_dict())
+
+    @property
+    def _model(self) -> PreTrainedModel | None:
+        return None if self.model is None or isinstance(self.model, str | Path) else self.model
+
+    @property
+    def _rows(self) -> bool:
+        return self.questions is not None and not isinstance(self.questions, str | Path)
+
+
+def _of_objective(objective: Objective) -> dict[str, object]:
+    """Return what a recipe says of an objective: a name, and the constants that are not those of its class."""
+    plain = Objective()
+    changed = {f.name: getattr(objective, f.name) for f in fields(objective) if f.name in _CONSTANTS}
+    if TABLE.get(objective.name) == objective:
+        return {"objective.name": objective.name}
+    named = {f"objective.{name}": value for name, value in changed.items() if value != getattr(plain, name)}
+    return {"objective.name": f"{OWN}{objective.name}", **named}

@@ -1,0 +1,26 @@
+"""What a program gives a run as objects, of which its recipe holds only a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from r1zero.objectives.objective import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Objects that take the place of what a recipe names, and what run.json says of them."""
+
+    objective: Objective | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
+    """Of each setting that was an object, what it was."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of them."""
+        return {"objects": dict(self.told)} if self.told else {}
+
+
+NOTHING = Given()

@@ -1,0 +1,344 @@
+"""The face for programs: a model object, own questions, a watcher that stops; the run is the command's run."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+import r1zero
+from r1zero import Control, Objective, Question, Run, View
+from r1zero.errors import UserError
+from r1zero.objectives.table import TABLE
+from regime import SEED, THREADS
+from tiny_runs import random_model, taught_model, tiny_recipe, trained
+
+SUMS = [{"question": f"{a}+{b}=", "answer": a + b, "kind": "sum"} for a in range(4) for b in range(4)]
+SMALL: dict[str, Any] = {
+    "template": {"name": "no", "answer_format": "last_number"},
+    "sampling": {"max_new_tokens": 16},
+    "rollout": {"prompts": 4, "samples": 4},
+    "learner": {"learning_rate": 5e-4, "autocast": "off"},
+    "verifier": {"workers": 1, "timeout_s": 60},
+    "checkpoint": {"every": 2},
+    "train": {"steps": 2, "seed": SEED, "threads": THREADS},
+    "model": {"device": "cpu"},
+}
+
+
+def loaded(folder: Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    place = folder or taught_model()
+    return AutoModelForCausalLM.from_pretrained(place), AutoTokenizer.from_pretrained(place)
+
+
+def weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# ---- the same engine
+
+
+def test_a_recipe_by_the_face_is_the_run_of_the_loop(tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    by_mapping = r1zero.train(recipe.model_dump(mode="json"), tmp_path / "mapping")
+    by_object = r1zero.train(recipe, tmp_path / "object")
+    for run in (by_mapping, by_object):
+        assert run.responses(3) == [{**row, "grade_seconds": known["grade_seconds"]} for row, known in
+                                    zip(trained().responses(3), run.responses(3), strict=True)]  # fmt: skip
+        assert run.metrics()["learn/gain"] == trained().metrics()["learn/gain"]
+
+
+def test_settings_are_given_by_dotted_names_and_by_section(tmp_path: Path) -> None:
+    run = r1zero.train(tiny_recipe(), tmp_path / "run", train={"steps": 1}, **{"rollout.samples": 2})
+    assert run.recipe.train.steps == 1
+    assert run.recipe.train.seed == SEED  # a section leaves its other settings alone
+    assert run.rollouts().num_rows == 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"steps": 5}, r'steps= is not a parameter of train.*write \*\*{"train.steps": …}'),
+        ({"nonsense": 5}, r'nonsense= is not a parameter.*such as \*\*{"train.steps": 20}'),
+        ({"train.stepps": 5}, "stepps"),
+        ({"questions": 7}, "questions= is a int, which is not a valid set of questions"),
+        ({"questions": []}, "questions= holds no questions"),
+        ({"questions": ["2+2="]}, r"questions=\[0\] is a str, not a row"),
+        ({"watch": 7}, "watch = 7 is not a valid watcher"),
+        ({"watch": lambda: None}, "is not a valid function to watch with"),
+        ({"tokenizer": object()}, "tokenizer= belongs to a model object"),
+        ({"objective": "own:mine"}, "is of functions of a program's own: give them again"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        r1zero.train(tiny_recipe(), tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists() or not [p for p in (tmp_path / "run").iterdir() if p.name[0] != "."]
+
+
+def test_a_run_needs_a_place_to_be_resumed() -> None:
+    with pytest.raises(UserError, match="resume= needs the run directory"):
+        r1zero.train(tiny_recipe(), resume=True)
+
+
+def test_runs_without_a_name_take_the_next_that_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "run-1").mkdir(parents=True)
+    assert r1zero.train(tiny_recipe({"train.steps": 0})).path == Path("runs/run-2")
+
+
+# ---- objects
+
+
+def test_a_model_object_is_trained_as_its_folder_is(tmp_path: Path) -> None:
+    model, tokenizer = loaded()
+    before = weights(model)
+    run = r1zero.train(SMALL, tmp_path / "object", model=model, tokenizer=tokenizer, questions=SUMS)
+    path = r1zero.train(SMALL, tmp_path / "path", model=taught_model(), questions=SUMS)
+    assert run.rollouts()["response_ids"] == path.rollouts()["response_ids"]
+    assert not same(weights(model), before)
+    last, _ = loaded(run.path / "checkpoints" / "step-000002")
+    assert same(weights(model), weights(last))
+    kept, _ = loaded(run.path / "model")
+    assert same(weights(kept), before)  # as it was
+    assert run.facts["objects"]["model.path"] == "LlamaForCausalLM, kept as it was in model/"
+
+
+def test_a_run_of_objects_resumes_with_and_without_them(tmp_path: Path) -> None:
+    """As a program and as the command would: all but functions lies in the run's directory."""
+    whole = r1zero.train(SMALL, tmp_path / "whole", model=taught_model(), questions=SUMS, **{"train.steps": 4})
+    model, tokenizer = loaded()
+    for name, again in (("with", {"questions": SUMS, "model": model, "tokenizer": tokenizer}), ("without", {})):
+        first, _ = loaded()
+        out = tmp_path / name
+        r1zero.train(SMALL, out, model=first, tokenizer=tokenizer, questions=SUMS, **{"train.steps": 2})
+        run = r1zero.train(out, resume=True, **{"train.steps": 4}, **again)
+        assert run.rollouts(4)["response_ids"] == whole.rollouts(4)["response_ids"]
+    last, _ = loaded(tmp_path / "with" / "checkpoints" / "step-000004")
+    assert same(weights(model), weights(last))
+    with pytest.raises(UserError, match="questions= are not those that stand in"):
+        r1zero.train(tmp_path / "with", resume=True, questions=SUMS[:-1], **{"train.steps": 4})
+
+
+def test_questions_of_every_shape_are_the_same_questions(tmp_path: Path) -> None:
+    shapes: dict[str, Any] = {
+        "rows": SUMS,
+        "objects": [Question(str(i), row["question"], (str(row["answer"]),)) for i, row in enumerate(SUMS)],
+        "dataset": datasets.Dataset.from_list(SUMS),
+        "generator": (row for row in SUMS),
+    }
+    runs = {
+        name: r1zero.train(SMALL, tmp_path / name, model=random_model(), questions=questions, **{"train.steps": 1})
+        for name, questions in shapes.items()
+    }
+    for run in runs.values():
+        assert run.rollouts()["gold"] == runs["rows"].rollouts()["gold"]
+        assert run.rollouts()["response_ids"] == runs["rows"].rollouts()["response_ids"]
+
+
+# ---- watching
+
+
+def test_a_function_is_told_every_step(tmp_path: Path) -> None:
+    seen: list[tuple[int, float]] = []
+    run = r1zero.train(tiny_recipe(), tmp_path / "run", watch=lambda step, m: seen.append((step, m["rollout/reward"])))
+    assert seen == [(row["step"], row["rollout/reward"]) for row in run.read("metrics")]
+
+
+def test_a_watcher_logs_evaluates_saves_and_stops_and_the_run_goes_on(tmp_path: Path) -> None:
+    def steer(step: int, control: Control, run: Run) -> None:
+        control.log(halves=step / 2)
+        if step == 1:
+            control.save()
+            assert run.path == tmp_path / "run"
+        if step == 3:
+            control.evaluate()
+        if step == 5:
+            control.stop()
+
+    settings = {"train.steps": 9, "checkpoint.every": 100, "checkpoint.keep_last": 9, "evaluation.every": 100}
+    run = r1zero.train(tiny_recipe(), tmp_path / "run", watch=steer, **settings)
+    assert [row["watch/halves"] for row in run.read("metrics")] == [0.5, 1.0, 1.5, 2.0, 2.5]
+    assert run.evaluations()["step"].to_pylist() == [0, 3, 5]
+    saved = sorted(path.name for path in (run.path / "checkpoints").glob("step-*"))
+    assert {"step-000001", "step-000005"} <= set(saved)
+    on = r1zero.train(run.path, resume=True, **{"train.steps": 6})
+    whole = r1zero.train(tiny_recipe(), tmp_path / "whole", **(settings | {"train.steps": 6}))
+    assert on.rollouts(6)["response_ids"] == whole.rollouts(6)["response_ids"]
+    assert on.metrics()["watch/halves"].to_pylist() == [0.5, 1.0, 1.5, 2.0, 2.5, None]
+
+
+def test_several_watch_and_views_are_told_all(tmp_path: Path) -> None:
+    class Counting(View):
+        responses = steps = evaluations = 0
+
+        def sampled(self, completion: object) -> None:
+            self.responses += 1
+
+        def stepped(self, step: int, numbers: Mapping[str, float]) -> None:
+            self.steps += 1
+
+        def evaluated(self, step: int, results: object) -> None:
+            self.evaluations += 1
+
+    view, steps = Counting(), []
+    r1zero.train(tiny_recipe(), tmp_path / "run", watch=[view, lambda step, metrics: steps.append(step)])
+    assert (view.steps, view.evaluations, steps) == (3, 3, [1, 2, 3])
+    assert view.responses == 3 * 16 + 3 * 16  # what is asked in evaluations, too
+
+
+def test_what_is_logged_must_be_a_number() -> None:
+    control = Control()
+    control.log(a=True, b=torch.tensor(2.5))
+    assert control.metrics == {"watch/a": 1.0, "watch/b": 2.5}
+    for value in (math.nan, math.inf, "high", None):
+        with pytest.raises(UserError, match=r"watch: bad = .* is not a number to log"):
+            control.log(bad=value)  # type: ignore[arg-type]
+
+
+# ---- own objectives
+
+
+def centred(rewards_PG: Tensor, graded_PG: Tensor) -> Tensor:
+    count = graded_PG.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.where(graded_PG, rewards_PG - rewards_PG.sum(dim=1, keepdim=True) / count, 0.0)
+
+
+def clipped(ratios: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
+    return torch.minimum(ratios * advantages, ratios.clamp(low, high) * advantages)
+
+
+def constant(lengths: Tensor, constant: float) -> Tensor:
+    return torch.ones_like(lengths) / (len(lengths) * constant)
+
+
+OWN = Objective("mine", advantage=centred, surrogate=clipped, weights=constant)
+
+
+def test_an_objective_of_functions_trains_as_the_row_that_it_spells_out(tmp_path: Path) -> None:
+    run = r1zero.train(tiny_recipe(), tmp_path / "own", objective=OWN)
+    assert run.rollouts()["advantage"] == trained().rollouts()["advantage"]
+    assert run.rollouts()["response_ids"] == trained().rollouts()["response_ids"]
+    assert run.metrics()["learn/grad_norm"] == trained().metrics()["learn/grad_norm"]
+    assert run.recipe.objective.name == "own:mine"
+    assert run.facts["objective_hash"] != trained().facts["objective_hash"]  # whose code it is, nobody has read
+    assert "centred[" in run.facts["objective_formula"]
+
+
+def test_a_run_of_functions_is_gone_on_with_by_the_same_ones_alone(tmp_path: Path) -> None:
+    run = r1zero.train(tiny_recipe({"train.steps": 2}), tmp_path / "run", objective=OWN)
+    with pytest.raises(UserError, match=r"give them again, from Python, with r1zero.train\(…, objective=…\)"):
+        r1zero.train(run.path, resume=True, **{"train.steps": 3})
+    other = Objective("mine", advantage=centred, surrogate=clipped, weights=lambda lengths: 1 / lengths)
+    with pytest.raises(UserError, match="another objective hash"):
+        r1zero.train(run.path, resume=True, objective=other, **{"train.steps": 3})
+    on = r1zero.train(run.path, resume=True, objective=OWN, **{"train.steps": 3})
+    assert on.rollouts(3)["response_ids"] == trained().rollouts(3)["response_ids"]
+
+
+def test_constants_of_an_objective_are_settings_of_the_run(tmp_path: Path) -> None:
+    """And what is given by name beside it has the last word."""
+    own = Objective("mine", advantage=centred, clip_high=0.3, entropy=0.01)
+    run = r1zero.train(tiny_recipe({"train.steps": 0}), tmp_path / "a", objective=own)
+    assert (run.recipe.objective.clip_high, run.recipe.objective.entropy) == (0.3, 0.01)
+    assert "1 + 0.3" in run.facts["objective_formula"]
+    run = r1zero.train(tiny_recipe({"train.steps": 0}), tmp_path / "b", objective=own, **{"objective.clip_high": 0.25})
+    assert "1 + 0.25" in run.facts["objective_formula"]
+    run = r1zero.train(tiny_recipe({"train.steps": 0}), tmp_path / "c", objective=TABLE["grpo"])
+    assert (run.recipe.objective.name, "objects" in run.facts) == ("grpo", False)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"advantage": lambda r, lengths: r}, "it asks for 'r', and may name rewards, graded, lengths"),
+        ({"advantage": lambda rewards: rewards.mean()}, r"it returned a tensor of shape \[\], and must return"),
+        ({"weights": lambda lengths: 1.0}, "it returned a float, and must return a tensor of shape"),
+        ({"surrogate": lambda ratios, advantages: None}, "it returned a NoneType"),
+    ],
+)
+def test_functions_that_do_not_fit_are_one_sentence(tmp_path: Path, parts: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        r1zero.train(tiny_recipe(), tmp_path / "run", objective=Objective("mine", **parts))
+
+
+def test_an_objective_of_functions_is_audited_like_a_row() -> None:
+    """The same mathematics has the same bias, whoever wrote it; GRPO's weights have theirs under an own advantage."""
+    own = Objective("mine", advantage=centred, weights=lambda lengths: 1 / (len(lengths) * lengths))
+    found = r1zero.measure_bias("dr_grpo", OWN, "grpo_no_std", own, group_sizes=[4])
+    for row, mine in (found[:2], found[2:]):
+        assert mine.relative_bias == pytest.approx(row.relative_bias, abs=1e-12)
+        assert mine.length_bias == pytest.approx(row.length_bias, abs=1e-12)
+    assert found[2].length_bias == pytest.approx(-1.0, abs=1e-6)
+    branching = Objective(advantage=lambda rewards: rewards if float(rewards.sum()) > 1 else -rewards)
+    for wrong, sentence in (([1], "holds 1, which cannot be listed"), ([4], "without `if`")):
+        with pytest.raises(UserError, match=sentence):
+            r1zero.measure_bias(branching, group_sizes=wrong)
+
+
+def test_an_objective_of_functions_is_split_tested_like_a_row() -> None:
+    """Weights of the whole step are the same however it is cut; those that count their calls are caught."""
+    found = r1zero.check_invariance(tiny_recipe(), objective=OWN)
+    assert len(found) == 6
+    assert all(equal for _, equal in found)
+    assert found[-1][0].reason == "its functions are of this process alone"
+    calls = iter(range(1, 100))
+    odd = Objective("odd", weights=lambda lengths: torch.ones_like(lengths) * next(calls))
+    assert not all(equal for _, equal in r1zero.check_invariance(tiny_recipe(), objective=odd))
+
+
+# ---- asking
+
+
+def test_a_model_object_is_evaluated_as_its_folder_is_and_given_back_as_it_was(tmp_path: Path) -> None:
+    model, tokenizer = loaded()
+    model.train()
+    before = weights(model)
+    pair = ("sums", SUMS)
+    (by_object,) = r1zero.evaluate(model, pair, "no", tokenizer=tokenizer, max_new_tokens=16, out=tmp_path / "object")
+    (by_path,) = r1zero.evaluate(taught_model(), [pair], "no", max_new_tokens=16)
+    assert by_object.accuracy == by_path.accuracy
+    assert by_object.tokens == by_path.tokens
+    assert model.training
+    assert same(weights(model), before)
+    (again,) = r1zero.evaluate(model, pair, "no", tokenizer=tokenizer, max_new_tokens=16, out=tmp_path / "object")
+    assert again.accuracy == by_object.accuracy
+    with torch.no_grad():
+        next(model.parameters()).add_(0.5)
+    with pytest.raises(UserError, match="holds another evaluation"):
+        r1zero.evaluate(model, pair, "no", tokenizer=tokenizer, max_new_tokens=16, out=tmp_path / "object")
+
+
+def test_a_model_that_came_from_a_folder_has_its_tokenizer() -> None:
+    model, _ = loaded()
+    (result,) = r1zero.evaluate(model, ("sums", SUMS), "no", max_new_tokens=4)
+    assert result.questions == len(SUMS)
+    model.config.name_or_path = ""
+    with pytest.raises(UserError, match="The LlamaForCausalLM has no tokenizer that can be found: give it with"):
+        r1zero.evaluate(model, ("sums", SUMS), "no", max_new_tokens=4)
+
+
+def test_sampling_alone_is_a_function_of_the_seed() -> None:
+    model, tokenizer = loaded()
+    drawn = r1zero.sample(model, ["1+2=", "3+3="], 3, tokenizer=tokenizer, max_new_tokens=8, seed=SEED)
+    assert [len(each) for each in drawn] == [3, 3]
+    again = r1zero.sample(taught_model(), ["1+2=", "3+3="], 3, max_new_tokens=8, seed=SEED)
+    assert [[c.token_ids for c in each] for each in again] == [[c.token_ids for c in each] for each in drawn]
+    (greedy,) = r1zero.sample(model, "1+2=", 2, tokenizer=tokenizer, max_new_tokens=8, temperature=0)
+    assert greedy[0].token_ids == greedy[1].token_ids
+    for wrong, sentence in (({"samples": 0}, "samples = 0"), ({"max_new_tokens": 0}, "max_new_tokens = 0")):
+        with pytest.raises(UserError, match=sentence):
+            r1zero.sample(model, "1+2=", tokenizer=tokenizer, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="top_q"):
+        r1zero.sample(model, "1+2=", tokenizer=tokenizer, top_q=1)
