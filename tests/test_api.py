@@ -147,6 +147,27 @@ def test_questions_of_every_shape_are_the_same_questions(tmp_path: Path) -> None
         assert run.rollouts()["response_ids"] == runs["rows"].rollouts()["response_ids"]
 
 
+def test_what_was_put_there_goes_again_where_no_run_comes_of_it_and_nothing_else(tmp_path: Path) -> None:
+    model, tokenizer = loaded()
+    out = tmp_path / "run"
+    with pytest.raises(UserError, match="level"):
+        r1zero.train(
+            SMALL, out, model=model, tokenizer=tokenizer, questions="arithmetic", **{"questions.options": {"level": 99}}
+        )
+    assert not out.exists()
+    (out / "model").mkdir(parents=True)
+    (out / "model" / "mine").write_text("mine")
+    with pytest.raises(UserError, match="model is there, and no run that it belongs to"):
+        r1zero.train(SMALL, out, model=model, tokenizer=tokenizer, questions=SUMS)
+    assert (out / "model" / "mine").read_text() == "mine"
+    assert not (out / "questions.jsonl").exists()
+    before = weights(model)
+    r1zero.train(SMALL, tmp_path / "whole", model=model, tokenizer=tokenizer, questions=SUMS)
+    with pytest.raises(UserError, match="already holds a run; give resume=True"):
+        r1zero.train(SMALL, tmp_path / "whole", model=loaded()[0], tokenizer=tokenizer, questions=SUMS)
+    assert same(weights(loaded(tmp_path / "whole" / "model")[0]), before)
+
+
 # ---- watching
 
 

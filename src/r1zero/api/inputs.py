@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from r1zero.errors import UserError
 from r1zero.policy.place import LOADER_ERRORS
 from r1zero.policy.tokenizer import load_tokenizer
+from r1zero.runs.exclusive import LOCK
 from r1zero.runs.files import writing
 from r1zero.types import Question
 
@@ -26,24 +27,29 @@ MODEL, QUESTIONS = "model", "questions.jsonl"
 @contextmanager
 def kept(out: Path) -> Iterator[None]:
     """Where a run begins in `out`: what was put there goes again if no run came of it."""
-    fresh = not (out / "run.json").exists()
-    made = not out.exists()
+    before = {path.name for path in out.iterdir()} if out.is_dir() else None
     try:
         yield
     except BaseException:
-        if fresh and not (out / "run.json").exists():
-            shutil.rmtree(out / MODEL, ignore_errors=True)
-            (out / QUESTIONS).unlink(missing_ok=True)
-            if made and out.is_dir() and not [each for each in out.iterdir() if not each.name.startswith(".r1zero")]:
-                shutil.rmtree(out, ignore_errors=True)
+        if not (out / "run.json").exists():
+            for name in {MODEL, QUESTIONS} - (before or set()):
+                shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
+            if before is None and out.is_dir() and {path.name for path in out.iterdir()} <= {LOCK}:
+                shutil.rmtree(out)
         raise
 
 
 def put_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> str:
-    """Save a model object as a folder of the run, whole or not at all, unless it is there; return its place."""
+    """Save a model object as a folder of the run, whole or not at all, unless the run has it; return its place.
+
+    Raises:
+        UserError: something else is there.
+    """
     place = out / MODEL
-    if place.exists():
+    if (out / "run.json").exists():
         return str(place)
+    if place.exists():
+        raise UserError(f"{place} is there, and no run that it belongs to: remove it, or name another out=.")
     with writing(place):
         out.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".r1zero-model-", dir=out))

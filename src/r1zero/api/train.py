@@ -70,6 +70,8 @@ def train(
     """
     view, resume = watching(watch), resume or from_step is not None
     place = _run_directory(recipe, out, resume)
+    if not resume and (place / "run.json").exists():
+        raise UserError(f"{place} already holds a run; give resume=True to continue it, or another out=.")
     objects = Objects.of(model, tokenizer, questions, objective)
     changes = objects.settings(place) | ({"verifier.reward": reward} if reward is not None else {}) | _dotted(settings)
     whole = resolved(recipe, changes, place, resume)
