@@ -22,7 +22,9 @@ from r1zero.cli import export as export
 from r1zero.cli import objectives as objectives
 from r1zero.cli import paper as paper
 from r1zero.cli import pretrain as pretrain
+from r1zero.cli import recipe as recipe
 from r1zero.cli import report as report
+from r1zero.cli import settings as settings
 from r1zero.cli import train as train
 from r1zero.cli import verify as verify
 from r1zero.cli.app import app, with_steps

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from r1zero.config.sections import Keeps, Section
+from r1zero.config.sections import Keeps
 
 REQUIRED = "required"
 """The default of a setting that has to be given."""
+TABLES = "list of tables"
 UNSET = "unset"
 """What None is called, which TOML has not."""
 _LIMITS = {
@@ -54,9 +56,14 @@ class Setting:
     is_section: bool = False
 
     @property
+    def is_list(self) -> bool:
+        """Whether it is a list of tables, which is given whole."""
+        return self.type == TABLES
+
+    @property
     def section(self) -> str:
-        """The section that it stands in, or that it is."""
-        return self.key if self.is_section else self.key.rpartition(".")[0]
+        """The section that it stands in."""
+        return self.key.rpartition(".")[0]
 
     @property
     def resuming(self) -> str:
@@ -77,19 +84,35 @@ RESUMING = {
 """What `Setting.resuming` says, at length."""
 
 
-def settings_of(kind: type[Section], *, sections: bool = False) -> tuple[Setting, ...]:
+def settings_of(kind: type[BaseModel], *, sections: bool = False) -> tuple[Setting, ...]:
     """Return all settings of a recipe's kind, in order; with `sections` those that are sections stand before theirs."""
     found = _walk(kind, "", Keeps.NOTHING)
-    return tuple(each for each in found if sections or not each.is_section or each.type.startswith("list"))
+    return tuple(each for each in found if sections or not each.is_section or each.is_list)
 
 
-def _walk(kind: type[Section], prefix: str, inherited: Keeps) -> Iterator[Setting]:
+def by_section(kind: type[BaseModel]) -> list[tuple[Setting, tuple[Setting, ...]]]:
+    """Return every section, or list of tables, with its own settings; a list stands in the section around it, too."""
+    found = settings_of(kind, sections=True)
+    plain = [each for each in found if not each.is_section or each.is_list]
+    return [
+        (section, tuple(each for each in plain if each.section == _inside_of(section)))
+        for section in found
+        if section.is_section
+    ]
+
+
+def _inside_of(section: Setting) -> str:
+    """Return what the names of a section's settings begin with."""
+    return f"{section.key.removesuffix('[]')}[]" if section.is_list else section.key
+
+
+def _walk(kind: type[BaseModel], prefix: str, inherited: Keeps) -> Iterator[Setting]:
     for name, field in kind.model_fields.items():
         keeps = inherited
         for mark in field.metadata:
             keeps |= mark if isinstance(mark, Keeps) else Keeps.NOTHING
         alone, listed = inner_sections(field.annotation)
-        meaning = docstrings(kind).get(name, "")
+        meaning = re.sub(r"\bNone\b", UNSET, docstrings(kind).get(name, ""))
         for inner in alone:
             text = meaning or " ".join((inner.__doc__ or "").split())
             yield Setting(f"{prefix}{name}", "section", default_of(field), "", text, keeps, is_section=True)
@@ -97,7 +120,7 @@ def _walk(kind: type[Section], prefix: str, inherited: Keeps) -> Iterator[Settin
         for inner in listed:
             text = meaning or " ".join((inner.__doc__ or "").split())
             default = default_of(field) if not alone else UNSET
-            yield Setting(f"{prefix}{name}[]" if alone else f"{prefix}{name}", "list of tables", default,
+            yield Setting(f"{prefix}{name}[]" if alone else f"{prefix}{name}", TABLES, default,
                           "", text, keeps, is_section=True)  # fmt: skip
             yield from _walk(inner, f"{prefix}{name}[].", keeps)
         if not alone and not listed:
@@ -105,7 +128,7 @@ def _walk(kind: type[Section], prefix: str, inherited: Keeps) -> Iterator[Settin
                           bounds_of(field), meaning, keeps)  # fmt: skip
 
 
-def inner_sections(annotation: Any) -> tuple[list[type[Section]], list[type[Section]]]:
+def inner_sections(annotation: Any) -> tuple[list[type[BaseModel]], list[type[BaseModel]]]:
     """Return the sections that a field holds by themselves, and those that it holds lists of."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -115,7 +138,7 @@ def inner_sections(annotation: Any) -> tuple[list[type[Section]], list[type[Sect
         return [one for alone, _ in pairs for one in alone], [one for _, listed in pairs for one in listed]
     if origin in (tuple, list):
         return [], list(dict.fromkeys(one for each in get_args(annotation) for one in inner_sections(each)[0]))
-    return ([annotation] if isinstance(annotation, type) and issubclass(annotation, Section) else []), []
+    return ([annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []), []
 
 
 def type_of(annotation: Any) -> str:
@@ -173,7 +196,7 @@ def default_of(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True, validated_data={})
     if default is None or default is PydanticUndefined:
         return UNSET
-    return "" if isinstance(default, Section) else toml(default)
+    return "" if isinstance(default, BaseModel) else toml(default)
 
 
 def toml(value: Any) -> str:
