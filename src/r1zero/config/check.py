@@ -1,6 +1,6 @@
 """Everything that is wrong with a recipe's file at once, with the lines it stands in.
 
-What pydantic knows is told here; what the recipe names (models, sets, objectives) is looked for by `r1zero recipe check`.
+What pydantic knows is told here; what a recipe names (models, sets, objectives), by `r1zero recipe check`.
 """
 
 from __future__ import annotations

@@ -38,21 +38,21 @@ _SMOLLM2 = (
     "`python scripts/convert_smollm2.py` in a clone of the repository makes it; or give --model.path "
     "HuggingFaceTB/SmolLM2-135M-Instruct, which the Hub has"
 )
-_HUB = "and the Hub, or the model and the sets in folders"
+_GPUS = "GPUs, which `r1zero doctor --recipe` plans, and the Hub"
 SHIPPED: Mapping[str, Shipped] = {
     "arithmetic": Shipped("a CPU, a minute", _PREPARE.format("arithmetic")),
     "demo": Shipped("a CPU, minutes", _PREPARE.format("demo")),
-    "llama-3.2-3b-finemath-pretrain": Shipped(f"8 GPUs of 80 GB {_HUB}"),
-    "llama-3.2-3b-numinaqa-pretrain": Shipped(f"8 GPUs of 80 GB {_HUB}"),
-    "llama-3.2-3b-r1": Shipped(f"8 GPUs of 80 GB {_HUB}"),
+    "llama-3.2-3b-finemath-pretrain": Shipped(_GPUS),
+    "llama-3.2-3b-numinaqa-pretrain": Shipped(_GPUS),
+    "llama-3.2-3b-r1": Shipped(_GPUS),
     "miniature": Shipped("a CPU, minutes", _PREPARE.format("miniature")),
     "miniature-pretrain": Shipped("a CPU, minutes", _PREPARE.format("miniature-pretrain")),
-    "qwen2.5-1.5b-r1": Shipped(f"a GPU of 80 GB {_HUB}"),
-    "qwen2.5-7b-r1": Shipped(f"8 GPUs of 80 GB {_HUB}"),
-    "qwen2.5-math-1.5b": Shipped(f"a GPU of 80 GB {_HUB}"),
-    "qwen2.5-math-7b": Shipped(f"8 GPUs of 80 GB {_HUB}"),
-    "smollm2-135m-arithmetic": Shipped("a CPU, an hour", _SMOLLM2),
-    "smollm2-135m-gsm8k": Shipped("a CPU, hours, or any GPU", _SMOLLM2),
+    "qwen2.5-1.5b-r1": Shipped(_GPUS),
+    "qwen2.5-7b-r1": Shipped(_GPUS),
+    "qwen2.5-math-1.5b": Shipped(_GPUS),
+    "qwen2.5-math-7b": Shipped(_GPUS),
+    "smollm2-135m-arithmetic": Shipped("a CPU", _SMOLLM2),
+    "smollm2-135m-gsm8k": Shipped("a CPU or a GPU", _SMOLLM2),
 }
 
 
