@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ ASK = "__complete"
 """The word in front of a command line that is to be completed."""
 FILES = ":files"
 """The answer that asks the shell for its own files, too."""
+_RECIPE_FOLDER = Path(str(resources.files("r1zero") / "recipes"))
 _SCHEMAS = {"train": "recipe", "doctor": "recipe", "pretrain": "pretrain"}
 _RECIPES = {"train", "pretrain", "show", "check", "diff", "prepare"}
 """Commands that take a recipe."""
@@ -190,11 +192,11 @@ def _words(chain: tuple[str, ...]) -> Iterator[str]:
 
 
 def _names(command: str) -> list[str]:
-    from r1zero.config.shipped import PRETRAIN, SHIPPED
-
+    """Return the recipes of the package that a command takes: by their files, for `config` would load pydantic."""
+    names = sorted(path.stem for path in _RECIPE_FOLDER.glob("*.toml"))
     if command not in ("train", "pretrain"):
-        return list(SHIPPED)
-    return [name for name in SHIPPED if name.endswith(PRETRAIN) == (command == "pretrain")]
+        return names
+    return [name for name in names if name.endswith("-pretrain") == (command == "pretrain")]
 
 
 def _settings(schema: str, current: str) -> Iterator[str]:
@@ -216,9 +218,7 @@ def _values(schema: str, setting: str) -> list[str]:
 
 def _schema(name: str) -> dict[str, dict[str, Any]]:
     """Return section → setting → its schema, references resolved, from the file beside the package's recipes."""
-    from r1zero.config.shipped import folder
-
-    whole = json.loads((folder() / f"{name}.schema.json").read_text(encoding="utf-8"))
+    whole = json.loads((_RECIPE_FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
 
     def resolved(node: dict[str, Any]) -> dict[str, Any]:
         found = whole["$defs"].get(str(node.get("$ref", "")).rpartition("/")[2], {})
