@@ -65,8 +65,8 @@ def test_a_name_is_the_packages_recipe_whatever_lies_here(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     "path, says",
     [
-        ("recipes/demo.toml", "There is no recipe at recipes/demo.toml; the recipe of that name that comes with r1zero is "
-         "`demo` alone: `r1zero train demo`."),
+        ("recipes/demo.toml", "There is no recipe at recipes/demo.toml; the recipe of that name that comes with r1zero "
+         "is `demo` alone: `r1zero train demo`."),
         ("x/miniature-pretrain.toml", "`r1zero pretrain miniature-pretrain`."),
         ("qwen2.5-math-7", "did you mean qwen2.5-math-7b? (`r1zero recipe list`"),
         ("mine.toml", "give the path of a TOML file, or a name of `r1zero recipe list`."),
