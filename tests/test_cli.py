@@ -70,7 +70,10 @@ def test_training_from_the_command_line(tmp_path: Path) -> None:
 # ---- what does not
 
 MISTAKES = {
-    "no recipe": (["nowhere.toml"], "There is no recipe at nowhere.toml; give the path of a TOML file."),
+    "no recipe": (
+        ["nowhere.toml"],
+        "There is no recipe at nowhere.toml; give the path of a TOML file, or a name of `r1zero recipe",
+    ),
     "a directory": (["."], ". is a directory, not a recipe; to continue the run there, add --resume."),
     "no run to resume": ([".", "--resume"], ". is not a run directory (it has no run.json); give the path of one."),
     "an unknown key": (["r.toml", "--learner.update=2"], "did you mean 'learner.updates'?"),

@@ -63,12 +63,16 @@ def test_what_follows_from_other_settings() -> None:
 
 # Read these aloud: each names the setting and says what to write instead.
 REFUSALS = {
-    "lerner.updates=2": "the recipe has an unknown setting 'lerner'; did you mean 'learner'?",
-    "learner.update=2": "the recipe has an unknown setting 'learner.update'; did you mean 'learner.updates'?",
+    "lerner.updates=2": "the recipe has an unknown setting 'lerner'; did you mean 'learner'? See `r1zero settings`.",
+    "learner.update=2": "the recipe has an unknown setting 'learner.update'; did you mean 'learner.updates'? See "
+    "`r1zero settings learner`.",
+    "train.learning_rate=2": "the recipe has an unknown setting 'train.learning_rate'; did you mean "
+    "'learner.learning_rate'? See `r1zero settings learning_rate`.",
     "train.colour=1": "the recipe has an unknown setting 'train.colour'; known here: steps, seed, threads, "
-    "max_logprob_gap.",
+    "max_logprob_gap. See `r1zero settings train`.",
     "evaluation.benchmarks=[{name='amc', limt=3}]": "the recipe has an unknown setting "
-    "'evaluation.benchmarks.0.limt'; did you mean 'evaluation.benchmarks.0.limit'?",
+    "'evaluation.benchmarks.0.limt'; did you mean 'evaluation.benchmarks.0.limit'? See `r1zero settings "
+    "evaluation`.",
     "train.steps='many'": "the recipe: train.steps = 'many' cannot be used; input should be a valid integer, unable to "
     "parse string as an integer.",
     "train.steps=2.5": "the recipe: train.steps = 2.5 cannot be used; input should be a valid integer, got a number "
@@ -287,7 +291,11 @@ def test_what_a_run_saves_reads_back_equal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name, content, says",
     [
-        ("r.toml", None, "There is no recipe at {path}; give the path of a TOML file."),
+        (
+            "r.toml",
+            None,
+            "There is no recipe at {path}; give the path of a TOML file, or a name of `r1zero recipe list`.",
+        ),
         ("r.toml", b"[train\n", "The recipe {path} cannot be parsed: Expected ']'"),
         ("r.toml", b"a = 1\na = 2\n", "The recipe {path} cannot be parsed: Cannot overwrite a value"),
         ("r.toml", b"\xff\xfe", "The recipe {path} is not text; give the path of a TOML file."),

@@ -15,6 +15,7 @@ from cyclopts import CycloptsError
 from r1zero.cli import analyze as analyze
 from r1zero.cli import audit as audit
 from r1zero.cli import compare as compare
+from r1zero.cli import completion as completion
 from r1zero.cli import demo as demo
 from r1zero.cli import doctor as doctor
 from r1zero.cli import evaluate as evaluate
@@ -22,7 +23,9 @@ from r1zero.cli import export as export
 from r1zero.cli import objectives as objectives
 from r1zero.cli import paper as paper
 from r1zero.cli import pretrain as pretrain
+from r1zero.cli import recipe as recipe
 from r1zero.cli import report as report
+from r1zero.cli import settings as settings
 from r1zero.cli import train as train
 from r1zero.cli import verify as verify
 from r1zero.cli.app import app, with_steps
@@ -59,6 +62,9 @@ def main() -> None:
 
 def _run() -> int:
     """Run the command, and return its exit code."""
+    if sys.argv[1:2] == [completion.ASK]:
+        print(*completion.candidates(sys.argv[2:]), sep="\n")
+        return 0
     gc.set_threshold(50_000)  # what imports make stays: looking through it again and again takes a second
     try:
         app(with_steps(sys.argv[1:]), exit_on_error=False, print_error=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from r1zero import __version__
 from r1zero.errors import UserError
@@ -25,6 +26,16 @@ FromStep = Annotated[int | None, Parameter(name=FROM_STEP, show=False)]
 """What --resume STEP becomes."""
 Flag = Annotated[bool, Parameter(negative=())]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+def _recipe_path(kind: Any, tokens: Sequence[Token]) -> Path:
+    from r1zero.config.shipped import path_of
+
+    return path_of(tokens[0].value)
+
+
+RecipePath = Annotated[Path, Parameter(converter=_recipe_path)]
+"""A recipe's file, or the name alone of one that comes with the package."""
 
 
 def several(*names: str) -> Parameter:

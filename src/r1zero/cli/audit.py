@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from r1zero.cli.app import Json, app, several
+from r1zero.cli.app import Json, RecipePath, app, several
 from r1zero.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class AuditOptions:
     """A run directory: the bias meter on its saved rollouts, step by step."""
     step: int | None = None
     """With --run: replay this step, and compare the gradients that the objectives would have taken from it."""
-    invariance: Path | None = None
+    invariance: RecipePath | None = None
     """A recipe: certify that micro-batches, order, layout and processes do not change its gradient."""
 
 
@@ -164,10 +164,11 @@ def _replay(run: Run, step: int, rows: list[Objective], out: Path | None, as_jso
 def _invariance(recipe: Path, as_json: bool) -> None:
     from r1zero.audit.invariance import certify
     from r1zero.cli import audit_views as views
-    from r1zero.config import load_recipe
+    from r1zero.cli.recipe_argument import named
+    from r1zero.config import Recipe
     from r1zero.policy.device import set_threads
 
-    resolved = load_recipe(recipe, {})
+    resolved = named(Recipe, recipe, {})
     set_threads(resolved.train.threads)
     if not views.invariance(certify(resolved), as_json):
         raise SystemExit(1)

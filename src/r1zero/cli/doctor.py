@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1zero.cli.app import Flag, Overrides, app, at_least
+from r1zero.cli.app import Flag, Overrides, RecipePath, app, at_least
 from r1zero.cli.console import make_console, say
 from r1zero.errors import UserError
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 @app.command
 def doctor(
     *overrides: Overrides,
-    recipe: Path | None = None,
+    recipe: RecipePath | None = None,
     mean_tokens: int | None = None,
     memory: float | None = None,
     machine: str | None = None,
@@ -33,7 +32,7 @@ def doctor(
     Parameters
     ----------
     recipe
-        A training recipe to plan instead.
+        A training recipe to plan instead: a file, or the name of one that comes with r1zero.
     mean_tokens
         Tokens of a response on average, which the times depend on; a quarter of sampling.max_new_tokens by default.
     memory
@@ -59,12 +58,13 @@ def doctor(
     at_least(1, "mean-tokens", mean_tokens, "is not a length")
     if memory is not None and not 0 < memory < 1e6:
         raise UserError(f"--memory {memory:g} is not the memory of a device: give its GiB.")
-    from r1zero.config import load_recipe, parse_overrides
+    from r1zero.cli.recipe_argument import named
+    from r1zero.config import Recipe, parse_overrides
     from r1zero.plan import make_plan
     from r1zero.plan.context import context_notes
     from r1zero.plan.text import plan_text
 
-    found = load_recipe(recipe, parse_overrides(list(overrides)))
+    found = named(Recipe, recipe, parse_overrides(list(overrides)))
     if best:
         if machine is None:
             raise UserError("--best is for a machine; add --machine NxGPU, such as 8xH100-80GB.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from r1zero.cli.app import Flag, app, at_least, several
+from r1zero.cli.app import Flag, RecipePath, app, at_least, several
 from r1zero.cli.model_options import PATIENCE_S, check_judge, check_patience, shown
 from r1zero.errors import UserError
 
@@ -123,7 +123,7 @@ def run(
     machine: str | None = None,
     plan: Flag = False,
     set_: Annotated[list[str], Parameter(name="--set", consume_multiple=True, negative=())] = [],  # noqa: B006
-    recipe_overrides: Path | None = None,
+    recipe_overrides: RecipePath | None = None,
     serving: Serving = SERVING,
     out: Path = Path("runs/paper"),
 ) -> None:

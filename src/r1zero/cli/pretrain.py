@@ -6,23 +6,30 @@ from pathlib import Path
 
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-from r1zero.cli.app import FromStep, Overrides, app
+from r1zero.cli.app import FromStep, Overrides, RecipePath, app
 from r1zero.cli.console import bar, make_console, say
 from r1zero.cli.recipe_argument import chosen
+from r1zero.cli.settings import HelpWithSettings
 
 
-@app.command
+@app.command(help_formatter=HelpWithSettings(pretrain=True))
 def pretrain(
-    recipe: Path, /, *overrides: Overrides, out: Path | None = None, resume: bool = False, from_step: FromStep = None
+    recipe: RecipePath,
+    /,
+    *overrides: Overrides,
+    out: Path | None = None,
+    resume: bool = False,
+    from_step: FromStep = None,
 ) -> None:
     """Pretrain a model, or continue a model's pretraining, on texts or question–answer pairs.
 
-    Any setting of the recipe can be given as --section.key VALUE.
+    Any setting of the recipe, below, can be given as --section.key VALUE.
 
     Parameters
     ----------
     recipe
-        A TOML recipe; or, with --resume, a run directory to continue with the recipe it has.
+        A TOML recipe, or the name alone of one that comes with r1zero (`r1zero recipe list`), whatever lies here under
+        that name (./NAME is a path); or, with --resume, a run directory to continue with the recipe it has.
     out
         The run directory; runs/RECIPE by default.
     resume

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1zero.cli.app import Flag, FromStep, Overrides, app, at_least
+from r1zero.cli.app import Flag, FromStep, Overrides, RecipePath, app, at_least
 from r1zero.cli.console import make_console, say
-from r1zero.cli.recipe_argument import chosen
+from r1zero.cli.recipe_argument import chosen, is_folder
+from r1zero.cli.settings import HelpWithSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from r1zero.config import Recipe
 
 
-@app.command
+@app.command(help_formatter=HelpWithSettings())
 def train(
-    recipe: Path,
+    recipe: RecipePath,
     /,
     *overrides: Overrides,
     out: Path | None = None,
@@ -27,16 +28,17 @@ def train(
     every: int = 1,
     rehearse: Flag = False,
 ) -> None:
-    """Train by a recipe, e.g. `r1zero train recipes/demo.toml --train.seed 1`.
+    """Train by a recipe, e.g. `r1zero train demo --train.seed 1`.
 
-    Any setting of the recipe can be given as --section.key VALUE.
+    Any setting of the recipe, below, can be given as --section.key VALUE.
 
     Parameters
     ----------
     recipe
-        A TOML recipe; or, with --resume, a run directory to continue with the recipe it has.
+        A TOML recipe, or the name alone of one that comes with r1zero (`r1zero recipe list`), whatever lies here under
+        that name (./NAME is a path); or, with --resume, a run directory to continue with the recipe it has.
     out
-        The run directory; runs/RECIPE by default.
+        The run directory; runs/RECIPE by default (runs/demo-train for demo, whose inputs lie in runs/demo).
     resume
         Continue from the last checkpoint (from the start where there is none); --resume STEP from the one of that
         step, what was made later being kept aside.
@@ -62,25 +64,27 @@ def train(
     if rehearse:
         _rehearse(console, chosen(Recipe, recipe, changes, out, resume=False)[0], recipe, out, resume)
         return
-    resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume or from_step is not None)
+    resumed = resume or from_step is not None
+    resolved, folder = chosen(Recipe, recipe, changes, out, resume=resumed)
     foreign = ""
-    if recipe.is_dir() and "verifier.reward" not in changes:
+    if is_folder(recipe, resume=resumed) and "verifier.reward" not in changes:
         foreign = foreign_reward(Run.open(recipe), resolved)
         if foreign:
             say(console, f"note {foreign}", style="yellow")
     with RichView(console, every) as view:
-        run = run_training(resolved, folder, resume=resume or from_step is not None, from_step=from_step, view=view)
+        run = run_training(resolved, folder, resume=resumed, from_step=from_step, view=view)
     if foreign:
         accept(run, foreign)
     say(console, f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)", whole=True)
 
 
 def _rehearse(console: Console, recipe: Recipe, file: Path, out: Path | None, resume: bool) -> None:
+    from r1zero.config.shipped import name_of
     from r1zero.rehearsal.stage import rehearsal_of
     from r1zero.training.progress import RichView
     from r1zero.training.train import train as run_training
 
-    folder = (out or Path("runs") / "rehearsal" / file.stem).resolve()
+    folder = (out or Path("runs") / "rehearsal" / name_of(file)).resolve()
     rehearsed, notes = rehearsal_of(recipe, folder, resume=resume)
     for note in notes:
         say(console, f"note {note}", style="yellow")

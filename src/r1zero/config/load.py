@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from r1zero.config import shipped
 from r1zero.config.overrides import flattened, merge
 from r1zero.config.recipe import Recipe
 from r1zero.config.sections import Section
@@ -20,34 +20,37 @@ from r1zero.types import is_text
 SectionT = TypeVar("SectionT", bound=Section)
 
 
-def load_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Recipe:
+def load_recipe(path: Path | str, overrides: Mapping[str, object] | None = None) -> Recipe:
     """`read_recipe` for a training run."""
     return read_recipe(path, Recipe, overrides)
 
 
-def read_recipe(path: Path, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
+def read_recipe(path: Path | str, kind: type[SectionT], overrides: Mapping[str, object] | None = None) -> SectionT:
     """Read a recipe from a TOML file, or a run's recipe.json, and apply dotted overrides ({"train.seed": 1}).
+
+    A name alone, such as `demo`, is the recipe of that name that comes with the package (`r1zero recipe list`).
 
     Raises:
         UserError: no such file, not TOML, an unknown key, a value of the wrong kind, or settings that do not fit.
     """
-    return validated(_read(path), kind, overrides, where=str(path))
+    return validated(read_sections(shipped.path_of(path)), kind, overrides, where=str(path))
 
 
 def read_settings(path: Path) -> dict[str, object]:
     """Return what a TOML file with some of a recipe's sections says, as dotted settings. Raises UserError."""
-    return flattened(_read(path))
+    return flattened(read_sections(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return a recipe's sections, unchecked."""
+def read_sections(path: Path) -> dict[str, Any]:
+    """Return the sections of a recipe, a file or a name of the package's, unchecked. Raises UserError."""
+    asked, path = path, shipped.find(path)
     try:
         text = regular(path).read_text(encoding="utf-8")
         data = parsed(text) if path.suffix == ".json" else tomllib.loads(text)
     except UnicodeDecodeError:
         raise UserError(f"The recipe {path} is not text; give the path of a TOML file.") from None
     except FileNotFoundError:
-        raise UserError(f"There is no recipe at {path}; give the path of a TOML file.") from None
+        raise shipped.not_there(asked) from None
     except OSError as error:
         raise UserError(
             f"The recipe {path} cannot be read ({unreadable(error)}): give the path of a TOML file."
@@ -63,8 +66,7 @@ def packaged_recipe(
     name: str, kind: type[SectionT], overrides: Mapping[str, object] | None = None, where: str = ""
 ) -> SectionT:
     """`read_recipe` for a recipe that comes with the package; `where` is what a sentence calls it."""
-    with resources.as_file(resources.files("r1zero") / "recipes" / f"{name}.toml") as path:
-        return validated(_read(path), kind, overrides, where or f"the recipe {name}")
+    return validated(read_sections(Path(name)), kind, overrides, where or f"the recipe {name}")
 
 
 def make_recipe(

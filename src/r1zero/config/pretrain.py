@@ -24,15 +24,21 @@ class CorpusSettings(Section):
     config: str | None = None
     """The configuration of a Hub set."""
     split: str = "train"
+    """The split of a saved folder or a Hub set."""
     text_column: str | None = None
+    """The column of the texts."""
     question_column: str | None = None
+    """The column of the questions, in place of `text_column`."""
     answer_column: str | None = None
+    """The column of their answers."""
     joint: str = "\n"
     """What stands between a question and its answer."""
     streaming: bool = False
     """Read a Hub set as it comes, without downloading it first: in its own order, shuffled over `buffer` documents."""
     buffer: int = Field(default=10_000, ge=1)
+    """Documents that a streamed set is shuffled over."""
     limit: int | None = Field(default=None, ge=1)
+    """The first so many documents; None takes all."""
 
     @model_validator(mode="after")
     def _text_or_pairs(self) -> CorpusSettings:
@@ -63,23 +69,31 @@ class PretrainCheckpointSettings(Section):
     """When the run is saved, and what is kept."""
 
     every: int = Field(default=200, ge=1)
+    """Optimiser steps between checkpoints; the last one is always saved."""
     keep_last: int = Field(default=2, ge=1)
+    """The newest checkpoints that are kept."""
 
 
 class PretrainEvaluationSettings(Section):
     """Held-out documents: the last ones of the corpus, never trained on."""
 
     documents: int = Field(default=0, ge=0)
+    """How many are held out; 0 holds none out."""
     every: Annotated[int, Keeps.RUN] = Field(default=100, ge=1)
+    """Optimiser steps between evaluations."""
 
 
 class PretrainTrainSettings(Section):
     """The length and the seed of the run: `steps` optimiser steps, or whole `epochs`."""
 
     steps: Annotated[int | None, Keeps.PAST] = Field(default=None, ge=1)
+    """Optimiser steps; or give `epochs`."""
     epochs: Annotated[float | None, Keeps.PAST] = Field(default=None, gt=0)
+    """Passes over the corpus; or give `steps`."""
     seed: Annotated[int, Keeps.EXPERIMENT] = Field(default=0, ge=0, lt=2**32)
+    """All randomness is a function of it: the order of the documents, new weights."""
     threads: Annotated[int | None, Keeps.EXPERIMENT] = Field(default=None, ge=1)
+    """CPU threads of torch; None takes what is free. Recorded, for bits depend on it."""
 
 
 class PretrainRecipe(Section):

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import model_validator
 
 from r1zero.config import sections
 from r1zero.config.sections import ClusterSettings, Keeps, Section
+
+
+class ContradictionsError(ValueError):
+    """Settings that do not go together, each contradiction a sentence; it reads as the first of them."""
+
+    def __init__(self, every: Sequence[str]):
+        super().__init__(every[0])
+        self.every = tuple(every)
 
 
 class Recipe(Section):
@@ -53,17 +62,14 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         """Raise a ValueError for settings that do not go together: their names, and what to do."""
-        _batch(self)
-        _objective(self)
-        _engine(self)
-        if self.rollout.max_staleness:
-            _one_step_ahead(self)
-        if self.cluster is not None:
-            _cluster(self, self.cluster)
-        if self.learner.layout == "packed" and self.model.attention == "eager":
-            raise ValueError(
-                'learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"'
-            )
+        found = []
+        for rule in (_batch, _objective, _engine, _one_step_ahead, _cluster, _layout):
+            try:
+                rule(self)
+            except ValueError as error:
+                found.append(str(error))
+        if found:
+            raise ContradictionsError(found)
         return self
 
 
@@ -115,6 +121,8 @@ def _engine(recipe: Recipe) -> None:
 
 
 def _one_step_ahead(recipe: Recipe) -> None:
+    if not recipe.rollout.max_staleness:
+        return
     if recipe.cluster is None and recipe.sampling.engine == "torch":
         raise ValueError(
             "rollout.max_staleness = 1 draws with weights that are one step old, and the embedded sampler has none "
@@ -127,7 +135,10 @@ def _one_step_ahead(recipe: Recipe) -> None:
         )
 
 
-def _cluster(recipe: Recipe, cluster: ClusterSettings) -> None:
+def _cluster(recipe: Recipe) -> None:
+    cluster = recipe.cluster
+    if cluster is None:
+        return
     if recipe.learner.layout == "shared":
         raise ValueError(
             'learner.layout = "shared" does not go with the section [cluster], whose ranks make their passes side '
@@ -144,3 +155,8 @@ def _cluster(recipe: Recipe, cluster: ClusterSettings) -> None:
             "rollout.max_staleness = 1 lets samplers and learners work at the same time, and under "
             "cluster.share_gpus they take turns; leave one of them out"
         )
+
+
+def _layout(recipe: Recipe) -> None:
+    if recipe.learner.layout == "packed" and recipe.model.attention == "eager":
+        raise ValueError('learner.layout = "packed" needs model.attention = "sdpa" or "flash_attention_2", not "eager"')

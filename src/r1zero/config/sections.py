@@ -45,7 +45,9 @@ class ModelSettings(Section):
     path: Annotated[str, Keeps.PLACE]
     """A local folder or a Hub name."""
     revision: Annotated[str | None, Keeps.PLACE] = None
+    """A branch, tag or commit of a Hub name; None takes its main branch."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """How the model computes attention; some have `eager` alone, and `flash_attention_2` needs its own package."""
     device: Annotated[str, Keeps.RUN] = "auto"
     """`auto` takes a GPU when there is one."""
 
@@ -54,7 +56,9 @@ class LoraSettings(Section):
     """Low-rank adapters beside frozen weights (Hu et al. 2021): W x + (alpha / rank)·B A x."""
 
     rank: int = Field(ge=1)
+    """r: rows of A. The section without it is refused."""
     alpha: float = Field(default=32.0, gt=0)
+    """What the adapters weigh, over the rank."""
     targets: tuple[str, ...] = ()
     """Names of the layers that have them, such as "q_proj"; none: all linear layers but the head."""
 
@@ -65,15 +69,19 @@ class QuestionsSettings(Section):
     name: Annotated[str, Keeps.PLACE]
     """A catalogue name, a file, a `save_to_disk` folder, a Hub name, or `arithmetic`."""
     question_column: str | None = None
+    """The column of the question's text, where the set is not of the catalogue; None finds the usual names."""
     answer_column: str | None = None
+    """The column of the right answers; None finds the usual names."""
     split: str | None = None
+    """The split to take; None takes the catalogue's, or the only one."""
     limit: int | None = Field(default=None, ge=1)
+    """The first so many questions of the set; None takes all."""
     data_dir: Annotated[str | None, Keeps.BOTH] = None
     """A folder to look for question sets in, benchmarks too (`--data-dir`); then comes $R1ZERO_DATA, then the Hub."""
     max_prompt_tokens: int = Field(default=1024, ge=1)
     """Longer prompts are left out, counted and logged; never cut."""
     options: dict[str, Any] = {}
-    """Settings of a generated set, such as `level` and `style` of `arithmetic`."""
+    """Settings of a generated set, such as `level` and `style` of `arithmetic`; `config`, `revision` of a Hub set."""
 
 
 class TemplateSettings(Section):
@@ -93,7 +101,9 @@ class SamplingSettings(Section):
     """How responses are drawn in training."""
 
     max_new_tokens: int = Field(default=3000, ge=1)
+    """The token budget of a response; what is longer is truncated (`objective.truncation`)."""
     temperature: float = Field(default=1.0, gt=0)
+    """What logits are divided by before a token is drawn; log-probs are those of this distribution."""
     batch_rows: int = Field(default=256, ge=1)
     """The most rows decoded side by side; waiting questions enter as rows finish."""
     engine: Literal["torch", "vllm"] = "torch"
@@ -112,10 +122,13 @@ class RolloutSettings(Section):
     """One rollout batch: P questions with G samples each, graded."""
 
     prompts: int = Field(default=128, ge=1)
+    """P: questions in a rollout batch."""
     samples: int = Field(default=8, ge=1)
+    """G, the group size: responses to each question, whose rewards are each other's baseline."""
     dynamic: bool = False
     """Dynamic sampling (DAPO): draw further questions until P groups are live, in at most `rounds` rounds of P."""
     rounds: int = Field(default=4, ge=1)
+    """The most rounds of dynamic sampling, the first one included."""
     max_staleness: int = Field(default=0, ge=0, le=1)
     """1: the next rollout batch is drawn while this one is learnt from, so that its weights are one step old and
     samplers and learners work at the same time. Needs an engine with weights of its own, and
@@ -126,8 +139,11 @@ class ObjectiveSettings(Section):
     """A row of the objectives' table (`r1zero objectives`), and what is changed in it; None keeps the row's own."""
 
     name: str = "dr_grpo"
+    """The row: `dr_grpo`, `grpo`, `ppo`, `rloo`, `dapo`, …, or another project's, such as `trl/grpo`."""
     clip_low: Annotated[float | None, Keeps.PAST] = Field(default=None, ge=0, le=1)
+    """ε below: the ratio ρ is clipped at 1 − this."""
     clip_high: Annotated[float | None, Keeps.PAST] = Field(default=None, ge=0)
+    """ε above: the ratio ρ is clipped at 1 + this."""
     dual_clip: Annotated[float | None, Keeps.PAST] = Field(default=None, gt=1)
     """The most a token of negative advantage weighs, as a multiple of its advantage."""
     constant: float | None = Field(default=None, gt=0)
@@ -135,6 +151,7 @@ class ObjectiveSettings(Section):
     kl: Literal["none", "k1_reward", "k2", "k3", "k3_corrected"] = "none"
     """Estimator of KL(π ‖ π_ref): in the reward, or in the loss. Without one no reference model is loaded."""
     kl_coefficient: float = Field(default=0.0, ge=0)
+    """β, the price of a nat of KL."""
     reference: Annotated[str | None, Keeps.PLACE] = None
     """The reference model; None takes `model.path`."""
     entropy: float = 0.0
@@ -143,20 +160,23 @@ class ObjectiveSettings(Section):
     """Truncated importance sampling: gains times min(π_old / π_sampler, cap), for samplers that are not quite the
     learner's policy."""
     gamma: float | None = Field(default=None, gt=0, le=1)
+    """γ, the discount of generalised advantage estimation, where the objective has a critic."""
     lam: float | None = Field(default=None, ge=0, le=1)
-    """γ and λ of generalised advantage estimation, where the objective has a critic."""
+    """λ of generalised advantage estimation, where the objective has a critic."""
     chunks: int | None = Field(default=None, ge=1)
     """Micro-batches of a peer's loss that depends on their number."""
     truncation: Literal["reward_zero", "mask_out", "keep", "penalise"] = "reward_zero"
     """What a truncated response earns: nothing even where its answer is right (the paper); `mask_out` takes it out of
     baseline and gradient but not out of N; `keep` its reward; `penalise` minus `truncation_penalty`."""
     truncation_penalty: float | None = Field(default=None, gt=0)
+    """What a truncated response loses under `penalise`."""
 
 
 class CriticSettings(Section):
     """The value head of objectives with a critic (`ppo`)."""
 
     learning_rate: Annotated[float, Keeps.PAST] = Field(default=1e-3, gt=0)
+    """Step size of the value head."""
     clip: Annotated[float, Keeps.PAST] = Field(default=0.2, gt=0)
     """Values may move this far from the old ones before their loss stops pulling (Schulman's clipped value loss)."""
 
@@ -165,18 +185,25 @@ class OptimiserSettings(Section):
     """AdamW and its schedule."""
 
     learning_rate: Annotated[float, Keeps.PAST] = Field(default=1e-6, gt=0)
+    """Step size of AdamW, at its highest."""
     schedule: Annotated[Literal["constant", "linear", "cosine"], Keeps.PAST] = "constant"
+    """The learning rate after its warm-up: as it is, or down to zero at the last step, in a line or a half cosine."""
     warmup_steps: Annotated[int, Keeps.PAST] = Field(default=0, ge=0)
     """Optimiser steps over which the learning rate rises linearly from zero."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
+    """Decay of AdamW's first and second moments."""
     eps: float = Field(default=1e-8, gt=0)
+    """What AdamW adds to the root of the second moment."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
     max_grad_norm: Annotated[float, Keeps.PAST] = Field(default=1.0, gt=0)
+    """Gradients of a larger norm are scaled down to it."""
     autocast: Literal["auto", "off", "bfloat16"] = "auto"
     """`auto`: bfloat16 where the device is fast at it: on GPUs, and on CPUs where a few products of the model's own
     shapes are, measured as the run begins and recorded; off for models under 34 M parameters on a CPU, and on a cluster
     of CPUs. `off` is exact: the same bits however it is interrupted or laid out."""
     gradient_checkpointing: bool = False
+    """Compute activations anew in the backward pass: less memory, about a third more time."""
 
 
 class LearnerSettings(OptimiserSettings):
@@ -229,32 +256,47 @@ class VerifierSettings(Section):
     """The pool of grading processes; `reward` names a user's own function or command (docs/verification.md)."""
 
     reward: Annotated[str | None, Keeps.PLACE] = None
+    """`FILE.py:NAME`, `MODULE:NAME` or `cmd: WORDS` grades every response; None takes the verifier's own rules."""
     workers: Annotated[int, Keeps.BOTH] = Field(default=2, ge=1)
+    """Grading processes side by side."""
     timeout_s: float = Field(default=2.0, gt=0, le=86_400)
+    """Seconds after which grading an answer is killed; it counts as timed out, not as wrong."""
     memory_mb: int = Field(default=2048, ge=256)
+    """The most memory of a grading process, in MiB."""
 
 
 class BenchmarkSettings(Section):
     """One set to evaluate on."""
 
     name: str
+    """A catalogue name, a file, a `save_to_disk` folder, a Hub name, or `arithmetic`."""
     question_column: str | None = None
+    """As in [questions]."""
     answer_column: str | None = None
+    """As in [questions]."""
     split: str | None = None
+    """As in [questions]."""
     limit: int | None = Field(default=None, ge=1)
+    """The first so many questions of the set; None takes all."""
     options: dict[str, Any] = {}
+    """As in [questions]."""
 
 
 class EvaluationSettings(Section):
     """What is evaluated, when, and how. Always at step 0 and at the end."""
 
     benchmarks: Annotated[tuple[BenchmarkSettings, ...], Keeps.PAST | Keeps.PLACE] = ()
+    """The benchmarks: a list such as `[{ name = "math500" }, { name = "amc", limit = 40 }]`."""
     every: Annotated[int, Keeps.RUN] = Field(default=16, ge=1)
     """Rollout batches between evaluations."""
     samples: Annotated[int, Keeps.PAST] = Field(default=1, ge=1)
+    """Responses to each question."""
     temperature: Annotated[float, Keeps.PAST] = Field(default=0.0, ge=0)
+    """0 takes the likeliest token each time."""
     top_p: Annotated[float, Keeps.PAST] = Field(default=1.0, gt=0, le=1)
+    """Draw from the likeliest tokens that have this probability together; 1 draws from all."""
     top_k: Annotated[int, Keeps.PAST] = Field(default=0, ge=0)
+    """Draw from so many likeliest tokens; 0 draws from all."""
     max_new_tokens: Annotated[int | None, Keeps.PAST] = Field(default=None, ge=1)
     """None takes `sampling.max_new_tokens`."""
 
@@ -274,6 +316,7 @@ class CheckpointSettings(Section):
     every: int = Field(default=16, ge=1)
     """Rollout batches between checkpoints; the last one is always saved."""
     keep_last: int = Field(default=2, ge=1)
+    """The newest checkpoints that are kept."""
     keep_best: bool = True
     """Keep the checkpoint with the best evaluation average too."""
 
@@ -284,6 +327,7 @@ class TrackersSettings(Section):
     sinks: tuple[str, ...] = ()
     """Any of `tensorboard`, `wandb`, `trackio`."""
     project: str = "r1zero"
+    """The project's name there."""
 
 
 class LogSettings(TrackersSettings):
@@ -299,6 +343,7 @@ class TrainSettings(Section):
     steps: Annotated[int, Keeps.RUN] = Field(ge=0)
     """Rollout batches (the paper's policy iterations)."""
     seed: Annotated[int, Keeps.EXPERIMENT] = Field(default=0, ge=0, lt=2**32)
+    """All randomness is a function of it: sampling, the order of the questions, new weights."""
     threads: Annotated[int | None, Keeps.EXPERIMENT] = Field(default=None, ge=1)
     """CPU threads of torch, on a cluster of each actor; None takes what is free, and on a cluster 1. Recorded, for bits
     depend on it."""

@@ -51,6 +51,11 @@ def sha256(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
+def is_shipped(folder: Path) -> bool:
+    """Tell whether a folder holds the weights that come with the package."""
+    return (folder / "model.safetensors").is_file() and sha256(folder) == SHIPPED.sha256
+
+
 def copy_shipped(folder: Path) -> None:
     """Copy the base model that comes with the package to `folder`, whole or not at all.
 

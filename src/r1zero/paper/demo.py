@@ -23,7 +23,7 @@ from r1zero.config.load import packaged_recipe
 from r1zero.errors import UserError, parsed, reason
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.paper import curves
-from r1zero.paper.base_model import BASE, STEPS, WORLD_SEED, copy_shipped, pretraining, round_base
+from r1zero.paper.base_model import BASE, STEPS, WORLD_SEED, copy_shipped, is_shipped, pretraining, round_base
 from r1zero.paper.jobs import RunJob
 from r1zero.paper.miniature import WORLD, questions
 from r1zero.paper.schedule import carry_out
@@ -125,6 +125,11 @@ def _begin(out: Path, jobs: Sequence[RunJob], seed: int, from_scratch: bool) -> 
                 f"The demo in {out} was begun {'without' if from_scratch else 'with'} --from-scratch; give the same "
                 "to continue it, or choose another --out."
             )
+    if from_scratch and not found and is_shipped(out / BASE):
+        raise UserError(
+            f"{out / BASE} is the base model that comes with r1zero, as `r1zero recipe prepare demo` puts it there; "
+            "leave --from-scratch out, or choose another --out."
+        )
     for job, run in runs:
         done = max((row["step"] for row in run.read("metrics")), default=0)
         if job.asked().train.steps < done:
