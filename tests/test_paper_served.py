@@ -5,10 +5,12 @@ import os
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -303,6 +305,28 @@ def test_a_failed_job_is_one_sentence_and_ends_the_others(tmp_path: Path, monkey
     with pytest.raises(UserError, match=r"^It is so\.$"):
         carry_out(jobs, tmp_path, 2, lambda *_: None)  # type: ignore[arg-type]
     assert look(int((tmp_path / "under way").read_text())) is None
+    assert not said
+
+
+@pytest.mark.slow
+def test_a_job_that_ends_before_its_process_is_known_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool starts a process, and only then notes it: here it is slow to, and the job would be done meanwhile."""
+    said: list[object] = []
+    start = ForkServerProcess.start
+
+    def slow(process: ForkServerProcess) -> None:
+        start(process)
+        end = time.monotonic() + 5  # enough for the job, were it not held
+        while threading.current_thread() is threading.main_thread() and time.monotonic() < end and not made():
+            time.sleep(0.01)
+
+    def made() -> list[Path]:
+        return list(tmp_path.iterdir())
+
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    monkeypatch.setattr(ForkServerProcess, "start", slow)
+    carry_out([Here("job")], tmp_path, 1, lambda *_: None)  # type: ignore[list-item]
+    assert (tmp_path / "job").exists()
     assert not said
 
 

@@ -16,6 +16,7 @@ from graphlib import TopologicalSorter
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Lock
 from pathlib import Path
 from types import MappingProxyType
 
@@ -52,12 +53,14 @@ def carry_out(
     """
     schedule = Schedule(jobs, lambda job: job.done(out), workers, gpus, seconds)
     others = {*multiprocessing.active_children()}
-    with _processes(workers, gpus) as pool:
+    context = _context()
+    books = context.Lock()
+    with _processes(workers, gpus, context, books) as pool:
         try:
             while True:
                 while (found := schedule.next()) is not None:
                     job, places = found
-                    with _interrupts_held():
+                    with _interrupts_held(), books:
                         future = pool.submit(_timed, job, out, None if gpus is None else places)
                     schedule.running[future] = job, places
                     told(job, None)
@@ -211,13 +214,15 @@ def planned_end(
         schedule.end(first, lambda job, took: None)
 
 
-def _processes(workers: int, gpus: Mapping[str, int] | None) -> ProcessPoolExecutor:
+def _processes(workers: int, gpus: Mapping[str, int] | None, context: BaseContext, books: Lock) -> ProcessPoolExecutor:
     """Return processes for as many jobs as run side by side, one more where some need no GPU.
 
-    Each job has one of its own: it gives all memory back that it has taken, and sees its own GPUs alone.
+    Each job has one of its own: it gives all memory back that it has taken, and sees its own GPUs alone. While a job is
+    submitted, `books` are held: the pool notes a process after it has started it, and loses its head over one that it
+    does not know, whose job has ended meanwhile (CPython 3.11 to 3.13).
     """
     beside = gpus is not None and 0 in gpus.values()
-    return ProcessPoolExecutor(workers + beside, _context(), _begin, (dict(os.environ),), max_tasks_per_child=1)
+    return ProcessPoolExecutor(workers + beside, context, _begin, (dict(os.environ), books), max_tasks_per_child=1)
 
 
 def _killed(jobs: Sequence[Job]) -> UserError:
@@ -259,8 +264,10 @@ def _context() -> BaseContext:
     return context
 
 
-def _begin(environment: Mapping[str, str]) -> None:
-    """Ready a worker before its first job: one thread, quiet libraries, ended in order, at once when orphaned."""
+def _begin(environment: Mapping[str, str], books: Lock) -> None:
+    """Ready a worker before its first job: one thread, quiet libraries, ended in order, at once when orphaned, and in
+    the pool's books.
+    """
     import datasets
     import torch
 
@@ -275,4 +282,6 @@ def _begin(environment: Mapping[str, str]) -> None:
 
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=watch, args=(parent,), daemon=True).start()
+    with books:
+        pass
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # last: the pool prints what an initialiser raises
