@@ -64,10 +64,11 @@ def train(
         return
     resolved, folder = chosen(Recipe, recipe, changes, out, resume=resume or from_step is not None)
     foreign = ""
-    if recipe.is_dir() and "verifier.reward" not in changes:
+    if recipe.is_dir() and not {"verifier.reward", "reward"} & changes.keys():
         foreign = foreign_reward(Run.open(recipe), resolved)
         if foreign:
-            say(console, f"note {foreign}", style="yellow")
+            for note in foreign.splitlines():
+                say(console, f"note {note}", style="yellow")
     with RichView(console, every) as view:
         run = run_training(resolved, folder, resume=resume or from_step is not None, from_step=from_step, view=view)
     if foreign:

@@ -15,7 +15,7 @@ from r1zero.cluster.learner import ClusterLearner
 from r1zero.cluster.ray_session import connected, placed
 from r1zero.cluster.sampler import ClusterSampler
 from r1zero.cluster.verifier import ClusterVerifier
-from r1zero.config import Recipe
+from r1zero.config import Recipe, RewardSettings
 from r1zero.errors import UserError
 from r1zero.training.workers import Workers, WorkerSpec
 from r1zero.verify.workers.custom_reward import check_reward, located
@@ -37,13 +37,21 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
         )
     if recipe.verifier.reward is not None:
         check_reward(recipe.verifier.reward)
+    for each in spec.rewards:
+        if not isinstance(each, RewardSettings):
+            raise UserError(
+                "A reward that is a Python object runs in this process, and the section [cluster] grades elsewhere; "
+                "put it into a file and name it as FILE.py:FUNCTION."
+            )
+        if each.code is not None:
+            check_reward(each.code, each.called)
     spec = replace(spec, recipe=_located(recipe))
     with (
         connected(recipe) as gpus,
         placed(settings, gpus=gpus) as group,
         closing(ClusterLearner(spec, group, gpus=gpus)) as learner,
         closing(ClusterSampler(spec, learner, _places(spec.recipe, group, gpus=gpus))) as engine,
-        closing(ClusterVerifier(spec.recipe.verifier, settings.verifiers)) as verifier,
+        closing(_verifier(spec.recipe, settings.verifiers)) as verifier,
     ):
         # Until here processes only start, side by side. Learners load first: an engine that shares their GPUs measures
         # what memory is left when it opens.
@@ -51,6 +59,10 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
         engine.open()
         sampler = spec.synced(engine, learner, learner.exact)
         yield Workers(learner, sampler, verifier, sampler)
+
+
+def _verifier(recipe: Recipe, pools: int) -> ClusterVerifier:
+    return ClusterVerifier(recipe.verifier, pools, recipe.reward, recipe.sampling.max_new_tokens)
 
 
 def _located(recipe: Recipe) -> Recipe:
@@ -63,7 +75,10 @@ def _located(recipe: Recipe) -> Recipe:
     objective = recipe.objective.model_copy(update={"reference": whole(recipe.objective.reference)})
     reward = recipe.verifier.reward
     verifier = recipe.verifier.model_copy(update={"reward": reward and located(reward)})
-    return recipe.model_copy(update={"model": model, "objective": objective, "verifier": verifier})
+    parts = tuple(
+        each.model_copy(update={"use": located(each.use)}) if each.code is not None else each for each in recipe.reward
+    )
+    return recipe.model_copy(update={"model": model, "objective": objective, "verifier": verifier, "reward": parts})
 
 
 def _places(recipe: Recipe, group: PlacementGroup, *, gpus: bool) -> list[dict[str, Any]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from r1zero.config import sections
+from r1zero.config.rewards import OverlongOptions, RewardSettings, check_rewards, judge_of_answers
 from r1zero.config.sections import ClusterSettings, Keeps, Section
 
 
@@ -26,6 +27,8 @@ class Recipe(Section):
     lora: sections.LoraSettings | None = None
     cluster: Annotated[ClusterSettings | None, Keeps.BOTH] = None
     verifier: sections.VerifierSettings = sections.VerifierSettings()
+    reward: Annotated[tuple[RewardSettings, ...], Keeps.PLACE] = Field(default=(), exclude_if=lambda found: not found)
+    """The parts of the reward; none: the verifier's verdict, or `verifier.reward`."""
     evaluation: sections.EvaluationSettings = sections.EvaluationSettings()
     checkpoint: Annotated[sections.CheckpointSettings, Keeps.BOTH] = sections.CheckpointSettings()
     log: Annotated[sections.LogSettings, Keeps.BOTH] = sections.LogSettings()
@@ -46,6 +49,17 @@ class Recipe(Section):
         return self.objective.constant or float(self.sampling.max_new_tokens)
 
     @property
+    def own_judge(self) -> str | None:
+        """What judges answers in the verifier's place, if something does: a reward of the user's own, or of a list."""
+        judge = judge_of_answers(self.reward)
+        return judge.use if judge is not None and judge.use != "verify" else self.verifier.reward
+
+    @property
+    def needs_golds(self) -> bool:
+        """Whether training questions need gold answers that the verifier can grade by."""
+        return self.own_judge is None and (not self.reward or judge_of_answers(self.reward) is not None)
+
+    @property
     def eval_max_new_tokens(self) -> int:
         """The token budget of evaluation."""
         return self.evaluation.max_new_tokens or self.sampling.max_new_tokens
@@ -58,6 +72,8 @@ class Recipe(Section):
         _engine(self)
         if self.rollout.max_staleness:
             _one_step_ahead(self)
+        check_rewards(self.reward, self.verifier.reward)
+        _overlong(self)
         if self.cluster is not None:
             _cluster(self, self.cluster)
         if self.learner.layout == "packed" and self.model.attention == "eager":
@@ -90,6 +106,17 @@ def _objective(recipe: Recipe) -> None:
             "objective.reference is a model to stay close to, and nothing uses it; set objective.kl and "
             "objective.kl_coefficient, or leave it out"
         )
+
+
+def _overlong(recipe: Recipe) -> None:
+    for each in recipe.reward:
+        if each.use == "overlong":
+            options, budget = OverlongOptions.model_validate(each.options), recipe.sampling.max_new_tokens
+            if options.max is None and options.buffer > budget:
+                raise ValueError(
+                    f'the reward "{each.called}" has buffer = {options.buffer}, which is more than '
+                    f"sampling.max_new_tokens = {budget}: set buffer to at most that"
+                )
 
 
 def _engine(recipe: Recipe) -> None:

@@ -65,9 +65,11 @@ def _in_toml(message: str) -> str:
 def _known_keys(loc: list[str], root: type[BaseModel]) -> list[str]:
     section: Any = root
     for part in loc:
+        if part.isdigit():  # which of a list
+            continue
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
         if field is None:
             return list(BenchmarkSettings.model_fields) if "benchmarks" in loc else []
         options = [kind for kind in get_args(field.annotation) if isinstance(kind, type) and kind is not type(None)]
-        section = options[0] if len(options) == 1 else field.annotation  # a section that may be left out
+        section = options[0] if len(options) == 1 else field.annotation  # that may be left out, or a list of it
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

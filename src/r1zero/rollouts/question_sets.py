@@ -27,9 +27,9 @@ def load_sets(
     A run that goes on has names for them already, which files that were renamed keep: they are part of questions' ids.
     """
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-    reward = recipe.verifier.reward
-    benchmarks = load_benchmarks(recipe.evaluation, data_dir, reward=reward, called=benchmarks_called)
-    return load_set(recipe.questions, data_dir, reward, called), benchmarks
+    benchmarks = load_benchmarks(recipe.evaluation, data_dir, reward=recipe.own_judge, called=benchmarks_called)
+    as_they_stand = None if recipe.needs_golds else recipe.own_judge or "a list of rewards"
+    return load_set(recipe.questions, data_dir, as_they_stand, called), benchmarks
 
 
 def load_set(

@@ -41,6 +41,7 @@ _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "t
 _LATER = (
     *_SAME,
     "reward_fingerprint",
+    "rewards_fingerprint",
     "drawing",
     *moved.CONTENTS,
     "objective",
@@ -167,7 +168,7 @@ class Run:
         follows = {"objective_hash"} if clips else set()
         follows |= {"benchmarks_fingerprint"} if benchmarks else set()
         moved.check_contents(self.path, recipe, before, facts)
-        for name in (*_SAME, "reward_fingerprint"):  # runs of before do not have the last
+        for name in (*_SAME, "reward_fingerprint", "rewards_fingerprint"):  # runs of before do not have the last
             # any that the run ever had: it may have been killed between noting a change and saving the recipe of it
             held, new = [each[name] for each in before if name in each], facts.get(name)
             if name == "reward_fingerprint" and new is None and held and recipe.verifier.reward:
@@ -175,6 +176,8 @@ class Run:
                     f"verifier.reward = {recipe.verifier.reward!r}, which {self.path} was started with, is not found "
                     f"from {Path.cwd()}: write --verifier.reward with the path of its file, /FOLDER/FILE.py:FUNCTION."
                 )
+            if name == "rewards_fingerprint" and held:
+                moved.check_code(self.path, held[-1], new)
             if held and new not in held and name not in follows:
                 raise UserError(
                     f"{self.path} was started with another {name.replace('_', ' ')} ({held[-1]}, now {new}), so "
@@ -252,6 +255,11 @@ class Run:
         code = [each.get("verifier_fingerprint") for each in (was, facts)]
         graded = ["started with another verifier: from here on some responses may be graded otherwise"]
         notes = graded if None not in code and code[0] != code[1] else []
+        code = [each.get("builtin_rewards_fingerprint") for each in (was, facts)]
+        if None not in code and code[0] != code[1]:
+            notes.append(
+                "started with another version of the built-in rewards, which may give other numbers from here on"
+            )
         if was.get("drawing") != facts.get("drawing"):  # runs of before name none
             notes.append(
                 "started with another way of drawing tokens: from here on some responses may be others than those of a "

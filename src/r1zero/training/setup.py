@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.config import Recipe
+from r1zero.errors import UserError
 from r1zero.evaluation.run import EvalProtocol, make_protocol
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
@@ -19,6 +20,8 @@ from r1zero.policy.lora import add_lora
 from r1zero.policy.precision import settled
 from r1zero.policy.vocabulary import check_ids, textless_ids
 from r1zero.questions import QuestionSet
+from r1zero.rewards.grader import AnswersOnly
+from r1zero.rewards.open import RewardSource, reward_facts
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
 from r1zero.rollouts.prompts import PreparedSet, PromptStream
@@ -33,6 +36,7 @@ from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
 from r1zero.training.places import benchmark_mark, load_own_sets, located, model_facts, place_facts
 from r1zero.training.workers import LearnerProtocol, Workers, WorkerSpec, check_apart, open_workers
+from r1zero.types import Question
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
 from r1zero.verify.protocol import VerifierProtocol
 from r1zero.verify.working import try_reward
@@ -63,9 +67,11 @@ class RunSetup:
 
 
 @contextmanager
-def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = None) -> Iterator[RunSetup]:
+def set_up(
+    recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = None, rewards: Sequence[RewardSource] = ()
+) -> Iterator[RunSetup]:
     """Build all parts for a new run in `out`, or for the run there when `resume`, from its newest checkpoint or from
-    that of `from_step`.
+    that of `from_step`. `rewards` are callables or rows in place of the recipe's own.
 
     Everything that can be wrong with the recipe is found before the run directory is touched.
 
@@ -97,11 +103,14 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
 
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads) | precision
     facts |= model_facts(recipe, beginning) | place_facts(recipe)
-    going_on = _check_same(beginning, recipe, facts)
+    parts = _rewards(recipe, rewards)
+    facts |= reward_facts(parts)
+    going_on = _check_same(beginning, recipe, facts, parts)
     context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
-    spec = WorkerSpec(_in_precision(recipe, precision["autocast"]), policy, objective, checkpoint, context, probe)
+    exact = _in_precision(recipe, precision["autocast"])
+    spec = WorkerSpec(exact, policy, objective, checkpoint, context, probe, parts, out)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
-        try_reward(workers.verifier, recipe.verifier.reward, questions[0])
+        try_rewards(workers.verifier, spec, questions[0], template)
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         run = beginning.run(recipe, facts)
@@ -112,7 +121,7 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
                 template=template,
                 objective=objective,
                 sampler=sampler,
-                verifier=workers.verifier,
+                verifier=AnswersOnly(workers.verifier),
                 learner=workers.learner,
                 collector=collector,
                 benchmarks=prepared,
@@ -123,12 +132,29 @@ def set_up(recipe: Recipe, out: Path, *, resume: bool, from_step: int | None = N
             )
 
 
-def _check_same(beginning: Beginning, recipe: Recipe, facts: dict[str, Any]) -> list[str]:
+def _rewards(recipe: Recipe, given: Sequence[RewardSource]) -> tuple[RewardSource, ...]:
+    """Return the parts of the reward, where it is a list. Raises UserError where both are given."""
+    if given and (recipe.reward or recipe.verifier.reward):
+        named = "[[reward]]" if recipe.reward else "verifier.reward"
+        raise UserError(f"Rewards are given as Python objects and by {named} of the recipe; leave one of them out.")
+    return tuple(given or recipe.reward)
+
+
+def try_rewards(verifier: VerifierProtocol, spec: WorkerSpec, question: Question, template: Template) -> None:
+    """Try the user's own reward, or the parts of a list, before the run begins. Raises UserError."""
+    if spec.rewards or spec.recipe.verifier.reward is not None:
+        try_reward(verifier, spec.recipe.verifier.reward, template.render(question.text), question)
+
+
+def _check_same(
+    beginning: Beginning, recipe: Recipe, facts: dict[str, Any], rewards: Sequence[RewardSource] = ()
+) -> list[str]:
     """Make sure that a run goes on as the run that it is; return notes on how. Raises UserError."""
     if beginning.existing is None:
         return []
-    before = beginning.existing.recipe.verifier.reward
-    proof = facts | {"reward_fingerprint": reward_fingerprint(recipe.verifier.reward, called=before)}
+    was = beginning.existing.recipe
+    proof = facts | {"reward_fingerprint": reward_fingerprint(recipe.verifier.reward, called=was.verifier.reward)}
+    proof |= reward_facts(rewards, before=was.reward)
     beginning.existing.check_same(recipe, proof, beginning.done)
     return beginning.notes(recipe, proof)
 

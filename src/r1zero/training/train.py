@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from r1zero.config import Recipe
 from r1zero.evaluation import average, evaluate_sets
 from r1zero.metrics import Tally
+from r1zero.rewards.open import RewardSource
 from r1zero.runs import checkpoints
 from r1zero.runs.exclusive import exclusive
 from r1zero.runs.run import Run
@@ -16,10 +18,16 @@ from r1zero.training.setup import RunSetup, set_up
 
 
 def train(
-    recipe: Recipe, out: Path, *, resume: bool = False, from_step: int | None = None, view: View | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    from_step: int | None = None,
+    view: View | None = None,
+    rewards: Sequence[RewardSource] = (),
 ) -> Run:
     """Run a recipe in the directory `out`, from the start, or with `resume` from its last checkpoint or that of
-    `from_step`; returns the run.
+    `from_step`; returns the run. `rewards` are functions of this process, or rows, in place of the recipe's own.
 
     Killed at any moment and resumed, it ends with the same bits (on a CPU in fp32): all randomness is a pure function
     of the seed and of what it is for, and a step that was cut short is done again from the last checkpoint.
@@ -28,7 +36,7 @@ def train(
         UserError: anything the user has to mend, in one sentence.
     """
     view = view or View()
-    with exclusive(out), set_up(recipe, out, resume=resume, from_step=from_step) as parts:
+    with exclusive(out), set_up(recipe, out, resume=resume, from_step=from_step, rewards=rewards) as parts:
         view.begin(parts, recipe)
         if parts.step == 0:
             score = _evaluate(parts, 0, view)
