@@ -199,7 +199,8 @@ def test_workers_that_cannot_start_leave_answers_ungraded():
 
 def test_no_worker_survives_a_killed_parent():
     code = (
-        "import time; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A, GradingTask as T\n"
+        "import time; from r1zero.verify import Verifier\n"
+        "from r1zero.types import AnswerFormat as A, GradingTask as T\n"
         "v = Verifier(workers=2, timeout_s=3.0)\n"
         "v.check()\n"
         f"v.submit(0, T({box(HANGS[0])!r}, ['x+1'], A.BOXED))\n"
@@ -254,7 +255,8 @@ def test_a_reward_that_runs_for_a_day_ends_with_its_killed_parent_and_so_does_wh
     """SIGKILL, a limit of a day, and a forked child of the parent that holds everything open that forks hold."""
     (tmp_path / "mine.py").write_text(ENDLESS)
     code = (
-        "import os, time; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A, GradingTask as T\n"
+        "import os, time; from r1zero.verify import Verifier\n"
+        "from r1zero.types import AnswerFormat as A, GradingTask as T\n"
         "v = Verifier(workers=1, timeout_s=86400, reward='mine.py:reward')\n"
         "v.check()\n"
         "v.submit(0, T('busy', ['x'], A.BOXED))\n"

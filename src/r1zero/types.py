@@ -166,7 +166,8 @@ class GradingTask:
     """A response as a grader is given it: the text and its tokens, how it ended, and the question it answers.
 
     `gold` and `answer_format` are what the verifier reads; the rest is for rewards that name it. `extra` are further
-    columns of the question's row. `answer_only` asks for the judgement of the answer alone: evaluation does.
+    columns of the question's row, `turns` the conversation that asks, as (role, text), where it is one. `answer_only`
+    asks for the judgement of the answer alone: evaluation does.
     """
 
     response: str
@@ -178,6 +179,7 @@ class GradingTask:
     prompt: str = ""
     token_ids: tuple[int, ...] = ()
     stop: Stop | None = None
+    turns: tuple[tuple[str, str], ...] = ()
     answer_only: bool = False
 
     @classmethod

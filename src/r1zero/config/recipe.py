@@ -49,15 +49,16 @@ class Recipe(Section):
         return self.objective.constant or float(self.sampling.max_new_tokens)
 
     @property
-    def own_judge(self) -> str | None:
-        """What judges answers in the verifier's place, if something does: a reward of the user's own, or of a list."""
+    def own_golds(self) -> tuple[str | None, str | None]:
+        """What grades in the verifier's place, of training questions and of benchmarks, whose golds are then taken as
+        they stand. Where nothing of a list judges the answer, training questions need none, and benchmarks do.
+        """
+        if not self.reward:
+            return self.verifier.reward, self.verifier.reward
         judge = judge_of_answers(self.reward)
-        return judge.use if judge is not None and judge.use != "verify" else self.verifier.reward
-
-    @property
-    def needs_golds(self) -> bool:
-        """Whether training questions need gold answers that the verifier can grade by."""
-        return self.own_judge is None and (not self.reward or judge_of_answers(self.reward) is not None)
+        if judge is None:
+            return self.reward[0].use, None
+        return (None, None) if judge.use == "verify" else (judge.use, judge.use)
 
     @property
     def eval_max_new_tokens(self) -> int:

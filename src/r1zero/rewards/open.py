@@ -146,6 +146,18 @@ def _repetition(options: RepetitionOptions, task: GradingTask) -> float:
     return repetition(task.token_ids, options.n, options.max_penalty)
 
 
+def own_golds(rewards: Sequence[RewardSource]) -> tuple[str | None, str | None] | None:
+    """Return `Recipe.own_golds` of rewards, where there are any."""
+    parts = parts_of(rewards)
+    judge = _judge(parts)
+    if not parts:
+        return None
+    if judge is None:
+        return parts[0].called, None
+    verifies = isinstance(judge, RewardSettings) and judge.use == "verify"
+    return (None, None) if verifies else (judge.called, judge.called)
+
+
 def reward_facts(rewards: Sequence[RewardSource], before: Sequence[RewardSettings] = ()) -> dict[str, Any]:
     """Return what a run records of its rewards: of code its fingerprint by name, of callables their identity; and the
     fingerprint of what is built in, where a list has such. `before` are the rows as they were when the run began.

@@ -21,10 +21,10 @@ from r1zero.policy.precision import settled
 from r1zero.policy.vocabulary import check_ids, textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rewards.grader import AnswersOnly
-from r1zero.rewards.open import RewardSource, reward_facts
+from r1zero.rewards.open import RewardSource, own_golds, reward_facts
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
-from r1zero.rollouts.prompts import PreparedSet, PromptStream
+from r1zero.rollouts.prompts import PreparedSet, PromptStream, make_prompt
 from r1zero.rollouts.question_sets import context_length, fit_notes
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs.begin import Beginning
@@ -36,7 +36,6 @@ from r1zero.templates.table import make_template
 from r1zero.trackers import Sink, check_sinks, opened
 from r1zero.training.places import benchmark_mark, load_own_sets, located, model_facts, place_facts
 from r1zero.training.workers import LearnerProtocol, Workers, WorkerSpec, check_apart, open_workers
-from r1zero.types import Question
 from r1zero.verify.fingerprint import reward_fingerprint, verifier_fingerprint
 from r1zero.verify.protocol import VerifierProtocol
 from r1zero.verify.working import try_reward
@@ -85,7 +84,8 @@ def set_up(
     threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
     objective = recipe_objective(recipe)
 
-    questions, benchmarks = load_own_sets(recipe, beginning.existing)
+    parts = _rewards(recipe, rewards)
+    questions, benchmarks = load_own_sets(recipe, beginning.existing, own_golds(parts))
     check_apart(recipe)
     policy, precision = _policy(recipe, beginning)
     template = make_template(recipe.template, policy.tokenizer)
@@ -102,15 +102,15 @@ def set_up(
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads) | precision
-    facts |= model_facts(recipe, beginning) | place_facts(recipe)
-    parts = _rewards(recipe, rewards)
-    facts |= reward_facts(parts)
+    facts |= model_facts(recipe, beginning) | place_facts(recipe) | reward_facts(parts)
     going_on = _check_same(beginning, recipe, facts, parts)
     context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
     exact = _in_precision(recipe, precision["autocast"])
     spec = WorkerSpec(exact, policy, objective, checkpoint, context, probe, parts, out)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
-        try_rewards(workers.verifier, spec, questions[0], template)
+        if parts or recipe.verifier.reward is not None:
+            tried = make_prompt(questions[0], template, policy.encode, "")
+            try_reward(workers.verifier, recipe.verifier.reward, tried.text, tried.question)
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         run = beginning.run(recipe, facts)
@@ -138,12 +138,6 @@ def _rewards(recipe: Recipe, given: Sequence[RewardSource]) -> tuple[RewardSourc
         named = "[[reward]]" if recipe.reward else "verifier.reward"
         raise UserError(f"Rewards are given as Python objects and by {named} of the recipe; leave one of them out.")
     return tuple(given or recipe.reward)
-
-
-def try_rewards(verifier: VerifierProtocol, spec: WorkerSpec, question: Question, template: Template) -> None:
-    """Try the user's own reward, or the parts of a list, before the run begins. Raises UserError."""
-    if spec.rewards or spec.recipe.verifier.reward is not None:
-        try_reward(verifier, spec.recipe.verifier.reward, template.render(question.text), question)
 
 
 def _check_same(

@@ -19,7 +19,9 @@ from r1zero.types import GradingTask
 Fields = Mapping[str, Any]
 """What is known of a response, by name; `columns` are the names of its row's further columns."""
 _ALIASES = {"solution_str": "response", "ground_truth": "first_gold", "extra_info": "extra"}  # of verl's functions
-FIELDS = ("response", "gold", "question", "extra", "prompt", "length", "stop", "id", "token_ids", "answer_format")
+FIELDS = (
+    "response", "gold", "question", "extra", "prompt", "length", "stop", "id", "token_ids", "turns", "answer_format"
+)  # fmt: skip
 _ALWAYS = ("response", "gold", "first_gold", "columns")
 _TRL = frozenset({"completions", "completion_ids", "prompts"})
 _SHAPE_ERRORS = (TypeError, KeyError, IndexError, AttributeError)
@@ -47,6 +49,7 @@ def fields_of(task: GradingTask) -> dict[str, Any]:
         "stop": None if task.stop is None else str(task.stop),
         "id": task.id,
         "token_ids": list(task.token_ids),
+        "turns": [{"role": role, "content": text} for role, text in task.turns],
         "answer_format": str(task.answer_format),
         "first_gold": golds[0] if golds else None,
         "columns": sorted(task.extra),
@@ -79,13 +82,13 @@ def caller(function: Callable[..., Any], options: Mapping[str, Any] | None, name
         parameters = _parameters(function)
     if options:
         function = _with_options(function, parameters, options, name)
-        parameters = _parameters(function)
+        parameters = {key: each for key, each in (_parameters(function) or {}).items() if key not in options}
     if parameters is None or (options is None and _is_pair(parameters)):
         return Calling(lambda fields: function(fields["response"], fields["gold"]), frozenset())
     gathers = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     if _TRL & parameters.keys():
         ids = {"token_ids"} if "completion_ids" in parameters else set()
-        asks = frozenset({*parameters, "prompt", "question"} | ids)
+        asks = frozenset({*parameters, "prompt", "question", "turns"} | ids)
         return Calling(_Trl(function, parameters), None if gathers else asks)
     asks = frozenset({_ALIASES.get(name, name) for name in parameters} | {*parameters})
     return Calling(partial(_by_name, function, parameters), None if gathers else asks)
@@ -181,14 +184,14 @@ class _Trl:
         self.messages = _wants(parameters.get("completions"))
 
     def __call__(self, fields: Fields) -> object:
-        turns = _turns(fields["extra"].get("prompt"))
-        if turns is not None or self.messages is not None or (self.names and "completions" not in self.names):
-            return self._call(fields, turns, bool(turns) or bool(self.messages))
+        given_as_turns = bool(fields["turns"])
+        if given_as_turns or self.messages is not None or (self.names and "completions" not in self.names):
+            return self._call(fields, given_as_turns or bool(self.messages))
         try:
-            found = self._call(fields, turns, False)
+            found = self._call(fields, False)
         except _SHAPE_ERRORS as error:
             try:
-                found = self._call(fields, turns, True)
+                found = self._call(fields, True)
             except _SHAPE_ERRORS:
                 raise error from None  # it is something else that it lacks
             self.messages = True
@@ -196,12 +199,12 @@ class _Trl:
             self.messages = False
         return found
 
-    def _call(self, fields: Fields, turns: object, messages: bool) -> object:
+    def _call(self, fields: Fields, messages: bool) -> object:
         said: object = fields["response"]
         asked: object = fields["prompt"]
         if messages:
             said = [{"role": "assistant", "content": said}]
-            asked = turns or [{"role": "user", "content": fields["question"]}]
+            asked = fields["turns"] or [{"role": "user", "content": fields["question"]}]
         columns = {name: [value] for name, value in fields["extra"].items()}
         given = {"solution": [fields["first_gold"]]} | columns
         given |= {"prompts": [asked], "completions": [said], "completion_ids": [fields.get("token_ids")]}
@@ -215,11 +218,6 @@ def _wants(completions: inspect.Parameter | None) -> bool | None:
         return None
     told = str(completions.annotation).lower()
     return True if "dict" in told else False if "str" in told else None
-
-
-def _turns(prompt: object) -> list[Any] | None:
-    whole = isinstance(prompt, list) and prompt and all(isinstance(each, dict) and "role" in each for each in prompt)
-    return prompt if whole else None  # type: ignore[return-value]
 
 
 def _only(found: Any) -> object:
