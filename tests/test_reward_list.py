@@ -384,7 +384,7 @@ def test_parts_are_saved_and_read_again(tmp_path: Path) -> None:
 
 def test_a_part_that_fails_on_every_response_ends_the_run() -> None:
     verdicts = [whole(RIGHT, fixed("judge", None)), whole(WRONG, fixed("judge", None))]
-    said = r"None of the 2 responses of step 1 could be graded by the reward 'judge' \(most often: judge's rule\); mend it\."
+    said = r"of step 1 could be graded by the reward 'judge' \(most often: judge's rule\); mend it\."
     with pytest.raises(UserError, match=said):  # fmt: skip
         check_graded(verdicts, "step 1", "mend it")
     check_graded([whole(RIGHT, fixed("judge", None, 0.0))], "step 1", "")  # watched only
@@ -473,8 +473,9 @@ def test_a_part_that_hangs_costs_its_own_verdict(file: Path) -> None:
         rewards.submit("fine", TASK)
         found = dict(rewards.drain())
         question = Question("sums/0", "2 + 2?", ("4",))
+        try_reward(rewards, None, "Q", question, ["hangs"])
         with pytest.raises(UserError, match=r"reward 'fails' is not a valid reward function here: .*'grader failed"):
-            try_reward(rewards, None, "Q", question)
+            try_reward(rewards, None, "Q", question, ["verify", "fails"])
     assert found["hangs"].right
     assert [part.verdict.outcome for part in found["hangs"].parts] == [Outcome.RIGHT, Outcome.TIMEOUT, Outcome.UNGRADED]
     assert found["hangs"].earned is Outcome.TIMEOUT

@@ -158,6 +158,13 @@ def own_golds(rewards: Sequence[RewardSource]) -> tuple[str | None, str | None] 
     return (None, None) if verifies else (judge.called, judge.called)
 
 
+def may_fail(rewards: Sequence[RewardSource]) -> list[str]:
+    """Return the names of what is to be tried before a run begins: code, servers and packages, no formula of ours."""
+    rows = parts_of(rewards)
+    others = ("judge", "reasoning_gym")
+    return [each.called for each in rows if isinstance(each, LocalReward) or each.code or each.use in others]
+
+
 def reward_facts(rewards: Sequence[RewardSource], before: Sequence[RewardSettings] = ()) -> dict[str, Any]:
     """Return what a run records of its rewards: of code its fingerprint by name, of callables their identity; and the
     fingerprint of what is built in, where a list has such. `before` are the rows as they were when the run began.

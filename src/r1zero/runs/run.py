@@ -7,6 +7,7 @@ evaluations.jsonl           one line an evaluation
 metrics.damaged             the log as it was, where a run went on and lines of it could not be read
 notes.jsonl                 what was noted when the run was continued: another torch, other settings, damage
 aside-001/                  what was made after the step that the run went back to, where it is not made again
+judge-NAME.sqlite            what a judge of the reward was asked and said
 rollouts/step-000001.parquet          one row a response: question, prompt, ids, text, log-probs, verdict (rollout_rows)
 evaluations/step-000000/SET.parquet   the same
 checkpoints/step-000016/              an ordinary Hugging Face model folder, and the training state

@@ -21,7 +21,7 @@ from r1zero.policy.precision import settled
 from r1zero.policy.vocabulary import check_ids, textless_ids
 from r1zero.questions import QuestionSet
 from r1zero.rewards.grader import AnswersOnly
-from r1zero.rewards.open import RewardSource, own_golds, reward_facts
+from r1zero.rewards.open import RewardSource, may_fail, own_golds, reward_facts
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
 from r1zero.rollouts.prompts import PreparedSet, PromptStream, make_prompt
@@ -110,7 +110,7 @@ def set_up(
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
         if parts or recipe.verifier.reward is not None:
             tried = make_prompt(questions[0], template, policy.encode, "")
-            try_reward(workers.verifier, recipe.verifier.reward, tried.text, tried.question)
+            try_reward(workers.verifier, recipe.verifier.reward, tried.text, tried.question, may_fail(parts))
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         run = beginning.run(recipe, facts)

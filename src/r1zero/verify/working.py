@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from r1zero.errors import UserError, plural
 from r1zero.types import AnswerFormat, GradingTask, Outcome, Question, Stop, Verdict
@@ -12,8 +12,10 @@ from r1zero.verify.protocol import VerifierProtocol
 _MADE_UP = "<think> This is a response to try the grader on. </think> <answer> \\boxed{0} </answer>"
 
 
-def try_reward(verifier: VerifierProtocol, reward: str | None, prompt: str, question: Question) -> None:
-    """Call a user's own reward, or every part of a list, once, on a made-up response to a question that will be asked.
+def try_reward(
+    verifier: VerifierProtocol, reward: str | None, prompt: str, question: Question, parts: Collection[str] = ()
+) -> None:
+    """Call a user's own reward, or these parts of a list, once, on a made-up response to a question that will be asked.
 
     Raises:
         UserError: it fails or takes too long; the sentence holds what it said. That it gives no result is its right.
@@ -25,7 +27,7 @@ def try_reward(verifier: VerifierProtocol, reward: str | None, prompt: str, ques
     verifier.submit("trial", task)
     for _, verdict in verifier.drain():
         for part in verdict.parts:
-            if part.weight:
+            if part.name in parts:
                 _check_trial(f"reward {part.name!r}", part.verdict, question)
         if not verdict.parts:
             _check_trial(f"verifier.reward = {reward!r}", verdict, question)
