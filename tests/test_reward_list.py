@@ -131,9 +131,7 @@ def test_two_parameters_of_other_names_are_the_response_and_its_golds() -> None:
     # the short form calls a function of two as ever, whatever columns a row has
     assert called(lambda response, difficulty: difficulty, short=True) == ["4", "four"]
     assert called(lambda response, length: length, short=True) == 6
-    with pytest.raises(
-        TypeError, match=r"'hardness', which is no column of the row \(difficulty, domain\) and no field"
-    ):
+    with pytest.raises(TypeError, match=r"'hardness', neither a column of the row \(difficulty, domain\) nor a field"):
         called(lambda response, gold, hardness: 0)
 
 
@@ -220,7 +218,7 @@ def test_a_recipe_without_a_list_says_nothing_of_it() -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ('[[reward]]\nuse = "formt"', "use = \"formt\" is no reward: did you mean format? write verify, format"),
+        ('[[reward]]\nuse = "formt"', "is not a valid reward: did you mean format? write verify, format"),
         ('[[reward]]\nuse = "verify"\n[[reward]]\nuse = "verify"\nname = "again"', "stands in the list more than once"),
         ('[[reward]]\nuse = "a.py:f"\n[[reward]]\nuse = "b.py:f"', 'two rewards are called "f": give one of them'),
         ('[[reward]]\nuse = "verify"\nweight = 0', "every reward of the list has weight = 0"),
@@ -335,7 +333,7 @@ def test_a_truncation_policy_concerns_the_answer_alone(policy: str, rewards: lis
 
 
 def test_metrics_tell_answers_from_rewards() -> None:
-    """Three groups of two: all right, all wrong but of different forms (live all the same), all wrong with one ungraded."""
+    """Groups of two: all right, all wrong but of different forms (live all the same), all wrong with one ungraded."""
     groups = [
         [whole(RIGHT, fixed("form", 1.0, 0.5)), whole(RIGHT, fixed("form", 1.0, 0.5))],
         [whole(WRONG, fixed("form", 1.0, 0.5)), whole(WRONG, fixed("form", 0.0, 0.5))],

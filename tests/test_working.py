@@ -49,7 +49,7 @@ def works(response, gold): return float(gold[0] in response)
 """
 SAID = {
     "two_for_one": "by TRL's signature it returned [0.0, 0.0]: return a list with a reward for each completion",
-    "of_another_row": "it asks for 'difficulty', which is no column of the row (it has none) and no field (response,",
+    "of_another_row": "it asks for 'difficulty', neither a column of the row (it has none) nor a field (response,",
     "a_dict": "it returned a dict without a score",
     "a_factory": "it returned a function: a factory is called first with the options that its reward has",
     "a_word": "it returned a str: return true or false, a number, or None",

@@ -138,7 +138,7 @@ class RewardSettings(Section):
         elif ":" not in self.use:
             hint = did_you_mean(self.use, BUILT_IN)
             raise ValueError(
-                f'use = "{self.use}" is no reward: {hint}write {", ".join(BUILT_IN)}, FILE.py:FUNCTION, '
+                f'use = "{self.use}" is not a valid reward: {hint}write {", ".join(BUILT_IN)}, FILE.py:FUNCTION, '
                 "MODULE:FUNCTION or cmd: COMMAND"
             )
         return self

@@ -7,7 +7,6 @@ evaluations.jsonl           one line an evaluation
 metrics.damaged             the log as it was, where a run went on and lines of it could not be read
 notes.jsonl                 what was noted when the run was continued: another torch, other settings, damage
 aside-001/                  what was made after the step that the run went back to, where it is not made again
-judge-NAME.sqlite            what a judge of the reward was asked and said
 rollouts/step-000001.parquet          one row a response: question, prompt, ids, text, log-probs, verdict (rollout_rows)
 evaluations/step-000000/SET.parquet   the same
 checkpoints/step-000016/              an ordinary Hugging Face model folder, and the training state
@@ -34,7 +33,7 @@ from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.foreign import read_text
 from r1zero.runs.provenance import now, provenance
 from r1zero.runs.rollout_rows import Row, read_rows, rollout_table
-from r1zero.runs.settled import as_asked, autocast_of
+from r1zero.runs.settled import as_asked, autocast_of, graders_noted
 from r1zero.types import Rollout
 
 _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "template_hash")
@@ -253,14 +252,7 @@ class Run:
     def device_notes(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a note when the run goes on with other versions, or on another machine, than its bits depend on."""
         was = self.facts
-        code = [each.get("verifier_fingerprint") for each in (was, facts)]
-        graded = ["started with another verifier: from here on some responses may be graded otherwise"]
-        notes = graded if None not in code and code[0] != code[1] else []
-        code = [each.get("builtin_rewards_fingerprint") for each in (was, facts)]
-        if None not in code and code[0] != code[1]:
-            notes.append(
-                "started with another version of the built-in rewards, which may give other numbers from here on"
-            )
+        notes = graders_noted(was, facts)
         if was.get("drawing") != facts.get("drawing"):  # runs of before name none
             notes.append(
                 "started with another way of drawing tokens: from here on some responses may be others than those of a "

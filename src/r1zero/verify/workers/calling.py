@@ -160,7 +160,7 @@ def _by_name(function: Callable[..., Any], parameters: Mapping[str, inspect.Para
         return function(fields["response"], fields["gold"])
     if missing:
         raise TypeError(
-            f"it asks for {missing[0]!r}, which is no column of the row ({', '.join(columns) or 'it has none'}) and no "
+            f"it asks for {missing[0]!r}, neither a column of the row ({', '.join(columns) or 'it has none'}) nor a "
             f"field ({', '.join(FIELDS)})"
         )
     places = [name for name, each in parameters.items() if each.kind is each.POSITIONAL_ONLY]
