@@ -42,6 +42,7 @@ GISTS = {
     "questions": "sets by name or file",
     "rehearsal": "stand-ins, two steps",
     "report": "charts and pages",
+    "rewards": "formulas, judges, the sum",
     "rollouts": "groups, rewards",
     "runs": "the run directory",
     "sampling": "embedded, vLLM",

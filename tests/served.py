@@ -71,7 +71,7 @@ def chat(body):
     if "REFUSE" in said:
         return 400, {"error": "filtered"}
     label = 2 if "recheck" in said else 1
-    text = "I cannot say." if "RIDDLE" in said else f"It says so.\nCLASS: {label}"
+    text = "I cannot say." if "RIDDLE" in said else options.get("says", f"It says so.\nCLASS: {label}")
     return 200, {"choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
 
 encode = lambda text: [ord(c) for c in text]
@@ -159,7 +159,7 @@ class Server:
 
 def serve(folder: Path, **options: Any) -> Server:
     """Start one. Options: answers (how many it gives before it is `held`), busy (503 so often first), strict, bare,
-    no_tokenizer, context, key, model (a folder to sample from), odd (a JSON answer)
+    no_tokenizer, context, key, model (a folder to sample from), says (to a chat), odd (a JSON answer)
     for the first odd_times requests."""
     place, log = socket.socket(), folder / "requests.log"
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server shares the port, as it sets this too

@@ -366,7 +366,7 @@ MARKED = [
         Keeps.PLACE,
         [
             *("model.path", "model.revision", "objective.reference", "questions.name", "template.name"),
-            *("verifier.reward", "evaluation.benchmarks"),
+            *("verifier.reward", "reward", "evaluation.benchmarks"),
         ],
     ),
     (PretrainRecipe, Keeps.PLACE, ["model.path", "model.revision", "corpus.name"]),
@@ -379,7 +379,9 @@ def test_the_marked_settings_are_these(kind: type[Section], mark: Keeps, names: 
     corpus = {"name": "texts", "text_column": "text"}
     pretraining = {"model": {"path": "tiny"}, "corpus": corpus, "train": {"steps": 1}}
     recipes = (
-        (small(), small({"cluster.learners": 2})) if kind is Recipe else (PretrainRecipe.model_validate(pretraining),)
+        (small(), small({"cluster.learners": 2, "reward": [{"use": "verify"}]}))
+        if kind is Recipe
+        else (PretrainRecipe.model_validate(pretraining),)
     )
     flat = {key: value for recipe in recipes for key, value in flattened(recipe.model_dump(mode="json")).items()}
     assert sorted(flat.keys() - without(flat, kind, mark).keys()) == sorted(names)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from processes import Process, below, wait_ended, wait_for
-from r1zero.types import AnswerFormat, Outcome
+from r1zero.types import AnswerFormat, GradingTask, Outcome
 from r1zero.verify import Verifier
 from r1zero.verify.workers.worker import GRACE_S
 
@@ -111,8 +111,8 @@ def test_megabytes_and_a_bare_string_gold(verifier):
 
 
 def test_submit_ready_drain_and_verify_keep_their_own(verifier):
-    verifier.submit("slow", box(lim(1)), ["1+x"], BOXED)
-    verifier.submit("fast", box("5"), ["5"], BOXED)
+    verifier.submit("slow", GradingTask(box(lim(1)), ["1+x"], BOXED))
+    verifier.submit("fast", GradingTask(box("5"), ["5"], BOXED))
     assert [v.outcome for v in verifier.verify([(box(lim(9)), ["9+x"], BOXED)])] == [Outcome.RIGHT]
     answered = dict(verifier.ready())
     answered |= dict(verifier.drain())
@@ -123,7 +123,7 @@ def test_submit_ready_drain_and_verify_keep_their_own(verifier):
 
 def test_the_cheap_path_starts_no_worker_and_the_import_is_light():
     code = (
-        "import sys; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A\n"
+        "import sys; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A, GradingTask as T\n"
         "with Verifier() as v:\n"
         "    assert v.verify([('\\\\boxed{5}', ['5'], A.BOXED), ('\\\\boxed{6}', ['5'], A.BOXED)])[0].right\n"
         "    assert not v._at\n"
@@ -199,10 +199,11 @@ def test_workers_that_cannot_start_leave_answers_ungraded():
 
 def test_no_worker_survives_a_killed_parent():
     code = (
-        "import time; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A\n"
+        "import time; from r1zero.verify import Verifier\n"
+        "from r1zero.types import AnswerFormat as A, GradingTask as T\n"
         "v = Verifier(workers=2, timeout_s=3.0)\n"
         "v.check()\n"
-        f"v.submit(0, {box(HANGS[0])!r}, ['x+1'], A.BOXED)\n"
+        f"v.submit(0, T({box(HANGS[0])!r}, ['x+1'], A.BOXED))\n"
         "print('hanging', flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -254,10 +255,11 @@ def test_a_reward_that_runs_for_a_day_ends_with_its_killed_parent_and_so_does_wh
     """SIGKILL, a limit of a day, and a forked child of the parent that holds everything open that forks hold."""
     (tmp_path / "mine.py").write_text(ENDLESS)
     code = (
-        "import os, time; from r1zero.verify import Verifier; from r1zero.types import AnswerFormat as A\n"
+        "import os, time; from r1zero.verify import Verifier\n"
+        "from r1zero.types import AnswerFormat as A, GradingTask as T\n"
         "v = Verifier(workers=1, timeout_s=86400, reward='mine.py:reward')\n"
         "v.check()\n"
-        "v.submit(0, 'busy', ['x'], A.BOXED)\n"
+        "v.submit(0, T('busy', ['x'], A.BOXED))\n"
         f"if {sibling} and os.fork() == 0: time.sleep(86400)\n"
         "print('hanging', flush=True); time.sleep(86400)"
     )

@@ -34,10 +34,12 @@ REWARDS = """
 import math
 import os
 
-def of_another_trainer(completions, **more): return [0.0] * len(completions)
-def a_dict(response, gold): return {"score": 1.0}
+def two_for_one(completions, **more): return [0.0, 0.0]
+def of_another_row(response, gold, difficulty): return 0.0
+def a_dict(response, gold): return {"points": 1.0}
+def a_factory(response, gold): return lambda response, gold: 1.0
 def a_word(response, gold): return "0.5"
-async def later(response, gold): return 1.0
+async def later(response, gold): return "0.5"
 def no_number(response, gold): return math.nan
 def ends(response, gold): os._exit(3)
 def nothing(response, gold): return None
@@ -47,10 +49,12 @@ def fails_later(response, gold):
 def works(response, gold): return float(gold[0] in response)
 """
 SAID = {
-    "of_another_trainer": "takes 1 positional argument but 2 were given",
-    "a_dict": "it returned a dict: return true or false, a number, or None",
+    "two_for_one": "by TRL's signature it returned [0.0, 0.0]: return a list with a reward for each completion",
+    "of_another_row": "it asks for 'difficulty', neither a column of the row (it has none) nor a field (response,",
+    "a_dict": "it returned a dict without a score",
+    "a_factory": "it returned a function: a factory is called first with the options that its reward has",
     "a_word": "it returned a str: return true or false, a number, or None",
-    "later": "it is an async function: write a plain one",
+    "later": "it returned a str: return true or false, a number, or None",
     "no_number": "the reward is not finite",
     "ends": "worker died",
 }

@@ -33,6 +33,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 Slim = Callable[[dict[str, Any]], dict[str, Any]]
 
+JUDGE_KEY = "R1ZERO_JUDGE_KEY"
+"""The environment variable that holds the key of a language model that judges."""
 _LONGEST_WAIT = 30.0
 _STORED_KEY = 6  # letters of a key that is hidden in answers: a model may say EMPTY, and mean it
 _MOST_SAID = 100_000  # bytes of an error
@@ -327,6 +329,31 @@ def _polled(results: IMapIterator[T]) -> Iterator[T]:
             continue
         except StopIteration:
             return
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a language model said, and the tokens that it counted."""
+
+    text: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+def read_answer(answer: dict[str, Any]) -> Answer:
+    """Return a chat answer. Raises UnusableError where it is none."""
+    try:
+        said = answer["choices"][0]["message"]["content"]
+        if isinstance(said, list):  # in parts
+            said = "".join(part["text"] for part in said if part.get("type") == "text")
+        if not isinstance(said, str | None):
+            raise TypeError("its content is not text")
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UnusableError(f"it is not a chat completion: {error!r}") from None
+    usage = answer.get("usage")
+    counted = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
+    prompt, words = (count if isinstance(count, int) else 0 for count in counted)
+    return Answer(as_text(said or ""), prompt, words)
 
 
 def _times(count: int) -> str:

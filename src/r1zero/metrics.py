@@ -6,8 +6,9 @@ this table printed (`python -m r1zero.metrics`); a test holds a real run's log a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -42,7 +43,8 @@ class Metric:
 
 
 _METRICS = (
-    Metric("rollout/reward", "Mean reward of the graded responses, after the truncation policy.", better="up",
+    Metric("rollout/reward", "Mean reward of the graded responses, after the truncation policy; of a list of "
+           "rewards their weighted sum.", better="up",
            suspect="Flat at 0: no group is live; look at `rollout/answered` and the template."),
     Metric("rollout/pass_at_1", "Share of graded responses with a right answer, truncated ones included.", better="up",
            suspect="Well above `rollout/reward`: right answers are being cut off."),
@@ -50,10 +52,11 @@ _METRICS = (
            suspect="Falls while `pass_at_1` rises: the policy is losing diversity."),
     Metric("rollout/answered", "Share of graded responses that hold an answer in the asked-for format.", better="up",
            suspect="Low: template and model do not fit, or responses are cut off."),
-    Metric("rollout/dead_groups", "Share of groups whose rewards are all equal (all right, all wrong or ungraded).",
-           better="down", suspect="Near 1: questions too easy or too hard; raise `rollout.samples`."),
-    Metric("rollout/all_right_groups", "Share of groups in which every graded response earned 1 or more."),
-    Metric("rollout/all_wrong_groups", "Share of groups in which no graded response earned more than 0."),
+    Metric("rollout/dead_groups", "Share of groups whose rewards are all equal, and which carry no gradient (all "
+           "right, all wrong or ungraded; rewards beside the answer's may keep such a group alive).", better="down",
+           suspect="Near 1: questions too easy or too hard; raise `rollout.samples`."),
+    Metric("rollout/all_right_groups", "Share of groups in which every graded answer earned 1 or more."),
+    Metric("rollout/all_wrong_groups", "Share of groups in which no graded answer earned more than 0."),
     Metric("rollout/length", "Response length |o| in tokens, terminator included.",
            suspect="Grows while reward does not: length bias; compare correct and incorrect lengths."),
     Metric("rollout/length_correct", "Length of responses that finished with a right answer."),
@@ -72,8 +75,8 @@ _METRICS = (
     Metric("rollout/tokens", "Response tokens sampled in this step.", Kind.SUM),
     Metric("rollout/responses", "Responses sampled in this step: P·G, or more under dynamic sampling.", Kind.SUM),
     Metric("rollout/prompt_length", "Prompt length in tokens."),
-    Metric("rollout/ungraded", "Responses nobody could grade (gold unusable, grader failed): outside every baseline.",
-           Kind.SUM, "down", "Above 0: look for the rule in the saved rollouts."),
+    Metric("rollout/ungraded", "Responses whose reward nobody knows (gold unusable, a grader failed): outside every "
+           "baseline.", Kind.SUM, "down", "Above 0: look for the rule in the saved rollouts."),
     Metric("rollout/timeouts", "Responses whose grading was killed at its time limit: outside every baseline.",
            Kind.SUM, "down", "Rising: the policy has learnt to write answers that hang the grader."),
     Metric("rollout/prompts_dropped", "Questions passed over since the run began because their prompt exceeds "
@@ -84,7 +87,7 @@ _METRICS = (
     Metric("rollout/groups", "Groups sampled in this step: P, or more under dynamic sampling.", Kind.SUM),
     Metric("rollout/kl_penalty", "Mean KL penalty of a response, Σ_t β·(log π − log π_ref), taken from its advantage."),
     Metric("bias/length", "Length bias: slope of the log of a token's gradient weight (beside Dr. GRPO's) on log |o|, "
-           "over live responses. 0 for `dr_grpo`, −1 for `grpo`.", Kind.LAST,
+           "over live responses, by what their answers earn. 0 for `dr_grpo`, −1 for `grpo`.", Kind.LAST,
            suspect="Below 0: wrong answers are punished the less the longer they are."),
     Metric("bias/difficulty", "Difficulty bias: the slope on the log of sqrt(p(1 − p)) of its question. 0 for "
            "`dr_grpo`, −1 for `grpo`, whose std favours very easy and very hard questions.", Kind.LAST),
@@ -131,6 +134,30 @@ _METRICS = (
 
 METRICS = {metric.key: metric for metric in _METRICS}
 
+_PARTS = (
+    Metric("reward/{name}", "Mean of one reward of a list (`[[reward]]`), unweighted and before the truncation policy, "
+           "over the responses that it graded.",
+           suspect="Rises while `rollout/pass_at_1` falls: the policy earns by form what it loses by answers."),
+    Metric("reward/{name}/ungraded", "Responses that it could not grade.", Kind.SUM, "down",
+           "Above 0: look for its rule in the saved rollouts."),
+    Metric("reward/{name}/timeouts", "Responses on which it was stopped at its time limit.", Kind.SUM, "down"),
+    Metric("reward/{name}.{column}", "Mean of a further number that it returned beside its score."),
+)  # fmt: skip
+"""Metrics whose keys hold names that a recipe gives."""
+_PATTERNS = [(re.compile(rf"reward/[\w-]+{end}"), metric) for end, metric in
+             zip(("", "/ungraded", "/timeouts", r"\.[\w-]+"), _PARTS, strict=True)]  # fmt: skip
+
+
+def metric_of(key: str) -> Metric:
+    """Return the metric of a key, also where a recipe has named it. Raises KeyError for none of the table."""
+    if key in METRICS:
+        return METRICS[key]
+    for pattern, metric in _PATTERNS:
+        if pattern.fullmatch(key):
+            return replace(metric, key=key)
+    raise KeyError(key)
+
+
 EVALUATION_METRICS = {
     "eval/{set}/accuracy": "Share of responses graded right; mean over questions of their samples' share. Ungraded "
     "responses count as not right here.",
@@ -161,7 +188,7 @@ class Tally:
         What a device has yet to compute is read when the tally is asked for numbers.
         Raises KeyError for a metric that is not in the table.
         """
-        kind = METRICS[key].kind
+        kind = metric_of(key).kind
         if not isinstance(value, float | int):
             self._unread.append((key, value, count))
             return
@@ -204,13 +231,15 @@ class Tally:
         return tally
 
     def result(self) -> dict[str, float]:
-        """Return the numbers to log, in the table's order; means of nothing are left out."""
+        """Return the numbers to log, in the table's order, those that a recipe named last; means of nothing are left
+        out.
+        """
         self._read()
         numbers: dict[str, float] = {}
-        for key, metric in METRICS.items():
+        for key in [*METRICS, *(key for key in self._totals if key not in METRICS)]:
             if key in self._totals:
                 total, count = self._totals[key]
-                if metric.kind is not Kind.MEAN:
+                if metric_of(key).kind is not Kind.MEAN:
                     numbers[key] = total
                 elif count:
                     numbers[key] = total / count
@@ -238,7 +267,8 @@ def markdown() -> str:
         "| key | what it is | combines by | better | if it misbehaves |",
         "|---|---|---|---|---|",
     ]
-    lines += [f"| `{m.key}` | {_cell(m.meaning)} | {m.kind} | {m.better} | {_cell(m.suspect)} |" for m in _METRICS]
+    rows = (*_METRICS, *_PARTS)
+    lines += [f"| `{m.key}` | {_cell(m.meaning)} | {m.kind} | {m.better} | {_cell(m.suspect)} |" for m in rows]
     lines += ["", "## Evaluation", "", "`evaluations.jsonl` and trackers, for every `{set}` evaluated.", ""]
     lines += ["| key | what it is |", "|---|---|"]
     lines += [f"| `{key}` | {_cell(meaning)} |" for key, meaning in EVALUATION_METRICS.items()]

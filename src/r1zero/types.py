@@ -7,7 +7,7 @@ All are frozen; whatever can be computed from a field (a length, a flag) is a pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -162,10 +162,66 @@ COARSE_FATES = tuple(fate for fate in Fate if fate.coarse is fate)
 
 
 @dataclass(frozen=True, slots=True)
+class GradingTask:
+    """A response as a grader is given it: the text and its tokens, how it ended, and the question it answers.
+
+    `gold` and `answer_format` are what the verifier reads; the rest is for rewards that name it. `extra` are further
+    columns of the question's row, `turns` the conversation that asks, as (role, text), where it is one. `answer_only`
+    asks for the judgement of the answer alone: evaluation does.
+    """
+
+    response: str
+    gold: Sequence[str]
+    answer_format: AnswerFormat
+    question: str = ""
+    id: str = ""
+    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    prompt: str = ""
+    token_ids: tuple[int, ...] = ()
+    stop: Stop | None = None
+    turns: tuple[tuple[str, str], ...] = ()
+    answer_only: bool = False
+
+    @classmethod
+    def of(cls, question: Question, prompt: str, completion: Completion, answer_format: AnswerFormat) -> GradingTask:
+        """Return the task of a sampled response."""
+        return cls(
+            completion.text,
+            question.gold,
+            answer_format,
+            question.text,
+            question.id,
+            question.extra,
+            prompt,
+            completion.token_ids,
+            completion.stop,
+        )
+
+    @property
+    def length(self) -> int:
+        """|o|, in tokens."""
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class RewardPart:
+    """One part of a response's reward: r = Σ weight · verdict.reward. `answers` marks the part that judges the answer,
+    which a truncation policy concerns.
+    """
+
+    name: str
+    verdict: Verdict
+    weight: float = 1.0
+    answers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The verifier's answer about one response: the outcome, what it extracted, the rule that decided, and the time.
 
     `score` is what a user's own reward function gave, if it gave a number; the outcome is then right from 1 upwards.
+    `columns` are further numbers that it gave. Of a list of rewards the outcome is the judgement of the answer, and
+    `parts` are all of them.
     """
 
     outcome: Outcome
@@ -173,6 +229,8 @@ class Verdict:
     rule: str = ""
     seconds: float = 0.0
     score: float | None = None
+    columns: Mapping[str, float] = field(default_factory=dict, hash=False)
+    parts: tuple[RewardPart, ...] = ()
 
     @property
     def right(self) -> bool:
@@ -180,14 +238,40 @@ class Verdict:
         return self.outcome is Outcome.RIGHT
 
     @property
-    def reward(self) -> float:
-        """What the response earns: the score of a user's own function, else 1 if it is right and 0 if not."""
+    def answer_reward(self) -> float:
+        """What the answer earns: the score of a user's own function, else 1 if it is right and 0 if not."""
         return float(self.right) if self.score is None else self.score
 
     @property
+    def reward(self) -> float:
+        """What the response earns, truncation aside: `answer_reward`, or the weighted sum of the graded parts."""
+        if not self.parts:
+            return self.answer_reward
+        return sum(part.weight * part.verdict.reward for part in self.parts if part.verdict.graded)
+
+    @property
     def graded(self) -> bool:
-        """Whether this verdict says anything about the response (right, wrong or no answer)."""
+        """Whether this verdict says anything about the answer (right, wrong or no answer)."""
         return self.outcome not in (Outcome.UNGRADED, Outcome.TIMEOUT)
+
+    @property
+    def ungraded_part(self) -> RewardPart | None:
+        """The first part that weighs something and that nobody could grade; of a plain verdict there is none."""
+        return next((part for part in self.parts if part.weight and not part.verdict.graded), None)
+
+    @property
+    def earned(self) -> Outcome:
+        """Why nobody knows the reward, ungraded or timeout; else the outcome. Of a list, one part that weighs something
+        and could not be graded leaves the whole ungraded, and the answer's own outcome need not be known."""
+        part = self.ungraded_part
+        if part is not None:
+            return part.verdict.outcome
+        return Outcome.WRONG if self.parts and not self.graded else self.outcome
+
+    @property
+    def rewarded(self) -> bool:
+        """Whether the reward is known."""
+        return self.earned not in (Outcome.UNGRADED, Outcome.TIMEOUT)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def train(
             resume=resume,
             from_step=from_step,
             view=view,
-            given=Given(objects.own, objects.told(place)),
+            given=Given(objects.own, (), objects.told(place)),
         )
     objects.hand_back(run)
     return run

@@ -176,16 +176,21 @@ def replay_pictures(result: Replay, objectives: Sequence[Objective], out: Path) 
     step = result.step
     title = f"What a token of each response is multiplied with, step {step.number}"
     batch = (step.rewards_PG, step.graded_PG, step.lengths_PG)
-    _told(_draw_weights(batch, objectives, out / f"weights-step-{step.number:06d}", title))
+    right_PG = step.answers.rewards_PG > 0
+    _told(_draw_weights(batch, objectives, out / f"weights-step-{step.number:06d}", title, right_PG))
 
 
 def _draw_weights(
-    batch: tuple[Tensor, Tensor, Tensor], rows: Sequence[Objective], name: Path, title: str
+    batch: tuple[Tensor, Tensor, Tensor],
+    rows: Sequence[Objective],
+    name: Path,
+    title: str,
+    right_PG: Tensor | None = None,
 ) -> list[Path]:
-    """Draw w·Â of rewards, whether they are known, and lengths; what earned anything as right."""
+    """Draw w·Â of rewards, whether they are known, and lengths; as right what is, or earned anything."""
     rewards_PG, _, lengths_PG = batch
     weights = {row.name: pushes(*batch, row).flatten().tolist() for row in rows}
-    right = (rewards_PG > 0).flatten().tolist()
+    right = (rewards_PG > 0 if right_PG is None else right_PG).flatten().tolist()
     return draw_charts(charts.weights(weights, lengths_PG.flatten().tolist(), right), name, title)
 
 

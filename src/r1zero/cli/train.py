@@ -67,10 +67,11 @@ def train(
     resumed = resume or from_step is not None
     resolved, folder = chosen(Recipe, recipe, changes, out, resume=resumed)
     foreign = ""
-    if is_folder(recipe, resume=resumed) and "verifier.reward" not in changes:
+    if is_folder(recipe, resume=resumed) and not {"verifier.reward", "reward"} & changes.keys():
         foreign = foreign_reward(Run.open(recipe), resolved)
         if foreign:
-            say(console, f"note {foreign}", style="yellow")
+            for note in foreign.splitlines():
+                say(console, f"note {note}", style="yellow")
     with RichView(console, every) as view:
         run = run_training(resolved, folder, resume=resumed, from_step=from_step, view=view)
     if foreign:

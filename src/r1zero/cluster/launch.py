@@ -15,8 +15,9 @@ from r1zero.cluster.learner import ClusterLearner
 from r1zero.cluster.ray_session import connected, placed
 from r1zero.cluster.sampler import ClusterSampler
 from r1zero.cluster.verifier import ClusterVerifier
-from r1zero.config import Recipe
+from r1zero.config import Recipe, RewardSettings
 from r1zero.errors import UserError
+from r1zero.rewards.open import RewardSource
 from r1zero.training.workers import Workers, WorkerSpec
 from r1zero.verify.workers.custom_reward import check_reward, located
 
@@ -29,6 +30,7 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
         UserError: no such cluster, too small a one, or what any of its actors has to say.
     """
     recipe, settings = spec.recipe, spec.recipe.cluster
+    budget = recipe.sampling.max_new_tokens
     assert settings is not None
     if spec.objective.functions:
         raise UserError(
@@ -42,13 +44,14 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
         )
     if recipe.verifier.reward is not None:
         check_reward(recipe.verifier.reward)
-    spec = replace(spec, recipe=_located(recipe))
+    rewards = tuple(map(_checked, spec.rewards))
+    spec = replace(spec, recipe=_located(recipe), rewards=rewards)
     with (
         connected(recipe) as gpus,
         placed(settings, gpus=gpus) as group,
         closing(ClusterLearner(spec, group, gpus=gpus)) as learner,
         closing(ClusterSampler(spec, learner, _places(spec.recipe, group, gpus=gpus))) as engine,
-        closing(ClusterVerifier(spec.recipe.verifier, settings.verifiers)) as verifier,
+        closing(ClusterVerifier(spec.recipe.verifier, settings.verifiers, rewards, budget)) as verifier,
     ):
         # Until here processes only start, side by side. Learners load first: an engine that shares their GPUs measures
         # what memory is left when it opens.
@@ -56,6 +59,19 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
         engine.open()
         sampler = spec.synced(engine, learner, learner.exact)
         yield Workers(learner, sampler, verifier, sampler)
+
+
+def _checked(reward: RewardSource) -> RewardSettings:
+    """Return a part of the reward with a whole path: actors work elsewhere. Raises UserError."""
+    if not isinstance(reward, RewardSettings):
+        raise UserError(
+            "A reward that is a Python object runs in this process, and the section [cluster] grades elsewhere; put it "
+            "into a file and name it as FILE.py:FUNCTION."
+        )
+    if reward.code is None:
+        return reward
+    check_reward(reward.code, reward.called)
+    return reward.model_copy(update={"use": located(reward.code), "name": reward.called})
 
 
 def _located(recipe: Recipe) -> Recipe:

@@ -2,11 +2,12 @@
 
     recipe = load_recipe(Path("recipes/demo.toml"), {"train.seed": 1})
 
-`sections` holds the settings, `recipe` puts them together, `load` reads and checks them, `sentences` says what is
-wrong.
+`sections` holds the settings, `rewards` those of rewards as a list, `recipe` puts them together, `load` reads and
+checks them, `sentences` says what is wrong.
 """
 
 from r1zero.config.load import checked, load_recipe, make_recipe, read_recipe, validated
 from r1zero.config.overrides import differences, parse_overrides
 from r1zero.config.recipe import Recipe
+from r1zero.config.rewards import RewardSettings
 from r1zero.config.sections import *

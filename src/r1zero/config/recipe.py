@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from r1zero.config import sections
+from r1zero.config.rewards import OverlongOptions, RewardSettings, check_rewards, judge_of_answers
 from r1zero.config.sections import ClusterSettings, Keeps, Section
 
 
@@ -35,6 +36,8 @@ class Recipe(Section):
     lora: sections.LoraSettings | None = None
     cluster: Annotated[ClusterSettings | None, Keeps.BOTH] = None
     verifier: sections.VerifierSettings = sections.VerifierSettings()
+    reward: Annotated[tuple[RewardSettings, ...], Keeps.PLACE] = Field(default=(), exclude_if=lambda found: not found)
+    """The parts of the reward; none: the verifier's verdict, or `verifier.reward`."""
     evaluation: sections.EvaluationSettings = sections.EvaluationSettings()
     checkpoint: Annotated[sections.CheckpointSettings, Keeps.BOTH] = sections.CheckpointSettings()
     log: Annotated[sections.LogSettings, Keeps.BOTH] = sections.LogSettings()
@@ -55,6 +58,18 @@ class Recipe(Section):
         return self.objective.constant or float(self.sampling.max_new_tokens)
 
     @property
+    def own_golds(self) -> tuple[str | None, str | None]:
+        """What grades in the verifier's place, of training questions and of benchmarks, whose golds are then taken as
+        they stand. Where nothing of a list judges the answer, training questions need none, and benchmarks do.
+        """
+        if not self.reward:
+            return self.verifier.reward, self.verifier.reward
+        judge = judge_of_answers(self.reward)
+        if judge is None:
+            return self.reward[0].use, None
+        return (None, None) if judge.use == "verify" else (judge.use, judge.use)
+
+    @property
     def eval_max_new_tokens(self) -> int:
         """The token budget of evaluation."""
         return self.evaluation.max_new_tokens or self.sampling.max_new_tokens
@@ -63,7 +78,7 @@ class Recipe(Section):
     def _fits_together(self) -> Recipe:
         """Raise a ValueError for settings that do not go together: their names, and what to do."""
         found = []
-        for rule in (_batch, _objective, _engine, _one_step_ahead, _cluster, _layout):
+        for rule in (_batch, _objective, _engine, _one_step_ahead, _rewards, _overlong, _cluster, _layout):
             try:
                 rule(self)
             except ValueError as error:
@@ -96,6 +111,21 @@ def _objective(recipe: Recipe) -> None:
             "objective.reference is a model to stay close to, and nothing uses it; set objective.kl and "
             "objective.kl_coefficient, or leave it out"
         )
+
+
+def _rewards(recipe: Recipe) -> None:
+    check_rewards(recipe.reward, recipe.verifier.reward)
+
+
+def _overlong(recipe: Recipe) -> None:
+    for each in recipe.reward:
+        if each.use == "overlong":
+            options, budget = OverlongOptions.model_validate(each.options), recipe.sampling.max_new_tokens
+            if options.max is None and options.buffer > budget:
+                raise ValueError(
+                    f'the reward "{each.called}" has buffer = {options.buffer}, which is more than '
+                    f"sampling.max_new_tokens = {budget}: set buffer to at most that"
+                )
 
 
 def _engine(recipe: Recipe) -> None:

@@ -56,7 +56,8 @@ def evaluate_matrix(
     )
     cells = []
     with exclusive(conditions.out), open_verifier(reward=conditions.reward) as verifier:
-        try_reward(verifier, conditions.reward, sets[0][0])
+        if conditions.reward is not None:
+            try_reward(verifier, conditions.reward, sets[0][0].text, sets[0][0])
         for model in models:
             with closing(open_model(model)) as evaluated:
                 for shape in shapes:

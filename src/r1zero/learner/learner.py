@@ -295,7 +295,8 @@ def _huge_rewards(trajectories: Sequence[Trajectory]) -> str:
         return ""
     return (
         f"its responses have advantages up to {largest:.2g}, so it is the rewards that are too large: have "
-        "verifier.reward return numbers between -1 and 1, and start another run with another --out."
+        "verifier.reward, or the rewards of [[reward]] by their weights, return numbers between -1 and 1, and start "
+        "another run with another --out."
     )
 
 

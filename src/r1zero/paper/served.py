@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from r1zero.analyze.judges.llm import JUDGE_KEY
-from r1zero.endpoint import Endpoint
+from r1zero.endpoint import JUDGE_KEY, Endpoint
 from r1zero.errors import UserError, did_you_mean, plural
 from r1zero.evaluation.models import SERVER_KEY
 from r1zero.paper.jobs import EvaluationJob, Job, ModelServer, job_done

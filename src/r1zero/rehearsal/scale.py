@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1zero.config import BenchmarkSettings, Recipe
+from r1zero.config import BenchmarkSettings, Recipe, RewardSettings
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.questions import CATALOGUE
 from r1zero.rehearsal.sets import ROWS
@@ -55,7 +55,18 @@ def training_changes(recipe: Recipe, models: Mapping[str, str], data: Path) -> C
         changes["objective.reference"] = models.get(recipe.objective.reference, recipe.objective.reference)
     if recipe.model.attention == "flash_attention_2":
         changes["model.attention"] = "sdpa"
+    if recipe.reward:
+        changes["reward"] = [_shorter(each, recipe.sampling.max_new_tokens, _budget(recipe)) for each in recipe.reward]
     return changes
+
+
+def _shorter(reward: RewardSettings, budget: int, now: int) -> dict[str, Any]:
+    """Return a reward whose lengths are to the rehearsal's budget what they are to the recipe's."""
+    told = reward.model_dump()
+    if reward.use != "overlong":
+        return told
+    lengths = {name: max(1, int(tokens) * now // budget) for name, tokens in reward.options.items() if tokens}
+    return told | {"options": lengths}
 
 
 _ENGINE = {"engine", "memory", "tensor_parallel", "check_every"}

@@ -142,7 +142,9 @@ def unrehearsed(recipe: Recipe) -> list[str]:
     """Tell what of a recipe no stand-in on a CPU tries."""
     left_out = ["vLLM"] if recipe.sampling.engine == "vllm" else []
     left_out += ["the cluster"] if recipe.cluster is not None else []
-    return [f"not rehearsed: {' and '.join(left_out)}; one process samples and learns"] if left_out else []
+    told = [f"not rehearsed: {' and '.join(left_out)}; one process samples and learns"] if left_out else []
+    judges = [each.called for each in recipe.reward if each.use == "judge"]
+    return told + [f"not rehearsed, but asked, and paid: the judge of the reward {name}" for name in judges]
 
 
 def sets_of(recipe: Recipe) -> list[str]:

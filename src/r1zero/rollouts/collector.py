@@ -22,8 +22,10 @@ from r1zero.policy.batch import Trajectory
 from r1zero.rollouts.prompts import Prompt, PromptStream
 from r1zero.rollouts.rewards import (
     Truncation,
+    answers_of,
     lengths_of,
     observe,
+    observe_parts,
     observe_textless,
     rewards_of,
     trajectories_of,
@@ -31,7 +33,7 @@ from r1zero.rollouts.rewards import (
 from r1zero.sampling.protocol import Request, Sampler, SamplingParams
 from r1zero.sampling.synced_engine import SyncedEngine
 from r1zero.templates import Template
-from r1zero.types import Completion, Rollout, Verdict
+from r1zero.types import Completion, GradingTask, Rollout, Verdict
 from r1zero.verify.protocol import VerifierProtocol
 from r1zero.verify.working import check_graded
 
@@ -111,8 +113,8 @@ class RolloutCollector:
     """Everything between the question set and the learner.
 
     With `rounds` above 1, rounds of further questions are drawn until `prompts` groups are live; of what was sampled,
-    the first live groups are kept, in order, and where they are too few the first dead ones fill up: a batch always
-    has `prompts` groups, so that no weight depends on luck.
+    the first live groups are kept, in order, and where they are too few the first dead ones fill up: a batch always has
+    `prompts` groups, so that no weight depends on luck. Live is here what has right and wrong answers.
     """
 
     stream: PromptStream
@@ -134,17 +136,19 @@ class RolloutCollector:
         """Return the rollout batch of a step; what was sampled on the way is observed."""
         graded = self._round(step, tally, progress)
         for _ in range(self.rounds - 1):
-            if graded.live_P.sum() >= self.prompts:
+            if self._worth_P(graded).sum() >= self.prompts:
                 break
             graded += self._round(step, tally, progress)
-        dead_P = ~graded.live_P
-        observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
+        answers = answers_of(graded.rollouts, self.truncation)
+        observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, ~graded.live_P, answers)
+        observe_parts(tally, graded.rollouts)
         observe_textless(tally, graded.rollouts, self.textless)
         tally.add("rollout/groups", len(graded.rollouts))
         # live groups first, then dead ones, each in the order drawn; sorted back, for a batch keeps question order
+        dead_P = ~self._worth_P(graded)
         kept = graded.some(torch.argsort(dead_P.int(), stable=True)[: self.prompts].sort().values)
         lengths_PG = lengths_of(kept.rollouts)
-        bias = bias_meter(kept.rewards_PG, kept.graded_PG, lengths_PG, self.objective)
+        bias = bias_meter(*answers_of(kept.rollouts, self.truncation), lengths_PG, self.objective)
         for key, value in (("bias/length", bias.length), ("bias/difficulty", bias.difficulty)):
             if value is not None:
                 tally.add(key, value)
@@ -152,6 +156,13 @@ class RolloutCollector:
         tally.add("rollout/prompts_dropped", self.stream.dropped)
         tally.add("rollout/epoch", self.stream.epoch)
         return Batch(kept, self.objective.penalised(advantages_PG, kept.penalties_PG, kept.graded_PG))
+
+    def _worth_P(self, graded: GradedRollouts) -> Tensor:  # noqa: N802 - the suffix is the shape
+        """Tell which groups dynamic sampling draws for: those with right and wrong answers, whatever else is in a
+        reward. Of answers that nobody judges, it is rewards that have to differ.
+        """
+        answers = answers_of(graded.rollouts, self.truncation)
+        return torch.where(answers.known_PG.any(dim=1), answers.mixed_P, graded.live_P)
 
     def state(self) -> dict[str, Any]:
         """Tell where the question set stands."""
@@ -259,7 +270,10 @@ def collect(
     for done in sampler.sample(requests, samples, params, seed=seed, step=step):
         place = asked[done.request], done.sample
         completions[place] = done.completion
-        verifier.submit(place, done.completion.text, prompts[place[0]].question.gold, template.answer_format)
+        asked_for = prompts[place[0]]
+        verifier.submit(
+            place, GradingTask.of(asked_for.question, asked_for.text, done.completion, template.answer_format)
+        )
         if keep is not None:  # where nothing is kept, verdicts can wait until all is sampled
             settle(verifier.ready())
         if progress is not None:

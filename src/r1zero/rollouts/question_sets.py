@@ -20,16 +20,21 @@ _UNREADABLE = "unreadable gold"
 
 
 def load_sets(
-    recipe: Recipe, called: str | None = None, benchmarks_called: Sequence[str] = ()
+    recipe: Recipe,
+    called: str | None = None,
+    benchmarks_called: Sequence[str] = (),
+    own_golds: tuple[str | None, str | None] | None = None,
 ) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
     """Return the questions to train on and the sets to evaluate on. Raises UserError like `load_benchmarks`.
 
     A run that goes on has names for them already, which files that were renamed keep: they are part of questions' ids.
+    `own_golds` are what grades in the verifier's place, of training questions and of benchmarks, where that does not
+    stand in the recipe.
     """
     data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-    reward = recipe.verifier.reward
-    benchmarks = load_benchmarks(recipe.evaluation, data_dir, reward=reward, called=benchmarks_called)
-    return load_set(recipe.questions, data_dir, reward, called), benchmarks
+    trained, evaluated = own_golds or recipe.own_golds
+    benchmarks = load_benchmarks(recipe.evaluation, data_dir, reward=evaluated, called=benchmarks_called)
+    return load_set(recipe.questions, data_dir, trained, called), benchmarks
 
 
 def load_set(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from r1zero.metrics import Tally
+from r1zero.objectives.advantage import varied
 from r1zero.policy.batch import Trajectory
 from r1zero.types import Completion, Fate, Outcome, Rollout, Stop, Verdict
 
@@ -21,12 +23,29 @@ class Truncation:
     penalty: float = 0.0
 
     def reward(self, completion: Completion, verdict: Verdict) -> float:
-        """Return r_i of one response."""
-        return TRUNCATION[self.policy](verdict.reward, self.penalty) if completion.truncated else verdict.reward
+        """Return r_i of one response. Of a list of rewards the policy concerns the part that judges the answer; others,
+        as a price for length, are what they are.
+        """
+        if not verdict.parts:
+            return self.answer(completion, verdict)
+        return sum(
+            part.weight * (self.answer(completion, part.verdict) if part.answers else part.verdict.reward)
+            for part in verdict.parts
+            if part.verdict.graded
+        )
+
+    def answer(self, completion: Completion, verdict: Verdict) -> float:
+        """Return what the answer alone earns."""
+        earned = verdict.answer_reward
+        return TRUNCATION[self.policy](earned, self.penalty) if completion.truncated else earned
 
     def counts(self, completion: Completion, verdict: Verdict) -> bool:
         """Tell whether the response enters its group's baseline and the gradient."""
-        return verdict.graded and not (self.policy == "mask_out" and completion.truncated)
+        return verdict.rewarded and not self.masks(completion)
+
+    def masks(self, completion: Completion) -> bool:
+        """Tell whether the response is left out for how it ended."""
+        return self.policy == "mask_out" and completion.truncated
 
 
 TRUNCATION: dict[str, Callable[[float, float], float]] = {
@@ -44,6 +63,26 @@ def rewards_of(rollouts: Sequence[Rollout], truncation: Truncation) -> tuple[Ten
     rewards = [[truncation.reward(c, v) for c, v in group] for group in pairs]
     graded = [[truncation.counts(c, v) for c, v in group] for group in pairs]
     return torch.tensor(rewards), torch.tensor(graded)
+
+
+class Answers(NamedTuple):
+    """What answers earn, whatever else a reward is made of, and which of them are known."""
+
+    rewards_PG: Tensor
+    known_PG: Tensor
+
+    @property
+    def mixed_P(self) -> Tensor:  # noqa: N802 - the suffix is the shape
+        """Which groups have answers that differ."""
+        return varied(self.rewards_PG, self.known_PG)[:, 0]
+
+
+def answers_of(rollouts: Sequence[Rollout], truncation: Truncation) -> Answers:
+    """Return what the answers of rollouts earn, after the truncation policy: their rewards, where there is no list."""
+    pairs = [list(zip(r.completions, r.verdicts, strict=True)) for r in rollouts]
+    rewards = [[truncation.answer(c, v) for c, v in group] for group in pairs]
+    known = [[v.graded and not truncation.masks(c) for c, v in group] for group in pairs]
+    return Answers(torch.tensor(rewards), torch.tensor(known))
 
 
 def lengths_of(rollouts: Sequence[Rollout]) -> Tensor:
@@ -71,8 +110,29 @@ def observe_textless(tally: Tally, rollouts: Sequence[Rollout], textless: frozen
         tally.mean_of("rollout/textless", (c.holds(textless) for rollout in rollouts for c in rollout.completions))
 
 
-def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, graded_PG: Tensor, dead_P: Tensor) -> None:
-    """Add a rollout batch to the tally."""
+def observe_parts(tally: Tally, rollouts: Sequence[Rollout]) -> None:
+    """Add what each part of a list of rewards gave, unweighted, and how often it could not be had."""
+    for rollout in rollouts:
+        for verdict in rollout.verdicts:
+            for part in verdict.parts:
+                found, key = part.verdict, f"reward/{part.name}"
+                tally.mean_of(key, [found.reward] if found.graded else [])
+                tally.add(f"{key}/ungraded", found.outcome is Outcome.UNGRADED)
+                tally.add(f"{key}/timeouts", found.outcome is Outcome.TIMEOUT)
+                for column, value in found.columns.items():
+                    tally.mean_of(f"{key}.{column}", [value])
+
+
+def observe(
+    tally: Tally,
+    rollouts: Sequence[Rollout],
+    rewards_PG: Tensor,
+    graded_PG: Tensor,
+    dead_P: Tensor,
+    answers: Answers | None = None,
+) -> None:
+    """Add a rollout batch to the tally; `answers` where rewards are more than those."""
+    answers_PG, known_PG = answers or (rewards_PG, graded_PG)
     rated = [(c, v) for r in rollouts for c, v in zip(r.completions, r.verdicts, strict=True)]
     known = [(c, v) for c, v in rated if v.graded]
     completions = [completion for completion, _ in rated]
@@ -83,9 +143,9 @@ def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, grade
     tally.mean_of("rollout/pass_at_g", (any(v.right for v in r.verdicts) for r in rollouts))
     tally.mean_of("rollout/answered", (v.outcome is not Outcome.NO_ANSWER for _, v in known))
     tally.mean_of("rollout/dead_groups", dead_P.tolist())
-    some_P = graded_PG.any(dim=1)
-    tally.mean_of("rollout/all_right_groups", (some_P & ((rewards_PG >= 1) | ~graded_PG).all(dim=1)).tolist())
-    tally.mean_of("rollout/all_wrong_groups", (some_P & ((rewards_PG <= 0) | ~graded_PG).all(dim=1)).tolist())
+    some_P = known_PG.any(dim=1)
+    tally.mean_of("rollout/all_right_groups", (some_P & ((answers_PG >= 1) | ~known_PG).all(dim=1)).tolist())
+    tally.mean_of("rollout/all_wrong_groups", (some_P & ((answers_PG <= 0) | ~known_PG).all(dim=1)).tolist())
     tally.mean_of("rollout/length", (c.length for c in completions))
     for kind in (Fate.CORRECT, Fate.INCORRECT, Fate.TRUNCATED):
         tally.mean_of(f"rollout/length_{kind}", (length for length, fate in fated if fate is kind))
@@ -95,5 +155,5 @@ def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, grade
     tally.add("rollout/tokens", sum(c.length for c in completions))
     tally.add("rollout/responses", len(completions))
     tally.mean_of("rollout/prompt_length", (len(rollout.prompt_ids) for rollout in rollouts))
-    tally.add("rollout/ungraded", sum(v.outcome is Outcome.UNGRADED for _, v in rated))
-    tally.add("rollout/timeouts", sum(v.outcome is Outcome.TIMEOUT for _, v in rated))
+    tally.add("rollout/ungraded", sum(v.earned is Outcome.UNGRADED for _, v in rated))
+    tally.add("rollout/timeouts", sum(v.earned is Outcome.TIMEOUT for _, v in rated))

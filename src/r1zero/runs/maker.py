@@ -13,6 +13,7 @@ import platform
 from pathlib import Path
 
 from r1zero.config import Recipe
+from r1zero.endpoint import JUDGE_KEY
 from r1zero.runs import moved
 from r1zero.runs.run import Run
 
@@ -31,13 +32,22 @@ def maker() -> str:
 
 def foreign_reward(run: Run, recipe: Recipe) -> str:
     """Return a note on the code that a run by somebody else is about to have run; nothing where there is none."""
-    reward = moved.placed(run.recipe, recipe, run.places).verifier.reward
-    if reward is None or maker() in (run.facts.get("maker"), *(row.get("maker") for row in run.read("notes"))):
+    found = moved.placed(run.recipe, recipe, run.places)
+    told = [_told(each) for each in (found.verifier.reward, *(part.code for part in found.reward)) if each is not None]
+    servers = [f"the judge at {part.options.get('server')}" for part in found.reward if part.use == "judge"]
+    if not told + servers or maker() in (run.facts.get("maker"), *(row.get("maker") for row in run.read("notes"))):
         return ""
-    return (
-        f"the reward that {run.path} names is code, and this run was not made by you on this machine: {_told(reward)} "
+    notes = [
+        f"the reward that {run.path} names is code, and this run was not made by you on this machine: {each} "
         "runs now, with all that you may do; Ctrl-C ends it (docs/security.md)"
-    )
+        for each in told
+    ]
+    notes += [
+        f"{run.path} was not made by you on this machine: {each} is sent every response now, and your {JUDGE_KEY} if "
+        "it is set; Ctrl-C ends it (docs/security.md)"
+        for each in servers
+    ]
+    return "\n".join(notes)
 
 
 def accept(run: Run, note: str) -> None:

@@ -17,9 +17,10 @@ from typing import Any
 from r1zero.config import Keeps, Section, differences, validated
 from r1zero.config.load import SectionT
 from r1zero.config.overrides import flattened, marked
+from r1zero.config.rewards import BUILT_IN
 from r1zero.errors import UserError
 
-_COMMAND, _BENCHMARKS, _TEMPLATE = "cmd:", "evaluation.benchmarks", "template.name"
+_COMMAND, _BENCHMARKS, _TEMPLATE, _REWARDS = "cmd:", "evaluation.benchmarks", "template.name", "reward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ PLACES: Mapping[str, Proof] = {
     _BENCHMARKS: Proof("benchmarks_fingerprint", "the questions"),
     _TEMPLATE: Proof("template_hash", "the template"),
     "verifier.reward": Proof("reward_fingerprint", "the reward's code"),
+    _REWARDS: Proof("rewards_fingerprint", "the rewards' code"),
     "corpus.name": Proof("corpus_fingerprint", "the corpus"),
 }
 """The settings that are marked `Keeps.PLACE`."""
@@ -61,9 +63,17 @@ def _places_both(setting: str, old: Any, new: Any) -> bool:
     if setting == _BENCHMARKS:  # the same but for where the sets lie
         bare = [[{**each, "name": ""} for each in sets] for sets in (old, new)]
         return bool(old) and bare[0] == bare[1]
+    if setting == _REWARDS:  # the same but for where the code of some lies
+        rows = [[{**each, "use": "" if _is_code(each["use"]) else each["use"]} for each in found or ()]
+                for found in (old, new)]  # fmt: skip
+        return bool(old) and rows[0] == rows[1]
     if setting == _TEMPLATE:  # names of the table have no suffix
         return "." in old and "." in new
     return setting != "verifier.reward" or None not in (old, new)
+
+
+def _is_code(use: str) -> bool:
+    return use not in BUILT_IN
 
 
 def proven(was: Section, recipe: Section, held: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
@@ -133,6 +143,16 @@ def check_contents(run: Path, recipe: Section, held: Sequence[Mapping[str, Any]]
                 f"{named} = {_told(flat.get(named))} does not hold what {run} was started with: {place.what} differs "
                 f"({parts}), so continuing would not be the same run; restore what it had, or write --{named} with a "
                 "place where that lies."
+            )
+
+
+def check_code(run: Path, before: Mapping[str, Any], now: Mapping[str, Any] | None) -> None:
+    """Make sure that the code of a list of rewards is found. Raises UserError naming the reward that is not."""
+    for name, mark in (now or {}).items():
+        if mark is None and before.get(name) is not None:
+            raise UserError(
+                f"The code of the reward {name!r}, which {run} was started with, is not found from {Path.cwd()}: write "
+                "its use in --reward with the path of its file, /FOLDER/FILE.py:FUNCTION."
             )
 
 
@@ -221,12 +241,17 @@ def _with_paths(setting: str, value: Any, change: Callable[[str], str]) -> Any:
     """Return a setting's value with everything in it that may be a path changed."""
     if setting == _BENCHMARKS:
         return [{**each, "name": change(each["name"])} for each in value or ()]
+    if setting == _REWARDS:
+        return value and [{**each, "use": _code_with_paths(each["use"], change)} for each in value]
     if not isinstance(value, str) or setting == "model.revision":
         return value
     if setting == _TEMPLATE and "." not in value:
         return value
-    if setting != "verifier.reward":
-        return change(value)
+    return _code_with_paths(value, change) if setting == "verifier.reward" else change(value)
+
+
+def _code_with_paths(value: str, change: Callable[[str], str]) -> str:
+    """Return a function or a command with everything in it that may be a path changed."""
     if value.startswith(_COMMAND):
         words = list(_words(value.removeprefix(_COMMAND)))
         new = [change(word) for word in words]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from r1zero.errors import UNREADABLE, UserError, regular
 from r1zero.runs.files import read_parquet
-from r1zero.types import Completion, Outcome, Question, Rollout, Stop, Verdict
+from r1zero.types import Completion, Outcome, Question, RewardPart, Rollout, Stop, Verdict
 
 Row = dict[str, Any]
 
@@ -68,16 +68,30 @@ def response_row(sample: int, completion: Completion, verdict: Verdict) -> Row:
         "score": verdict.score,
         "response_ids": completion.token_ids,
         "logprobs": completion.logprobs,
+        **({"parts": [_part_row(part) for part in verdict.parts]} if verdict.parts else {}),
     }
+
+
+def _part_row(part: RewardPart) -> Row:
+    found = part.verdict
+    told = {"outcome": str(found.outcome), "extracted": found.extracted, "rule": found.rule, "seconds": found.seconds}
+    told |= {"score": found.score, "columns": dict(found.columns)}
+    return {"name": part.name, "weight": part.weight, "answers": part.answers, **told}
+
+
+def _part_of(row: Mapping[str, Any]) -> RewardPart:
+    told = (row[name] for name in ("extracted", "rule", "seconds", "score", "columns"))
+    return RewardPart(row["name"], Verdict(Outcome(row["outcome"]), *told), row["weight"], row["answers"])
 
 
 def graded_response(row: Mapping[str, Any]) -> tuple[Completion, Verdict]:
     """Take a graded response from its row."""
     ids, logprobs = tuple(row["response_ids"]), tuple(row["logprobs"])
     seconds, score = row.get("grade_seconds", 0.0), row.get("score")
+    parts = tuple(_part_of(part) for part in row.get("parts", ()))
     return (
         Completion(ids, logprobs, row["response"], Stop(row["stop"])),
-        Verdict(Outcome(row["outcome"]), row["extracted"], row["rule"], seconds, score),
+        Verdict(Outcome(row["outcome"]), row["extracted"], row["rule"], seconds, score, parts=parts),
     )
 
 
@@ -134,13 +148,37 @@ def grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def rollout_table(rollouts: Iterable[Rollout], extra: Mapping[str, list[Any]], *, timed: bool = True) -> pa.Table:
-    """Return rollouts as a table, one row a response in question order; `extra` are further columns in that order."""
+    """Return rollouts as a table, one row a response in question order; `extra` are further columns in that order.
+
+    Of a list of rewards each has a column reward/NAME, without a value where it could not be had, further numbers that
+    it gave in reward/NAME.COLUMN, and in rule/NAME by what rule.
+    """
+    rollouts = list(rollouts)
     table = pa.Table.from_pylist(rows_of(rollouts), schema=_SCHEMA)
     if not timed:  # equal responses, equal bytes
         table = table.drop_columns(["grade_seconds"])
     for name, values in extra.items():
         table = table.append_column(name, pa.array(values, type=pa.float64()))
+    for name, told in _part_columns([v.parts for rollout in rollouts for v in rollout.verdicts]).items():
+        kind = pa.string() if name.startswith("rule/") else pa.float64()
+        table = table.append_column(name, pa.array(told, type=kind))
     return table
+
+
+def _part_columns(responses: Sequence[tuple[RewardPart, ...]]) -> dict[str, list[Any]]:
+    """Return the columns of the parts of rewards, by name: a value for each response, None where it has none."""
+    found: dict[str, list[Any]] = {}
+    for i, parts in enumerate(responses):
+        for part in parts:
+            verdict = part.verdict
+            told = {
+                f"reward/{part.name}": verdict.reward if verdict.graded else None,
+                f"rule/{part.name}": verdict.rule,
+            }
+            told |= {f"reward/{part.name}.{column}": value for column, value in verdict.columns.items()}
+            for name, value in told.items():
+                found.setdefault(name, [None] * len(responses))[i] = value
+    return found
 
 
 def read_rollouts(path: Path) -> list[Rollout]:

@@ -34,7 +34,7 @@ from r1zero.runs.files import write_parquet, write_text, writing
 from r1zero.runs.foreign import read_text
 from r1zero.runs.provenance import bits, now, provenance
 from r1zero.runs.rollout_rows import Row, read_rows, rollout_table
-from r1zero.runs.settled import as_asked, autocast_of
+from r1zero.runs.settled import as_asked, autocast_of, graders_noted
 from r1zero.runs.steps import by_step
 from r1zero.runs.tables import responses_of, table_of
 from r1zero.types import Rollout
@@ -44,6 +44,7 @@ _SAME = ("objective_hash", "questions_fingerprint", "benchmarks_fingerprint", "t
 _LATER = (
     *_SAME,
     "reward_fingerprint",
+    "rewards_fingerprint",
     "drawing",
     *moved.CONTENTS,
     "objective",
@@ -170,7 +171,7 @@ class Run:
         follows = {"objective_hash"} if clips else set()
         follows |= {"benchmarks_fingerprint"} if benchmarks else set()
         moved.check_contents(self.path, recipe, before, facts)
-        for name in (*_SAME, "reward_fingerprint"):  # runs of before do not have the last
+        for name in (*_SAME, "reward_fingerprint", "rewards_fingerprint"):  # runs of before do not have the last
             # any that the run ever had: it may have been killed between noting a change and saving the recipe of it
             held, new = [each[name] for each in before if name in each], facts.get(name)
             if name == "reward_fingerprint" and new is None and held and recipe.verifier.reward:
@@ -178,6 +179,8 @@ class Run:
                     f"verifier.reward = {recipe.verifier.reward!r}, which {self.path} was started with, is not found "
                     f"from {Path.cwd()}: write --verifier.reward with the path of its file, /FOLDER/FILE.py:FUNCTION."
                 )
+            if name == "rewards_fingerprint" and held:
+                moved.check_code(self.path, held[-1], new)
             if held and new not in held and name not in follows:
                 raise UserError(
                     f"{self.path} was started with another {name.replace('_', ' ')} ({held[-1]}, now {new}), so "
@@ -252,9 +255,7 @@ class Run:
     def device_notes(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a note when the run goes on with other versions, or on another machine, than its bits depend on."""
         was = self.facts
-        code = [each.get("verifier_fingerprint") for each in (was, facts)]
-        graded = ["started with another verifier: from here on some responses may be graded otherwise"]
-        notes = graded if None not in code and code[0] != code[1] else []
+        notes = graders_noted(was, facts)
         if was.get("drawing") != facts.get("drawing"):  # runs of before name none
             notes.append(
                 "started with another way of drawing tokens: from here on some responses may be others than those of a "

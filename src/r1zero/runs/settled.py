@@ -32,3 +32,14 @@ def as_asked(was: SectionT, now: Section, facts: Mapping[str, Any]) -> SectionT:
         return was
     learner: Any = was.learner  # type: ignore[attr-defined]
     return was.model_copy(update={"learner": learner.model_copy(update={"autocast": after})})
+
+
+def graders_noted(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return notes where another version of the verifier, or of the built-in rewards, grades from here on."""
+    told = {
+        "verifier_fingerprint": "started with another verifier: from here on some responses may be graded otherwise",
+        "builtin_rewards_fingerprint": "started with other built-in rewards: from here on some may give other numbers",
+    }
+    return [
+        said for name, said in told.items() if None not in (was.get(name), now.get(name)) and was[name] != now[name]
+    ]

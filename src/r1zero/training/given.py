@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from r1zero.objectives.objective import Objective
+from r1zero.rewards.open import RewardSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,8 @@ class Given:
     """Objects that take the place of what a recipe names, and what run.json says of them."""
 
     objective: Objective | None = None
+    rewards: tuple[RewardSource, ...] = ()
+    """Functions, or rows, in place of the recipe's own."""
     told: Mapping[str, str] = field(default_factory=dict)
     """Of each setting that was an object, what it was."""
 

@@ -62,10 +62,14 @@ def place_facts(recipe: Recipe) -> dict[str, Any]:
     return {"places": moved.places(recipe, but=_NAMES)}
 
 
-def load_own_sets(recipe: Recipe, existing: Run | None) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
-    """Return the sets of a recipe, called as the run calls them that goes on. Raises UserError like `load_sets`."""
+def load_own_sets(
+    recipe: Recipe, existing: Run | None, own_golds: tuple[str | None, str | None] | None = None
+) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
+    """Return the sets of a recipe, called as the run calls them that goes on; `own_golds` as for `load_sets`, which is
+    what raises UserError, too.
+    """
     if existing is None:
-        return load_sets(recipe)
+        return load_sets(recipe, own_golds=own_golds)
     facts, was = existing.facts, existing.recipe
     called = _bare(facts.get("questions"), recipe.questions.split)
     settings = recipe.evaluation.benchmarks
@@ -73,9 +77,9 @@ def load_own_sets(recipe: Recipe, existing: Run | None) -> tuple[QuestionSet, tu
     same = was.evaluation.benchmarks == settings or "evaluation.benchmarks" in moved.renamed(was, recipe)
     names = known if same and isinstance(known, list) and len(known) == len(settings) else []
     plain = [_bare(name, each.split) or "" for name, each in zip(names, settings, strict=False)]
-    questions, benchmarks = load_sets(recipe, called, plain)
+    questions, benchmarks = load_sets(recipe, called, plain, own_golds)
     if plain and benchmark_mark(benchmarks) != facts.get("benchmarks_fingerprint"):  # others, with names of their own
-        return questions, load_sets(recipe, called)[1]
+        return questions, load_sets(recipe, called, own_golds=own_golds)[1]
     return questions, benchmarks
 
 

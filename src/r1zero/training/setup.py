@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.config import Recipe
+from r1zero.errors import UserError
 from r1zero.evaluation.run import EvalProtocol, make_protocol
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.objectives.table import Objective
@@ -19,9 +20,11 @@ from r1zero.policy.lora import add_lora
 from r1zero.policy.precision import settled
 from r1zero.policy.vocabulary import check_ids, textless_ids
 from r1zero.questions import QuestionSet
+from r1zero.rewards.grader import AnswersOnly
+from r1zero.rewards.open import RewardSource, may_fail, own_golds, reward_facts
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
-from r1zero.rollouts.prompts import PreparedSet, PromptStream
+from r1zero.rollouts.prompts import PreparedSet, PromptStream, make_prompt
 from r1zero.rollouts.question_sets import context_length, fit_notes
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs.begin import Beginning
@@ -68,7 +71,7 @@ def set_up(
     recipe: Recipe, out: Path, given: Given = NOTHING, *, resume: bool, from_step: int | None = None
 ) -> Iterator[RunSetup]:
     """Build all parts for a new run in `out`, or for the run there when `resume`, from its newest checkpoint or from
-    that of `from_step`.
+    that of `from_step`. `given` are objects of which it holds only a name.
 
     Everything that can be wrong with the recipe is found before the run directory is touched.
 
@@ -82,7 +85,8 @@ def set_up(
     threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
     objective = recipe_objective(recipe, given.objective)
 
-    questions, benchmarks = load_own_sets(recipe, beginning.existing)
+    parts = _rewards(recipe, given.rewards)
+    questions, benchmarks = load_own_sets(recipe, beginning.existing, own_golds(parts))
     check_apart(recipe)
     policy, precision = _policy(recipe, beginning)
     template = make_template(recipe.template, policy.tokenizer)
@@ -99,12 +103,15 @@ def set_up(
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads) | precision
-    facts |= model_facts(recipe, beginning) | place_facts(recipe) | given.facts
-    going_on = _check_same(beginning, recipe, facts)
+    facts |= model_facts(recipe, beginning) | place_facts(recipe) | given.facts | reward_facts(parts)
+    going_on = _check_same(beginning, recipe, facts, parts)
     context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
-    spec = WorkerSpec(_in_precision(recipe, precision["autocast"]), policy, objective, checkpoint, context, probe)
+    exact = _in_precision(recipe, precision["autocast"])
+    spec = WorkerSpec(exact, policy, objective, checkpoint, context, probe, parts, out)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
-        try_reward(workers.verifier, recipe.verifier.reward, questions[0])
+        if parts or recipe.verifier.reward is not None:
+            tried = make_prompt(questions[0], template, policy.encode, "")
+            try_reward(workers.verifier, recipe.verifier.reward, tried.text, tried.question, may_fail(parts))
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         run = beginning.run(recipe, facts)
@@ -115,7 +122,7 @@ def set_up(
                 template=template,
                 objective=objective,
                 sampler=sampler,
-                verifier=workers.verifier,
+                verifier=AnswersOnly(workers.verifier),
                 learner=workers.learner,
                 collector=collector,
                 benchmarks=prepared,
@@ -126,12 +133,23 @@ def set_up(
             )
 
 
-def _check_same(beginning: Beginning, recipe: Recipe, facts: dict[str, Any]) -> list[str]:
+def _rewards(recipe: Recipe, given: Sequence[RewardSource]) -> tuple[RewardSource, ...]:
+    """Return the parts of the reward, where it is a list. Raises UserError where both are given."""
+    if given and (recipe.reward or recipe.verifier.reward):
+        named = "[[reward]]" if recipe.reward else "verifier.reward"
+        raise UserError(f"Rewards are given as Python objects and by {named} of the recipe; leave one of them out.")
+    return tuple(given or recipe.reward)
+
+
+def _check_same(
+    beginning: Beginning, recipe: Recipe, facts: dict[str, Any], rewards: Sequence[RewardSource] = ()
+) -> list[str]:
     """Make sure that a run goes on as the run that it is; return notes on how. Raises UserError."""
     if beginning.existing is None:
         return []
-    before = beginning.existing.recipe.verifier.reward
-    proof = facts | {"reward_fingerprint": reward_fingerprint(recipe.verifier.reward, called=before)}
+    was = beginning.existing.recipe
+    proof = facts | {"reward_fingerprint": reward_fingerprint(recipe.verifier.reward, called=was.verifier.reward)}
+    proof |= reward_facts(rewards, before=was.reward)
     beginning.existing.check_same(recipe, proof, beginning.done)
     return beginning.notes(recipe, proof)
 

@@ -21,6 +21,7 @@ from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy
 from r1zero.policy.place import ADAPTER
 from r1zero.policy.reference import load_reference
+from r1zero.rewards.open import RewardSource, open_rewards
 from r1zero.runs.checkpoints import Checkpoint
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Request, Sampler, SamplingParams
@@ -73,6 +74,10 @@ class WorkerSpec:
     checkpoint: Checkpoint | None
     context: int
     probe: tuple[Request, ...]
+    rewards: tuple[RewardSource, ...] = ()
+    """The parts of the reward, where it is a list; of the recipe, or given as callables."""
+    out: Path | None = None
+    """The run's directory."""
 
     @property
     def params(self) -> SamplingParams:
@@ -130,9 +135,15 @@ def open_workers(spec: WorkerSpec) -> Iterator[Workers]:
     learner = make_learner(recipe, spec.policy, spec.objective, load_reference(recipe, spec.objective))
     if spec.checkpoint:
         restore(learner, spec.checkpoint)
-    limits = recipe.verifier.workers, recipe.verifier.timeout_s, recipe.verifier.memory_mb
-    with open_verifier(*limits, recipe.verifier.reward) as verifier, _open_sampler(spec, learner) as sampler:
+    with _open_verifier(spec) as verifier, _open_sampler(spec, learner) as sampler:
         yield Workers(learner, sampler, verifier, sampler if isinstance(sampler, SyncedEngine) else None)
+
+
+def _open_verifier(spec: WorkerSpec) -> AbstractContextManager[VerifierProtocol]:
+    settings = spec.recipe.verifier
+    if spec.rewards:
+        return open_rewards(spec.rewards, settings, spec.recipe.sampling.max_new_tokens, spec.out)
+    return open_verifier(settings.workers, settings.timeout_s, settings.memory_mb, settings.reward)
 
 
 def _open_sampler(spec: WorkerSpec, learner: LearnerProtocol) -> AbstractContextManager[Sampler]:

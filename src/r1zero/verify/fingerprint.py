@@ -27,12 +27,13 @@ def verifier_fingerprint() -> str:
     """Return the fingerprint of the verifier: every file of it, and the versions of what it asks."""
     folder = Path(r1zero.verify.__file__).parent
     versions = [importlib.metadata.version(name) for name in _GRADERS]
-    return _digest(sorted(folder.rglob("*.py")), *versions)
+    return code_digest(sorted(folder.rglob("*.py")), *versions)
 
 
 def reward_fingerprint(reward: str | None, called: str | None = None) -> str | None:
-    """Return the fingerprint of `verifier.reward`: of a function its file and the files beside it that it imports, of a
-    command its words and the files that these name; None where there is no reward or no source to be found.
+    """Return the fingerprint of `verifier.reward`, or of code in a list of rewards: of a function its file and those
+    beside it that it imports, of a command its words and the files that these name; None where there is no reward or no
+    source to be found.
 
     A command whose files were elsewhere is `called` what it was then, to have the same fingerprint with the same files.
     """
@@ -42,10 +43,10 @@ def reward_fingerprint(reward: str | None, called: str | None = None) -> str | N
         words = _words(reward)
         before = _words(called) if called is not None and called.startswith(COMMAND) else words
         told = [old if Path(word).is_file() else word for word, old in zip(words, before, strict=False)]
-        return _digest([path for word in words if (path := Path(word)).is_file()], *told, *words[len(before) :])
+        return code_digest([path for word in words if (path := Path(word)).is_file()], *told, *words[len(before) :])
     place, _, name = reward.rpartition(":")
     source = Path(place) if place.endswith(".py") else _module_file(place)
-    return None if source is None or not source.is_file() else _digest(sorted(_with_neighbours(source)), name)
+    return None if source is None or not source.is_file() else code_digest(sorted(_with_neighbours(source)), name)
 
 
 def _words(command: str) -> list[str]:
@@ -89,7 +90,8 @@ def _imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def _digest(files: list[Path], *words: str) -> str:
+def code_digest(files: list[Path], *words: str) -> str:
+    """Return 16 hex digits of files, by their names and bytes, and of words."""
     digest = hashlib.sha256()
     for word in words:
         digest.update(word.encode() + b"\n")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
-from r1zero.types import AnswerFormat, Verdict
+from r1zero.types import GradingTask, Verdict
 
 
 @runtime_checkable
 class VerifierProtocol(Protocol):
-    """`r1zero.verify.Verifier`, or pools of them on a cluster."""
+    """`r1zero.verify.Verifier`, pools of them on a cluster, or graders whose verdicts are parts of one reward."""
 
-    def submit(self, key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> None:
+    def submit(self, key: object, task: GradingTask) -> None:
         """Take in one response; its verdict comes from `ready` or `drain` under `key`."""
         ...
 

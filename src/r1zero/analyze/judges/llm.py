@@ -12,14 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from r1zero.analyze.judges.rubrics import Item, Judgement, Rubric
-from r1zero.endpoint import Client, Endpoint, RefusedError, Store, UnusableError, as_text, content_key
+from r1zero.endpoint import JUDGE_KEY, Client, Endpoint, RefusedError, Store, content_key, read_answer
 from r1zero.errors import plural
-
-JUDGE_KEY = "R1ZERO_JUDGE_KEY"
-"""The environment variable that holds the key of a language model that judges."""
 
 
 class Judge(Protocol):
@@ -123,31 +120,6 @@ def connect_judge(address: str, *, kept: Path | None, patience_s: float) -> Clie
     """
     endpoint = Endpoint(address, "--judge", JUDGE_KEY, os.environ.get(JUDGE_KEY), patience_s=patience_s)
     return Client(endpoint, Store(kept))
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a language model said, and the tokens that it counted."""
-
-    text: str
-    prompt_tokens: int
-    answer_tokens: int
-
-
-def read_answer(answer: dict[str, Any]) -> Answer:
-    """Return a chat answer. Raises UnusableError where it is none."""
-    try:
-        said = answer["choices"][0]["message"]["content"]
-        if isinstance(said, list):  # in parts
-            said = "".join(part["text"] for part in said if part.get("type") == "text")
-        if not isinstance(said, str | None):
-            raise TypeError("its content is not text")
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UnusableError(f"it is not a chat completion: {error!r}") from None
-    usage = answer.get("usage")
-    counted = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
-    prompt, words = (count if isinstance(count, int) else 0 for count in counted)
-    return Answer(as_text(said or ""), prompt, words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1zero.metrics import METRICS, Metric
+from r1zero.metrics import METRICS, Metric, metric_of
 from r1zero.report.charts.model import Chart, Series, slug
 from r1zero.report.data.lengths import Change, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.data.seed_groups import SeedGroup, curve, evaluated_sets, evaluation_curve
@@ -69,7 +69,9 @@ _REFERENCES = {
 
 def learning(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return reward and accuracies, pass@1 and pass@G, dead groups and entropy."""
-    return panels(groups, LEARNING[:1]) + _evaluations(groups) + panels(groups, LEARNING[1:])
+    listed = any(key.startswith("reward/") for key in _logged(groups))  # a sum, and no share of anything
+    reward = [(key, title, "" if listed else unit) for key, title, unit in LEARNING[:1]]
+    return panels(groups, reward) + _evaluations(groups) + panels(groups, LEARNING[1:])
 
 
 def _evaluations(groups: Sequence[SeedGroup]) -> list[Chart]:
@@ -104,6 +106,14 @@ def missing(groups: Sequence[SeedGroup]) -> list[str]:
     if not any(key.startswith("rollout/") for key in logged):
         return []
     return [title for key, title, _ in (*LEARNING, *LENGTHS, *HEALTH, *BIAS) if key not in logged]
+
+
+def _metric(key: str) -> Metric:
+    """Return the row of a logged number; of a stranger, one that says nothing."""
+    try:
+        return metric_of(key)
+    except KeyError:
+        return Metric(key, "")
 
 
 def _logged(groups: Sequence[SeedGroup]) -> set[str]:
@@ -169,7 +179,7 @@ def panels(groups: Sequence[SeedGroup], wanted: Sequence[tuple[str, str, str]]) 
         series = tuple(filter(None, (curve(group, i, key) for i, group in enumerate(groups))))
         if not series:
             continue
-        metric = METRICS.get(key, Metric(key, ""))
+        metric = _metric(key)
         charts.append(
             Chart(
                 slug(key),

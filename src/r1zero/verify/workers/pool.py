@@ -18,18 +18,19 @@ import selectors
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from r1zero.errors import UserError
-from r1zero.types import AnswerFormat, Outcome, Verdict
+from r1zero.types import AnswerFormat, GradingTask, Outcome, Verdict
 from r1zero.verify.extraction.extract import extract
 from r1zero.verify.golds import final_gold
 from r1zero.verify.grade import grade_exact
 from r1zero.verify.workers import inside
-from r1zero.verify.workers.custom_reward import MAX_RESPONSE_CHARS, check_reward
+from r1zero.verify.workers.calling import Fields, fields_of, selected
+from r1zero.verify.workers.custom_reward import MAX_RESPONSE_CHARS, check_reward, said
 from r1zero.verify.workers.process import Failure, WorkerProcess
 
 MAX_ANSWER_CHARS = 2000
@@ -41,6 +42,9 @@ _MAX_TASKS = 3000  # of one worker, which is then replaced: sympy's caches grow
 _REMEMBERED = 2048
 _TURN_S = 0.05  # how long one thread waits for workers before others get their turn
 
+Item = GradingTask | tuple[str, Sequence[str], AnswerFormat]
+"""What is graded: a whole task, or (response, gold, answer format)."""
+
 
 @dataclass(slots=True)
 class _Task:
@@ -51,6 +55,13 @@ class _Task:
     golds: deque[str | list[str]]  # alternatives still to be compared; the first may be at a worker now
     doubt: Verdict | None = None  # the first alternative that nobody could grade
     seconds: float = 0.0
+    fields: Fields | None = None  # all that a user's own reward may ask of it
+
+    def told(self, asks: Sequence[str] | None) -> dict[str, object]:
+        """Return what a worker is sent, whose reward asks for so much."""
+        if self.fields is None:
+            return {"gold": self.golds[0], "answer": self.answer}
+        return {"fields": selected(self.fields, asks)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +76,21 @@ class Verifier:
     """Grades (response, gold alternatives) pairs; a context manager that owns `workers` processes, started when needed.
 
     `timeout_s` limits each comparison of an answer with one gold alternative (wall clock, start-up not counted),
-    `memory_mb` each worker's address space. `reward` names a user's own function or command (`custom_reward`),
-    which then grades every response by itself. No response or gold raises: what cannot be graded is UNGRADED or
-    TIMEOUT, and `counts` holds how often each outcome came. `Verdict.seconds` is grading time, without time in the
-    queue. Any number of threads may call `verify`; `submit`, `ready` and `drain` are for one caller at a time.
+    `memory_mb` each worker's address space. `reward` names a user's own function or command (`custom_reward`), which
+    then grades every response by itself; in a list of rewards it is `named` so, and has `options`. No response or gold
+    raises: what cannot be graded is UNGRADED or TIMEOUT, and `counts` holds how often each outcome came.
+    `Verdict.seconds` is grading time, without time in the queue. Any number of threads may call `verify`; `submit`,
+    `ready` and `drain` are for one caller at a time.
     """
 
     def __init__(
-        self, workers: int = 2, timeout_s: float = 2.0, memory_mb: int = 2048, reward: str | None = None
+        self,
+        workers: int = 2,
+        timeout_s: float = 2.0,
+        memory_mb: int = 2048,
+        reward: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        named: str | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -81,11 +99,11 @@ class Verifier:
         if workers < 1 or not 0 < timeout_s <= MAX_TIMEOUT_S or memory_mb < 1:
             raise ValueError(f"not all positive: workers={workers}, timeout_s={timeout_s}, memory_mb={memory_mb}")
         if reward is not None:
-            check_reward(reward)
+            check_reward(reward, named)
         inside.enter(reward)
         self.counts: Counter[Outcome] = Counter()
         self._size, self._timeout_s, self._memory_mb, self._reward = workers, timeout_s, memory_mb, reward
-        self._closed = False
+        self._options, self._named, self._closed = options, named, False
         self._begin()
 
     def _begin(self) -> None:
@@ -100,7 +118,7 @@ class Verifier:
         self._failure = ""
 
     def __reduce__(self) -> tuple[type[Verifier], tuple[object, ...]]:
-        return Verifier, (self._size, self._timeout_s, self._memory_mb, self._reward)
+        return Verifier, (self._size, self._timeout_s, self._memory_mb, self._reward, self._options, self._named)
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +147,7 @@ class Verifier:
             while not any(worker.started for worker in self._at) and self._failed_starts == 0:
                 self._pump(None)
         if not any(worker.started for worker in self._at):
-            what = f"verifier.reward = {self._reward!r}" if self._reward else "the verifier's worker"
+            what = said(self._reward, self._named) if self._reward else "the verifier's worker"
             why = self._failure or "it ended at once"
             raise UserError(f"{what} does not start ({why}); mend it, or raise verifier.memory_mb.")
 
@@ -147,7 +165,7 @@ class Verifier:
 
     # -- asking
 
-    def submit(self, key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> None:
+    def submit(self, key: object, task: GradingTask) -> None:
         """Take in one response; its verdict comes from `ready` or `drain` under `key`, which may be any object.
 
         Right if the answer equals any gold alternative; else, if some alternative could not be graded, that outcome;
@@ -158,7 +176,7 @@ class Verifier:
         if self._closed:
             raise RuntimeError("this Verifier is closed")
         begun = time.perf_counter()
-        decided = _whole(key, response, gold) if self._reward else _decide(key, response, gold, answer_format)
+        decided = _whole(key, task) if self._reward else _decide(key, task.response, task.gold, task.answer_format)
         seconds = time.perf_counter() - begun
         with self._lock:
             if isinstance(decided, Verdict):
@@ -187,12 +205,14 @@ class Verifier:
                 if self.pending:
                     self._pump(None)
 
-    def verify(self, items: Iterable[tuple[str, Sequence[str], AnswerFormat]]) -> list[Verdict]:
-        """Return the verdicts of (response, gold, answer format) items, in order. Leaves other submissions alone."""
+    def verify(self, items: Iterable[Item]) -> list[Verdict]:
+        """Return the verdicts of (response, gold, answer format) items, or of whole `GradingTask`s, in order. Leaves
+        other submissions alone.
+        """
         batch, verdicts = object(), dict[int, Verdict]()
         total = 0
-        for total, (response, gold, answer_format) in enumerate(items, start=1):
-            self.submit(_Slot(batch, total - 1), response, gold, answer_format)
+        for total, item in enumerate(items, start=1):
+            self.submit(_Slot(batch, total - 1), item if isinstance(item, GradingTask) else GradingTask(*item))
         while True:
             with self._lock:
                 others = deque[tuple[object, Verdict]]()
@@ -207,7 +227,7 @@ class Verifier:
                 self._pump(None)
             time.sleep(0)  # another thread's turn
 
-    async def averify(self, items: Iterable[tuple[str, Sequence[str], AnswerFormat]]) -> list[Verdict]:
+    async def averify(self, items: Iterable[Item]) -> list[Verdict]:
         """`verify` without blocking the event loop."""
         return await asyncio.to_thread(self.verify, list(items))
 
@@ -242,7 +262,7 @@ class Verifier:
             if not self._queue:
                 return
             task = self._at[worker] = self._queue.popleft()
-            if not worker.send(task.golds[0], task.answer):
+            if not worker.send(task.told(worker.asks)):
                 self._queue.appendleft(task)
                 self._discard(worker)
         starting = sum(not worker.started for worker in self._at)
@@ -271,7 +291,7 @@ class Verifier:
 
     def _start(self) -> bool:
         try:
-            worker = WorkerProcess(self._timeout_s, self._memory_mb, self._reward)
+            worker = WorkerProcess(self._timeout_s, self._memory_mb, self._reward, self._options)
         except OSError as error:  # no memory or processes left
             self._failure = str(error)
             self._start_failed()
@@ -337,12 +357,12 @@ class Verifier:
         worker.kill()
 
 
-def _whole(key: object, response: str, gold: Sequence[str]) -> Verdict | _Task:
+def _whole(key: object, task: GradingTask) -> Verdict | _Task:
     """For a user's own reward function: the response as it is, and all its golds at once."""
-    if len(response) > MAX_RESPONSE_CHARS:
+    if len(task.response) > MAX_RESPONSE_CHARS:
         return Verdict(Outcome.UNGRADED, rule="response too long")
-    golds = [gold] if isinstance(gold, str) else list(gold)
-    return _Task(key, response, deque([golds]))
+    fields = fields_of(task)
+    return _Task(key, task.response, deque([fields["gold"]]), fields=fields)
 
 
 def _decide(key: object, response: str, gold: Sequence[str], answer_format: AnswerFormat) -> Verdict | _Task:

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from enum import Enum, auto
-from typing import IO
+from typing import IO, Any
 
 from r1zero.types import Outcome, Verdict
 from r1zero.verify.workers import inside, lifeline
@@ -32,9 +33,12 @@ class Failure(Enum):
 class WorkerProcess:
     """A running `r1zero.verify.workers.worker`. OSError if it cannot be started."""
 
-    def __init__(self, timeout_s: float, memory_mb: int, reward: str | None = None) -> None:
+    def __init__(
+        self, timeout_s: float, memory_mb: int, reward: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> None:
         # -P: a sympy.py or random.py in the working directory must not be imported in place of the real one.
         limits = [str(timeout_s), str(START_LIMIT_S), str(memory_mb), str(os.getpid()), *([reward] if reward else [])]
+        limits += [json.dumps(dict(options))] if reward and options is not None else []
         # A fixed hash seed, because sympy walks sets: the same pair gets the same verdict in every run.
         # A session of its own, so that Ctrl-C reaches the parent alone, and all of it can be ended at once.
         reading, self._lifeline = lifeline.make()
@@ -62,6 +66,8 @@ class WorkerProcess:
         """How many tasks it has been given."""
         self._begun = time.monotonic()
         self.started = False
+        self.asks: list[str] | None = None
+        """What its reward reads of a response; None: everything."""
         self.failed_because = ""
         """What it said when it could not start."""
         self.deadline: float | None = self._begun + START_LIMIT_S
@@ -80,11 +86,11 @@ class WorkerProcess:
         """Ready for a task."""
         return self.started and self.deadline is None
 
-    def send(self, gold: str | list[str], answer: str) -> bool:
+    def send(self, told: Mapping[str, Any]) -> bool:
         """Hand it a task. False if it had died before and so never saw the task."""
         assert self._process.stdin is not None
         self.served += 1
-        line = json.dumps({"id": self.served, "gold": gold, "answer": answer}) + "\n"
+        line = json.dumps({"id": self.served, **told}, default=str) + "\n"
         self._begun = time.monotonic()
         self.deadline = self._begun + self._timeout_s + self._patience_s
         try:
@@ -109,14 +115,16 @@ class WorkerProcess:
         self.busy_s = time.monotonic() - self._begun
         self.deadline = None
         if not self.started:
-            self.started = line == b"ready\n"
+            self.started = line.startswith(b"ready")
+            self.asks = json.loads(line[5:]) if self.started and line[5:].strip() else None
             self.failed_because = "" if self.started else line.decode("ascii", "replace").strip()
             return Verdict(Outcome.UNGRADED, rule="ready") if self.started else Failure.DIED
         try:
             reply = json.loads(line)
             if reply["id"] != self.served:
                 return Failure.DIED
-            return Verdict(Outcome(reply["outcome"]), rule=reply["rule"], score=reply["score"])
+            columns = reply.get("columns", {})
+            return Verdict(Outcome(reply["outcome"]), rule=reply["rule"], score=reply["score"], columns=columns)
         except (ValueError, KeyError, TypeError):  # not our protocol: it cannot be trusted any more
             return Failure.DIED
 

@@ -1,9 +1,10 @@
 r"""The program that grades one pair at a time: with Math-Verify, or with a user's own reward function.
 
-    python -m r1zero.verify.workers.worker LIMIT_S START_S MEMORY_MB PARENT [REWARD]
+    python -m r1zero.verify.workers.worker LIMIT_S START_S MEMORY_MB PARENT [REWARD [OPTIONS]]
 
-Protocol: it prints `ready` after its imports, or `failed: …` and ends; then for every JSON line `{id, gold, answer}` on
-standard input it prints one JSON line `{id, outcome, rule, score}`; it ends at the end of its input.
+Protocol: it prints `ready` after its imports, with what a reward asks for as JSON, or `failed: …` and ends; then for
+every JSON line `{id, gold, answer}`, or `{id, fields}` of a reward, on standard input it prints one JSON line `{id,
+outcome, rule, score}`, perhaps with `columns`; it ends at the end of its input.
 `r1zero.verify.workers.pool` starts, limits and kills it.
 
 Whatever happens to its parent, it does not outlive it: the kernel ends it with its parent (`lifeline`). Where that is
@@ -28,7 +29,8 @@ from r1zero.verify.answers.characters import plain
 from r1zero.verify.answers.numbers import unwrap
 from r1zero.verify.extraction.boxes import balanced
 from r1zero.verify.workers import lifeline
-from r1zero.verify.workers.custom_reward import Judgement, load_reward
+from r1zero.verify.workers.calling import Fields
+from r1zero.verify.workers.custom_reward import Columns, Judgement, Reward, load_reward
 from r1zero.verify.workers.second_grader import SECOND
 from r1zero.verify.workers.start import import_ahead, look_beside
 
@@ -38,6 +40,7 @@ _PARENT_CHECK_S = 2.0
 _MAX_MESSAGE = 200
 
 Grader = Callable[[Any, str], Judgement]
+Judge = Callable[[dict[str, Any]], tuple[Judgement, Columns]]
 
 
 def main(argv: list[str]) -> None:
@@ -52,24 +55,30 @@ def main(argv: list[str]) -> None:
         os.environ[name] = "1"
     protocol = _private_stdout()  # before a user's module is imported, which may print
     try:
-        grade = _load_reward(argv[4], limit_s) if len(argv) > 4 else load_grader()
+        reward = _load_reward(argv[4], limit_s, *map(json.loads, argv[5:])) if len(argv) > 4 else None
+        judge = _by_reward(reward) if reward else _by_math_verify(load_grader(), limit_s, protocol)
     except Exception as error:  # noqa: BLE001  a user's module may raise anything while it is imported
         why = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}\n"
         os.write(protocol, why.encode("ascii", "replace"))
         return
     signal.setitimer(signal.ITIMER_REAL, 0)
-    os.write(protocol, b"ready\n")
+    os.write(protocol, _ready(reward))
     while line := _next_line(parent):
         task = json.loads(line)
         _arm(limit_s + GRACE_S)
-        if len(argv) > 4:
-            outcome, rule, score = grade_safely(grade, task["gold"], task["answer"], told=True)
-        else:
-            judge = partial(grade_safely, grade, task["gold"], task["answer"])
-            outcome, rule, score = _in_child(judge, limit_s, protocol)
-        reply = json.dumps({"id": task["id"], "outcome": outcome, "rule": rule[:500], "score": score}) + "\n"
+        (outcome, rule, score), columns = judge(task)
+        reply = {"id": task["id"], "outcome": outcome, "rule": rule[:500], "score": score}
+        told = json.dumps(reply | ({"columns": columns} if columns else {})) + "\n"
         signal.setitimer(signal.ITIMER_REAL, 0)  # before the reply: who has answered is not to die of the limit
-        os.write(protocol, reply.encode("ascii"))  # below PIPE_BUF, so written whole
+        os.write(protocol, told.encode("ascii"))  # below PIPE_BUF, so written whole
+
+
+def _by_reward(reward: Reward) -> Judge:
+    return lambda task: reward_safely(reward, task["fields"])
+
+
+def _by_math_verify(grade: Grader, limit_s: float, protocol: int) -> Judge:
+    return lambda task: (_in_child(partial(grade_safely, grade, task["gold"], task["answer"]), limit_s, protocol), {})
 
 
 def _in_child(judge: Callable[[], Judgement], limit_s: float, protocol: int) -> Judgement:
@@ -99,30 +108,44 @@ def _in_child(judge: Callable[[], Judgement], limit_s: float, protocol: int) -> 
     return ("ungraded", "worker died", None) if in_time else ("timeout", f"killed after {limit_s:g} s", None)
 
 
-def grade_safely(grade: Grader, gold: Any, answer: str, *, told: bool = False) -> Judgement:
-    """`grade(gold, answer)`, or ("ungraded", the reason, None) if it fails: our boundary to other people's code.
-
-    `told` adds the error's message, which helps whoever wrote the function.
-    """
+def grade_safely(grade: Grader, gold: Any, answer: str) -> Judgement:
+    """`grade(gold, answer)`, or ("ungraded", the reason, None) if it fails: our boundary to other people's code."""
     try:
         return grade(gold, answer)
     except MemoryError:
         return "ungraded", "out of memory", None
+    except Exception as error:  # noqa: BLE001  sympy raises nearly every type there is
+        return "ungraded", f"grader failed: {type(error).__name__}", None
+
+
+def reward_safely(reward: Callable[[Fields], tuple[Judgement, Columns]], fields: Fields) -> tuple[Judgement, Columns]:
+    """`reward(fields)`, or why there is none, with the error's message, which helps whoever wrote the function."""
+    try:
+        return reward(fields)
+    except MemoryError:
+        return ("ungraded", "out of memory", None), {}
     except TimeoutExpired:
-        return "timeout", "the command ran into the limit", None
-    except Exception as error:  # noqa: BLE001  sympy raises nearly every type there is, and users' code the others
-        message = " ".join(str(error).split())[:_MAX_MESSAGE] if told else ""
-        return "ungraded", f"grader failed: {type(error).__name__}" + (f": {message}" if message else ""), None
+        return ("timeout", "the command ran into the limit", None), {}
+    except Exception as error:  # noqa: BLE001  users' code may raise any type
+        message = " ".join(str(error).split())[:_MAX_MESSAGE]
+        return ("ungraded", f"grader failed: {type(error).__name__}" + (f": {message}" if message else ""), None), {}
 
 
-def _load_reward(spec: str, limit_s: float) -> Grader:
-    """Return a user's function as a grader."""
+def _ready(reward: Reward | None) -> bytes:
+    if reward is None:
+        return b"ready\n"
+    asks = reward.calling.asks
+    return f"ready {json.dumps(None if asks is None else sorted(asks))}\n".encode("ascii")
+
+
+def _load_reward(spec: str, limit_s: float, options: Any = None) -> Reward:
+    """Return a user's function."""
     if spec in SECOND.values():
         import math_verify  # noqa: F401  now, so that the first answer's limit does not pay for it
     look_beside(spec)
-    grade = load_reward(spec, limit_s)
+    reward = load_reward(spec, limit_s, options)
     import_ahead(spec)
-    return lambda gold, response: grade(response, gold)
+    return reward
 
 
 def _arm(seconds: float) -> None:

@@ -1,0 +1,129 @@
+"""A language model as a reward: it says how good a response is, on a scale that earns 0 to 1.
+
+It is asked at temperature 0 through `endpoint.Client`, and never twice for the same: answers are kept beside the run.
+What it costs is told with each verdict, in tokens. An answer that cannot be read, a refusal and a server that is away
+leave the response ungraded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+from r1zero.config.rewards import JudgeOptions
+from r1zero.endpoint import JUDGE_KEY, Answer, Client, Endpoint, RefusedError, Store, content_key, read_answer
+from r1zero.errors import UserError
+from r1zero.rewards.grader import scored
+from r1zero.types import GradingTask, Outcome, Verdict
+
+_PLACES = re.compile(r"\{(question|response|gold)\}")
+_SCORE = re.compile(r"^\W*SCORE\W*?([-+]?\d+(?:\.\d+)?)\W*$", re.MULTILINE | re.IGNORECASE)
+_LOOK_S = 0.01
+
+
+class JudgeGrader:
+    """Asks for a score of each response, `workers` at a time. Answers are kept in the file `kept`, once a run is there.
+
+    When the server is away, what waits is ungraded at once, and the next batch asks again.
+    """
+
+    def __init__(self, name: str, options: JudgeOptions, kept: Path | None = None):
+        self.name, self.options, self.kept = name, options, kept
+        endpoint = Endpoint(
+            options.server,
+            f"the server of the reward {name!r}",
+            JUDGE_KEY,
+            os.environ.get(JUDGE_KEY),
+            timeout_s=options.timeout_s,
+            patience_s=options.patience_s,
+        )
+        self.client = Client(endpoint)
+        self._pool, self._done, self._pending = ThreadPool(options.workers), deque[tuple[object, Verdict]](), 0
+        self._lock, self._away = threading.Lock(), ""
+
+    def submit(self, key: object, task: GradingTask) -> None:
+        """See `Grader`."""
+        if not self._pending:
+            self._begin()
+        self._pending += 1
+        self._pool.apply_async(lambda: self._done.append((key, self._judge(task))))
+
+    def ready(self) -> list[tuple[object, Verdict]]:
+        """See `Grader`."""
+        found = [self._done.popleft() for _ in range(len(self._done))]
+        self._pending -= len(found)
+        return found
+
+    def drain(self) -> Iterator[tuple[object, Verdict]]:
+        """See `Grader`."""
+        while self._pending:
+            found = self.ready()
+            yield from found
+            if not found:
+                time.sleep(_LOOK_S)
+
+    def verify(self, items: Sequence[GradingTask]) -> list[Verdict]:
+        """See `Grader`."""
+        self._begin()
+        return [self._judge(task) for task in items]
+
+    def check(self) -> None:
+        """See `Grader`: the trial asks it."""
+
+    def close(self) -> None:
+        """Let go of what is asked."""
+        self._pool.terminate()
+
+    def _begin(self) -> None:
+        self._away = ""
+        if self.kept is not None and (self.kept.parent / "run.json").exists() and self.client.store.path is None:
+            self.client.store = Store(self.kept)
+
+    def _judge(self, task: GradingTask) -> Verdict:
+        begun = time.perf_counter()
+        return replace(self._asked(task), seconds=time.perf_counter() - begun)
+
+    def _asked(self, task: GradingTask) -> Verdict:
+        if self._away:
+            return Verdict(Outcome.UNGRADED, rule=self._away)
+        body = self.body(task)
+        try:
+            answer = self.client.ask("/chat/completions", body, content_key("reward", body), read_answer)
+        except RefusedError as error:
+            return Verdict(Outcome.UNGRADED, rule=f"the judge refused: {error}"[:500])
+        except UserError as error:
+            self._away = f"the judge cannot be asked: {error}"[:500]
+            return Verdict(Outcome.UNGRADED, rule=self._away)
+        return self._read(answer)
+
+    def body(self, task: GradingTask) -> dict[str, Any]:
+        """Return what is asked of a response."""
+        gold = task.gold if isinstance(task.gold, str) else " or ".join(task.gold)
+        told = {"question": task.question, "response": task.response, "gold": gold}
+        prompt = _PLACES.sub(lambda place: told[place[1]], self.options.prompt)  # once: a response may hold {gold}
+        low, high = (f"{end:g}" for end in self.options.scale)
+        prompt += f"\n\nEnd with a line\nSCORE: n\nwhere n is a number from {low} (worst) to {high} (best)."
+        return {
+            "model": self.options.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": 0,
+            "max_tokens": self.options.max_tokens,
+        }
+
+    def _read(self, answer: Answer) -> Verdict:
+        low, high = self.options.scale
+        tokens = {"prompt_tokens": float(answer.prompt_tokens), "answer_tokens": float(answer.answer_tokens)}
+        found = _SCORE.findall(answer.text)
+        value = float(found[-1]) if found else None
+        if value is None or not low <= value <= high:
+            why = "gave no score" if value is None else f"gave {value:g}, off its scale"
+            return Verdict(Outcome.UNGRADED, rule=f"the judge {why}", columns=tokens)
+        return replace(scored((value - low) / (high - low), f"judge {self.options.model}"), columns=tokens)
