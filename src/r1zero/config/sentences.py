@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from r1zero.config.sections import BenchmarkSettings
+from r1zero.config.sections import BenchmarkSettings, SourceSettings
 from r1zero.errors import did_you_mean
 
 
@@ -67,7 +67,8 @@ def _known_keys(loc: list[str], root: type[BaseModel]) -> list[str]:
     for part in loc:
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
         if field is None:
-            return list(BenchmarkSettings.model_fields) if "benchmarks" in loc else []
+            listed = {"benchmarks": BenchmarkSettings, "sources": SourceSettings}
+            return next((list(kind.model_fields) for name, kind in listed.items() if name in loc), [])
         options = [kind for kind in get_args(field.annotation) if isinstance(kind, type) and kind is not type(None)]
         section = options[0] if len(options) == 1 else field.annotation  # a section that may be left out
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
