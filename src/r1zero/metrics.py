@@ -131,6 +131,42 @@ _METRICS = (
 
 METRICS = {metric.key: metric for metric in _METRICS}
 
+_SOURCE_METRICS = (
+    Metric("source/{source}/share", "Share of the step's groups that are of this source.", better="",
+           suspect="Far from its weight over many steps: under dynamic sampling, its groups are dead."),
+    Metric("source/{source}/reward", "Mean reward of its graded responses, after the truncation policy.", better="up"),
+    Metric("source/{source}/pass_at_1", "Share of its graded responses with a right answer.", better="up"),
+    Metric("source/{source}/answered", "Share of its graded responses that hold an answer in the asked-for format.",
+           better="up"),
+    Metric("source/{source}/dead_groups", "Share of its groups whose rewards are all equal.", better="down",
+           suspect="Near 1: it is too easy or too hard to teach anything; lower its weight, or filter it."),
+    Metric("source/{source}/length", "Response length |o| in tokens, of its responses."),
+    Metric("source/{source}/truncated", "Share of its responses cut off by the budget or the context.", better="down"),
+    Metric("source/{source}/ungraded", "Its responses that nobody could grade, timeouts included.", Kind.SUM, "down"),
+    Metric("source/{source}/epoch", "Passes over this source so far.", Kind.LAST),
+    Metric("source/{source}/prompts_dropped", "Its questions passed over since the run began, as `rollout/prompts_"
+           "dropped`.", Kind.LAST, "down"),
+)  # fmt: skip
+PATTERNS = {metric.key: metric for metric in _SOURCE_METRICS}
+"""Metrics of every part of something, by keys of which a part in braces is its name."""
+
+
+def metric_of(key: str) -> Metric:
+    """Return the metric that a logged key is of. Raises KeyError for a key of none."""
+    if key in METRICS:
+        return METRICS[key]
+    for pattern, metric in PATTERNS.items():
+        before, after = pattern.split("{source}")
+        if key.startswith(before) and key.endswith(after) and len(key) > len(before) + len(after):
+            return metric
+    raise KeyError(key)
+
+
+def source_key(source: str, name: str) -> str:
+    """Return the key of a source's metric."""
+    return f"source/{source}/{name}"
+
+
 EVALUATION_METRICS = {
     "eval/{set}/accuracy": "Share of responses graded right; mean over questions of their samples' share. Ungraded "
     "responses count as not right here.",
@@ -161,7 +197,7 @@ class Tally:
         What a device has yet to compute is read when the tally is asked for numbers.
         Raises KeyError for a metric that is not in the table.
         """
-        kind = METRICS[key].kind
+        kind = metric_of(key).kind
         if not isinstance(value, float | int):
             self._unread.append((key, value, count))
             return
@@ -204,10 +240,11 @@ class Tally:
         return tally
 
     def result(self) -> dict[str, float]:
-        """Return the numbers to log, in the table's order; means of nothing are left out."""
+        """Return the numbers to log, in the table's order, those of parts last; means of nothing are left out."""
         self._read()
         numbers: dict[str, float] = {}
-        for key, metric in METRICS.items():
+        for key in (*METRICS, *(key for key in self._totals if key not in METRICS)):
+            metric = metric_of(key)
             if key in self._totals:
                 total, count = self._totals[key]
                 if metric.kind is not Kind.MEAN:
@@ -238,11 +275,19 @@ def markdown() -> str:
         "| key | what it is | combines by | better | if it misbehaves |",
         "|---|---|---|---|---|",
     ]
-    lines += [f"| `{m.key}` | {_cell(m.meaning)} | {m.kind} | {m.better} | {_cell(m.suspect)} |" for m in _METRICS]
+    lines += map(_line, _METRICS)
+    lines += ["", "## Sources", ""]
+    lines += ["Of every `{source}` of a recipe with several `[[questions]]`, by the name that `run.json` gives it.", ""]
+    lines += ["| key | what it is | combines by | better | if it misbehaves |", "|---|---|---|---|---|"]
+    lines += map(_line, _SOURCE_METRICS)
     lines += ["", "## Evaluation", "", "`evaluations.jsonl` and trackers, for every `{set}` evaluated.", ""]
     lines += ["| key | what it is |", "|---|---|"]
     lines += [f"| `{key}` | {_cell(meaning)} |" for key, meaning in EVALUATION_METRICS.items()]
     return "\n".join(lines) + "\n"
+
+
+def _line(m: Metric) -> str:
+    return f"| `{m.key}` | {_cell(m.meaning)} | {m.kind} | {m.better} | {_cell(m.suspect)} |"
 
 
 def _cell(text: str) -> str:

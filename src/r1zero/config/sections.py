@@ -101,7 +101,7 @@ class QuestionsSettings(Section):
     """Longer prompts are left out, counted and logged; never cut."""
     options: dict[str, Any] = {}
     """Settings of a generated set, such as `level` and `style` of `arithmetic`; `config` and `revision` of the Hub."""
-    sources: Annotated[tuple[SourceSettings, ...], Keeps.PLACE] = ()
+    sources: Annotated[tuple[SourceSettings, ...] | None, Keeps.PLACE] = None
     """Several sets instead of one; `[[questions]]` is short for `[[questions.sources]]`. What is of the run, `data_dir`
     and `max_prompt_tokens`, may stand in `[questions]` above them, and in every source."""
 
@@ -113,9 +113,13 @@ class QuestionsSettings(Section):
     @property
     def longest_prompt(self) -> int:
         """Tokens of the longest prompt that any source may ask."""
-        return max((each.max_prompt_tokens or self.max_prompt_tokens for each in self.sources), default=0) or (
-            self.max_prompt_tokens
-        )
+        stated = [each.max_prompt_tokens for each in self.sources or ()]
+        return max((each or self.max_prompt_tokens for each in stated), default=self.max_prompt_tokens)
+
+    @property
+    def each(self) -> tuple[QuestionsSettings | SourceSettings, ...]:
+        """The settings of every set: of the one, or of all sources."""
+        return self.sources or (self,)
 
 
 _OF_ONE_SET = ("name", "question_column", "answer_column", "split", "limit", "where", "options")
@@ -125,8 +129,9 @@ def _named_by_sources(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of several sources, to which nothing of one set applies. Raises ValueError."""
     for key in _OF_ONE_SET:
         if data.get(key):
+            several = len(data["sources"])
             raise ValueError(
-                f"questions.{key} = {data[key]!r} is of one set, and this recipe mixes {len(data['sources'])}: write it "
+                f"questions.{key} = {data[key]!r} is of one set, and this recipe mixes {several}: write it "
                 f"in a source (--questions.sources.0.{key} for the first), or leave it out"
             )
     return {**data, "name": ""}

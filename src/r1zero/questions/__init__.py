@@ -58,7 +58,7 @@ class QuestionSet:
     `dropped` counts the rows of the whole source that were left out, by reason; `source` says where the rows were
     read; `fingerprint` is equal for equal ids, texts, turns and golds in equal order (for generated sets: for equal
     parameters), so that a resumed run can tell that its questions changed; `notes` are sentences that the caller
-    should log.
+    should log; `parts` are the sets that it is mixed of, if any.
     """
 
     name: str
@@ -67,6 +67,7 @@ class QuestionSet:
     fingerprint: str
     source: str = ""
     notes: tuple[str, ...] = ()
+    parts: tuple[QuestionSet, ...] = ()
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -264,6 +265,7 @@ def _generated(
 ) -> QuestionSet:
     _check_options(options, ("level", "style", "count", "seed"))
     made = arithmetic.arithmetic(split=split or "train", **options)  # type: ignore[arg-type]
+    made = replace(made, called=called or "")
     if limit is not None:
         made = replace(made, size=min(limit, made.size))
     return QuestionSet(made.name, made, {}, made.fingerprint, "built-in generator")

@@ -151,8 +151,7 @@ def read_saved(path: Path, split: Split) -> RawTable:
 
 
 def from_dataset(loaded: Dataset | DatasetDict, source: str, split: Split) -> RawTable:
-    """Return a data set of `datasets`, or a split of one, but for columns of bytes. Raises UserError like `read_saved`.
-    """
+    """Return a data set of `datasets`, or a split of one, but for columns of bytes. Raises UserError as above."""
     import datasets
 
     if isinstance(loaded, datasets.DatasetDict):

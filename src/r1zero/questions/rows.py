@@ -128,8 +128,7 @@ def _level(row: Row, column: str | None) -> str | None:
 
 
 def _asked(row: Row, column: str, where: str) -> Conversation:
-    """Return the question exactly as stored (white space included: a prompt is bytes), of no turns for a missing one.
-    """
+    """Return the question exactly as stored (white space included: a prompt is bytes), no turns where it is missing."""
     value = value_at(row, column)
     if isinstance(value, list | tuple):
         return read_turns(value, where)

@@ -19,11 +19,13 @@ from r1zero.objectives.advantage import varied
 from r1zero.objectives.bias_meter import bias_meter
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.rollouts.prompts import Prompt, PromptStream
+from r1zero.rollouts.mixture import MixedStream, Stream
+from r1zero.rollouts.prompts import Prompt
 from r1zero.rollouts.rewards import (
     Truncation,
     lengths_of,
     observe,
+    observe_sources,
     observe_textless,
     rewards_of,
     trajectories_of,
@@ -115,7 +117,7 @@ class RolloutCollector:
     has `prompts` groups, so that no weight depends on luck.
     """
 
-    stream: PromptStream
+    stream: Stream
     sampler: Sampler
     verifier: VerifierProtocol
     template: Template
@@ -140,6 +142,9 @@ class RolloutCollector:
         dead_P = ~graded.live_P
         observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
         observe_textless(tally, graded.rollouts, self.textless)
+        if isinstance(self.stream, MixedStream):
+            observe_sources(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
+            self.stream.observe(tally)
         tally.add("rollout/groups", len(graded.rollouts))
         # live groups first, then dead ones, each in the order drawn; sorted back, for a batch keeps question order
         kept = graded.some(torch.argsort(dead_P.int(), stable=True)[: self.prompts].sort().values)

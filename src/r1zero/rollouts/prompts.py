@@ -158,7 +158,7 @@ class PromptStream:
     again is so under the next epoch's key, as another group.
 
     Prompts longer than `max_tokens`, or that fill all of the model's `positions`, are passed over, never cut, and
-    counted in `dropped`.
+    counted in `dropped`. `salt` gives an order of its own to a set beside others of the same seed.
     """
 
     def __init__(
@@ -170,7 +170,9 @@ class PromptStream:
         max_tokens: int,
         seed: int,
         positions: int | None = None,
+        salt: tuple[int, ...] = (),
     ):
+        self.salt = salt
         self.questions, self.template, self.encode = questions, template, encode
         self.max_tokens, self.seed = max_tokens if positions is None else min(max_tokens, positions - 1), seed
         self._bound = f"questions.max_prompt_tokens = {max_tokens}; raise it"
@@ -226,5 +228,5 @@ class PromptStream:
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.questions))
+            self._order = epoch, np.random.default_rng([self.seed, epoch, *self.salt]).permutation(len(self.questions))
         return self._order[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1zero.metrics import Tally
+from r1zero.metrics import Tally, source_key
 from r1zero.policy.batch import Trajectory
 from r1zero.types import Completion, Fate, Outcome, Rollout, Stop, Verdict
 
@@ -69,6 +69,27 @@ def observe_textless(tally: Tally, rollouts: Sequence[Rollout], textless: frozen
     """Count responses with ids that have no text, where a model has such ids."""
     if textless:
         tally.mean_of("rollout/textless", (c.holds(textless) for rollout in rollouts for c in rollout.completions))
+
+
+def observe_sources(
+    tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, graded_PG: Tensor, dead_P: Tensor
+) -> None:
+    """Add what a rollout batch says of each source of its questions."""
+    groups = list(zip(rollouts, rewards_PG.tolist(), graded_PG.tolist(), dead_P.tolist(), strict=True))
+    for source in dict.fromkeys(rollout.question.source for rollout in rollouts):
+        own = [group for group in groups if group[0].question.source == source]
+        verdicts = [verdict for rollout, *_ in own for verdict in rollout.verdicts]
+        completions = [completion for rollout, *_ in own for completion in rollout.completions]
+        known = [verdict for verdict in verdicts if verdict.graded]
+        rewards = [r for _, group, graded, _ in own for r, counts in zip(group, graded, strict=True) if counts]
+        tally.add(source_key(source, "share"), len(own), len(groups))
+        tally.mean_of(source_key(source, "reward"), rewards)
+        tally.mean_of(source_key(source, "pass_at_1"), (v.right for v in known))
+        tally.mean_of(source_key(source, "answered"), (v.outcome is not Outcome.NO_ANSWER for v in known))
+        tally.mean_of(source_key(source, "dead_groups"), (dead for *_, dead in own))
+        tally.mean_of(source_key(source, "length"), (c.length for c in completions))
+        tally.mean_of(source_key(source, "truncated"), (c.truncated for c in completions))
+        tally.add(source_key(source, "ungraded"), len(verdicts) - len(known))
 
 
 def observe(tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, graded_PG: Tensor, dead_P: Tensor) -> None:

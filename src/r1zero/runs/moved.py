@@ -20,6 +20,8 @@ from r1zero.config.overrides import flattened, marked
 from r1zero.errors import UserError
 
 _COMMAND, _BENCHMARKS, _TEMPLATE = "cmd:", "evaluation.benchmarks", "template.name"
+_SOURCES = "questions.sources"
+_LISTS = (_BENCHMARKS, _SOURCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,14 @@ PLACES: Mapping[str, Proof] = {
     "model.revision": Proof("model_fingerprint", "the model"),
     "objective.reference": Proof("reference_fingerprint", "the model"),
     "questions.name": Proof("questions_fingerprint", "the questions"),
+    _SOURCES: Proof("questions_fingerprint", "the questions"),
     _BENCHMARKS: Proof("benchmarks_fingerprint", "the questions"),
     _TEMPLATE: Proof("template_hash", "the template"),
     "verifier.reward": Proof("reward_fingerprint", "the reward's code"),
     "corpus.name": Proof("corpus_fingerprint", "the corpus"),
 }
 """The settings that are marked `Keeps.PLACE`."""
-_SETS = ("questions.name", _BENCHMARKS)
+_SETS = ("questions.name", *_LISTS)
 MODELS = ("model_fingerprint", "reference_fingerprint")
 CONTENTS = (*MODELS, "corpus_fingerprint")
 """Facts that are compared wherever both are known, whether the place is another or not."""
@@ -58,8 +61,8 @@ def renamed(was: Section, recipe: Section) -> dict[str, tuple[Any, Any]]:
 
 
 def _places_both(setting: str, old: Any, new: Any) -> bool:
-    if setting == _BENCHMARKS:  # the same but for where the sets lie
-        bare = [[{**each, "name": ""} for each in sets] for sets in (old, new)]
+    if setting in _LISTS:  # the same but for where the sets lie
+        bare = [[{**each, "name": "", "data_dir": None} for each in sets or ()] for sets in (old, new)]
         return bool(old) and bare[0] == bare[1]
     if setting == _TEMPLATE:  # names of the table have no suffix
         return "." in old and "." in new
@@ -219,7 +222,9 @@ def _paths(setting: str, value: Any) -> list[str]:
 
 def _with_paths(setting: str, value: Any, change: Callable[[str], str]) -> Any:
     """Return a setting's value with everything in it that may be a path changed."""
-    if setting == _BENCHMARKS:
+    if setting in _LISTS and value is None:
+        return None
+    if setting in _LISTS:
         return [{**each, "name": change(each["name"])} for each in value or ()]
     if not isinstance(value, str) or setting == "model.revision":
         return value
