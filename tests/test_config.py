@@ -358,7 +358,7 @@ MARKED = [
         Keeps.PLACE,
         [
             *("model.path", "model.revision", "objective.reference", "questions.name", "template.name"),
-            *("verifier.reward", "evaluation.benchmarks"),
+            *("verifier.reward", "evaluation.benchmarks", "questions.sources"),
         ],
     ),
     (PretrainRecipe, Keeps.PLACE, ["model.path", "model.revision", "corpus.name"]),

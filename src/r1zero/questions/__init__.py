@@ -118,10 +118,10 @@ def load_questions(
     _check_limit(limit)
     columns = Columns(question_column, answer_column, where=parse_where(where) if where is not None else None)
     if name == _ARITHMETIC:
-        _check_generated(columns)
+        _check_generated(name, columns)
         return _generated(split, limit, options, called)
     if reasoning_gym.is_named(name):
-        _check_generated(replace(columns, where=None))
+        _check_generated(name, replace(columns, where=None))
         return _made(name, _gym_table(name, split, limit if where is None else None, options), columns, limit, called)
     entry = CATALOGUE.get(name)
     if entry is not None and entry.part_of is not None:
@@ -196,11 +196,11 @@ def _check_limit(limit: int | None) -> None:
         )
 
 
-def _check_generated(columns: Columns) -> None:
+def _check_generated(name: str, columns: Columns) -> None:
     """Refuse what is for rows, where questions are made. Raises UserError."""
     if columns.question is not None or columns.answer is not None:
         column = SettingName("questions.question_column")
-        raise UserError(column, " and answer_column do not apply to generated questions: remove them")
+        raise UserError(column, f" and answer_column do not apply to {name}: remove them")
     if columns.where is not None:
         raise UserError(
             SettingName("questions.where"), " does not apply to arithmetic, which has no rows: set its options instead"
