@@ -139,7 +139,8 @@ def test_a_systems_turn_is_shown_by_chat_and_said_elsewhere() -> None:
     assert plain.ask(question) == "What is 3 + 5?"
     assert unshown_turns(asked, chat(Chatty())) == []
     assert PreparedSet(asked, plain, lambda text: tuple(map(ord, text))).notes(8) == (
-        "set: 1 question with a system's turn, which template.name = 'no' leaves out (template.name = \"chat\" shows it)",
+        "set: 1 question with a system's turn, which template.name = 'no' leaves out (template.name = \"chat\" "
+        "shows it)",
     )
 
 
@@ -174,7 +175,10 @@ def test_an_assistants_turn_at_the_end_answers_and_is_taken_off() -> None:
 @pytest.mark.parametrize(
     ("turn", "why"),
     [
-        ({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, "a part of the kind 'image_url'"),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": "x"}]},
+            "holds a part of the kind 'image_url'",
+        ),
         ({"role": "user", "content": None}, "has no content"),
         ({"role": "robot", "content": "x"}, "has the role 'robot', which is none of"),
         ({"role": "assistant", "content": "x", "tool_calls": [1]}, "holds tool_calls"),
@@ -248,7 +252,7 @@ def test_answers_by_other_names(column: str) -> None:
 
 @pytest.mark.parametrize("rows", ["abc", {"question": "a?", "answer": 1}, [1], 3])
 def test_what_is_no_list_of_rows(rows: Any) -> None:
-    with pytest.raises(UserError, match="not a row: give rows such as"):
+    with pytest.raises(UserError, match="not a (list of rows|row): give rows such as"):
         questions_from(rows)
 
 

@@ -47,6 +47,7 @@ DATA_VARIABLE = "R1ZERO_DATA"
 
 _ARITHMETIC = "arithmetic"
 _HUB_NAME = re.compile(r"([\w][\w.-]*/[\w][\w.-]*)(?::([\w][\w.-]*))?")
+_SUCH_ROWS = 'give rows such as {"question": "...", "answer": "..."}'
 _NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 _SIZE_TOLERANCE = 0.05  # published sizes are rounded ("57k"); a copy further off than this is worth a note
 
@@ -170,14 +171,12 @@ def _table_of(rows: Iterable[Row] | Dataset | DatasetDict, split: str | None) ->
         return from_dataset(rows, "the data set", Split(split))
     if split is not None:
         raise UserError(SettingName("questions.split"), f" is {split!r}, but a list of rows has no splits: remove it")
-    found = list(rows) if isinstance(rows, Iterable) and not isinstance(rows, str | bytes | Mapping) else [rows]
+    if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
+        raise UserError(f"questions were given as a {type(rows).__name__}, not a list of rows: {_SUCH_ROWS}")
     read: list[Row] = []
-    for number, row in enumerate(found):
+    for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise UserError(
-                f"question {number} of those given is a {type(row).__name__}, not a row: give rows such as "
-                '{"question": "...", "answer": "..."}'
-            )
+            raise UserError(f"question {number} of those given is a {type(row).__name__}, not a row: {_SUCH_ROWS}")
         read.append({str(key): native(value) for key, value in row.items()})
     return RawTable("the rows given", column_names(read), read)
 

@@ -143,7 +143,7 @@ class RolloutCollector:
         observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
         observe_textless(tally, graded.rollouts, self.textless)
         if isinstance(self.stream, MixedStream):
-            observe_sources(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
+            observe_sources(tally, self.stream.names, graded.rollouts, graded.rewards_PG, graded.graded_PG, dead_P)
             self.stream.observe(tally)
         tally.add("rollout/groups", len(graded.rollouts))
         # live groups first, then dead ones, each in the order drawn; sorted back, for a batch keeps question order

@@ -87,6 +87,11 @@ class MixedStream:
         return bisect_right(self._ends, (self._begin + position * _GOLDEN) % _TURN)
 
     @property
+    def names(self) -> list[str]:
+        """What the sources are called."""
+        return [stream.questions.name for stream in self.streams]
+
+    @property
     def max_tokens(self) -> int:
         """Tokens of the longest prompt that may be asked."""
         return max(stream.max_tokens for stream in self.streams)

@@ -72,11 +72,16 @@ def observe_textless(tally: Tally, rollouts: Sequence[Rollout], textless: frozen
 
 
 def observe_sources(
-    tally: Tally, rollouts: Sequence[Rollout], rewards_PG: Tensor, graded_PG: Tensor, dead_P: Tensor
+    tally: Tally,
+    sources: Sequence[str],
+    rollouts: Sequence[Rollout],
+    rewards_PG: Tensor,
+    graded_PG: Tensor,
+    dead_P: Tensor,
 ) -> None:
-    """Add what a rollout batch says of each source of its questions."""
+    """Add what a rollout batch says of each source of its questions; of one that it asks nothing of, a share of 0."""
     groups = list(zip(rollouts, rewards_PG.tolist(), graded_PG.tolist(), dead_P.tolist(), strict=True))
-    for source in dict.fromkeys(rollout.question.source for rollout in rollouts):
+    for source in sources:
         own = [group for group in groups if group[0].question.source == source]
         verdicts = [verdict for rollout, *_ in own for verdict in rollout.verdicts]
         completions = [completion for rollout, *_ in own for completion in rollout.completions]
