@@ -252,7 +252,7 @@ def test_answers_by_other_names(column: str) -> None:
 
 @pytest.mark.parametrize("rows", ["abc", {"question": "a?", "answer": 1}, [1], 3])
 def test_what_is_no_list_of_rows(rows: Any) -> None:
-    with pytest.raises(UserError, match="not a (list of rows|row): give rows such as"):
+    with pytest.raises(UserError, match=r"not a (list of rows|row): give rows such as"):
         questions_from(rows)
 
 
