@@ -180,7 +180,7 @@ def test_an_assistants_turn_at_the_end_answers_and_is_taken_off() -> None:
             "holds a part of the kind 'image_url'",
         ),
         ({"role": "user", "content": None}, "has no content"),
-        ({"role": "robot", "content": "x"}, "has the role 'robot', which is none of"),
+        ({"role": "robot", "content": "x"}, "has the role 'robot', and"),
         ({"role": "assistant", "content": "x", "tool_calls": [1]}, "holds tool_calls"),
         ({"content": "x"}, "has no role"),
         ("x", "is a str"),

@@ -168,7 +168,7 @@ def questions_from(
 def _table_of(rows: Iterable[Row] | Dataset | DatasetDict, split: str | None) -> RawTable:
     theirs = sys.modules.get("datasets")  # whoever has one has imported it
     if theirs is not None and isinstance(rows, theirs.Dataset | theirs.DatasetDict):
-        return from_dataset(rows, "the data set", Split(split))
+        return from_dataset(rows, "the data set", Split(split))  # type: ignore[arg-type]
     if split is not None:
         raise UserError(SettingName("questions.split"), f" is {split!r}, but a list of rows has no splits: remove it")
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):

@@ -59,7 +59,7 @@ def _turn(turn: object) -> tuple[str, str] | str:
         return f"is a {type(turn).__name__}"
     role = turn.get("role")
     if role not in ROLES:
-        return f"has the role {role!r}, which is none of {', '.join(ROLES)}" if "role" in turn else "has no role"
+        return f"has the role {role!r}, and {', '.join(ROLES)} are known" if "role" in turn else "has no role"
     if called := [key for key in _OF_TOOLS if turn.get(key)]:
         return f"holds {called[0]}, which no prompt here shows"
     text = _content(turn.get("content"))
