@@ -366,7 +366,7 @@ MARKED = [
         Keeps.PLACE,
         [
             *("model.path", "model.revision", "objective.reference", "questions.name", "template.name"),
-            *("verifier.reward", "reward", "evaluation.benchmarks"),
+            *("verifier.reward", "reward", "evaluation.benchmarks", "questions.sources"),
         ],
     ),
     (PretrainRecipe, Keeps.PLACE, ["model.path", "model.revision", "corpus.name"]),

@@ -189,7 +189,7 @@ def test_missing_columns_name_those_that_exist(tmp_path: Path):
     path = jsonl(tmp_path / "q.jsonl", [{"text": "a?", "solution": "1"}, {"text": "b?", "final": "2"}])
     with pytest.raises(
         UserError,
-        match=r"q\.jsonl has no question column \(looked for question, problem, prompt, input\): "
+        match=r"q\.jsonl has no question column \(looked for question, problem, prompt, input, messages, query\): "
         r"set questions\.question_column to one of its columns: text, solution, final",
     ):
         load_questions(str(path))
@@ -251,7 +251,7 @@ def test_unreadable_cells_are_located(tmp_path: Path, row: dict, sentence: str):
         ("a.jsonl", b"[1, 2]\n", r"a\.jsonl, line 1, is a list, not an object: write one object a line"),
         ("a.jsonl", b'{"question": "\xe9", "answer": "1"}\n', r"a\.jsonl is not UTF-8"),
         ("a.parquet", b"not parquet", r"a\.parquet is not a readable Parquet file"),
-        ("a.csv", b"question,answer\n", r"a\.csv is neither \.jsonl nor \.parquet: convert it"),
+        ("a.txt", b"question,answer\n", r"a\.txt is of no kind that is read \(\.jsonl, \.parquet, .*\): convert it"),
     ],
 )
 def test_damaged_files(tmp_path: Path, name: str, content: bytes, sentence: str):

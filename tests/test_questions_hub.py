@@ -79,10 +79,9 @@ def test_a_hub_that_does_not_answer_is_asked_once(tmp_path: Path):
 THROUGH_DATASETS = """
 from r1zero.errors import UserError
 from r1zero.questions.files import Split, read_hub
-from r1zero.questions.rows import Columns
 for split in (Split("test"), Split(None, "train"), Split("dev"), Split()):
     try:
-        table = read_hub("owner/tiny", Columns(), split, {}, "REMEDY")
+        table = read_hub("owner/tiny", split, {}, "REMEDY")
         print(table.source, table.columns, table.rows)
     except UserError as error:
         print(error)
@@ -100,8 +99,8 @@ def test_what_the_hub_answers_is_read(tmp_path: Path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=True)
     columns = "('problem', 'answer', 'extra')"
     assert run.stdout.splitlines() == [
-        f"owner/tiny (split test) on the Hub {columns} [{{'problem': 'b?', 'answer': '2'}}]",
-        f"owner/tiny (split train) on the Hub {columns} [{{'problem': 'a?', 'answer': '1'}}]",
+        f"owner/tiny (split test) on the Hub {columns} [{{'problem': 'b?', 'answer': '2', 'extra': 0}}]",
+        f"owner/tiny (split train) on the Hub {columns} [{{'problem': 'a?', 'answer': '1', 'extra': 0}}]",
         "the Hub data set 'owner/tiny' could not be loaded (Unknown split \"dev\". Should be one of ['train', 'test'])"
         ": check questions.split, or REMEDY",
         "owner/tiny on the Hub holds the splits train, test: name one with questions.split",

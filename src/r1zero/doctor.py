@@ -46,6 +46,7 @@ PURPOSES = {
     "lora": "training of adapters",
     "vllm": "responses drawn by vLLM",
     "ray": "training on a cluster",
+    "reasoning-gym": "generated questions of reasoning-gym",
     "gguf": "conversion of GGUF weights",
     "benchmarks": "comparison with TRL",
 }

@@ -143,9 +143,28 @@ _PARTS = (
     Metric("reward/{name}/timeouts", "Responses on which it was stopped at its time limit.", Kind.SUM, "down"),
     Metric("reward/{name}.{column}", "Mean of a further number that it returned beside its score."),
 )  # fmt: skip
+_SOURCE_METRICS = (
+    Metric("source/{source}/share", "Share of the step's groups that are of this source.", better="",
+           suspect="Far from its weight over many steps: under dynamic sampling, its groups are dead."),
+    Metric("source/{source}/reward", "Mean reward of its graded responses, after the truncation policy.", better="up"),
+    Metric("source/{source}/pass_at_1", "Share of its graded responses with a right answer.", better="up"),
+    Metric("source/{source}/answered", "Share of its graded responses that hold an answer in the asked-for format.",
+           better="up"),
+    Metric("source/{source}/dead_groups", "Share of its groups whose rewards are all equal.", better="down",
+           suspect="Near 1: it is too easy or too hard to teach anything; lower its weight, or filter it."),
+    Metric("source/{source}/length", "Response length |o| in tokens, of its responses."),
+    Metric("source/{source}/truncated", "Share of its responses cut off by the budget or the context.", better="down"),
+    Metric("source/{source}/ungraded", "Its responses that nobody could grade, timeouts included.", Kind.SUM, "down"),
+    Metric("source/{source}/epoch", "Passes over this source so far.", Kind.LAST),
+    Metric("source/{source}/prompts_dropped", "Its questions passed over since the run began, as `rollout/prompts_"
+           "dropped`.", Kind.LAST, "down"),
+)  # fmt: skip
+_PATTERNS = [
+    (re.compile(re.escape(metric.key).replace(r"\{name\}", r"[\w-]+").replace(r"\{column\}", r"[\w-]+")
+                .replace(r"\{source\}", r".+")), metric)
+    for metric in (*_PARTS, *_SOURCE_METRICS)
+]  # fmt: skip
 """Metrics whose keys hold names that a recipe gives."""
-_PATTERNS = [(re.compile(rf"reward/[\w-]+{end}"), metric) for end, metric in
-             zip(("", "/ungraded", "/timeouts", r"\.[\w-]+"), _PARTS, strict=True)]  # fmt: skip
 
 
 def metric_of(key: str) -> Metric:
@@ -156,6 +175,11 @@ def metric_of(key: str) -> Metric:
         if pattern.fullmatch(key):
             return replace(metric, key=key)
     raise KeyError(key)
+
+
+def source_key(source: str, name: str) -> str:
+    """Return the key of a source's metric."""
+    return f"source/{source}/{name}"
 
 
 EVALUATION_METRICS = {
@@ -267,12 +291,19 @@ def markdown() -> str:
         "| key | what it is | combines by | better | if it misbehaves |",
         "|---|---|---|---|---|",
     ]
-    rows = (*_METRICS, *_PARTS)
-    lines += [f"| `{m.key}` | {_cell(m.meaning)} | {m.kind} | {m.better} | {_cell(m.suspect)} |" for m in rows]
+    lines += map(_line, (*_METRICS, *_PARTS))
+    lines += ["", "## Sources", ""]
+    lines += ["Of every `{source}` of a recipe with several `[[questions]]`, by the name that `run.json` gives it.", ""]
+    lines += ["| key | what it is | combines by | better | if it misbehaves |", "|---|---|---|---|---|"]
+    lines += map(_line, _SOURCE_METRICS)
     lines += ["", "## Evaluation", "", "`evaluations.jsonl` and trackers, for every `{set}` evaluated.", ""]
     lines += ["| key | what it is |", "|---|---|"]
     lines += [f"| `{key}` | {_cell(meaning)} |" for key, meaning in EVALUATION_METRICS.items()]
     return "\n".join(lines) + "\n"
+
+
+def _line(m: Metric) -> str:
+    return f"| `{m.key}` | {_cell(m.meaning)} | {m.kind} | {m.better} | {_cell(m.suspect)} |"
 
 
 def _cell(text: str) -> str:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+INSTRUCTING = frozenset({"system", "developer"})
+"""Roles of turns that ask nothing themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -19,19 +22,31 @@ class Question:
 
     `id` is unique within its set and stable between runs ("gsm8k/17"); `text` is the bare question, no template;
     `gold` holds one or more accepted alternatives, as strings; `level` is the set's own difficulty label, if any;
-    `extra` holds every further column of its row, in plain values, for rewards and readers.
+    `extra` holds every further column of its row, in plain values, for rewards and readers; `turns` is the conversation
+    that asks, as (role, text), where that is more than one user's turn: `text` is then the last of these.
     """
 
     id: str
     text: str
     gold: tuple[str, ...]
     level: str | None = None
-    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, object] = field(default_factory=dict, compare=False)
+    turns: tuple[tuple[str, str], ...] = ()
 
     @property
     def asked(self) -> str:
         """What tells questions apart in numbers over them: the text, however it is spaced; the id where it has none."""
-        return asked(self.text, self.id)
+        return asked(" ".join(text for _, text in self.turns) or self.text, self.id)
+
+    @property
+    def source(self) -> str:
+        """The name of its set: the id without the row."""
+        return self.id.rpartition("/")[0]
+
+    @property
+    def has_history(self) -> bool:
+        """Whether more than instructions (a system's or developer's turn) stand beside the one user's turn."""
+        return sum(role not in INSTRUCTING for role, _ in self.turns) > 1
 
 
 def asked(text: str, identity: str) -> str:
@@ -195,6 +210,7 @@ class GradingTask:
             prompt,
             completion.token_ids,
             completion.stop,
+            question.turns,
         )
 
     @property

@@ -27,8 +27,8 @@ from r1zero.policy.batch import Trajectory
 from r1zero.policy.load import Policy, recipe_policy
 from r1zero.policy.lora import add_lora
 from r1zero.policy.reference import load_reference
-from r1zero.rollouts.prompts import PromptStream
-from r1zero.rollouts.question_sets import load_set
+from r1zero.rollouts.mixture import make_stream
+from r1zero.rollouts.question_sets import load_training
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.templates.table import make_template
@@ -98,11 +98,10 @@ def _variations(
 
 def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Trajectory]:
     """Return responses of the recipe's model to its questions, of different lengths, right and wrong by turns."""
-    data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-    questions, template = load_set(recipe.questions, data_dir), make_template(recipe.template, policy.tokenizer)
+    questions, template = load_training(recipe), make_template(recipe.template, policy.tokenizer)
     room, seed = min(LONGEST, recipe.sampling.max_new_tokens), recipe.train.seed
-    longest, positions = recipe.questions.max_prompt_tokens, policy.positions
-    stream = PromptStream(questions, template, policy.encode, max_tokens=longest, seed=seed, positions=positions)
+    positions = policy.positions
+    stream = make_stream(recipe, questions, template, policy.encode, positions)
     requests = [Request(prompt.key, prompt.ids) for prompt in stream.next(min(QUESTIONS, recipe.rollout.prompts))]
     params = SamplingParams(room, recipe.sampling.temperature, positions=positions)
     sampler = make_sampler(policy, recipe.sampling.batch_rows)

@@ -81,14 +81,16 @@ def contamination(
     from r1zero.evaluation.saved import open_saved
     from r1zero.evaluation.summary import summarise
     from r1zero.questions import load_questions
+    from r1zero.rollouts.question_sets import told
 
-    trained = load_questions(training, data_dir=data_dir)
+    trained = told(load_questions(training, data_dir=data_dir))
     saved = dict(open_saved(evaluation).sets()) if evaluation else {}
     headings = ["benchmark", "questions", "word for word", "half its words", "13 words in a row"]
     headings += ["score on all", "score on the rest"] if saved else []
-    rows, examples = [], []
+    rows, examples, notes = [], [], [*trained.notes]
     for name in benchmarks:
-        questions = load_questions(name, data_dir=data_dir)
+        questions = told(load_questions(name, data_dir=data_dir))
+        notes += questions.notes
         found = overlaps(trained, list(questions))
         exact, half = sum(o.exact for o in found), sum(o.covered >= 0.5 for o in found)
         row = [name, str(len(questions)), str(exact), str(half), str(len(found))]
@@ -103,5 +105,7 @@ def contamination(
         examples += sorted(found, key=lambda o: -o.covered)[:3]
     console = make_console()
     console.print(plain_table(f"questions that {training} holds", headings, rows))
+    for note in notes:
+        say(console, note)
     for overlap in examples:
         say(console, f"{overlap.question.id} ~ {overlap.trained_on}: {overlap.shared[:160]}")

@@ -152,7 +152,7 @@ def diff(one: RecipePath, other: RecipePath, /) -> None:
     from r1zero.config.overrides import flattened
     from r1zero.config.settings import UNSET, toml
 
-    pair = [read_any(each) for each in (one, other)]
+    pair = read_any(one), read_any(other)
     if type(pair[0]) is not type(pair[1]):
         raise UserError(f"{one} and {other} are recipes of different kinds, training and pretraining: give two of one.")
     flat = [flattened(each.model_dump(mode="json")) for each in pair]

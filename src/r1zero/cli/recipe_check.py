@@ -85,9 +85,9 @@ def _amounts(recipe: Recipe | PretrainRecipe) -> Iterator[str]:
     """Yield what follows from a recipe's settings."""
     from r1zero.config import Recipe
 
-    learner = recipe.learner
-    rate = f"learning rate {learner.learning_rate:g}, {learner.schedule}"
+    rate = f"learning rate {recipe.learner.learning_rate:g}, {recipe.learner.schedule}"
     if not isinstance(recipe, Recipe):
+        learner = recipe.learner
         tokens = learner.rows * learner.sequence_length
         length = f"{recipe.train.steps:,} steps" if recipe.train.steps else f"{recipe.train.epochs:g} epochs"
         yield f"{length} of {tokens:,} tokens ({learner.rows} rows × {learner.sequence_length:,}); {rate}"
@@ -99,7 +99,7 @@ def _amounts(recipe: Recipe | PretrainRecipe) -> Iterator[str]:
         f"{recipe.train.steps:,} steps of {recipe.responses:,} responses: {rollout.prompts} questions × "
         f"{rollout.samples}, each of up to {recipe.sampling.max_new_tokens:,} tokens"
     )
-    yield f"{learner.updates} × {recipe.responses_per_update:,} responses to an optimiser step; {rate}"
+    yield f"{recipe.learner.updates} × {recipe.responses_per_update:,} responses to an optimiser step; {rate}"
     yield f"{objective.name} {objective.hash}: {objective.formula}"
     names = ", ".join(each.name for each in recipe.evaluation.benchmarks)
     every = f"every {recipe.evaluation.every} steps, of up to {recipe.eval_max_new_tokens:,} tokens"

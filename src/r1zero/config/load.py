@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from r1zero.config import shipped
-from r1zero.config.overrides import flattened, merge
+from r1zero.config.overrides import as_table, flattened, merge
 from r1zero.config.recipe import Recipe
 from r1zero.config.sections import Section
 from r1zero.config.sentences import sentence
@@ -38,7 +38,7 @@ def read_recipe(path: Path | str, kind: type[SectionT], overrides: Mapping[str, 
 
 def read_settings(path: Path) -> dict[str, object]:
     """Return what a TOML file with some of a recipe's sections says, as dotted settings. Raises UserError."""
-    return flattened(read_sections(path))
+    return flattened(as_table(read_sections(path)))
 
 
 def read_sections(path: Path) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def validated(
     data: Mapping[str, Any], kind: type[SectionT], overrides: Mapping[str, object] | None, where: str
 ) -> SectionT:
     """Return nested mappings with overrides as a recipe of a kind. Raises UserError like `load_recipe`."""
-    merged = merge(data, overrides or {})
+    merged = merge(as_table(data), overrides or {})
     for name, value in flattened(merged).items():
         if isinstance(value, str) and ("\0" in value or not is_text(value)):
             raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from r1zero.config.sections import Keeps, Section
@@ -107,10 +107,28 @@ def merge(data: Mapping[str, Any], overrides: Mapping[str, object]) -> dict[str,
     """`data` with dotted overrides put in their places; `data` itself stays as it is."""
     merged: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in data.items()}
     for dotted, value in overrides.items():
-        node, parts = merged, dotted.split(".")
-        for part in parts[:-1]:
-            child = node.get(part)
-            node[part] = dict(child) if isinstance(child, Mapping) else {}
-            node = node[part]
-        node[parts[-1]] = value
+        _put(merged, dotted.split("."), value)
     return merged
+
+
+def _put(node: dict[str, Any], parts: Sequence[str], value: object) -> None:
+    """Put a value in its place in nested tables, which are copied on the way. Of a list of tables a number says which,
+    counted from 0."""
+    part, *rest = parts
+    child = node.get(part)
+    if not rest:
+        node[part] = value
+    elif isinstance(child, list | tuple) and rest[0].isdecimal() and int(rest[0]) < len(child) and rest[1:]:
+        items = [dict(each) if isinstance(each, Mapping) else each for each in child]
+        if isinstance(items[int(rest[0])], dict):
+            _put(items[int(rest[0])], rest[1:], value)
+        node[part] = items
+    else:
+        node[part] = dict(child) if isinstance(child, Mapping) else {}
+        _put(node[part], rest, value)
+
+
+def as_table(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recipe whose `[[questions]]` stand where several sources stand: in `questions.sources`."""
+    listed = data.get("questions")
+    return {**data, "questions": {"sources": listed}} if isinstance(listed, list | tuple) else data

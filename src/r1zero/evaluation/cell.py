@@ -48,6 +48,15 @@ class EvalCell:
     """What drew the responses."""
 
 
+def _told(settings: EvaluationSettings) -> dict[str, Any]:
+    """Return settings as an evaluation keeps them; of sets without a filter as before there were any."""
+    told = settings.model_dump(mode="json", exclude={"every"})
+    for each in told["benchmarks"]:
+        if each["where"] is None:
+            del each["where"]
+    return told
+
+
 def identity(
     evaluated: EvaluatedModel,
     template: Template,
@@ -70,7 +79,7 @@ def identity(
         "reward": conditions.reward,
         "reward_fingerprint": reward_fingerprint(conditions.reward),
         "verifier_fingerprint": None if conditions.reward else verifier_fingerprint(),
-        "settings": settings.model_dump(mode="json", exclude={"every"}),
+        "settings": _told(settings),
         "fingerprints": {each.name: each.fingerprint for each in sets},
         "sets": {each.name: f"{file_name(each.name)}.parquet" for each in sets},
     }

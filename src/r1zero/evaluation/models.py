@@ -60,7 +60,7 @@ class EvaluatedModel:
 
     def prepare(self, sets: Sequence[QuestionSet], template: Template) -> tuple[PreparedSet, ...]:
         """Prepare the sets as it is asked them."""
-        self.encode(template.render(sets[0][0].text))
+        self.encode(template.ask(sets[0][0]))
         return tuple(PreparedSet(each, template, self.encode, self.textless, self.positions()) for each in sets)
 
 

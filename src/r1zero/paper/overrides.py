@@ -98,7 +98,8 @@ def _check(job: RunJob, before: Recipe, keys: Sequence[str], where: str) -> None
     try:
         recipe_objective(recipe)
         if _touched(keys, "questions"):
-            check_name(recipe.questions.name, _folder(recipe), recipe.questions.options)
+            for each in recipe.questions.each:
+                check_name(each.name, _folder(recipe), each.options)
         if _touched(keys, "evaluation.benchmarks"):
             _check_benchmarks(recipe)
         if _touched(keys, "template") and recipe.template.name != "chat":  # which is in the model's tokenizer

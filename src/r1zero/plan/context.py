@@ -9,24 +9,29 @@ from r1zero.errors import UserError, reason
 from r1zero.policy.known import model_config
 from r1zero.policy.load import check_place, encode_prompt, find_positions
 from r1zero.policy.tokenizer import load_tokenizer
+from r1zero.questions import QuestionSet
 from r1zero.rollouts.prompts import PreparedSet
 from r1zero.rollouts.question_sets import fit_notes, load_sets
 from r1zero.templates.table import make_template
 
 
 def context_notes(recipe: Recipe) -> tuple[str, ...]:
-    """Tell for how many questions the model's positions leave less than the budget, or none; nothing where they do not
-    bound it. Where the questions or the tokenizer cannot be had, say so.
+    """Tell what a run would of its question sets, rows left out among it, and for how many questions the model's
+    positions leave less than the budget, or none. Where the questions or the tokenizer cannot be had, say so.
     """
+    told: tuple[str, ...] = ()
     try:
+        sets = load_sets(recipe)
+        told = tuple(note for each in (sets[0], *sets[1]) for note in each.notes)
         check_place(recipe.model.path)
-        return fit_of(recipe)
+        return (*told, *fit_of(recipe, sets))
     except (UserError, OSError, ValueError, KeyError, TypeError) as error:
-        return (f"whether prompts and responses fit into the model's context was not looked at ({reason(error, 160)})",)
+        why = f"whether prompts and responses fit into the model's context was not looked at ({reason(error, 160)})"
+        return (*told, why)
 
 
-def fit_of(recipe: Recipe) -> tuple[str, ...]:
-    """Tell the same.
+def fit_of(recipe: Recipe, sets: tuple[QuestionSet, tuple[QuestionSet, ...]] | None = None) -> tuple[str, ...]:
+    """Tell how prompts fit alone; `sets` are those of the recipe, where they are loaded already.
 
     Raises:
         UserError: no prompt of a set leaves room, or there is no such set.
@@ -38,7 +43,7 @@ def fit_of(recipe: Recipe) -> tuple[str, ...]:
         return ()
     tokenizer = load_tokenizer(model.path, model.revision)
     encode, template = partial(encode_prompt, tokenizer), make_template(recipe.template, tokenizer)
-    questions, benchmarks = load_sets(recipe)
+    questions, benchmarks = sets or load_sets(recipe)
     trained = fit_notes(recipe, positions, questions, template, encode) if recipe.train.steps else ()
     prepared = [PreparedSet(each, template, encode, positions=positions) for each in benchmarks]
     evaluated = [note for each in prepared for note in each.fit(recipe.eval_max_new_tokens)]

@@ -157,9 +157,9 @@ def slab(recipe: Recipe, shape: Shape, samplers: int = 1) -> int:
     """
     rows, budget = side_by_side(recipe, samplers), recipe.sampling.max_new_tokens
     again = max(budget, 64) if rows < ceil(recipe.responses / samplers) else 0
-    return rows * (recipe.questions.max_prompt_tokens + budget + again) * shape.cache_per_token
+    return rows * (recipe.questions.longest_prompt + budget + again) * shape.cache_per_token
 
 
 def longest(recipe: Recipe) -> int:
     """Return tokens of the longest prompt and response together."""
-    return recipe.questions.max_prompt_tokens + recipe.sampling.max_new_tokens
+    return recipe.questions.longest_prompt + recipe.sampling.max_new_tokens

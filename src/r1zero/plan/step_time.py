@@ -124,4 +124,4 @@ def drawing_seconds(shape: Shape, machine: Machine, responses: int, rows: int, b
 
 def _usual_prompt(recipe: Recipe) -> int:
     """Return tokens of a prompt that the times assume."""
-    return min(150, recipe.questions.max_prompt_tokens)
+    return min(150, recipe.questions.longest_prompt)

@@ -1,9 +1,12 @@
 """Question sets and benchmarks: from a name to questions.
 
     load_questions("math-12k", data_dir=Path("data"))        a catalogue name: data folder, $R1ZERO_DATA, then the Hub
-    load_questions("my/questions.jsonl")                     a file (.jsonl, .parquet) or a save_to_disk folder
-    load_questions("owner/name", split="train")              any set of the Hub
+    load_questions("my/questions.jsonl", where="level > 2")  a file (JSON Lines, JSON, CSV, TSV, Parquet, Arrow) or a
+                                                             save_to_disk folder
+    load_questions("owner/name:config", split="train")       any set of the Hub
     load_questions("arithmetic", options={"level": [1, 2]})  the built-in generator
+    load_questions("reasoning-gym:chain_sum")                those of that package
+    questions_from([{"question": "1+1?", "answer": 2}])      rows, or a data set of `datasets`
 
 Imports neither torch nor `datasets`.
 """
@@ -14,29 +17,37 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from r1zero.errors import SettingName, UserError, did_you_mean, plural
-from r1zero.questions import arithmetic
+from r1zero.questions import arithmetic, reasoning_gym
 from r1zero.questions.catalogue import BENCHMARKS, CATALOGUE, Entry
-from r1zero.questions.files import SUFFIXES, Split, find_file, read_hub, read_path
-from r1zero.questions.rows import Columns, RawTable, read_questions
+from r1zero.questions.cells import Row, native
+from r1zero.questions.files import STORED, SUFFIXES, Split, find_file, from_dataset, read_hub, read_path
+from r1zero.questions.rows import Columns, RawTable, column_names, read_questions
 from r1zero.questions.stratify import equal_levels
+from r1zero.questions.where import parse_where
 from r1zero.types import Question
 
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
 __all__ = [
-    "BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "check_name", "find_here", "load_questions", "renamed",
-    "stratified",
+    "BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "check_name", "find_here", "load_questions",
+    "questions_from", "renamed", "stratified",
 ]  # fmt: skip
 
 DATA_VARIABLE = "R1ZERO_DATA"
 """The environment variable that names a folder of question sets, looked in after `--data-dir`."""
 
 _ARITHMETIC = "arithmetic"
-_HUB_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_HUB_NAME = re.compile(r"([\w][\w.-]*/[\w][\w.-]*)(?::([\w][\w.-]*))?")
+_SUCH_ROWS = 'give rows such as {"question": "...", "answer": "..."}'
 _NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 _SIZE_TOLERANCE = 0.05  # published sizes are rounded ("57k"); a copy further off than this is worth a note
 
@@ -46,9 +57,9 @@ class QuestionSet:
     """Questions under one name, and how they came to be.
 
     `dropped` counts the rows of the whole source that were left out, by reason; `source` says where the rows were
-    read; `fingerprint` is equal for equal ids, texts and golds in equal order (for generated sets: for equal
+    read; `fingerprint` is equal for equal ids, texts, turns and golds in equal order (for generated sets: for equal
     parameters), so that a resumed run can tell that its questions changed; `notes` are sentences that the caller
-    should log.
+    should log; `parts` are the sets that it is mixed of, if any.
     """
 
     name: str
@@ -57,6 +68,7 @@ class QuestionSet:
     fingerprint: str
     source: str = ""
     notes: tuple[str, ...] = ()
+    parts: tuple[QuestionSet, ...] = ()
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -75,6 +87,7 @@ class _HubPlace:
     name: str
     config: str | None = None
     remedy: tuple[str, ...] = ()
+    name_has_config: bool = False
 
 
 def load_questions(
@@ -86,47 +99,119 @@ def load_questions(
     split: str | None = None,
     limit: int | None = None,
     options: Mapping[str, object] = _NO_OPTIONS,
+    where: str | None = None,
     called: str | None = None,
 ) -> QuestionSet:
     """Return the question set that `name` names.
 
-    Looked for in this order: `arithmetic`; a catalogue name, as a file or saved folder in `data_dir`, then in
-    $R1ZERO_DATA, then on the Hub; an existing path, from here or inside those folders; `owner/name` on the Hub. (A
-    bare catalogue name never means a path: a stray folder must not change what a recipe trains on. Write `./amc`.)
+    Looked for in this order: `arithmetic` and `reasoning-gym:NAME`; a catalogue name, as a file or saved folder in
+    `data_dir`, then in $R1ZERO_DATA, then on the Hub; an existing path, from here or inside those folders; `owner/name`
+    or `owner/name:config` on the Hub. (A bare catalogue name never means a path: a stray folder must not change what a
+    recipe trains on. Write `./amc`.)
 
-    `options` are those of `arithmetic.arithmetic`, or `config` and `revision` of a Hub set. `limit` keeps the first
-    questions only. `called` names a set of a file otherwise than its file.
+    `options` are those of `arithmetic.arithmetic` or of the package's data set, or `config` and `revision` of a Hub
+    set. `where` says which rows to take (`questions/where.py`); `limit` keeps the first questions only, of these.
+    `called` names a set of a file otherwise than its file.
 
     Raises:
         UserError: nothing goes by that name, or what does cannot be read as asked; the sentence says what to do.
     """
-    if limit is not None and limit < 1:
-        raise UserError(
-            SettingName("questions.limit"), f" is {limit}: set it to 1 or more, or remove it to keep every question"
-        )
+    _check_limit(limit)
+    columns = Columns(question_column, answer_column, where=parse_where(where) if where is not None else None)
     if name == _ARITHMETIC:
-        if question_column is not None or answer_column is not None:
-            column = SettingName("questions.question_column")
-            raise UserError(column, " and answer_column do not apply to arithmetic: remove them")
-        return _generated(split, limit, options)
-    entry, columns = CATALOGUE.get(name), Columns(question_column, answer_column)
+        _check_generated(name, columns)
+        return _generated(split, limit, options, called)
+    if reasoning_gym.is_named(name):
+        _check_generated(name, replace(columns, where=None))
+        return _made(name, _gym_table(name, split, limit if where is None else None, options), columns, limit, called)
+    entry = CATALOGUE.get(name)
     if entry is not None and entry.part_of is not None:
         whole = load_questions(
             entry.part_of, data_dir=data_dir, question_column=question_column, answer_column=answer_column,
-            split=split, options=options,
+            split=split, options=options, where=where,
         )  # fmt: skip
         part = stratified(whole, entry.rows if limit is None else min(limit, entry.rows))
         return replace(part, name=called or name)
     if entry is not None:
         columns = _columns_of(entry, columns)
     place = _find(name, _data_folders(data_dir))
-    table = _read(place, columns, Split(split, entry.split if entry else None), options)
+    table = _read(place, Split(split, entry.split if entry else None), options)
 
     plain = called or (place.stem if isinstance(place, Path) and entry is None else name)
-    set_name = f"{plain}:{split}" if split else plain
-    questions, dropped = read_questions(set_name, table, columns)
+    found = _made(f"{plain}:{split}" if split else plain, table, columns, limit)
     notes = _size_note(entry, table) if entry and not split else ()
-    return QuestionSet(set_name, questions[:limit], dropped, fingerprint(questions[:limit]), table.source, notes)
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def questions_from(
+    rows: Iterable[Row] | Dataset | DatasetDict,
+    *,
+    name: str = "questions",
+    question_column: str | None = None,
+    answer_column: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    where: str | None = None,
+) -> QuestionSet:
+    """Return the question set that rows are: what `load_questions` gives of a file NAME with the same rows.
+
+    `rows` are mappings from columns to values, or a data set of `datasets`.
+
+    Raises:
+        UserError: they are no rows, or cannot be read as asked; the sentence says what to do.
+    """
+    _check_limit(limit)
+    columns = Columns(question_column, answer_column, where=parse_where(where) if where is not None else None)
+    return _made(name, _table_of(rows, split), columns, limit)
+
+
+def _table_of(rows: Iterable[Row] | Dataset | DatasetDict, split: str | None) -> RawTable:
+    theirs = sys.modules.get("datasets")  # whoever has one has imported it
+    if theirs is not None and isinstance(rows, theirs.Dataset | theirs.DatasetDict):
+        return from_dataset(rows, "the data set", Split(split))  # type: ignore[arg-type]
+    if split is not None:
+        raise UserError(SettingName("questions.split"), f" is {split!r}, but a list of rows has no splits: remove it")
+    if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
+        raise UserError(f"questions were given as a {type(rows).__name__}, not a list of rows: {_SUCH_ROWS}")
+    read: list[Row] = []
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise UserError(f"question {number} of those given is a {type(row).__name__}, not a row: {_SUCH_ROWS}")
+        read.append({str(key): native(value) for key, value in row.items()})
+    return RawTable("the rows given", column_names(read), read)
+
+
+def _made(name: str, table: RawTable, columns: Columns, limit: int | None, called: str | None = None) -> QuestionSet:
+    """Return the questions of a table as a set."""
+    read = read_questions(called or name, table, columns)
+    questions = read.questions[:limit]
+    return QuestionSet(called or name, questions, read.dropped, fingerprint(questions), table.source, read.notes)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise UserError(
+            SettingName("questions.limit"), f" is {limit}: set it to 1 or more, or remove it to keep every question"
+        )
+
+
+def _check_generated(name: str, columns: Columns) -> None:
+    """Refuse what is for rows, where questions are made. Raises UserError."""
+    if columns.question is not None or columns.answer is not None:
+        column = SettingName("questions.question_column")
+        raise UserError(column, f" and answer_column do not apply to {name}: remove them")
+    if columns.where is not None:
+        raise UserError(
+            SettingName("questions.where"), " does not apply to arithmetic, which has no rows: set its options instead"
+        )
+
+
+def _gym_table(name: str, split: str | None, limit: int | None, options: Mapping[str, object]) -> RawTable:
+    if split is not None:
+        raise UserError(
+            SettingName("questions.split"), f" is {split!r}, but {name} has no splits: set another options.seed instead"
+        )
+    return reasoning_gym.table(name, options, limit)
 
 
 def stratified(questions: QuestionSet, count: int, seed: int = 0) -> QuestionSet:
@@ -143,6 +228,8 @@ def check_name(name: str, data_dir: Path | None = None, options: Mapping[str, ob
     """
     if name == _ARITHMETIC:
         _generated(None, None, options)
+    elif reasoning_gym.is_named(name):
+        reasoning_gym.make(name, options)
     else:
         _find(name, _data_folders(data_dir))
 
@@ -159,16 +246,25 @@ def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
     return error.renamed(lambda setting: name(setting.removeprefix("questions.")))
 
 
-def _read(place: Path | _HubPlace, columns: Columns, split: Split, options: Mapping[str, object]) -> RawTable:
+def _read(place: Path | _HubPlace, split: Split, options: Mapping[str, object]) -> RawTable:
     if isinstance(place, Path):
         _check_options(options, ())
-        return read_path(place, columns, split)
-    return read_hub(place.name, columns, split, {"config": place.config} | _hub_options(options), place.remedy)
+        return read_path(place, split)
+    stated = _hub_options(options)
+    if place.name_has_config and stated.get("config", place.config) != place.config:
+        raise UserError(
+            SettingName("questions.options.config"),
+            f" is {stated['config']!r}, and the name says {place.config!r}: keep one of them",
+        )
+    return read_hub(place.name, split, {"config": place.config} | stated, place.remedy)
 
 
-def _generated(split: str | None, limit: int | None, options: Mapping[str, object]) -> QuestionSet:
+def _generated(
+    split: str | None, limit: int | None, options: Mapping[str, object], called: str | None = None
+) -> QuestionSet:
     _check_options(options, ("level", "style", "count", "seed"))
     made = arithmetic.arithmetic(split=split or "train", **options)  # type: ignore[arg-type]
+    made = replace(made, called=called or "")
     if limit is not None:
         made = replace(made, size=min(limit, made.size))
     return QuestionSet(made.name, made, {}, made.fingerprint, "built-in generator")
@@ -184,16 +280,17 @@ def _find(name: str, folders: Sequence[Path]) -> Path | _HubPlace:
     for candidate in (path, *(folder / path for folder in folders)):  # an absolute path ignores the folder
         if candidate.exists():
             return candidate
-    if _HUB_NAME.fullmatch(name) and not name.endswith(SUFFIXES):
+    if (on_hub := _HUB_NAME.fullmatch(name)) and not name.endswith(SUFFIXES):
         remedy = f"pass --data-dir or set {DATA_VARIABLE} to a folder that holds it, or set "
-        return _HubPlace(name, remedy=(remedy, SettingName("questions.name"), " to a file"))
+        whole = (remedy, SettingName("questions.name"), " to a file")
+        return _HubPlace(on_hub[1], on_hub[2], whole, name_has_config=on_hub[2] is not None)
     raise _unknown(name, folders)
 
 
 def _hub_place(entry: Entry, folders: Sequence[Path]) -> _HubPlace:
     searched = ", ".join(map(str, folders)) or f"no folder, as neither --data-dir nor {DATA_VARIABLE} is set"
     remedy = (
-        f"pass --data-dir or set {DATA_VARIABLE} to a folder with {entry.files[0]}{SUFFIXES[0]}, {SUFFIXES[1]} or a "
+        f"pass --data-dir or set {DATA_VARIABLE} to a folder with {entry.files[0]}{STORED[0]}, {STORED[1]} or a "
         f"saved folder of that name (searched: {searched})"
     )
     if entry.hub is None:
@@ -244,7 +341,7 @@ def _unknown(name: str, folders: Sequence[Path]) -> UserError:
     return UserError(
         SettingName("questions.name"),
         f" is {name!r}, which is neither a known set nor a path (searched: {where}): {meant}set it to a "
-        f"file, a saved folder, a Hub name such as owner/name, or one of {', '.join(known)}",
+        f"file, a saved folder, a Hub name such as owner/name, reasoning-gym:NAME, or one of {', '.join(known)}",
     )
 
 
@@ -256,8 +353,9 @@ def _size_note(entry: Entry, table: RawTable) -> tuple[str, ...]:
 
 
 def fingerprint(questions: Sequence[Question]) -> str:
-    """Return 16 hex digits of ids, texts and golds in their order."""
+    """Return 16 hex digits of ids, texts (of conversations all turns) and golds in their order."""
     digest = hashlib.sha256()
     for question in questions:
-        digest.update(json.dumps([question.id, question.text, question.gold]).encode() + b"\n")
+        turns = [question.turns] if question.turns else []
+        digest.update(json.dumps([question.id, question.text, question.gold, *turns]).encode() + b"\n")
     return digest.hexdigest()[:16]

@@ -279,10 +279,14 @@ class ArithmeticQuestions(Sequence[Question]):
     split: str
     size: int
     seed: int
+    called: str = ""
+    """Another name, which the fingerprint does not know."""
 
     @property
     def name(self) -> str:
         """ "arithmetic" for training questions, "arithmetic-test" and "arithmetic-all" for the others."""
+        if self.called:
+            return self.called
         return "arithmetic" if self.split == "train" else f"arithmetic-{self.split}"
 
     @property

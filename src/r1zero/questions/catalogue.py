@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-QUESTION_COLUMNS = ("question", "problem", "prompt", "input")
+QUESTION_COLUMNS = ("question", "problem", "prompt", "input", "messages", "query")
 """Where the question stands in a file of unknown origin: the first of these columns that exists."""
 
-ANSWER_COLUMNS = ("answer", "gt_answer", "ground_truth_answer", "target")
-"""Where the gold answer stands. Not `solution`: worked solutions are no gold answers."""
+ANSWER_COLUMNS = (
+    "answer", "gt_answer", "ground_truth_answer", "target", "expected_answer", "final_answer", "ground_truth",
+    "reward_model.ground_truth", "reward_spec.ground_truth", "extra_info.answer", "label",
+)  # fmt: skip
+"""Where the gold answer stands. Not `solution`: worked solutions are no gold answers, unless they are named."""
 
 
 @dataclass(frozen=True, slots=True)

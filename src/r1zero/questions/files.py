@@ -1,29 +1,29 @@
-"""Reading tables: JSON Lines, Parquet, `save_to_disk` folders and Hub data sets.
+"""Reading tables: files, `save_to_disk` folders and Hub data sets.
 
-JSON Lines are read with the standard library, not through `datasets`: an answer column may hold a string in one row, a
-number in the next and a list in a third, which one Arrow column cannot; a malformed line can be named by its number;
-and nothing is copied into a cache. Parquet is read with pyarrow for the last reason. What `datasets` alone can read
-(its own saved folders, the Hub) is read with it, and it is imported only then.
+Parquet and Arrow files are read with pyarrow: nothing is copied into a cache. What `datasets` alone can read (its own
+saved folders, the Hub) is read with it, and it is imported only then.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1zero.errors import SettingName, UserError, first_line, reading, regular
+from r1zero.errors import SettingName, UserError, reading, regular
 from r1zero.hub import reached_or_offline
 from r1zero.questions.catalogue import Entry
-from r1zero.questions.rows import LEVEL_COLUMNS, Columns, RawTable, Row, column_names
+from r1zero.questions.cells import Row
+from r1zero.questions.rows import RawTable
+from r1zero.questions.text_files import cause, read_csv, read_json, read_jsonl
 
 if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset, DatasetDict
 
-SUFFIXES = (".jsonl", ".parquet")
+STORED = (".jsonl", ".parquet")
+"""How files of a data folder end that are found by a catalogue name."""
 
 _SPLIT = SettingName("questions.split")
 _SAVED_MARKS = ("dataset_info.json", "dataset_dict.json")
@@ -59,7 +59,7 @@ def is_saved_folder(path: Path) -> bool:
 def find_file(folder: Path, entry: Entry) -> Path | None:
     """Tell where `folder` keeps a catalogue set: the first of its stems that is a file or a saved folder there."""
     for stem in entry.files:
-        for suffix in SUFFIXES:
+        for suffix in STORED:
             path = folder / f"{stem}{suffix}"
             if path.is_file():
                 return path
@@ -68,54 +68,8 @@ def find_file(folder: Path, entry: Entry) -> Path | None:
     return None
 
 
-def _cause(error: BaseException) -> str:
-    """Return the first line of an error's message, short enough to stand inside a sentence."""
-    line = first_line(error).rstrip(".:")
-    return f"{line[:197]}..." if len(line) > 200 else line
-
-
-def _wanted(columns: Columns, available: Sequence[str]) -> list[str]:
-    """Return the columns that may be needed, so that images, solutions and the like are never decoded."""
-    asked = {columns.question, columns.answer, *columns.question_candidates, *columns.answer_candidates, *LEVEL_COLUMNS}
-    return [name for name in available if name in asked]
-
-
-def read_jsonl(path: Path) -> RawTable:
-    """Return a JSON Lines file: one object a line; blank lines are skipped.
-
-    Raises:
-        UserError: the file is no UTF-8, or a line is no JSON object; the sentence names the line.
-    """
-    rows: list[Row] = []
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    rows.append(_json_object(line, f"{path}, line {number},"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({_cause(error)}): save it as UTF-8 JSON Lines") from error
-    return RawTable(str(path), column_names(rows), rows)
-
-
-def _json_object(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{where} is not JSON ({error.msg} at column {error.colno}): every line must be one JSON object"
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
-        raise UserError(f"{where} cannot be read ({_cause(error)}): remove or mend it") from error
-    if not isinstance(row, dict):
-        raise UserError(
-            f"{where} is a {type(row).__name__}, not an object: "
-            'write one object a line, such as {"question": "...", "answer": "..."}'
-        )
-    return row
-
-
-def read_parquet(path: Path, columns: Columns) -> RawTable:
-    """Return a Parquet file, of which only the columns that may be needed are read.
+def read_parquet(path: Path) -> RawTable:
+    """Return a Parquet file, but for columns of bytes.
 
     Raises:
         UserError: the file is no readable Parquet.
@@ -123,13 +77,38 @@ def read_parquet(path: Path, columns: Columns) -> RawTable:
     import pyarrow.parquet
 
     try:
-        names = pyarrow.parquet.read_schema(path).names
-        rows = _python_rows(
-            pyarrow.parquet.read_table(path, columns=_wanted(columns, names), page_checksum_verification=True)
-        )
+        names, unread = _readable(pyarrow.parquet.read_schema(path))
+        rows = _python_rows(pyarrow.parquet.read_table(path, columns=names, page_checksum_verification=True))
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise UserError(f"{path} is not a readable Parquet file ({_cause(error)}): write it again") from error
-    return RawTable(str(path), tuple(names), rows)
+        raise UserError(f"{path} is not a readable Parquet file ({cause(error)}): write it again") from error
+    return RawTable(str(path), (*names, *unread), rows, unread)
+
+
+def read_arrow(path: Path) -> RawTable:
+    """Return an Arrow file, as a stream (what `datasets` writes) or with a footer, but for columns of bytes.
+
+    Raises:
+        UserError: the file is no readable Arrow.
+    """
+    import pyarrow
+    import pyarrow.ipc
+
+    try:
+        with pyarrow.OSFile(str(path)) as file:
+            is_file = file.read(6) == b"ARROW1"
+            file.seek(0)
+            table = (pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream)(file).read_all()
+            names, unread = _readable(table.schema)
+            rows = _python_rows(table.select(names))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a readable Arrow file ({cause(error)}): write it again") from error
+    return RawTable(str(path), (*names, *unread), rows, unread)
+
+
+def _readable(schema: pyarrow.Schema) -> tuple[list[str], tuple[str, ...]]:
+    """Return the columns to read, and those of bytes (images, sounds), which are never decoded."""
+    unread = tuple(field.name for field in schema if "binary" in str(field.type))
+    return [name for name in schema.names if name not in unread], unread
 
 
 def _python_rows(table: pyarrow.Table) -> list[Row]:
@@ -139,10 +118,14 @@ def _python_rows(table: pyarrow.Table) -> list[Row]:
     import pyarrow.types as kinds
 
     def exact(value: object, kind: pyarrow.DataType) -> object:
+        if value is None:
+            return None
         if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):
-            return None if value is None else [exact(item, kind.value_type) for item in value]  # type: ignore[union-attr]
+            return [exact(item, kind.value_type) for item in value]  # type: ignore[union-attr]
+        if kinds.is_struct(kind):
+            return {field.name: exact(value[field.name], field.type) for field in kind}  # type: ignore[index]
         narrow = {"float": np.float32, "halffloat": np.float16}.get(str(kind))
-        return value if narrow is None or value is None else float(str(narrow(value)))
+        return value if narrow is None else float(str(narrow(value)))
 
     rows = table.to_pylist()
     for field in table.schema:
@@ -152,7 +135,7 @@ def _python_rows(table: pyarrow.Table) -> list[Row]:
     return rows
 
 
-def read_saved(path: Path, columns: Columns, split: Split) -> RawTable:
+def read_saved(path: Path, split: Split) -> RawTable:
     """Return a folder that `datasets` saved: one data set, or a dictionary of splits.
 
     Raises:
@@ -163,11 +146,12 @@ def read_saved(path: Path, columns: Columns, split: Split) -> RawTable:
     try:
         loaded = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a readable saved data set ({_cause(error)}): save it again") from error
-    return _from_dataset(loaded, str(path), columns, split)
+        raise UserError(f"{path} is not a readable saved data set ({cause(error)}): save it again") from error
+    return from_dataset(loaded, str(path), split)
 
 
-def _from_dataset(loaded: Dataset | DatasetDict, source: str, columns: Columns, split: Split) -> RawTable:
+def from_dataset(loaded: Dataset | DatasetDict, source: str, split: Split) -> RawTable:
+    """Return a data set of `datasets`, or a split of one, but for columns of bytes. Raises UserError as above."""
     import datasets
 
     if isinstance(loaded, datasets.DatasetDict):
@@ -176,12 +160,24 @@ def _from_dataset(loaded: Dataset | DatasetDict, source: str, columns: Columns, 
     elif split.stated is not None and split.stated != str(loaded.split):
         # a set without splits: the whole of it is what its own split name says, if it has one
         Split(split.stated).choose([str(loaded.split or "one set without splits")], source)
-    names = loaded.column_names
-    rows = _python_rows(loaded.select_columns(_wanted(columns, names)).with_format("arrow")[:])
-    return RawTable(source, tuple(names), rows)
+    names, unread = _readable(loaded.features.arrow_schema)
+    rows = _python_rows(loaded.select_columns(names).with_format("arrow")[:])
+    return RawTable(source, (*names, *unread), rows, unread)
 
 
-def read_path(path: Path, columns: Columns, split: Split) -> RawTable:
+READERS: Mapping[str, Callable[[Path], RawTable]] = {
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+    ".json": read_json,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".arrow": read_arrow,
+}
+SUFFIXES = tuple(READERS)
+"""How files end that can be read."""
+
+
+def read_path(path: Path, split: Split) -> RawTable:
     """Return a file or saved folder, by its kind.
 
     Raises:
@@ -189,24 +185,22 @@ def read_path(path: Path, columns: Columns, split: Split) -> RawTable:
     """
     if path.is_dir():
         if is_saved_folder(path):
-            return read_saved(path, columns, split)
+            return read_saved(path, split)
         raise UserError(
             f"{path} is a folder that datasets.save_to_disk did not write: set ",
             SettingName("questions.name"),
-            f" to one of the files in it ({' or '.join(SUFFIXES)})",
+            f" to one of the files in it ({', '.join(SUFFIXES)})",
         )
     if path.suffix not in SUFFIXES:
-        raise UserError(f"{path} is neither {' nor '.join(SUFFIXES)}: convert it to one of these")
+        raise UserError(f"{path} is of no kind that is read ({', '.join(SUFFIXES)}): convert it to one of these")
     if split.stated is not None:
         raise UserError(_SPLIT, f" is {split.stated!r}, but the file {path} has no splits: remove the setting")
     with reading(path, "write it to a file"):
         regular(path)
-    return read_jsonl(path) if path.suffix == ".jsonl" else read_parquet(path, columns)
+    return READERS[path.suffix](path)
 
 
-def read_hub(
-    name: str, columns: Columns, split: Split, options: Mapping[str, str | None], remedy: tuple[str, ...]
-) -> RawTable:
+def read_hub(name: str, split: Split, options: Mapping[str, str | None], remedy: tuple[str, ...]) -> RawTable:
     """Return a data set of the Hub, or of its local cache. `options` holds `config` and `revision`, if any.
 
     Raises:
@@ -224,10 +218,10 @@ def read_hub(
         try:
             loaded = datasets.load_dataset(name, options.get("config"), split=only, revision=options.get("revision"))
         except (OSError, ValueError, DatasetsError, HTTPError) as error:
-            cause = unreached or _cause(error)
-            raise UserError(f"the Hub data set {name!r} could not be loaded ({cause}): ", *remedy) from error
+            why = unreached or cause(error)
+            raise UserError(f"the Hub data set {name!r} could not be loaded ({why}): ", *remedy) from error
     if not isinstance(loaded, datasets.Dataset | datasets.DatasetDict):
         raise UserError(f"the Hub data set {name!r} can only be streamed: ", *remedy)
     if isinstance(loaded, datasets.Dataset):
-        return _from_dataset(loaded, f"{name} (split {only}) on the Hub", columns, Split())
-    return _from_dataset(loaded, f"{name} on the Hub", columns, split)
+        return from_dataset(loaded, f"{name} (split {only}) on the Hub", Split())
+    return from_dataset(loaded, f"{name} on the Hub", split)

@@ -31,7 +31,7 @@ def training_changes(recipe: Recipe, models: Mapping[str, str], data: Path) -> C
     updates = min(recipe.learner.updates, _UPDATES)
     changes: Changes = {
         **_here(recipe.model.path, models),
-        **_asked(recipe.questions.model_dump(), "questions."),
+        **_asked_of(recipe, data),
         "questions.data_dir": str(data),
         "sampling": {**recipe.sampling.model_dump(exclude=_ENGINE), "max_new_tokens": _budget(recipe)},
         "cluster": None,
@@ -98,14 +98,23 @@ def _here(model: str, models: Mapping[str, str]) -> Changes:
     return {"model.path": models.get(model, model), "model.revision": None, "model.device": "cpu"}
 
 
+def _asked_of(recipe: Recipe, data: Path) -> Changes:
+    """Return the limit of the training set, or of every source."""
+    if not recipe.questions.sources:
+        return _asked(recipe.questions.model_dump(), "questions.")
+    sources = [{**each.model_dump(), **_asked(each.model_dump(), "")} for each in recipe.questions.sources]
+    known = [{**each, "data_dir": str(data)} if each["name"] in CATALOGUE else each for each in sources]
+    return {"questions.sources": known}
+
+
 def cut_benchmarks(benchmarks: Sequence[BenchmarkSettings]) -> list[dict[str, Any]]:
     """Return sets to evaluate on, of a few rows each."""
     return [{**each.model_dump(), **_asked(each.model_dump(), "")} for each in benchmarks]
 
 
 def _asked(settings: Mapping[str, Any], prefix: str) -> Changes:
-    """Return the limit of a set, and of a known one no split: its rows stand in a file that has none."""
+    """Return the limit of a set, and of a known one neither split nor filter: a few of its rows stand in a file."""
     changes: Changes = {f"{prefix}limit": min(settings["limit"] or ROWS, ROWS)}
     if settings["name"] in CATALOGUE:
-        changes |= {f"{prefix}split": None}
+        changes |= {f"{prefix}split": None, f"{prefix}where": None}
     return changes

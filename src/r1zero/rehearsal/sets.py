@@ -17,7 +17,7 @@ from r1zero.errors import UserError
 from r1zero.questions import CATALOGUE, find_here
 from r1zero.questions.catalogue import Entry
 from r1zero.questions.files import Split, read_path
-from r1zero.questions.rows import Columns
+from r1zero.questions.rows import LEVEL_COLUMNS
 from r1zero.runs.files import write_text, writing
 
 ROWS = 4
@@ -59,8 +59,9 @@ def _real_rows(entry: Entry, data_dir: Path | None) -> list[dict[str, Any]] | No
     place = find_here(entry.name, data_dir)
     if place is None:
         return None
-    columns = Columns(question_candidates=entry.question_columns, answer_candidates=entry.answer_columns)
-    rows = [dict(row) for row in read_path(place, columns, Split(None, entry.split)).rows]
+    read = {*entry.question_columns, *entry.answer_columns, *LEVEL_COLUMNS}
+    table = read_path(place, Split(None, entry.split))
+    rows = [{name: value for name, value in row.items() if name in read} for row in table.rows]
     asked = next((name for name in entry.question_columns if any(name in row for row in rows)), "")
     longest = sorted(rows[ROWS - 1 :], key=lambda row: len(str(row.get(asked, ""))))[-1:]
     return [*rows[: ROWS - 1], *longest]

@@ -143,13 +143,16 @@ def unrehearsed(recipe: Recipe) -> list[str]:
     left_out = ["vLLM"] if recipe.sampling.engine == "vllm" else []
     left_out += ["the cluster"] if recipe.cluster is not None else []
     told = [f"not rehearsed: {' and '.join(left_out)}; one process samples and learns"] if left_out else []
+    asked = (*recipe.questions.each, *recipe.evaluation.benchmarks)
+    told += [f"not rehearsed: where = {e.where!r} of {e.name}, of which few rows are here"
+             for e in asked if e.where and e.name in CATALOGUE]  # fmt: skip
     judges = [each.called for each in recipe.reward if each.use == "judge"]
     return told + [f"not rehearsed, but asked, and paid: the judge of the reward {name}" for name in judges]
 
 
 def sets_of(recipe: Recipe) -> list[str]:
     """Return the names of a recipe's question sets."""
-    return [recipe.questions.name, *(each.name for each in recipe.evaluation.benchmarks)]
+    return [each.name for each in (*recipe.questions.each, *recipe.evaluation.benchmarks)]
 
 
 def models_of(recipe: AnyRecipe) -> list[str]:

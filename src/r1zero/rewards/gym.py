@@ -58,7 +58,8 @@ class GymGrader:
     `limits` are a verifier's.
     """
 
-    def __init__(self, name: str, *limits: Any):
+    def __init__(self, name: str, workers: int, timeout_s: float, memory_mb: int):
+        limits = workers, timeout_s, memory_mb
         self.scorers, self.plain = Verifier(*limits, SCORE, {"package": PACKAGE}, name), Verifier(*limits)
         self._done: deque[tuple[object, Verdict]] = deque()
         self._answers: dict[object, str] = {}

@@ -19,13 +19,15 @@ from r1zero.objectives.advantage import varied
 from r1zero.objectives.bias_meter import bias_meter
 from r1zero.objectives.table import Objective
 from r1zero.policy.batch import Trajectory
-from r1zero.rollouts.prompts import Prompt, PromptStream
+from r1zero.rollouts.mixture import MixedStream, Stream
+from r1zero.rollouts.prompts import Prompt
 from r1zero.rollouts.rewards import (
     Truncation,
     answers_of,
     lengths_of,
     observe,
     observe_parts,
+    observe_sources,
     observe_textless,
     rewards_of,
     trajectories_of,
@@ -117,7 +119,7 @@ class RolloutCollector:
     `prompts` groups, so that no weight depends on luck. Live is here what has right and wrong answers.
     """
 
-    stream: PromptStream
+    stream: Stream
     sampler: Sampler
     verifier: VerifierProtocol
     template: Template
@@ -143,6 +145,10 @@ class RolloutCollector:
         observe(tally, graded.rollouts, graded.rewards_PG, graded.graded_PG, ~graded.live_P, answers)
         observe_parts(tally, graded.rollouts)
         observe_textless(tally, graded.rollouts, self.textless)
+        if isinstance(self.stream, MixedStream):
+            groups = graded.rollouts, graded.rewards_PG, graded.graded_PG, graded.live_P
+            observe_sources(tally, self.stream.names, *groups)
+            self.stream.observe(tally)
         tally.add("rollout/groups", len(graded.rollouts))
         # live groups first, then dead ones, each in the order drawn; sorted back, for a batch keeps question order
         dead_P = ~self._worth_P(graded)

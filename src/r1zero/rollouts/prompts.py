@@ -35,10 +35,7 @@ class Prompt:
 
 def make_prompt(question: Question, template: Template, encode: Encode, key: str) -> Prompt:
     """Render and encode a question. Raises UserError when nothing comes of it: a model must be given something."""
-    try:
-        text = template.render(question.text)
-    except UserError as error:
-        raise UserError(f"Question {question.id}: {error}") from error
+    text = _asked(question, template)
     if not is_text(text):
         raise UserError(
             f"Question {question.id} under template {template.name} holds half a character (a lone surrogate), which "
@@ -50,13 +47,31 @@ def make_prompt(question: Question, template: Template, encode: Encode, key: str
     return Prompt(question, text, ids, key)
 
 
+def _asked(question: Question, template: Template) -> str:
+    try:
+        return template.ask(question)
+    except UserError as error:
+        raise UserError(f"Question {question.id}: {error}") from error
+
+
+def unshown_turns(questions: QuestionSet, template: Template) -> list[str]:
+    """Tell of how many questions a template leaves out the system's turn; nothing where it shows all there is."""
+    stored = questions.questions if isinstance(questions.questions, tuple) else ()
+    hidden = sum(bool(each.turns) for each in stored) if template.name != "chat" else 0
+    told = (
+        f"{questions.name}: {plural(hidden, 'question')} with a system's turn, which template.name = "
+        f'{template.name!r} leaves out (template.name = "chat" shows it)'
+    )
+    return [told] if hidden else []
+
+
 def long_prompts(questions: QuestionSet, template: Template, encode: Encode, above: int) -> dict[str, int]:
     """Return the tokens of the prompts that have more than so many, by question id. Of an endless set, its beginning
     is looked at; of texts too short for it, nothing: encoding many of them takes half a minute.
     """
     # no tokenizer makes more tokens of a text than it has bytes, but for the one that opens it
     first = itertools.islice(questions, _ALL_BUT_ENDLESS)
-    wanted = (each for each in first if len(template.render(each.text).encode(errors="replace")) >= above)
+    wanted = (each for each in first if len(_asked(each, template).encode(errors="replace")) >= above)
     lengths = {each.id: len(make_prompt(each, template, encode, each.id).ids) for each in wanted}
     return {name: length for name, length in lengths.items() if length > above}
 
@@ -104,7 +119,7 @@ class PreparedSet:
 
     def notes(self, budget: int) -> tuple[str, ...]:
         """Tell what a reader must know of the questions, where responses are given so many tokens."""
-        return (*self.questions.notes, *self.fit(budget))
+        return (*self.questions.notes, *unshown_turns(self.questions, self.template), *self.fit(budget))
 
     def fit(self, budget: int) -> list[str]:
         """Tell how the prompts, and responses of so many tokens, fit into the model's positions; nothing if they do."""
@@ -143,7 +158,7 @@ class PromptStream:
     again is so under the next epoch's key, as another group.
 
     Prompts longer than `max_tokens`, or that fill all of the model's `positions`, are passed over, never cut, and
-    counted in `dropped`.
+    counted in `dropped`. `salt` gives an order of its own to a set beside others of the same seed.
     """
 
     def __init__(
@@ -155,7 +170,9 @@ class PromptStream:
         max_tokens: int,
         seed: int,
         positions: int | None = None,
+        salt: tuple[int, ...] = (),
     ):
+        self.salt = salt
         self.questions, self.template, self.encode = questions, template, encode
         self.max_tokens, self.seed = max_tokens if positions is None else min(max_tokens, positions - 1), seed
         self._bound = f"questions.max_prompt_tokens = {max_tokens}; raise it"
@@ -211,5 +228,5 @@ class PromptStream:
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.questions))
+            self._order = epoch, np.random.default_rng([self.seed, epoch, *self.salt]).permutation(len(self.questions))
         return self._order[1]

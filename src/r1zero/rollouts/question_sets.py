@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
-from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe
+from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe, SourceSettings
 from r1zero.errors import SettingName, UserError, plural
 from r1zero.questions import QuestionSet, fingerprint, load_questions, renamed
 from r1zero.questions.files import SUFFIXES
-from r1zero.rollouts.prompts import Encode, PreparedSet, first_of, fit_told, long_prompts
+from r1zero.rollouts.mixture import mixed
+from r1zero.rollouts.prompts import Encode, PreparedSet, first_of, fit_told, long_prompts, unshown_turns
 from r1zero.runs.files import stems_apart
 from r1zero.templates import Template
 from r1zero.verify.golds import listed, read_golds
@@ -21,7 +23,7 @@ _UNREADABLE = "unreadable gold"
 
 def load_sets(
     recipe: Recipe,
-    called: str | None = None,
+    called: Sequence[str | None] = (),
     benchmarks_called: Sequence[str] = (),
     own_golds: tuple[str | None, str | None] | None = None,
 ) -> tuple[QuestionSet, tuple[QuestionSet, ...]]:
@@ -31,14 +33,42 @@ def load_sets(
     `own_golds` are what grades in the verifier's place, of training questions and of benchmarks, where that does not
     stand in the recipe.
     """
-    data_dir = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
+    data_dir = _folder(recipe.questions.data_dir)
     trained, evaluated = own_golds or recipe.own_golds
     benchmarks = load_benchmarks(recipe.evaluation, data_dir, reward=evaluated, called=benchmarks_called)
-    return load_set(recipe.questions, data_dir, trained, called), benchmarks
+    return load_training(recipe, called, trained), benchmarks
+
+
+def load_training(recipe: Recipe, called: Sequence[str | None] = (), reward: str | None = None) -> QuestionSet:
+    """Return the questions to train on: one set, or several as parts of one. Raises UserError like `load_set`."""
+    settings = recipe.questions
+    if not settings.sources:
+        return load_set(settings, _folder(settings.data_dir), reward, next(iter(called), None))
+    parts: list[QuestionSet] = []
+    stems = stems_apart([each.name for each in settings.sources if each.name.endswith(SUFFIXES)])
+    for number, (source, known) in enumerate(zip_longest(settings.sources, called[: len(settings.sources)])):
+        folder = _folder(source.data_dir or settings.data_dir)
+        try:
+            part = load_set(source, folder, reward, known or stems.get(source.name))
+            if same := sum(part.name == each.name.partition("#")[0] for each in parts):  # names are parts of ids
+                bare = part.name.removesuffix(f":{source.split}")
+                part = load_set(source, folder, reward, f"{bare}#{same + 1}")
+        except UserError as error:
+            raise error.renamed(_in_source(number)) from error
+        parts.append(part)
+    return mixed(parts)
+
+
+def _in_source(number: int) -> Callable[[str], str]:
+    return lambda setting: setting.replace("questions.", f"questions.sources.{number}.", 1)
+
+
+def _folder(data_dir: str | None) -> Path | None:
+    return Path(data_dir) if data_dir else None
 
 
 def load_set(
-    settings: QuestionsSettings | BenchmarkSettings,
+    settings: QuestionsSettings | SourceSettings | BenchmarkSettings,
     data_dir: Path | None,
     reward: str | None = None,
     called: str | None = None,
@@ -60,6 +90,7 @@ def load_set(
         split=settings.split,
         limit=settings.limit,
         options=settings.options,
+        where=settings.where,
         called=called,
     )
     return told(found if reward is not None else with_final_golds(found))
@@ -171,10 +202,39 @@ def load_benchmarks(
 def fit_notes(
     recipe: Recipe, positions: int | None, questions: QuestionSet, template: Template, encode: Encode
 ) -> tuple[str, ...]:
-    """Tell what a reader must know of the training set's prompts, where they are too long."""
-    asked, budget = recipe.questions.max_prompt_tokens, recipe.sampling.max_new_tokens
+    """Tell what a reader must know of the training sets' prompts: turns that the template leaves out, and which are too
+    long.
+
+    Raises:
+        UserError: a conversation that the template cannot show.
+    """
+    told: list[str] = []
+    for number, (part, settings) in enumerate(zip(questions.parts or [questions], recipe.questions.each, strict=True)):
+        bound, name = settings.max_prompt_tokens or recipe.questions.max_prompt_tokens, "questions.max_prompt_tokens"
+        if settings.max_prompt_tokens and questions.parts:
+            name = f"questions.sources.{number}.max_prompt_tokens"
+        told += unshown_turns(part, template)
+        told += _fit_of(
+            part,
+            (name, bound),
+            recipe.sampling.max_new_tokens,
+            positions,
+            partial(long_prompts, part, template, encode),
+        )
+    return tuple(told)
+
+
+def _fit_of(
+    questions: QuestionSet,
+    asked_by: tuple[str, int],
+    budget: int,
+    positions: int | None,
+    longer_than: Callable[[int], dict[str, int]],
+) -> list[str]:
+    """Tell which prompts of a set are longer than a setting (its name and its value) or the model allow."""
+    setting, asked = asked_by
     bound = asked if positions is None else min(asked, max(positions - budget, 0))
-    found = long_prompts(questions, template, encode, bound)
+    found = longer_than(bound)
     longer = [name for name, tokens in found.items() if tokens > asked]
     held = [tokens for tokens in found.values() if tokens <= asked] if positions is not None else []
     crowded = [name for name, tokens in found.items() if positions is not None and positions <= tokens <= asked]
@@ -182,9 +242,9 @@ def fit_notes(
     if longer:
         told.append(
             f"{questions.name}: {plural(len(longer), 'question')} passed over, whose prompts are longer than "
-            f"questions.max_prompt_tokens = {asked}: {first_of(longer)}"
+            f"{setting} = {asked}: {first_of(longer)}"
         )
-    return tuple(told)
+    return told
 
 
 def context_length(recipe: Recipe, positions: int | None, longest: int, benchmarks: Sequence[PreparedSet]) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from r1zero.metrics import Tally
+from r1zero.metrics import Tally, source_key
 from r1zero.objectives.advantage import varied
 from r1zero.policy.batch import Trajectory
 from r1zero.types import Completion, Fate, Outcome, Rollout, Stop, Verdict
@@ -121,6 +121,32 @@ def observe_parts(tally: Tally, rollouts: Sequence[Rollout]) -> None:
                 tally.add(f"{key}/timeouts", found.outcome is Outcome.TIMEOUT)
                 for column, value in found.columns.items():
                     tally.mean_of(f"{key}.{column}", [value])
+
+
+def observe_sources(
+    tally: Tally,
+    sources: Sequence[str],
+    rollouts: Sequence[Rollout],
+    rewards_PG: Tensor,
+    graded_PG: Tensor,
+    live_P: Tensor,
+) -> None:
+    """Add what a rollout batch says of each source of its questions; of one that it asks nothing of, a share of 0."""
+    told = list(zip(rollouts, rewards_PG.tolist(), graded_PG.tolist(), live_P.tolist(), strict=True))
+    for source in sources:
+        own = [group for group in told if group[0].question.source == source]
+        verdicts = [verdict for rollout, *_ in own for verdict in rollout.verdicts]
+        completions = [completion for rollout, *_ in own for completion in rollout.completions]
+        known = [verdict for verdict in verdicts if verdict.graded]
+        rewards = [r for _, group, graded, _ in own for r, counts in zip(group, graded, strict=True) if counts]
+        tally.add(source_key(source, "share"), len(own), len(told))
+        tally.mean_of(source_key(source, "reward"), rewards)
+        tally.mean_of(source_key(source, "pass_at_1"), (v.right for v in known))
+        tally.mean_of(source_key(source, "answered"), (v.outcome is not Outcome.NO_ANSWER for v in known))
+        tally.mean_of(source_key(source, "dead_groups"), (not live for *_, live in own))
+        tally.mean_of(source_key(source, "length"), (c.length for c in completions))
+        tally.mean_of(source_key(source, "truncated"), (c.truncated for c in completions))
+        tally.add(source_key(source, "ungraded"), len(verdicts) - len(known))
 
 
 def observe(

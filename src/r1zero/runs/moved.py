@@ -21,6 +21,8 @@ from r1zero.config.rewards import BUILT_IN
 from r1zero.errors import UserError
 
 _COMMAND, _BENCHMARKS, _TEMPLATE, _REWARDS = "cmd:", "evaluation.benchmarks", "template.name", "reward"
+_SOURCES = "questions.sources"
+_LISTS = (_BENCHMARKS, _SOURCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ PLACES: Mapping[str, Proof] = {
     "model.revision": Proof("model_fingerprint", "the model"),
     "objective.reference": Proof("reference_fingerprint", "the model"),
     "questions.name": Proof("questions_fingerprint", "the questions"),
+    _SOURCES: Proof("questions_fingerprint", "the questions"),
     _BENCHMARKS: Proof("benchmarks_fingerprint", "the questions"),
     _TEMPLATE: Proof("template_hash", "the template"),
     "verifier.reward": Proof("reward_fingerprint", "the reward's code"),
@@ -43,7 +46,7 @@ PLACES: Mapping[str, Proof] = {
     "corpus.name": Proof("corpus_fingerprint", "the corpus"),
 }
 """The settings that are marked `Keeps.PLACE`."""
-_SETS = ("questions.name", _BENCHMARKS)
+_SETS = ("questions.name", *_LISTS)
 MODELS = ("model_fingerprint", "reference_fingerprint")
 CONTENTS = (*MODELS, "corpus_fingerprint")
 """Facts that are compared wherever both are known, whether the place is another or not."""
@@ -60,8 +63,8 @@ def renamed(was: Section, recipe: Section) -> dict[str, tuple[Any, Any]]:
 
 
 def _places_both(setting: str, old: Any, new: Any) -> bool:
-    if setting == _BENCHMARKS:  # the same but for where the sets lie
-        bare = [[{**each, "name": ""} for each in sets] for sets in (old, new)]
+    if setting in _LISTS:  # the same but for where the sets lie
+        bare = [[{**each, "name": "", "data_dir": None} for each in sets or ()] for sets in (old, new)]
         return bool(old) and bare[0] == bare[1]
     if setting == _REWARDS:  # the same but for where the code of some lies
         rows = [[{**each, "use": "" if _is_code(each["use"]) else each["use"]} for each in found or ()]
@@ -239,7 +242,9 @@ def _paths(setting: str, value: Any) -> list[str]:
 
 def _with_paths(setting: str, value: Any, change: Callable[[str], str]) -> Any:
     """Return a setting's value with everything in it that may be a path changed."""
-    if setting == _BENCHMARKS:
+    if setting in _LISTS and value is None:
+        return None
+    if setting in _LISTS:
         return [{**each, "name": change(each["name"])} for each in value or ()]
     if setting == _REWARDS:
         return value and [{**each, "use": _code_with_paths(each["use"], change)} for each in value]

@@ -6,6 +6,7 @@ checkpoint of a batch that was drawn ahead hold whole rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ _SCHEMA = pa.schema(
         ("question_id", pa.string()),
         ("question", pa.string()),  # files of before this column have only the prompt
         ("level", pa.string()),
+        ("source", pa.string()),
+        ("extra", pa.string()),  # JSON, in a group's first row alone
         ("gold", pa.list_(pa.string())),
         ("sample", pa.int32()),
         ("prompt", pa.string()),
@@ -41,7 +44,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _KINDS = dict(zip(_SCHEMA.names, _SCHEMA.types, strict=True)) | dict.fromkeys(("reward", "advantage"), pa.float64())
-_SOMETIMES = ("question", "grade_seconds")  # columns that not every file has
+_SOMETIMES = ("question", "source", "extra", "grade_seconds")  # columns that not every file has
 ROLLOUT_COLUMNS = tuple(name for name in _SCHEMA.names if name not in (*_SOMETIMES, "length"))
 """The columns without which rows are no rollouts."""
 
@@ -102,6 +105,8 @@ def rows_of(rollouts: Iterable[Rollout]) -> list[Row]:
             "question_id": rollout.question.id,
             "question": rollout.question.text,
             "level": rollout.question.level,
+            "source": rollout.question.source,
+            "extra": None if g else extra_text(rollout.question),
             "gold": rollout.question.gold,
             "prompt": rollout.prompt,
             "prompt_ids": rollout.prompt_ids,
@@ -112,12 +117,42 @@ def rows_of(rollouts: Iterable[Rollout]) -> list[Row]:
     ]
 
 
+LONGEST_EXTRA = 4000
+"""Characters of a further column, as JSON, that are saved."""
+
+
+def extra_text(question: Question) -> str | None:
+    """Return a question's further columns as JSON, None where there are none. What is longer than `LONGEST_EXTRA`, such
+    as a worked solution, is left out, and its place says so."""
+    texts = {name: json.dumps(value) for name, value in question.extra.items()}
+    return (
+        json.dumps(
+            {
+                name: question.extra[name] if len(text) <= LONGEST_EXTRA else f"(left out: {len(text):,} characters)"
+                for name, text in texts.items()
+            }
+        )
+        if texts
+        else None
+    )
+
+
+def extra_of(text: object) -> dict[str, Any]:
+    """Take further columns from `extra_text`; none from what is not such a text."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def rollouts_of(rows: Iterable[Row]) -> list[Rollout]:
     """Take rollouts from their rows; the question's text is "" where a file of before has none."""
     rollouts = []
     for group in grouped(rows):
         first, (completions, verdicts) = group[0], zip(*map(graded_response, group), strict=True)
-        question = Question(first["question_id"], first.get("question", ""), tuple(first["gold"]), first["level"])
+        text, extra = first.get("question", ""), extra_of(first.get("extra"))
+        question = Question(first["question_id"], text, tuple(first["gold"]), first["level"], extra)
         rollouts.append(Rollout(question, first["prompt"], tuple(first["prompt_ids"]), completions, verdicts))
     return rollouts
 

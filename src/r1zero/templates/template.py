@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from r1zero.errors import UserError, reason
 from r1zero.templates.limits import LimitError, limited, of_readable_length
-from r1zero.types import AnswerFormat
+from r1zero.types import AnswerFormat, Question
+
+T = TypeVar("T")
 
 
 class Renderer(Protocol):
@@ -59,7 +62,7 @@ class Surround:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """The tokenizer's own chat template around one user message."""
+    """The tokenizer's own chat template around one user message, or a whole conversation."""
 
     tokenizer: ChatTokenizer = field(repr=False, compare=False)
     source: str
@@ -70,9 +73,15 @@ class Chat:
 
     def render(self, question_text: str) -> str:
         """Return the conversation up to the point where the assistant speaks."""
-        user = f"{question_text}\n{self.instruction}" if self.instruction else question_text
-        messages = [{"role": "system", "content": self.system}] if self.system else []
-        messages.append({"role": "user", "content": user})
+        return self.converse([*([("system", self.system)] if self.system else []), ("user", question_text)])
+
+    def converse(self, turns: Sequence[tuple[str, str]]) -> str:
+        """Return a whole conversation, (role, text) each, up to the same point; the instruction ends the last user's
+        turn."""
+        messages = [{"role": role, "content": text} for role, text in turns]
+        if self.instruction:
+            last = max(i for i, (role, _) in enumerate(turns) if role == "user")
+            messages[last]["content"] += f"\n{self.instruction}"
         with limited():
             text = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True, **json.loads(self.options)
@@ -107,8 +116,28 @@ class Template:
         Raises:
             UserError: the tokenizer's chat template, or the user's own, fails on this question.
         """
+        return self._rendered(self.renderer.render, question_text)
+
+    def ask(self, question: Question) -> str:
+        """Return the prompt that puts a question: under a chat template its whole conversation, else its text alone.
+
+        Raises:
+            UserError: as `render`, or it is a conversation of several turns, which no other template shows.
+        """
+        if not question.turns:
+            return self.render(question.text)
+        if isinstance(self.renderer, Chat):
+            return self._rendered(self.renderer.converse, question.turns)
+        if question.has_history:
+            raise UserError(
+                f"it is a conversation of {len(question.turns)} turns, of which template.name = {self.name!r} would "
+                'show the last alone: set template.name = "chat", or leave the row out'
+            )
+        return self.render(question.text)
+
+    def _rendered(self, render: Callable[[T], str], asked: T) -> str:
         try:
-            return of_readable_length(self.renderer.render(question_text))
+            return of_readable_length(render(asked))
         except rendering_errors() as error:
             raise UserError(
                 f"template.name = {self.name!r} fails when it is rendered ({reason(error, None)}): mend the template, "

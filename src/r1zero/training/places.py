@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def load_own_sets(
     if existing is None:
         return load_sets(recipe, own_golds=own_golds)
     facts, was = existing.facts, existing.recipe
-    called = _bare(facts.get("questions"), recipe.questions.split)
+    called = _called(facts, recipe)
     settings = recipe.evaluation.benchmarks
     known = facts.get("benchmarks")
     same = was.evaluation.benchmarks == settings or "evaluation.benchmarks" in moved.renamed(was, recipe)
@@ -96,8 +96,18 @@ def _reads_model(recipe: Recipe, beginning: Beginning) -> bool:
 
 
 def _data_folders(recipe: Recipe) -> list[Path]:
-    named = (recipe.questions.data_dir, os.environ.get(DATA_VARIABLE))
+    own = (each.data_dir for each in recipe.questions.each)
+    named = dict.fromkeys((*own, recipe.questions.data_dir, os.environ.get(DATA_VARIABLE)))
     return [Path(folder).expanduser() for folder in named if folder]
+
+
+def _called(facts: Mapping[str, Any], recipe: Recipe) -> list[str | None]:
+    """Return what the training sets are called by the run that goes on, of those that it knows as many of."""
+    settings, known = recipe.questions.each, facts.get("sources")
+    names = [each.get("name") for each in known] if isinstance(known, list) else [facts.get("questions")]
+    if len(names) != len(settings):
+        return []
+    return [_bare(name, each.split) for name, each in zip(names, settings, strict=True)]
 
 
 def _bare(name: object, split: str | None) -> str | None:

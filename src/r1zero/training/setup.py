@@ -24,7 +24,8 @@ from r1zero.rewards.grader import AnswersOnly
 from r1zero.rewards.open import RewardSource, may_fail, own_golds, reward_facts
 from r1zero.rollouts.async_collector import AsyncCollector
 from r1zero.rollouts.collector import ColocatedCollector, Penalty, RolloutCollector, reference_penalty
-from r1zero.rollouts.prompts import PreparedSet, PromptStream, make_prompt
+from r1zero.rollouts.mixture import Stream, make_stream
+from r1zero.rollouts.prompts import PreparedSet, make_prompt
 from r1zero.rollouts.question_sets import context_length, fit_notes
 from r1zero.rollouts.rewards import Truncation
 from r1zero.runs.begin import Beginning
@@ -92,13 +93,11 @@ def set_up(
     template = make_template(recipe.template, policy.tokenizer)
     textless = textless_ids(policy.tokenizer, policy.model)
     prepared = tuple(PreparedSet(each, template, policy.encode, textless, policy.positions) for each in benchmarks)
-    budget, longest = recipe.eval_max_new_tokens, recipe.questions.max_prompt_tokens
+    budget = recipe.eval_max_new_tokens
     told = [*_precision_notes(precision), *questions.notes]
     told += fit_notes(recipe, policy.positions, questions, template, policy.encode)
     told += (note for each in prepared for note in each.notes(budget))
-    stream = PromptStream(
-        questions, template, policy.encode, max_tokens=longest, seed=recipe.train.seed, positions=policy.positions
-    )
+    stream = make_stream(recipe, questions, template, policy.encode, policy.positions)
     probe = _probe(stream, recipe)
     check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
 
@@ -110,8 +109,9 @@ def set_up(
     spec = WorkerSpec(exact, policy, objective, checkpoint, context, probe, parts, out)
     with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
         if parts or recipe.verifier.reward is not None:
-            tried = make_prompt(questions[0], template, policy.encode, "")
-            try_reward(workers.verifier, recipe.verifier.reward, tried.text, tried.question, may_fail(parts))
+            for source in questions.parts or (questions,):
+                tried = make_prompt(source[0], template, policy.encode, "")
+                try_reward(workers.verifier, recipe.verifier.reward, tried.text, tried.question, may_fail(parts))
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         run = beginning.run(recipe, facts)
@@ -131,6 +131,15 @@ def set_up(
                 notes=(*going_on, *told),
                 step=beginning.done,
             )
+
+
+def _source_facts(questions: QuestionSet) -> dict[str, Any]:
+    """Tell every part of a mixture; nothing of a single set."""
+    told = [
+        {"name": part.name, "count": len(part), "dropped": dict(part.dropped), "fingerprint": part.fingerprint}
+        for part in questions.parts
+    ]
+    return {"sources": told} if told else {}
 
 
 def _rewards(recipe: Recipe, given: Sequence[RewardSource]) -> tuple[RewardSource, ...]:
@@ -177,7 +186,7 @@ def _in_precision(recipe: Recipe, autocast: str) -> Recipe:
     return recipe.model_copy(update={"learner": recipe.learner.model_copy(update={"autocast": autocast})})
 
 
-def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
+def _probe(stream: Stream, recipe: Recipe) -> tuple[Request, ...]:
     """Prompts to hold an engine against the learner on, from the first batch. Raises UserError where that has none."""
     prompts = stream.peek(recipe.rollout.prompts)
     count = max(_PROBES, recipe.cluster.samplers if recipe.cluster else 1)
@@ -188,7 +197,7 @@ def _probe(stream: PromptStream, recipe: Recipe) -> tuple[Request, ...]:
 
 @contextmanager
 def _open_collector(
-    spec: WorkerSpec, stream: PromptStream, template: Template, workers: Workers
+    spec: WorkerSpec, stream: Stream, template: Template, workers: Workers
 ) -> Iterator[tuple[Collector, Sampler]]:
     """What makes the run's rollout batches, and the sampler of its evaluations."""
     collector = _collector(spec, stream, template, workers)
@@ -201,7 +210,7 @@ def _open_collector(
         yield ColocatedCollector(collector, workers.engine), workers.sampler
 
 
-def _collector(spec: WorkerSpec, stream: PromptStream, template: Template, workers: Workers) -> RolloutCollector:
+def _collector(spec: WorkerSpec, stream: Stream, template: Template, workers: Workers) -> RolloutCollector:
     """One that is ahead brings the engine up to date by itself."""
     recipe, engine = spec.recipe, workers.engine
     return RolloutCollector(
@@ -250,6 +259,7 @@ def describe(
         "questions_count": len(questions),
         "questions_dropped": dict(questions.dropped),
         "questions_fingerprint": questions.fingerprint,
+        **_source_facts(questions),
         "benchmarks": [each.name for each in benchmarks],
         "benchmarks_fingerprint": benchmark_mark(benchmarks),
         "template": template.name,

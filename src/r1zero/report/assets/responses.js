@@ -192,7 +192,8 @@
       fact("Surprisal", `${digits(one.surprisal)} nats a token`),
       fact("Extracted answer", one.extracted === null ? "(none)" : visible(one.extracted)),
       fact("Gold", one.group.gold.length ? visible(one.group.gold.join("  or  ")) : "(none)"),
-      fact("Verdict", visible(said), true));
+      fact("Verdict", visible(said), true),
+      ...one.group.extra.map(([name, text]) => fact(name, visible(text), true)));
   };
   const open = (one) => {
     current = one;

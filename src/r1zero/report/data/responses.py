@@ -6,6 +6,7 @@ Offsets into texts are in UTF-16 units, as the page's script counts.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from r1zero.errors import plural
 from r1zero.report.data.lengths import class_of
 from r1zero.report.data.run_data import RunData
 from r1zero.report.draw.numbers import some
-from r1zero.runs.rollout_rows import RolloutFileError, Row, count_rows, grouped, read_rows
+from r1zero.runs.rollout_rows import RolloutFileError, Row, count_rows, extra_of, grouped, read_rows
 from r1zero.runs.steps import step_of
 from r1zero.types import COARSE_FATES
 from r1zero.verify.extraction.turns import own_span
@@ -34,9 +35,11 @@ LONGEST = 16_000
 _HEAD = 10_000
 _COLUMNS = (
     "question_id", "level", "gold", "sample", "prompt", "response", "stop", "length", "outcome", "extracted", "rule",
-    "logprobs", "reward", "advantage",
+    "logprobs", "reward", "advantage", "source", "extra",
 )  # fmt: skip
 _NEEDED = ("response", "stop", "length", "outcome")
+_MOST_COLUMNS = 20
+_LONGEST_COLUMN = 400  # characters of one
 _BARS = 96  # of a response's surprisal, drawn token by token
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[0-9]+)?")
@@ -198,8 +201,19 @@ def _group(rows: Sequence[Row]) -> dict[str, Any]:
         "level": first.get("level"),
         "gold": [str(gold) for gold in first.get("gold") or []],
         "prompt": _clip(first.get("prompt") or ""),
+        "extra": _extra(first),
         "rows": [_row(row) for row in rows],
     }
+
+
+def _extra(row: Row) -> list[list[str]]:
+    """Return a question's further columns as names and texts, each cut to what a reader takes in."""
+    told = []
+    for name, value in [*extra_of(row.get("extra")).items()][:_MOST_COLUMNS]:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        more = len(text) - _LONGEST_COLUMN
+        told.append([name, f"{text[:_LONGEST_COLUMN]} … ({more:,} more characters)" if more > 0 else text])
+    return told
 
 
 def _row(row: Row) -> list[Any]:

@@ -1,0 +1,171 @@
+"""Mixtures: shares by weight, epochs of their own, the same order after a kill, and no number without its source."""
+
+import json
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r1zero.config import Recipe, make_recipe, parse_overrides
+from r1zero.errors import UserError
+from r1zero.metrics import Tally, metric_of, source_key
+from r1zero.questions import questions_from
+from r1zero.rollouts.mixture import MixedStream, make_stream, mixed
+from r1zero.rollouts.question_sets import load_training
+from r1zero.runs.run import Run
+from r1zero.templates import get_template
+from r1zero.training.train import train
+from tiny_runs import Hold, start, tiny_recipe, untimed
+
+SOURCES: list[dict[str, Any]] = [{"name": "a", "weight": 3, "where": "level >= 3"}, {"name": "b"}]
+
+
+def recipe(questions: object, *overrides: str) -> Recipe:
+    data = {"model": {"path": "m"}, "train": {"steps": 1}, "questions": questions}
+    return make_recipe(data, parse_overrides(list(overrides)))
+
+
+def stream(seed: int = 0) -> MixedStream:
+    rows = [{"question": f"{i}", "answer": i, "level": i % 5} for i in range(20)]
+    sets = questions_from(rows, name="a", where="level >= 3"), questions_from(rows[:7], name="b")
+    asked = recipe(SOURCES, "--train.seed", str(seed))
+    made = make_stream(asked, mixed(sets), get_template("no"), lambda text: tuple(map(ord, text)), None)
+    assert isinstance(made, MixedStream)
+    return made
+
+
+def within(count: int, n: int, share: float, odds: float = 1e-6) -> bool:
+    """Whether so many of n are within what draws by chance give but for these odds, on either side."""
+    chances = [comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
+    return min(sum(chances[: count + 1]), sum(chances[count:])) >= odds
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("n", [4, 16, 100, 1000])
+def test_shares_follow_the_weights(n: int, seed: int) -> None:
+    sources = [prompt.question.source for prompt in stream(seed).next(n)]
+    assert within(sources.count("a"), n, 0.75)
+    assert abs(sources.count("a") - 0.75 * n) <= 3  # much nearer than √n
+    assert all(prompt.question.level in ("3", "4") for prompt in stream(seed).next(n) if prompt.question.source == "a")
+
+
+def test_the_schedule_is_a_function_of_seed_and_position() -> None:
+    dealer, other = stream(), stream(seed=1)
+    order = [dealer.source_at(i) for i in range(60)]
+    assert order == [stream().source_at(i) for i in range(60)]
+    assert order != [other.source_at(i) for i in range(60)]
+    assert ["ab"[i] for i in order] == [prompt.question.source for prompt in dealer.next(60)]
+
+
+def test_every_source_has_epochs_of_its_own() -> None:
+    prompts = stream().next(64)
+    for source, size in (("a", 8), ("b", 7)):
+        own = [prompt.key for prompt in prompts if prompt.question.source == source]
+        assert len({key.partition(":")[2] for key in own[:size]}) == size  # a whole pass
+        assert {key.split(":")[0] for key in own[:size]} == {"0"}
+    assert len({prompt.key for prompt in prompts}) == 64
+
+
+def test_a_restored_mixture_goes_on() -> None:
+    whole = [prompt.key for prompt in stream().next(50)]
+    first, second = stream(), stream()
+    assert [p.key for p in first.peek(9)] == whole[:9]
+    assert [p.key for p in (*first.next(4), *first.next(9))] == whole[:13]
+    second.restore(json.loads(json.dumps(first.state())))
+    assert [p.key for p in second.next(37)] == whole[13:]
+
+
+# ---- recipes
+
+
+def test_forms_of_a_mixture() -> None:
+    short = recipe(SOURCES)
+    assert short == recipe({"sources": SOURCES})
+    assert [each.name for each in short.questions.each] == ["a", "b"]
+    assert recipe({"name": "a"}).questions.each == (recipe({"name": "a"}).questions,)
+    longer = [{**SOURCES[0], "max_prompt_tokens": 4000}, SOURCES[1]]
+    assert recipe({"max_prompt_tokens": 100, "sources": longer}).questions.longest_prompt == 4000
+    assert recipe(SOURCES, "--questions.max_prompt_tokens", "7").questions.longest_prompt == 7
+    changed = recipe(SOURCES, "--questions.sources.1.limit", "5", "--questions.data_dir", "d").questions
+    assert changed.sources
+    assert ([each.limit for each in changed.sources], changed.data_dir) == ([None, 5], "d")
+    assert make_recipe(json.loads(short.model_dump_json())) == short
+
+
+@pytest.mark.parametrize(
+    ("questions", "override", "says"),
+    [
+        (
+            SOURCES,
+            ["--questions.limit", "5"],
+            r"questions\.limit = 5 is of one set, .* mixes 2: .*questions\.sources\.0\.",
+        ),
+        (SOURCES, ["--questions.name", "z"], r"questions\.name = 'z' is of one set"),
+        ([{"name": "a", "weight": 0}], [], r"questions\.sources\.0\.weight = 0"),
+        ([{"limit": 1}], [], r"lacks the setting 'questions\.sources\.0\.name'"),
+        ([{"name": "a", "wheight": 2}], [], r"unknown setting .*did you mean 'questions\.sources\.0\.weight'"),
+    ],
+)
+def test_contradictions_are_refused(questions: object, override: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        recipe(questions, *override)
+
+
+def write_rows(path: Path, count: int) -> str:
+    rows = [{"question": f"{i}+{i % 3}=", "answer": i + i % 3, "level": i % 5} for i in range(count)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_sources_of_one_name_are_told_apart_and_faults_name_the_source(tmp_path: Path) -> None:
+    one, two = write_rows(tmp_path / "x" / "sums.jsonl", 9), write_rows(tmp_path / "y" / "sums.jsonl", 6)
+    twice = {"name": "arithmetic", "options": {"count": 3}}
+    found = load_training(recipe([{"name": one}, {"name": two}, {"name": one, "where": "level == 1"}, twice, twice]))
+    assert [part.name for part in found.parts] == ["x/sums", "y/sums", "x/sums#2", "arithmetic", "arithmetic#2"]
+    assert len({question.id for question in found}) == len(found) == 9 + 6 + 2 + 6
+    assert found.dropped == {"not where level == 1": 7}
+    with pytest.raises(UserError, match=r"questions\.sources\.1\.where = 'lvl' reads the column 'lvl'"):
+        load_training(recipe([{"name": one}, {"name": two, "where": "lvl"}]))
+
+
+def test_metrics_of_sources_do_not_collide() -> None:
+    tally = Tally()
+    for name in ("owner/reward", "reward", "a/source/b"):
+        tally.add(source_key(name, "reward"), 3.0, 4)
+    assert tally.result() == {f"source/{name}/reward": 0.75 for name in ("owner/reward", "reward", "a/source/b")}
+    with pytest.raises(KeyError):
+        metric_of("source/a/nothing")
+    with pytest.raises(KeyError):
+        metric_of("source/reward")
+
+
+# ---- a real run, killed and gone on with
+
+
+@pytest.mark.slow
+def test_a_killed_mixture_goes_on_in_the_same_order(tmp_path: Path) -> None:
+    one, two = write_rows(tmp_path / "one.jsonl", 30), write_rows(tmp_path / "two.jsonl", 9)
+    sources = [{"name": one, "weight": 3, "where": "level >= 3"}, {"name": two}]
+    changes = {"questions": {"sources": sources}, "evaluation.benchmarks": (), "train.steps": 6, "rollout.prompts": 4}
+    whole = train(tiny_recipe(changes), tmp_path / "whole")
+    text = json.loads(tiny_recipe(changes).model_dump_json())
+    (tmp_path / "mix.json").write_text(json.dumps(text))
+    hold = Hold("r1zero.runs.run:Run.log", call=5)
+    killed = start("train", tmp_path / "mix.json", "--out", tmp_path / "killed", hold=hold)
+    killed.held()
+    killed.kill()
+    start("train", tmp_path / "killed", "--resume").done()
+    run = Run.open(tmp_path / "killed")
+    assert untimed(run.read("metrics")) == untimed(whole.read("metrics"))
+    asked = [[row["question_id"] for s in range(1, 7) for row in each.rollouts(s)] for each in (run, whole)]
+    assert asked[0] == asked[1]
+    groups = asked[0][::4]  # of four samples each
+    assert within(sum(question.startswith("one/") for question in groups), len(groups), 0.75)
+    (first, second) = run.facts["sources"]
+    assert (first["name"], first["count"], first["dropped"]) == ("one", 12, {"not where level >= 3": 18})
+    assert (second["name"], second["count"], second["dropped"]) == ("two", 9, {})
+    row = run.read("metrics")[-1]
+    assert row["source/one/share"] + row["source/two/share"] == pytest.approx(1)
+    assert {"source/one/reward", "source/two/epoch", "source/one/length"} <= row.keys()
