@@ -1,5 +1,6 @@
 """The face for programs: a model object, own questions, a watcher that stops; the run is the command's run."""
 
+import importlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 import r1zero
 from r1zero import Control, Objective, Question, Run, View
+from r1zero.api.rewards import importable
 from r1zero.errors import UserError
 from r1zero.objectives.table import TABLE
 from regime import SEED, THREADS
@@ -226,6 +228,70 @@ def test_what_is_logged_must_be_a_number() -> None:
     for value in (math.nan, math.inf, "high", None):
         with pytest.raises(UserError, match=r"watch: bad = .* is not a number to log"):
             control.log(bad=value)  # type: ignore[arg-type]
+
+
+# ---- own rewards
+
+
+def test_functions_as_rewards_are_called_by_name_and_summed(tmp_path: Path) -> None:
+    """0.5 for every kind of sum, and what the verifier says; the verifier's verdict stays what metrics go by."""
+    parts = ["verify", {"use": "format", "weight": 0.0, "name": "boxed"}, lambda kind: 0.5 if kind == "sum" else 0.0]
+    settings = {"train.steps": 1}
+    run = r1zero.train(SMALL, tmp_path / "run", model=taught_model(), questions=SUMS, reward=parts, **settings)
+    rows = run.rollouts().to_pylist()
+    right = [float(row["outcome"] == "right" and row["stop"] != "length") for row in rows]
+    assert [row["reward"] for row in rows] == [each + 0.5 for each in right]
+    assert run.metrics()["reward/lambda"].to_pylist() == [0.5]
+    assert run.metrics()["rollout/pass_at_1"].to_pylist() == [
+        sum(row["outcome"] == "right" for row in rows) / len(rows)
+    ]
+    assert run.facts["objects"]["reward"] == "lambda"
+
+
+def test_a_function_of_the_program_is_needed_again_and_must_be_the_same(tmp_path: Path) -> None:
+    def train(out: Path | str, steps: int, **given: Any) -> Run:
+        return r1zero.train(out, resume=True, **given, **{"train.steps": steps})
+
+    shorter = lambda length: -length / 16  # noqa: E731  what a notebook has
+    begun = {"model": taught_model(), "questions": SUMS, "reward": shorter}
+    whole = r1zero.train(SMALL, tmp_path / "whole", **begun, **{"train.steps": 3})
+    run = r1zero.train(SMALL, tmp_path / "run", **begun, **{"train.steps": 2})
+    with pytest.raises(UserError, match=r"functions of a program's own \(lambda\): give them again, from Python"):
+        train(run.path, 3)
+    with pytest.raises(UserError, match="another rewards fingerprint"):
+        train(run.path, 3, reward=lambda length: -length / 8)
+    on = train(run.path, 3, reward=lambda length: -length / 16)
+    assert on.rollouts(3)["response_ids"] == whole.rollouts(3)["response_ids"]
+    rows = on.rollouts(3).to_pylist()
+    assert [row["reward"] for row in rows] == [-row["length"] / 16 for row in rows]
+
+
+def test_a_function_that_can_be_imported_is_named_in_the_recipe_and_killable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the run resumes without it, as the command would."""
+    (tmp_path / "half_a_point.py").write_text("def half(response, gold):\n    return 0.5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    half = importlib.import_module("half_a_point").half
+    given = {"model": taught_model(), "questions": SUMS}
+    run = r1zero.train(SMALL, tmp_path / "one", **given, reward=half, **{"train.steps": 1})
+    assert run.recipe.verifier.reward == f"{tmp_path}/half_a_point.py:half"
+    assert set(run.rollouts()["reward"].to_pylist()) <= {0.0, 0.5}  # 0 where a response is truncated
+    assert "objects" in run.facts
+    assert "reward" not in run.facts["objects"]
+    listed = r1zero.train(SMALL, tmp_path / "two", **given, reward=["verify", half], **{"train.steps": 1})
+    assert [each.use for each in listed.recipe.reward] == ["verify", f"{tmp_path}/half_a_point.py:half"]
+    for wrong, sentence in (
+        (7, "holds 7, which is not a valid reward"),
+        ([half, half], "Two rewards are called 'half'"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            r1zero.train(SMALL, tmp_path / "three", **given, reward=wrong)
+
+
+@pytest.mark.parametrize("function", [lambda: 0, print, type("R", (), {"__call__": lambda self: 0})()])
+def test_what_no_worker_can_import_stays_in_this_process(function: Any) -> None:
+    assert importable(function) is None
 
 
 # ---- own objectives

@@ -159,7 +159,7 @@ def test_a_killed_mixture_goes_on_in_the_same_order(tmp_path: Path) -> None:
     start("train", tmp_path / "killed", "--resume").done()
     run = Run.open(tmp_path / "killed")
     assert untimed(run.read("metrics")) == untimed(whole.read("metrics"))
-    asked = [[row["question_id"] for s in range(1, 7) for row in each.rollouts(s)] for each in (run, whole)]
+    asked = [[row["question_id"] for s in range(1, 7) for row in each.responses(s)] for each in (run, whole)]
     assert asked[0] == asked[1]
     groups = asked[0][::4]  # of four samples each
     assert within(sum(question.startswith("one/") for question in groups), len(groups), 0.75)

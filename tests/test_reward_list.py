@@ -30,6 +30,7 @@ from r1zero.rollouts.rewards import Truncation, answers_of, observe, observe_par
 from r1zero.runs.maker import foreign_reward
 from r1zero.runs.rollout_rows import read_rows, rollout_table, rollouts_of, rows_of
 from r1zero.runs.run import Run
+from r1zero.training.given import Given
 from r1zero.training.train import train
 from r1zero.types import (
     AnswerFormat,
@@ -648,7 +649,7 @@ def test_a_run_learns_from_a_list_of_rewards(tmp_path: Path, monkeypatch: pytest
     file = Path("mine.py")
     file.write_text(SIZE)
     run = train(tiny_recipe(settings(file)), tmp_path / "run")
-    rows, [logged] = run.rollouts(1), run.read("metrics")
+    rows, [logged] = run.responses(1), run.read("metrics")
     assert {"reward/verify", "reward/format", "reward/overlong", "reward/size", "reward/size.asked"} <= logged.keys()
     for row in rows:
         cut = row["stop"] == "length"
@@ -688,14 +689,14 @@ def test_a_run_learns_from_functions_of_this_process(tmp_path: Path) -> None:
         return -length / 16
 
     small = tiny_recipe({"train.steps": 1, "evaluation.benchmarks": []})
-    run = train(small, tmp_path / "run", rewards=[shorter])
-    rows = run.rollouts(1)
+    run = train(small, tmp_path / "run", given=Given(rewards=(shorter,)))
+    rows = run.responses(1)
     assert [row["reward"] for row in rows] == [-row["length"] / 16 for row in rows]
     assert run.facts["rewards"][1] == {"name": "verify", "weight": 0.0, "answers": True}
     with pytest.raises(UserError, match="rewards fingerprint"):
         train(small, tmp_path / "run", resume=True)
     with pytest.raises(UserError, match=r"as Python objects and by verifier\.reward"):
-        train(tiny_recipe({"verifier.reward": "m:f"}), tmp_path / "other", rewards=[shorter])
+        train(tiny_recipe({"verifier.reward": "m:f"}), tmp_path / "other", given=Given(rewards=(shorter,)))
 
 
 def test_every_part_of_a_foreign_runs_list_is_told(tmp_path: Path) -> None:

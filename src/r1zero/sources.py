@@ -24,8 +24,9 @@ def function_name(function: Callable[..., Any]) -> str:
 def source_hash(function: Callable[..., Any]) -> str:
     """Return 16 hex digits of a function's source, its defaults, and the plain values that it closes over.
 
-    Comments, blank lines and indentation are nothing to it. Where no source can be had (a prompt's, a built-in one), of
-    its code as compiled, which another Python compiles otherwise. What it calls is not looked into.
+    Comments, blank lines and indentation are nothing to it. Of a lambda, and where no source can be had (a prompt's, a
+    built-in one), it is of its code as compiled, which another Python compiles otherwise. What it calls is not looked
+    into.
     """
     digest = hashlib.sha256()
     for part in _parts(function):
@@ -53,15 +54,14 @@ def _parts(function: Callable[..., Any]) -> Iterator[str]:
 
 
 def _source(function: Any) -> str:
+    if getattr(function, "__name__", "") == "<lambda>":  # its source is that of the lines that it stands in
+        return "".join(_compiled(function.__code__))
     try:
         lines = textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
         return "".join(_compiled(code)) if isinstance(code, CodeType) else repr(type(function))
-    try:
-        return ast.dump(ast.parse(lines))
-    except SyntaxError:  # a lambda in the middle of a statement
-        return " ".join(lines.split())
+    return ast.dump(ast.parse(lines))
 
 
 def _compiled(code: CodeType) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from r1zero.api.inputs import kept
 from r1zero.api.objects import Objects
+from r1zero.api.rewards import Reward, rewards_of, told_of
 from r1zero.config import Recipe, Section, make_recipe, read_recipe
 from r1zero.config.overrides import flattened
 from r1zero.errors import UserError
@@ -29,7 +30,7 @@ def train(
     model: str | Path | PreTrainedModel | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     questions: Any = None,
-    reward: str | None = None,
+    reward: Reward | None = None,
     objective: str | Objective | None = None,
     watch: View | Watcher | Sequence[View | Watcher] | None = None,
     resume: bool = False,
@@ -52,7 +53,9 @@ def train(
         A name or path, a list of rows (`{"question": …, "answer": …}`, further columns are kept) or of `Question`s, or
         a `datasets.Dataset`. Rows are written into the run directory.
     reward
-        As `verifier.reward`.
+        A name as in `verifier.reward`, a function, or the parts of a sum: names, rows of `[[reward]]` and functions
+        (docs/rewards.md), called by the parameters that they name. A function that can be imported runs in killable
+        workers; a program's own in a thread with a deadline, and is needed again to resume.
     objective
         A row's name, or an `Objective`, whose parts may be functions of your own. A run of functions needs them again
         to be resumed.
@@ -73,7 +76,8 @@ def train(
     if not resume and (place / "run.json").exists():
         raise UserError(f"{place} already holds a run; give resume=True to continue it, or another out=.")
     objects = Objects.of(model, tokenizer, questions, objective)
-    changes = objects.settings(place) | ({"verifier.reward": reward} if reward is not None else {}) | _dotted(settings)
+    rewarded, own_rewards = rewards_of(reward)
+    changes = objects.settings(place) | rewarded | _dotted(settings)
     whole = resolved(recipe, changes, place, resume)
     with kept(place):
         objects.put(place)
@@ -83,7 +87,7 @@ def train(
             resume=resume,
             from_step=from_step,
             view=view,
-            given=Given(objects.own, (), objects.told(place)),
+            given=Given(objects.own, own_rewards, objects.told(place) | told_of(own_rewards)),
         )
     objects.hand_back(run)
     return run

@@ -8,6 +8,7 @@ checks them, `sentences` says what is wrong.
 
 from r1zero.config.load import checked, load_recipe, make_recipe, read_recipe, validated
 from r1zero.config.overrides import differences, parse_overrides
+from r1zero.config.question_sections import BenchmarkSettings, QuestionsSettings, SourceSettings
 from r1zero.config.recipe import Recipe
 from r1zero.config.rewards import RewardSettings
 from r1zero.config.sections import *

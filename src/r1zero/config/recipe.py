@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from r1zero.config import sections
+from r1zero.config.question_sections import QuestionsSettings
 from r1zero.config.rewards import OverlongOptions, RewardSettings, check_rewards, judge_of_answers
 from r1zero.config.sections import ClusterSettings, Keeps, Section
 
@@ -25,7 +26,7 @@ class Recipe(Section):
     """A whole run. `load_recipe` reads it from TOML."""
 
     model: sections.ModelSettings
-    questions: sections.QuestionsSettings
+    questions: QuestionsSettings
     train: sections.TrainSettings
     template: sections.TemplateSettings = sections.TemplateSettings()
     sampling: sections.SamplingSettings = sections.SamplingSettings()

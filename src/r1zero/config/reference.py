@@ -66,7 +66,7 @@ def _chapter(title: str, command: str, kind: type[BaseModel]) -> Iterator[str]:
 
 def _heading(section: Setting) -> Iterator[str]:
     yield from (f"### `{section.key}`, a list of tables" if section.is_list else f"### `[{section.key}]`", "")
-    optional = " The section may be left out; then there is none." if section.default == UNSET else ""
+    optional = " The section may be left out." if section.default == UNSET else ""
     yield from (section.meaning + optional, "")
 
 

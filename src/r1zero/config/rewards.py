@@ -99,6 +99,7 @@ class RewardSettings(Section):
     """`verify`, `format`, `overlong`, `repetition`, `judge`, `reasoning_gym`; or a function (`file.py:function`,
     `module:function`) or command (`cmd: …`) of your own."""
     weight: float = 1.0
+    """What it counts in the sum; 0: it is watched, and earns nothing."""
     name: str = Field(default="", pattern=r"^([A-Za-z][\w-]*)?$")
     """What it is called in metrics and saved rollouts; by default as in `use`."""
     correctness: bool = False

@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from r1zero.config.sections import Keeps
 
@@ -194,7 +193,7 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return REQUIRED
     default = field.get_default(call_default_factory=True, validated_data={})
-    if default is None or default is PydanticUndefined:
+    if default is None:
         return UNSET
     return "" if isinstance(default, BaseModel) else toml(default)
 

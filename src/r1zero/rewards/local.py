@@ -7,10 +7,8 @@ are better off in the verifier's killable processes.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import queue
-import textwrap
 import threading
 import time
 from collections import deque
@@ -19,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from r1zero.errors import UserError
+from r1zero.sources import source_hash
 from r1zero.types import GradingTask, Outcome, Verdict
 from r1zero.verify.workers.calling import caller, fields_of
 from r1zero.verify.workers.custom_reward import Reward
@@ -36,15 +35,8 @@ def qualified_name(function: Callable[..., Any]) -> str:
 
 
 def identity(function: Callable[..., Any]) -> str:
-    """Return what a run records of a callable: its qualified name, and 16 hex digits of its source where that is to be
-    had. What it closes over, and what it calls, is not seen.
-    """
-    try:
-        source = textwrap.dedent(inspect.getsource(function if inspect.isroutine(function) else type(function)))
-        mark = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    except (OSError, TypeError):
-        mark = "no source"
-    return f"{qualified_name(function)} {mark}"
+    """Return what a run records of a callable: its qualified name, and 16 hex digits of what it says (`sources`)."""
+    return f"{qualified_name(function)} {source_hash(function)}"
 
 
 @dataclass(slots=True, eq=False)

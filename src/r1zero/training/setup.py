@@ -86,6 +86,7 @@ def set_up(
     threads = set_threads(beginning.threads(recipe.train.threads) or (1 if recipe.cluster else None))
     objective = recipe_objective(recipe, given.objective)
 
+    _check_given(beginning, given)
     parts = _rewards(recipe, given.rewards)
     questions, benchmarks = load_own_sets(recipe, beginning.existing, own_golds(parts))
     check_apart(recipe)
@@ -140,6 +141,16 @@ def _source_facts(questions: QuestionSet) -> dict[str, Any]:
         for part in questions.parts
     ]
     return {"sources": told} if told else {}
+
+
+def _check_given(beginning: Beginning, given: Given) -> None:
+    """Make sure that functions which a run was given are given again. Raises UserError where they are not."""
+    was = beginning.existing.facts.get("objects") if beginning.existing else None
+    if isinstance(was, dict) and "reward" in was and not given.rewards:
+        raise UserError(
+            f"The rewards of {beginning.path} are functions of a program's own ({was['reward']}): give them again, "
+            "from Python, with r1zero.train(…, resume=True, reward=…)."
+        )
 
 
 def _rewards(recipe: Recipe, given: Sequence[RewardSource]) -> tuple[RewardSource, ...]:

@@ -34,7 +34,7 @@ class HeadlineRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class RecipeSetting:
     """One setting of the recipe for every group; `differs` when they do not agree."""
 
     key: str
@@ -98,16 +98,16 @@ def headline(groups: Sequence[SeedGroup]) -> list[HeadlineRow]:
     return [row for row in rows if any(cell.end != "–" or cell.start not in ("", "–") for cell in row.cells)]
 
 
-def recipes(groups: Sequence[SeedGroup]) -> list[tuple[str, list[Setting]]]:
+def recipes(groups: Sequence[SeedGroup]) -> list[tuple[str, list[RecipeSetting]]]:
     """Return every setting by section, one value a group."""
     firsts = [group.runs[0] for group in groups]
     keys = list(dict.fromkeys(key for run in firsts for key in run.recipe))
     differ = set(differing(firsts))
-    sections: dict[str, list[Setting]] = {}
+    sections: dict[str, list[RecipeSetting]] = {}
     for key in keys:
         section, _, name = key.rpartition(".")
         values = tuple(_seeds(group) if key == "train.seed" else _value(group.runs[0], key) for group in groups)
-        sections.setdefault(section or "recipe", []).append(Setting(name, values, key in differ))
+        sections.setdefault(section or "recipe", []).append(RecipeSetting(name, values, key in differ))
     return list(sections.items())
 
 
