@@ -114,7 +114,7 @@ def test_a_model_object_is_trained_as_its_folder_is(tmp_path: Path) -> None:
     assert same(weights(model), weights(last))
     kept, _ = loaded(run.path / "model")
     assert same(weights(kept), before)  # as it was
-    assert run.facts["objects"]["model.path"] == "LlamaForCausalLM, kept as it was in model/"
+    assert run.facts["objects"]["model"] == "LlamaForCausalLM, kept as it was in model/"
 
 
 def test_a_run_of_objects_resumes_with_and_without_them(tmp_path: Path) -> None:
@@ -168,6 +168,21 @@ def test_what_was_put_there_goes_again_where_no_run_comes_of_it_and_nothing_else
     with pytest.raises(UserError, match="already holds a run; give resume=True"):
         r1zero.train(SMALL, tmp_path / "whole", model=loaded()[0], tokenizer=tokenizer, questions=SUMS)
     assert same(weights(loaded(tmp_path / "whole" / "model")[0]), before)
+
+
+def test_several_sets_are_mixed_by_weight(tmp_path: Path) -> None:
+    """Three to one, by the schedule of `[[questions]]`."""
+    others = [{"question": f"{a}-{b}=", "answer": a - b} for a in range(4) for b in range(4)]
+    both = [(SUMS, 3), (datasets.Dataset.from_list(others), 1)]
+    run = r1zero.train(SMALL, tmp_path / "run", model=random_model(), questions=both, **{"train.steps": 2})
+    asked = [row["question"] for row in run.rollouts().to_pylist()[::4]]
+    assert sum("-" in each for each in asked) == 2
+    assert [each["name"] for each in run.facts["sources"]] == ["questions-1", "questions-2"]
+    assert run.facts["objects"]["questions"] == "16 rows, kept in questions-1.jsonl; 16 rows, kept in questions-2.jsonl"
+    assert run.metrics()["source/questions-2/share"].to_pylist() == [0.25, 0.25]
+    for wrong in ([(SUMS, 3), (others, "1")], [(SUMS, 3, 1)]):
+        with pytest.raises(UserError, match=r"is not a valid source: write a pair of a set and its weight"):
+            r1zero.train(SMALL, tmp_path / "other", model=random_model(), questions=wrong)
 
 
 # ---- watching

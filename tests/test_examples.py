@@ -16,12 +16,16 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 def test_the_page_on_python_runs(tmp_path: Path) -> None:
     """On the model that the tests have taught."""
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / "python.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mine").symlink_to(taught_model())
     printed_lines = printed("\n".join(blocks), cwd=tmp_path).splitlines()
-    steps, (columns, response, accuracy, drawn, formula, plain, mine, verdict) = printed_lines[:3], printed_lines[3:]
+    steps, (rewarded, columns, response, accuracy, drawn, formula, plain, mine, verdict) = (
+        printed_lines[:3],
+        printed_lines[3:],
+    )
     assert [line.split()[0] for line in steps] == ["1", "2", "3"]
+    assert rewarded.startswith("[1.0] ")
     assert columns.endswith(f"] {5 * 16}")  # five steps, resumed after three, of 4 × 4 responses
     assert "1 / (N·C)" in response
     value, low, high = map(float, accuracy.split())

@@ -32,7 +32,8 @@ def kept(out: Path) -> Iterator[None]:
         yield
     except BaseException:
         if not (out / "run.json").exists():
-            for name in {MODEL, QUESTIONS} - (before or set()):
+            ours = {MODEL, *(path.name for path in out.glob(f"{Path(QUESTIONS).stem}*"))}
+            for name in ours - (before or set()):
                 shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
             if before is None and out.is_dir() and {path.name for path in out.iterdir()} <= {LOCK}:
                 shutil.rmtree(out)
@@ -83,17 +84,12 @@ def find_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | 
     )
 
 
-def put_questions(questions: Any, out: Path) -> str:
-    """Write questions as a file of the run, unless they are there; return its place.
+def write_rows(questions: Any, place: Path, called: str) -> str:
+    """Write questions as JSON Lines, unless the file is there with the same; return its place.
 
     Raises:
-        UserError: they are no rows, or not those that the run there was started with.
+        UserError: they are no rows, or not those that stand there.
     """
-    return write_rows(questions, out / QUESTIONS, "questions=")
-
-
-def write_rows(questions: Any, place: Path, called: str) -> str:
-    """Write questions as JSON Lines, unless the file is there with the same; return its place. See `put_questions`."""
     text = "".join(f"{line}\n" for line in map(_line, rows_of(questions, called)))
     if place.exists():
         if place.read_text(encoding="utf-8") != text:

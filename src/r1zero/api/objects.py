@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r1zero.api.inputs import MODEL, QUESTIONS, find_tokenizer, put_model, put_questions, rows_of
-from r1zero.errors import UserError, plural
+from r1zero.api.inputs import MODEL, find_tokenizer, put_model
+from r1zero.api.sources import Source, settings_of, sources_of, told_of
+from r1zero.errors import UserError
 from r1zero.objectives.objective import Objective
 from r1zero.objectives.table import OWN, TABLE
 from r1zero.policy.load import load_policy
@@ -29,7 +30,7 @@ class Objects:
 
     model: str | Path | PreTrainedModel | None
     tokenizer: PreTrainedTokenizerBase | None
-    questions: Any
+    questions: tuple[Source, ...]
     objective: str | Objective | None
 
     @property
@@ -41,17 +42,14 @@ class Objects:
     @classmethod
     def of(cls, model: Any, tokenizer: Any, questions: Any, objective: Any) -> Objects:
         """Take them as they are given; rows are read once. Raises UserError for what holds no rows."""
-        if questions is not None and not isinstance(questions, str | Path):
-            questions = rows_of(questions)
-        return cls(model, tokenizer, questions, objective)
+        return cls(model, tokenizer, sources_of(questions), objective)
 
     def settings(self, out: Path) -> dict[str, object]:
         """Return what the recipe of a run in `out` says of them."""
         found: dict[str, object] = {}
         if self.model is not None:
             found["model.path"] = str(out / MODEL if self._model is not None else self.model)
-        if self.questions is not None:
-            found["questions.name"] = str(out / QUESTIONS if self._rows else self.questions)
+        found |= settings_of(self.questions, out)
         if isinstance(self.objective, Objective):
             found |= _of_objective(self.objective)
         elif self.objective is not None:
@@ -64,18 +62,16 @@ class Objects:
             put_model(self._model, find_tokenizer(self._model, self.tokenizer), out)
         elif self.tokenizer is not None:
             raise UserError("tokenizer= belongs to a model object; leave it out, or give model=… as an object, too.")
-        if self._rows:
-            put_questions(self.questions, out)
+        for source in self.questions:
+            source.put(out)
 
-    def told(self, out: Path) -> dict[str, str]:
-        """Return what run.json says of them, by setting."""
-        found = {}
+    def told(self) -> dict[str, str]:
+        """Return what run.json says of them."""
+        found = told_of(self.questions)
         if self._model is not None:
-            found["model.path"] = f"{type(self._model).__name__}, kept as it was in {MODEL}/"
-        if self._rows:
-            found["questions.name"] = f"{plural(len(self.questions), 'row')}, kept in {QUESTIONS}"
+            found["model"] = f"{type(self._model).__name__}, kept as it was in {MODEL}/"
         if self.own is not None:
-            found["objective.name"] = self.own.formula
+            found["objective"] = self.own.formula
         return found
 
     def hand_back(self, run: Run) -> None:
@@ -90,10 +86,6 @@ class Objects:
     @property
     def _model(self) -> PreTrainedModel | None:
         return None if self.model is None or isinstance(self.model, str | Path) else self.model
-
-    @property
-    def _rows(self) -> bool:
-        return self.questions is not None and not isinstance(self.questions, str | Path)
 
 
 def _of_objective(objective: Objective) -> dict[str, object]:

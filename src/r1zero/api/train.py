@@ -51,7 +51,7 @@ def train(
         and has the trained weights when the run ends (not under `[lora]`, whose adapters are in the run's checkpoints).
     questions
         A name or path, a list of rows (`{"question": …, "answer": …}`, further columns are kept) or of `Question`s, or
-        a `datasets.Dataset`. Rows are written into the run directory.
+        a `datasets.Dataset`; or pairs of such a set and its weight. Rows are written into the run directory.
     reward
         A name as in `verifier.reward`, a function, or the parts of a sum: names, rows of `[[reward]]` and functions
         (docs/rewards.md), called by the parameters that they name. A function that can be imported runs in killable
@@ -87,7 +87,7 @@ def train(
             resume=resume,
             from_step=from_step,
             view=view,
-            given=Given(objects.own, own_rewards, objects.told(place) | told_of(own_rewards)),
+            given=Given(objects.own, own_rewards, objects.told() | told_of(own_rewards)),
         )
     objects.hand_back(run)
     return run

@@ -1,0 +1,75 @@
+"""Questions that a program gives: a name, rows, or several of these with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r1zero.api.inputs import QUESTIONS, rows_of, write_rows
+from r1zero.errors import UserError, plural
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A set by its name or path, or rows that are kept in a `file` of the run."""
+
+    name: str
+    rows: list[dict[str, Any]] | None
+    file: str
+    weight: float | None = None
+
+    def place(self, out: Path) -> str:
+        """Return what the recipe of a run in `out` calls it."""
+        return self.name if self.rows is None else str(out / self.file)
+
+    def put(self, out: Path) -> None:
+        """Write its rows where the run finds them. Raises UserError like `write_rows`."""
+        if self.rows is not None:
+            write_rows(self.rows, out / self.file, "questions=")
+
+
+def sources_of(questions: Any) -> tuple[Source, ...]:
+    """Return questions as they are given, rows read once: one set, or pairs of a set and its weight.
+
+    Raises:
+        UserError: something of it is neither a name nor rows, or no weight.
+    """
+    if questions is None:
+        return ()
+    pairs = list(questions) if isinstance(questions, list | tuple) else []
+    if not pairs or not all(isinstance(each, tuple) for each in pairs):
+        return (_source(questions, QUESTIONS, None),)
+    stem, suffix = Path(QUESTIONS).stem, Path(QUESTIONS).suffix
+    found = []
+    for number, pair in enumerate(pairs, start=1):
+        if len(pair) != 2 or isinstance(pair[1], bool) or not isinstance(pair[1], int | float):
+            raise UserError(
+                f"questions[{number - 1}] = {pair!r:.80} is not a valid source: write a pair of a set and its weight, "
+                'such as ("math-12k", 3).'
+            )
+        found.append(_source(pair[0], f"{stem}-{number}{suffix}", float(pair[1])))
+    return tuple(found)
+
+
+def _source(questions: Any, file: str, weight: float | None) -> Source:
+    if isinstance(questions, str | Path):
+        return Source(str(questions), None, file, weight)
+    return Source("", rows_of(questions), file, weight)
+
+
+def settings_of(sources: Sequence[Source], out: Path) -> dict[str, object]:
+    """Return what the recipe of a run in `out` says of them."""
+    if not sources:
+        return {}
+    if sources[0].weight is None:
+        return {"questions.name": sources[0].place(out)}
+    tables = [{"name": each.place(out), "weight": each.weight} for each in sources]
+    return {"questions.name": "", "questions.sources": tables}
+
+
+def told_of(sources: Sequence[Source]) -> dict[str, str]:
+    """Return what run.json says of those that were rows."""
+    told = [f"{plural(len(each.rows), 'row')}, kept in {each.file}" for each in sources if each.rows is not None]
+    return {"questions": "; ".join(told)} if told else {}
