@@ -55,7 +55,7 @@ def _sentence(first: Complaint, wanted: int | None, where: str, root: type[BaseM
     if wanted:
         key = ".".join(loc[:-1]) if first["type"] == "missing" else key
         return f"{where}: {key} = {_shown(first['input'])} cannot be used; write a list of {wanted} values."
-    section = bool(_sections_at(loc, root)) and not loc[-1].isdigit()
+    section = bool(loc) and bool(_sections_at(loc, root)) and not loc[-1].isdigit()
     if first["type"] == "missing" and section:
         return f"{where} lacks the section [{key}]; add it with its settings {', '.join(_known_keys(loc, root))}."
     if first["type"] == "missing":
