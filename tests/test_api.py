@@ -304,6 +304,26 @@ def test_a_function_that_can_be_imported_is_named_in_the_recipe_and_killable(
             r1zero.train(SMALL, tmp_path / "three", **given, reward=wrong)
 
 
+def test_questions_of_a_reward_of_ones_own_need_no_answers(tmp_path: Path) -> None:
+    """And are said to have none; without such a reward they are refused."""
+    bare = [{"question": row["question"]} for row in SUMS]
+    notes: list[str] = []
+
+    class Noting(View):
+        def begin(self, parts: Any, recipe: object) -> None:
+            notes.extend(parts.notes)
+
+    given = {"model": taught_model(), "questions": bare, "train.steps": 1}
+    run = r1zero.train(SMALL, tmp_path / "run", reward=lambda response: len(response) / 16, watch=Noting(), **given)
+    rows = run.rollouts().to_pylist()
+    assert [row["reward"] for row in rows] == [len(row["response"]) / 16 for row in rows]
+    assert {row["outcome"] for row in rows} == {"ungraded"}
+    assert "rollout/pass_at_1" not in run.metrics().column_names
+    assert any("it has no column of answers" in note for note in notes)
+    with pytest.raises(UserError, match="has no answer column"):
+        r1zero.train(SMALL, tmp_path / "other", **given)
+
+
 @pytest.mark.parametrize("function", [lambda: 0, print, type("R", (), {"__call__": lambda self: 0})()])
 def test_what_no_worker_can_import_stays_in_this_process(function: Any) -> None:
     assert importable(function) is None

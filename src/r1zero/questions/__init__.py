@@ -101,6 +101,7 @@ def load_questions(
     options: Mapping[str, object] = _NO_OPTIONS,
     where: str | None = None,
     called: str | None = None,
+    gold_needed: bool = True,
 ) -> QuestionSet:
     """Return the question set that `name` names.
 
@@ -111,13 +112,15 @@ def load_questions(
 
     `options` are those of `arithmetic.arithmetic` or of the package's data set, or `config` and `revision` of a Hub
     set. `where` says which rows to take (`questions/where.py`); `limit` keeps the first questions only, of these.
-    `called` names a set of a file otherwise than its file.
+    `called` names a set of a file otherwise than its file. A set without any answers is one where they are not
+    `gold_needed`.
 
     Raises:
         UserError: nothing goes by that name, or what does cannot be read as asked; the sentence says what to do.
     """
     _check_limit(limit)
-    columns = Columns(question_column, answer_column, where=parse_where(where) if where is not None else None)
+    kept = parse_where(where) if where is not None else None
+    columns = Columns(question_column, answer_column, where=kept, gold_needed=gold_needed)
     if name == _ARITHMETIC:
         _check_generated(name, columns)
         return _generated(split, limit, options, called)

@@ -41,6 +41,8 @@ class Columns:
     marker: str | None = None
     answers_are_floats: bool = False
     where: Where | None = None
+    gold_needed: bool = True
+    """Whether a set without any answer column is refused: not where a reward of the user's own needs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ class _Reader:
         return _asked(row, column, f"{self.table.source}, row {number}, column {column!r}")
 
     def answers(self, row: Row, number: int) -> tuple[str, ...]:
+        if not self.golds:
+            return ()
         column = _held(row, self.golds)
         value = value_at(row, column)
         where = f"{self.table.source}, row {number}, column {column!r}"
@@ -210,15 +214,23 @@ def read_questions(set_name: str, table: RawTable, columns: Columns) -> ReadRows
             f"{table.source} holds no rows: set ", SettingName("questions.name"), " to a set with questions"
         )
     asked = _pick(table, "question", columns.question, columns.question_candidates)
-    golds = _pick(table, "answer", columns.answer, columns.answer_candidates)
+    golds = _gold_columns(table, columns)
     if columns.where is not None:
         _check_columns(table, columns.where)
-    read = _read(set_name, _Reader(table, columns, (asked[0],), (golds[0],)))
+    read = _read(set_name, _Reader(table, columns, (asked[0],), tuple(golds[:1])))
     if not read.questions and len(asked) + len(golds) > 2:
         read = _read(set_name, _Reader(table, columns, tuple(asked), tuple(golds)))
     if not read.questions:
-        raise _none_usable(table, columns, asked[0], golds[0], read.dropped)
+        raise _none_usable(table, columns, asked[0], next(iter(golds), ""), read.dropped)
     return read
+
+
+def _gold_columns(table: RawTable, columns: Columns) -> list[str]:
+    """Return the columns of answers, none where there is none and none is needed. Raises UserError like `_pick`."""
+    stated = columns.gold_needed or columns.answer is not None
+    if not stated and not any(has_column(table.rows, table.columns, name) for name in columns.answer_candidates):
+        return []
+    return _pick(table, "answer", columns.answer, columns.answer_candidates)
 
 
 def _read(set_name: str, reader: _Reader) -> ReadRows:
@@ -231,7 +243,7 @@ def _read(set_name: str, reader: _Reader) -> ReadRows:
             continue
         asked, golds = reader.question(row, number), reader.answers(known, number)
         text = asked.text
-        if not text.strip() or not golds:
+        if not text.strip() or (reader.golds and not golds):
             dropped[NO_ANSWER if text.strip() else NO_QUESTION] += 1
             continue
         notes.update(_unplain(name, kind) for name, kind in unkept.items())
@@ -244,6 +256,8 @@ def _read(set_name: str, reader: _Reader) -> ReadRows:
         del notes[_ANSWERED]
     counted = {note: f" ({plural(count, 'row')})" if count else "" for note, count in notes.items()}
     told = [f"{set_name}: {note}{count}" for note, count in counted.items()]
+    if not reader.golds:
+        told.append(f"{set_name}: it has no column of answers, so nothing tells right from wrong but your own reward")
     return ReadRows(tuple(questions), dict(dropped), tuple(told))
 
 

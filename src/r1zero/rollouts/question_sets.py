@@ -75,9 +75,9 @@ def load_set(
 ) -> QuestionSet:
     """Return the question set that a section of the recipe names, its golds as they are graded by.
 
-    A user's own `reward` is given the golds as they stand; `called` is the set's name, where it is not that of its
-    file. `notes` says all that a user should know: rows left out and
-    why, another size, golds of which a part was taken or that cannot be graded, questions that several rows ask.
+    A user's own `reward` is given the golds as they stand, if there are any; `called` is the set's name, where it is
+    not that of its file. `notes` says all that a user should know: rows left out and why, another size, golds of which
+    a part was taken or that cannot be graded, questions that several rows ask.
 
     Raises:
         UserError: the set cannot be had, or most of its golds cannot be graded.
@@ -92,6 +92,7 @@ def load_set(
         options=settings.options,
         where=settings.where,
         called=called,
+        gold_needed=reward is None,
     )
     return told(found if reward is not None else with_final_golds(found))
 
