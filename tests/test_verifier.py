@@ -161,8 +161,8 @@ def test_a_caller_that_comes_back_late_loses_nothing():
     with Verifier(workers=2, timeout_s=limit_s) as pool:
         pool.verify(many(2))
         wait_for(lambda: (pool.ready() == [] and sum(worker.idle for worker in pool._at) == 2) or None, "two idle ones")
-        pool.submit("hang", box(HANGS[0]), ["x+1"], BOXED)
-        pool.submit("honest", box(lim(9)), ["9+x"], BOXED)
+        pool.submit("hang", GradingTask(box(HANGS[0]), ["x+1"], BOXED))
+        pool.submit("honest", GradingTask(box(lim(9)), ["9+x"], BOXED))
         late = max(worker.deadline for worker in pool._at) + GRACE_S  # past the worker's own alarm too
         for worker in pool._at:  # both reply, and nobody reads it
             assert select.select([worker.output], [], [], PLENTY_S)[0]
@@ -179,8 +179,8 @@ def test_a_worker_killed_from_outside_costs_at_most_its_own_task():
         [idle] = workers_of(os.getpid()) - before
         idle.kill()  # it has ended, and closed its pipes: before that, a task may still be handed to it and be lost
         assert pool.verify([(box(lim(2)), ["2+x"], BOXED)])[0].right  # it died idle: nobody's loss
-        pool.submit("victim", box(HANGS[0]), ["x+1"], BOXED)
-        pool.submit("next", box(lim(3)), ["3+x"], BOXED)
+        pool.submit("victim", GradingTask(box(HANGS[0]), ["x+1"], BOXED))
+        pool.submit("next", GradingTask(box(lim(3)), ["3+x"], BOXED))
         [busy] = workers_of(os.getpid()) - before
         [child] = wait_for(lambda: below(busy.pid) or None, "a child that computes")
         busy.kill()
@@ -348,7 +348,7 @@ def test_misuse_is_refused():
     pool.close()
     pool.close()
     with pytest.raises(RuntimeError, match="closed"):
-        pool.submit(0, box("5"), ["5"], BOXED)
+        pool.submit(0, GradingTask(box("5"), ["5"], BOXED))
 
 
 def many(count: int, start: int = 0) -> list:

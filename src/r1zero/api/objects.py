@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r1zero.api.inputs import MODEL, find_tokenizer, put_model
-from r1zero.api.sources import Source, settings_of, sources_of, told_of
+from r1zero.api.sources import GivenSet, settings_of, sources_of, told_of
 from r1zero.errors import UserError
 from r1zero.objectives.objective import Objective
 from r1zero.objectives.table import OWN, TABLE
@@ -30,7 +30,7 @@ class Objects:
 
     model: str | Path | PreTrainedModel | None
     tokenizer: PreTrainedTokenizerBase | None
-    questions: tuple[Source, ...]
+    questions: tuple[GivenSet, ...]
     objective: str | Objective | None
 
     @property

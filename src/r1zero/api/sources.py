@@ -12,7 +12,7 @@ from r1zero.errors import UserError, plural
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class GivenSet:
     """A set by its name or path, or rows that are kept in a `file` of the run."""
 
     name: str
@@ -30,7 +30,7 @@ class Source:
             write_rows(self.rows, out / self.file, "questions=")
 
 
-def sources_of(questions: Any) -> tuple[Source, ...]:
+def sources_of(questions: Any) -> tuple[GivenSet, ...]:
     """Return questions as they are given, rows read once: one set, or pairs of a set and its weight.
 
     Raises:
@@ -53,13 +53,13 @@ def sources_of(questions: Any) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def _source(questions: Any, file: str, weight: float | None) -> Source:
+def _source(questions: Any, file: str, weight: float | None) -> GivenSet:
     if isinstance(questions, str | Path):
-        return Source(str(questions), None, file, weight)
-    return Source("", rows_of(questions), file, weight)
+        return GivenSet(str(questions), None, file, weight)
+    return GivenSet("", rows_of(questions), file, weight)
 
 
-def settings_of(sources: Sequence[Source], out: Path) -> dict[str, object]:
+def settings_of(sources: Sequence[GivenSet], out: Path) -> dict[str, object]:
     """Return what the recipe of a run in `out` says of them."""
     if not sources:
         return {}
@@ -69,7 +69,7 @@ def settings_of(sources: Sequence[Source], out: Path) -> dict[str, object]:
     return {"questions.name": "", "questions.sources": tables}
 
 
-def told_of(sources: Sequence[Source]) -> dict[str, str]:
+def told_of(sources: Sequence[GivenSet]) -> dict[str, str]:
     """Return what run.json says of those that were rows."""
     told = [f"{plural(len(each.rows), 'row')}, kept in {each.file}" for each in sources if each.rows is not None]
     return {"questions": "; ".join(told)} if told else {}
