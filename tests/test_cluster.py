@@ -84,7 +84,7 @@ class Killer(View):
 
     def begin(self, parts: RunSetup, recipe: Recipe) -> None:
         """Find out who is who: from their names alone it might be another run's."""
-        sampler, verifier = as_any(parts.sampler), as_any(parts.verifier)
+        sampler, verifier = as_any(parts.sampler), as_any(parts.verifier).verifier
         self.processes = {
             "SamplerReplica": [process_of(each) for each in sampler.engine.replicas],
             "VerifierPool": [process_of(each) for each in verifier.pools],

@@ -583,7 +583,8 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(bad: float) -> N
     [
         (
             3e38,
-            r"advantages up to 3e\+38, so it is the rewards that are too large: have verifier\.reward return numbers",
+            r"advantages up to 3e\+38, so it is the rewards that are too large: have verifier\.reward, or the rewards "
+            r"of \[\[reward\]\] by their weights, return",
         ),
         (
             1.0,

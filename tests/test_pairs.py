@@ -156,7 +156,8 @@ def test_a_second_grader_has_its_imports_behind_it_before_the_first_answer():
         f"grade = _load_reward({SECOND['math-verify']!r}, 1.0)\n"
         "print('sympy' in sys.modules, 'math_verify' in sys.modules)\n"
         "before = set(sys.modules)\n"
-        "print(grade(['four'], r'\\boxed{four}')[0], sum(name.split('.')[0] in ('sympy', 'math_verify') for name in "
+        "task = {'gold': ['four'], 'first_gold': 'four', 'response': r'\\boxed{four}', 'extra': {}, 'columns': {}}\n"
+        "print(grade(task)[0][0], sum(name.split('.')[0] in ('sympy', 'math_verify') for name in "
         "set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PLENTY_S)

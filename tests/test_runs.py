@@ -433,6 +433,8 @@ def test_rollouts_survive_parquet_to_the_last_bit(run: Run) -> None:
         "prompt_ids": [6, 80, 11],
         "response_ids": [4, 4, 1],
         "logprobs": [-0.5, -0.25, -2.0],
+        "source": "set",
+        "extra": None,
         "reward": 1.0,
         "advantage": 0.5,
     }
