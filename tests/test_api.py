@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 import r1zero
 from r1zero import Control, Objective, Question, Run, View
 from r1zero.api.rewards import importable
+from r1zero.api.train import _run_directory
 from r1zero.errors import UserError
 from r1zero.objectives.table import TABLE
 from regime import SEED, THREADS
@@ -98,6 +99,13 @@ def test_runs_without_a_name_take_the_next_that_is_free(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "run-1").mkdir(parents=True)
     assert r1zero.train(tiny_recipe({"train.steps": 0})).path == Path("runs/run-2")
+
+
+def test_a_recipe_by_name_goes_where_the_command_puts_it() -> None:
+    """A version number is no suffix, and what a shipped recipe's inputs lie in is no run's directory."""
+    assert _run_directory("qwen2.5-1.5b-r1", None, False) == Path("runs/qwen2.5-1.5b-r1")
+    assert _run_directory("demo", None, False) == Path("runs/demo-train")
+    assert _run_directory("mine/demo.toml", None, False) == Path("runs/demo")
 
 
 # ---- objects

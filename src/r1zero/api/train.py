@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from r1zero.api.inputs import kept
 from r1zero.api.objects import Objects
 from r1zero.api.rewards import Reward, rewards_of, told_of
-from r1zero.config import Recipe, Section, make_recipe, read_recipe
+from r1zero.config import Recipe, Section, make_recipe
 from r1zero.config.overrides import flattened
+from r1zero.config.shipped import path_of
 from r1zero.errors import UserError
 from r1zero.objectives.objective import Objective
+from r1zero.runs.chosen import default_out, is_folder, named
 from r1zero.runs.run import Run
 from r1zero.training.given import Given
 from r1zero.training.train import train as run_training
@@ -98,8 +100,8 @@ def _run_directory(recipe: object, out: str | Path | None, resume: bool) -> Path
     if out is not None:
         return Path(out)
     if isinstance(recipe, str | Path):
-        path = Path(recipe)
-        return path if resume and path.is_dir() else Path("runs") / path.stem
+        path = path_of(recipe)
+        return path if resume and is_folder(path, resume=resume) else default_out(path)
     if resume:
         raise UserError("resume= needs the run directory to go on with: give it as the recipe, or as out=….")
     taken = {path.name for path in Path("runs").glob("run-*")}
@@ -108,7 +110,7 @@ def _run_directory(recipe: object, out: str | Path | None, resume: bool) -> Path
 
 def resolved(recipe: Any, changes: Mapping[str, object], place: Path, resume: bool) -> Recipe:
     """Return the recipe with all that is changed in it. Raises UserError where it is none, or settings do not fit."""
-    if resume and (place / "run.json").is_file() and (recipe is None or recipe_is_run(recipe)):
+    if resume and (place / "run.json").is_file() and (recipe is None or _is_run(recipe, resume)):
         return Run.open(place).read_recipe(Recipe, changes)
     if recipe is None:
         return make_recipe({}, changes)
@@ -116,14 +118,14 @@ def resolved(recipe: Any, changes: Mapping[str, object], place: Path, resume: bo
         return make_recipe(recipe.model_dump(mode="json"), changes)
     if isinstance(recipe, Mapping):
         return make_recipe(dict(recipe), changes)
-    if recipe_is_run(recipe):
+    if _is_run(recipe, resume):
         raise UserError(f"{recipe} is a directory, not a recipe; to continue the run there, give resume=True.")
-    return read_recipe(Path(recipe), Recipe, changes)
+    return named(Recipe, path_of(recipe), changes)
 
 
-def recipe_is_run(recipe: object) -> bool:
+def _is_run(recipe: object, resume: bool) -> bool:
     """Tell whether what is given as a recipe is a folder."""
-    return isinstance(recipe, str | Path) and Path(recipe).is_dir()
+    return isinstance(recipe, str | Path) and is_folder(path_of(recipe), resume=resume)
 
 
 def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,9 +164,9 @@ def _replay(run: Run, step: int, rows: list[Objective], out: Path | None, as_jso
 def _invariance(recipe: Path, as_json: bool) -> None:
     from r1zero.audit.invariance import certify
     from r1zero.cli import audit_views as views
-    from r1zero.cli.recipe_argument import named
     from r1zero.config import Recipe
     from r1zero.policy.device import set_threads
+    from r1zero.runs.chosen import named
 
     resolved = named(Recipe, recipe, {})
     set_threads(resolved.train.threads)

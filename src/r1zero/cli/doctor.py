@@ -58,11 +58,11 @@ def doctor(
     at_least(1, "mean-tokens", mean_tokens, "is not a length")
     if memory is not None and not 0 < memory < 1e6:
         raise UserError(f"--memory {memory:g} is not the memory of a device: give its GiB.")
-    from r1zero.cli.recipe_argument import named
     from r1zero.config import Recipe, parse_overrides
     from r1zero.plan import make_plan
     from r1zero.plan.context import context_notes
     from r1zero.plan.text import plan_text
+    from r1zero.runs.chosen import named
 
     found = named(Recipe, recipe, parse_overrides(list(overrides)))
     if best:

@@ -8,7 +8,6 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from r1zero.cli.app import FromStep, Overrides, RecipePath, app
 from r1zero.cli.console import bar, make_console, say
-from r1zero.cli.recipe_argument import chosen
 from r1zero.cli.settings import HelpWithSettings
 
 
@@ -39,6 +38,7 @@ def pretrain(
     from r1zero.config import parse_overrides
     from r1zero.config.pretrain import PretrainRecipe
     from r1zero.pretrain.run import pretrain_run
+    from r1zero.runs.chosen import chosen
 
     changes = parse_overrides(list(overrides))
     resolved, folder = chosen(PretrainRecipe, recipe, changes, out, resume=resume or from_step is not None)

@@ -39,9 +39,9 @@ def report(console: Console, path: Path) -> bool:
 
 def _named(recipe: Recipe | PretrainRecipe, path: Path) -> Iterator[str]:
     """Yield what is wrong with the things that a recipe names. Nothing is loaded, and no network is asked."""
-    from r1zero.cli.recipe_argument import check_made, missing_of
     from r1zero.config import Recipe
     from r1zero.policy.place import check_place
+    from r1zero.runs.chosen import check_made, missing_of
     from r1zero.trackers import check_sinks
 
     rules: list[Callable[[], object]] = [lambda: check_made(recipe, path), lambda: check_sinks(recipe.log.sinks)]

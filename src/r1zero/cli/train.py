@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from r1zero.cli.app import Flag, FromStep, Overrides, RecipePath, app, at_least
 from r1zero.cli.console import make_console, say
-from r1zero.cli.recipe_argument import chosen, is_folder
 from r1zero.cli.settings import HelpWithSettings
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ def train(
         random model of the same class, a few rows of each set, two steps. Below runs/rehearsal, or in OUT.
     """
     from r1zero.config import Recipe, parse_overrides
+    from r1zero.runs.chosen import chosen, is_folder
     from r1zero.runs.maker import accept, foreign_reward
     from r1zero.runs.run import Run
     from r1zero.training.progress import RichView

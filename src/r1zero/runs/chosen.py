@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from r1zero.config import Section, read_recipe
+from r1zero.config.load import SectionT, read_sections
+from r1zero.config.shipped import SHIPPED, find, missing, name_of, shipped_name, texts
 from r1zero.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from r1zero.config import Section
-    from r1zero.config.load import SectionT
+from r1zero.runs.run import Run
 
 
 def chosen(
@@ -24,8 +22,6 @@ def chosen(
     Raises:
         UserError: it cannot be read, is of another kind, or is a folder and not to be resumed.
     """
-    from r1zero.runs.run import Run
-
     if not is_folder(path, resume=resume):
         return named(kind, path, overrides), out or default_out(path)
     if not resume:
@@ -35,8 +31,6 @@ def chosen(
 
 def is_folder(path: Path, *, resume: bool) -> bool:
     """Tell whether a path means a folder, and not a recipe."""
-    from r1zero.config.shipped import find
-
     return path.is_dir() and (find(path) == path or (resume and (path / "run.json").is_file()))
 
 
@@ -44,9 +38,6 @@ def named(kind: type[SectionT], path: Path, overrides: Mapping[str, object]) -> 
     """Return the recipe in a file, or of the package by its name. Raises UserError, too, where what a recipe of the
     package names has to be made first.
     """
-    from r1zero.config import read_recipe
-    from r1zero.config.load import read_sections
-
     own = read_sections(path)
     if "train" in own and "corpus" in own and "corpus" not in kind.model_fields:
         raise UserError(f"{path} is a recipe of pretraining, with a section [corpus]: give it to `r1zero pretrain`.")
@@ -59,16 +50,11 @@ def named(kind: type[SectionT], path: Path, overrides: Mapping[str, object]) -> 
 
 def missing_of(recipe: Section, path: Path) -> list[str]:
     """Return what a recipe of the package names that has to be made first, and is not here."""
-    from r1zero.config.load import read_sections
-    from r1zero.config.shipped import missing, shipped_name
-
     return missing(recipe.model_dump(mode="json"), read_sections(path)) if shipped_name(path) else []
 
 
 def check_made(recipe: Section, path: Path) -> None:
     """Raise a UserError where what a recipe of the package names has to be made first: it says how."""
-    from r1zero.config.shipped import SHIPPED, shipped_name
-
     name = shipped_name(path)
     if name and (places := missing_of(recipe, path)):
         verb = "is" if len(places) == 1 else "are"
@@ -78,9 +64,6 @@ def check_made(recipe: Section, path: Path) -> None:
 
 def default_out(path: Path) -> Path:
     """Return the run directory of a recipe: runs/RECIPE; runs/RECIPE-train where its own inputs lie in runs/RECIPE."""
-    from r1zero.config.load import read_sections
-    from r1zero.config.shipped import name_of, shipped_name, texts
-
     out = Path("runs") / name_of(path)
     inside = f"{out.as_posix()}/"
     begun = (out / "run.json").is_file()  # by an older version, which wrote there
