@@ -4,6 +4,7 @@
 #   make test                            lint, types and all tests but the longest
 #   make test-numerics                   those that hang on rounding, under several processors' ways of it
 #   make test-newest                     the tests beside the newest releases of what r1zero needs
+#   make docs                            the site, into site/
 #   make demo                            train a tiny model with GRPO and Dr. GRPO, and see what they do to lengths
 #   make PYTHON=python3.12 test          another Python (3.11 or newer)
 #   make TORCH="torch==2.11.*" demo      another torch
@@ -24,7 +25,7 @@ REGIMES ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-numerics test-newest newest lint types setup setup-dev setup-cluster clean distclean FORCE
+.PHONY: help demo test test-numerics test-newest newest test-wheel installed docs docs-serve lint types setup setup-dev setup-cluster clean distclean FORCE
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,15 @@ test-numerics: $(VENV)/.cluster  ## Those that train, sample or compare paths, a
 test-newest:  ## All tests but vLLM's beside the newest torch, transformers, …, in .venv-newest
 	@$(MAKE) --no-print-directory VENV=.venv-newest newest
 
+test-wheel:  ## Build the wheel, install it into an empty environment, and use it from other folders
+	@rm -rf .venv-wheel && $(MAKE) --no-print-directory VENV=.venv-wheel installed
+
+docs: $(VENV)/.docs  ## Build the site into site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+docs-serve: $(VENV)/.docs  ## Show the site while it is written
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -55,11 +65,11 @@ setup-dev: $(VENV)/.dev  ## Install r1zero into .venv, to work on it
 setup-cluster: $(VENV)/.cluster  ## The same, with vLLM (its CPU build where there is no GPU) and Ray
 
 clean:  ## Remove caches and build leftovers (never runs/ or models/)
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist site .cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## The same, and .venv
-	rm -rf $(VENV) .venv-newest
+	rm -rf $(VENV) .venv-newest .venv-wheel
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 # The stamps form a chain, so that `make -j` never has two pips at work in one environment.
@@ -116,6 +126,17 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.core
 	@echo '· installing the tools to test it'
 	@$(PIP) -e '.[dev]'
 	@touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.dev
+	@echo '· installing what makes the site'
+	@$(PIP) -e '.[dev,docs]'
+	@touch $@
+
+# What a user gets who installs the wheel: no clone, no tools.
+installed: $(VENV)/.torch
+	@echo '· building the wheel and installing it'
+	@rm -rf build dist && $(PIP) wheel --no-deps --wheel-dir dist . && $(PIP) dist/r1zero-*.whl
+	scripts/try_installed.sh $(abspath $(BIN))
 
 # What a user gets who installs r1zero today. Asked for anew at each call; vLLM is left out, which admits no new
 # transformers (that is its own requirement, and holds where it is installed).

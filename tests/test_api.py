@@ -304,6 +304,10 @@ def test_a_function_that_can_be_imported_is_named_in_the_recipe_and_killable(
     assert "reward" not in run.facts["objects"]
     listed = r1zero.train(SMALL, tmp_path / "two", **given, reward=["verify", half], **{"train.steps": 1})
     assert [each.use for each in listed.recipe.reward] == ["verify", f"{tmp_path}/half_a_point.py:half"]
+    named = SMALL | {"reward": [{"use": "format"}], "verifier": {"timeout_s": 60}}
+    instead = r1zero.train(named, tmp_path / "four", **given, reward=lambda length: 1.0, **{"train.steps": 1})
+    assert instead.recipe.reward == ()
+    assert "reward/format" not in instead.metrics().column_names
     for wrong, sentence in (
         (7, "holds 7, which is not a valid reward"),
         ([half, half], "Two rewards are called 'half'"),

@@ -217,3 +217,34 @@ def test_the_tab_key_completes_in_bash(tmp_path: Path) -> None:
 
 def test_completion_for_a_shell_that_is_not_known_says_which_are() -> None:
     start("--install-completion", environment={"SHELL": "/bin/csh"}).refused("add one of these words")
+
+
+MIXED = """[model]
+path = "m"
+
+[[questions]]
+name = "arithmetic"
+
+[[questions]]
+name = "nowhere.jsonl"
+weight = 3
+
+[train]
+steps = 1
+"""
+
+
+def test_several_sets_are_checked_each_and_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "mixed.toml"
+    file.write_text(MIXED.replace("weight = 3", "weight = -3"))
+    lines = lines_of(file.read_text())
+    assert [(each.key, line_of(lines, each.key)) for each in wrong_with(file)] == [("questions.sources.1.weight", 9)]
+    file.write_text(MIXED)
+    assert wrong_with(file) == []
+    command = start("recipe", "check", file, cwd=tmp_path)
+    assert command.wait() == 1
+    assert "nowhere.jsonl" in command.out
+    file.write_text(MIXED.replace("nowhere.jsonl", "asdiv"))
+    held = start("recipe", "check", file, cwd=tmp_path)
+    held.wait()
+    assert "nowhere" not in held.out + held.err

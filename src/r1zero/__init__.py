@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from r1zero.types import AnswerFormat, Question
     from r1zero.verify import Verifier
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AnswerFormat", "Control", "Objective", "Question", "Run", "Verifier", "View", "check_invariance", "evaluate",

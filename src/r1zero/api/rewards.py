@@ -17,6 +17,10 @@ Reward = str | Mapping[str, Any] | RewardSource | Sequence[str | Mapping[str, An
 """A name as in `verifier.reward`, or the parts of a sum: rows of `[[reward]]`, names and functions."""
 
 
+_NO_REWARD: dict[str, object] = {"verifier.reward": None, "reward": []}
+"""What a recipe says of rewards, where a program says it."""
+
+
 def rewards_of(reward: Reward | None) -> tuple[dict[str, object], tuple[RewardSource, ...]]:
     """Return the settings that say what is rewarded, and what no recipe can say: all parts, where one is an object.
 
@@ -26,15 +30,15 @@ def rewards_of(reward: Reward | None) -> tuple[dict[str, object], tuple[RewardSo
     if reward is None:
         return {}, ()
     if isinstance(reward, str):
-        return {"verifier.reward": reward}, ()
+        return _NO_REWARD | {"verifier.reward": reward}, ()
     several = isinstance(reward, Sequence)
     parts = parts_of([_part(each) for each in (reward if isinstance(reward, Sequence) else [reward])])
     rows = [each for each in parts if isinstance(each, RewardSettings)]
     if len(rows) < len(parts):
-        return {}, tuple(parts)
+        return _NO_REWARD, tuple(parts)
     if not several and callable(reward):
-        return {"verifier.reward": rows[0].use}, ()
-    return {"reward": [each.model_dump(mode="json") for each in rows]}, ()
+        return _NO_REWARD | {"verifier.reward": rows[0].use}, ()
+    return _NO_REWARD | {"reward": [each.model_dump(mode="json") for each in rows]}, ()
 
 
 def _part(reward: Any) -> RewardSettings | LocalReward:

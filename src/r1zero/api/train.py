@@ -41,34 +41,31 @@ def train(
 ) -> Run:
     """Train by a recipe and by what is given beside it; the same engine as `r1zero train`, the same bits.
 
-    Parameters
-    ----------
-    recipe
-        A TOML file, the name of a shipped recipe, nested mappings, a `Recipe`, or a run directory to resume; None: what
-        is given beside it, and defaults.
-    out
-        The run directory; `runs/` and the recipe's name, or the next free `runs/run-N`, by default.
-    model
-        A folder, a Hub name, or a model object with its `tokenizer`. An object is saved in the run directory as it is,
-        and has the trained weights when the run ends (not under `[lora]`, whose adapters are in the run's checkpoints).
-    questions
-        A name or path, a list of rows (`{"question": …, "answer": …}`, further columns are kept) or of `Question`s, or
-        a `datasets.Dataset`; or pairs of such a set and its weight. Rows are written into the run directory.
-    reward
-        A name as in `verifier.reward`, a function, or the parts of a sum: names, rows of `[[reward]]` and functions
-        (docs/rewards.md), called by the parameters that they name. A function that can be imported runs in killable
-        workers; a program's own in a thread with a deadline, and is needed again to resume.
-    objective
-        A row's name, or an `Objective`, whose parts may be functions of your own. A run of functions needs them again
-        to be resumed.
-    watch
-        A function of `step` and `metrics`, or of those of `step`, `metrics`, `control` and `run` that it names, called
-        after every step; an object of a class derived from `View`; or several. `control.log(name=value)`,
-        `control.evaluate()`, `control.save()` and `control.stop()` ask for these.
-    resume, from_step
-        Go on from the last checkpoint in `out`, or from that of a step; from the start where there is none.
-    settings
-        Any setting of the recipe by its dotted name, `**{"train.steps": 20}`, or a section, `train={"steps": 20}`.
+    Args:
+        recipe: a TOML file, the name of a shipped recipe, nested mappings, a `Recipe`, or a run directory to resume;
+            None is what is given beside it, and defaults.
+        out: the run directory; `runs/` and the recipe's name, or the next free `runs/run-N`, by default.
+        model: a folder, a Hub name, or a model object. An object is saved in the run directory as it is, and has the
+            trained weights when the run ends (not under `[lora]`, whose adapters are in the run's checkpoints).
+        tokenizer: of a model object; by default that of the folder it came from.
+        questions: a name or path, a list of rows (`{"question": …, "answer": …}`, further columns are kept) or of
+            `Question`s, or a `datasets.Dataset`; or pairs of such a set and its weight. Rows are written into the run
+            directory.
+        reward: a name as in `verifier.reward`, a function, or the parts of a sum: names, rows of `[[reward]]` and
+            functions (docs/rewards.md), called by the parameters that they name. A function that can be imported runs
+            in killable workers; a program's own in a thread with a deadline, and is needed again to resume.
+        objective: a row's name, or an `Objective`, whose parts may be functions of your own. A run of functions needs
+            them again to be resumed.
+        watch: a function of `step` and `metrics`, or of those of `step`, `metrics`, `control` and `run` that it names,
+            called after every step; an object of a class derived from `View`; or several. `control.log(name=value)`,
+            `control.evaluate()`, `control.save()` and `control.stop()` ask for these.
+        resume: go on from the last checkpoint in `out`; from the start where there is none.
+        from_step: go on from the checkpoint of this step.
+        settings: any setting of the recipe by its dotted name, `**{"train.steps": 20}`, or a section,
+            `train={"steps": 20}`.
+
+    Returns:
+        The run: its recipe, metrics and responses.
 
     Raises:
         UserError: anything to be mended, in one sentence.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from r1zero.config import Recipe
     from r1zero.config.pretrain import PretrainRecipe
+    from r1zero.config.question_sections import QuestionsSettings, SourceSettings
 
 
 def report(console: Console, path: Path) -> bool:
@@ -74,10 +75,12 @@ def _of_training(recipe: Recipe, unmade: bool) -> list[Callable[[], object]]:
         if recipe.template.name != "chat":  # which is in the model's tokenizer
             get_template(**recipe.template.model_dump())
 
-    questions = recipe.questions
+    def asked(each: QuestionsSettings | SourceSettings) -> Callable[[], object]:
+        return lambda: check_name(each.name, folder, each.options)
+
     rules: list[Callable[[], object]] = [lambda: recipe_objective(recipe), template]
     if not unmade:  # which is told in one sentence
-        rules += [lambda: check_name(questions.name, folder, questions.options), benchmarks]
+        rules += [*map(asked, recipe.questions.each), benchmarks]
     return rules
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from r1zero.config.load import read_sections, validated
+from r1zero.config.overrides import SHORT, as_table
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.config.recipe import Recipe
 from r1zero.config.sentences import Wrong, sentences
@@ -40,7 +41,7 @@ def wrong_with(path: Path) -> list[Wrong]:
         return [Wrong("", str(error))]
     kind: type[BaseModel] = kind_of_sections(data)
     try:
-        kind.model_validate(data)
+        kind.model_validate(as_table(data))
     except ValidationError as error:
         return sentences(error, str(path), kind)
     try:
@@ -60,6 +61,7 @@ def lines_of(text: str) -> dict[str, int]:
         if header := re.match(r"\s*\[(\[?)([^\[\]]+)\]", line):
             section = ".".join(part.strip().strip("\"'") for part in header[2].split("."))
             if header[1]:
+                section = SHORT.get(section, section)
                 counts[section] = counts.get(section, -1) + 1
                 section = f"{section}.{counts[section]}"
             lines.setdefault(section, number)

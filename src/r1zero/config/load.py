@@ -21,7 +21,13 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def load_recipe(path: Path | str, overrides: Mapping[str, object] | None = None) -> Recipe:
-    """`read_recipe` for a training run."""
+    """Read the recipe of a training run: a TOML file, a run's recipe.json, or the name of one that comes with r1zero.
+
+    `overrides` are settings by their dotted names, `{"train.seed": 1}`.
+
+    Raises:
+        UserError: no such file, not TOML, an unknown key, a value of the wrong kind, or settings that do not fit.
+    """
     return read_recipe(path, Recipe, overrides)
 
 

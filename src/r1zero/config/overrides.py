@@ -128,6 +128,10 @@ def _put(node: dict[str, Any], parts: Sequence[str], value: object) -> None:
         _put(node[part], rest, value)
 
 
+SHORT = {"questions": "questions.sources"}
+"""Lists of tables by the short names that a recipe's file may have for them."""
+
+
 def as_table(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a recipe whose `[[questions]]` stand where several sources stand: in `questions.sources`."""
     listed = data.get("questions")

@@ -5,6 +5,7 @@ python -m r1zero.config.reference > docs/settings.md    # a test compares
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pydantic import BaseModel
@@ -18,14 +19,16 @@ _HEAD = """\
 
 Every setting of a recipe, printed from `src/r1zero/config` by `python -m r1zero.config.reference > docs/settings.md`.
 
-    r1zero settings schedule             # those with a word in their name or meaning
-    r1zero settings --pretrain           # of pretraining recipes
-    r1zero recipe list                   # the recipes that come with r1zero
-    r1zero recipe show demo              # one of them
-    r1zero recipe init mine.toml         # a recipe to begin with (--from NAME: a copy of that one)
-    r1zero recipe check mine.toml        # everything that is wrong with it, and what it amounts to
-    r1zero recipe diff mine.toml demo    # by setting, defaults resolved
-    r1zero --install-completion bash     # commands, options, recipes and settings by the Tab key; zsh, fish
+```sh
+r1zero settings schedule             # those with a word in their name or meaning
+r1zero settings --pretrain           # of pretraining recipes
+r1zero recipe list                   # the recipes that come with r1zero
+r1zero recipe show demo              # one of them
+r1zero recipe init mine.toml         # a recipe to begin with (--from NAME: a copy of that one)
+r1zero recipe check mine.toml        # everything that is wrong with it, and what it amounts to
+r1zero recipe diff mine.toml demo    # by setting, defaults resolved
+r1zero --install-completion bash     # commands, options, recipes and settings by the Tab key; zsh, fish
+```
 
 In a file a setting stands in its section; on the command line it is `--section.key VALUE`, where VALUE is TOML:
 `--learner.betas '[0.9, 0.99]'`, `--evaluation.benchmarks '[{ name = "math500" }]'`. A list of tables is given whole.
@@ -50,7 +53,7 @@ def page() -> str:
         *_chapter("Training", "train", Recipe),
         *_chapter("Pretraining", "pretrain", PretrainRecipe),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return re.sub(r"(?<!> )docs/(\w+)\.md", r"[\1](\1.md)", "\n".join(lines)).rstrip() + "\n"
 
 
 def _chapter(title: str, command: str, kind: type[BaseModel]) -> Iterator[str]:

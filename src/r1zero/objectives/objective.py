@@ -153,11 +153,16 @@ class Objective:
 
     name: str = "own"
     advantage: str | own.Function = "centred"
+    """Â of each response, [P, G]: a part's name, or a function of `rewards`, `graded` and `lengths`."""
     surrogate: str | own.Function = "clipped"
+    """The gain of each token, [N]: a part's name, or a function of `ratios`, `advantages`, `low` and `high`."""
     weights: str | own.Function = "constant"
+    """w of each response, [N]: a part's name, or a function of `lengths`, `live`, `group` and `constant`."""
     ratio: str = "token"
+    """ρ of each token, or one of the whole `sequence` (GSPO)."""
     clip_low: float = 0.2
     clip_high: float = 0.2
+    """ρ is clipped to [1 − clip_low, 1 + clip_high]."""
     dual_clip: float | None = None
     """The most a token of negative advantage weighs, as a multiple of |Â|."""
     constant: float = 1.0

@@ -98,8 +98,9 @@ class Run:
         return cls(path)
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: Path | str) -> Run:
         """Return a run that exists. Raises UserError when there is none."""
+        path = Path(path)
         if not (path / "run.json").is_file():
             raise UserError(f"{path} is not a run directory (it has no run.json); give the path of one.")
         return cls(path)
