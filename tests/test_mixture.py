@@ -197,6 +197,14 @@ def test_sources_have_their_own_order_bound_and_count_of_what_is_passed_over() -
     assert max(len(p.ids) for p in prompts if p.question.source == "a") == 1
     passed = short.streams[0]
     assert short.dropped == passed.dropped > 0 == short.streams[1].dropped
+    tight = make_stream(
+        recipe([{**each, "max_prompt_tokens": 1} for each in sources]), mixed(sets), get_template("no"),
+        lambda text: tuple(map(ord, text)), None,
+    )  # fmt: skip
+    assert isinstance(tight, MixedStream)
+    tight.next(10)
+    assert tight.dropped == sum(each.dropped for each in tight.streams)
+    assert min(each.dropped for each in tight.streams) > 0
     assert short.epoch == pytest.approx((passed.position + short.streams[1].position) / 40)
     tally = Tally()
     short.observe(tally)

@@ -49,8 +49,8 @@ def test_every_shipped_recipe_says_what_it_needs() -> None:
 
 @pytest.mark.parametrize(
     "word, alone",
-    [("demo", True), ("qwen2.5-math-7b", True), ("./demo", False), ("demo.toml", False), ("recipes/demo", False),
-     ("demo/", False), ("..", False)],
+    [("demo", True), ("qwen2.5-math-7b", True), ("./demo", False), ("demo.toml", False), ("demo.json", False),
+     ("recipes/demo", False), ("demo/", False), ("..", False)],
 )  # fmt: skip
 def test_a_name_alone_has_neither_folder_nor_suffix(word: str, alone: bool) -> None:
     assert is_name(word) == alone
@@ -138,6 +138,23 @@ def test_all_contradictions_are_told(tmp_path: Path) -> None:
     assert "truncation" not in str(caught.value)  # a run is told the first
 
 
+def test_the_first_line_of_a_setting_counts_and_the_nearest_around_it() -> None:
+    assert lines_of("a = 1\na = 2\n[b]\n[b]\nc = 1") == {"a": 1, "b": 3, "b.c": 5}
+    assert lines_of("a = '''\nb = 1\n'''\nc = '''d'''\ne = 2") == {"a": 1, "c": 4, "e": 5}
+    assert line_of({"a": 1}, "a.b.c") == 1
+    assert line_of({"a": 1}, "b.c") is None
+
+
+def test_what_is_no_text_is_told_by_the_check_too(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        '[model]\npath = "a\\u0000"\n[questions]\nname = "arithmetic"\n[train]\nsteps = 1\n'
+    )
+    (wrong,) = wrong_with(tmp_path / "r.toml")
+    assert "model.path = 'a\\x00' holds what no text and no file's name can" in wrong.sentence
+    with pytest.raises(UserError, match="holds what no text"):
+        make_recipe({"model": {"path": "\ud800"}, "questions": {"name": "arithmetic"}, "train": {"steps": 1}})
+
+
 def test_lines_in_long_texts_are_no_settings() -> None:
     assert lines_of('[a]\nb = """\nc = 1\n"""\nd = 2\n"e.f" . g = 3\n') == {"a": 1, "a.b": 2, "a.d": 5, "a.e.f.g": 6}
 
@@ -212,7 +229,8 @@ def test_everything_that_a_recipe_names_is_checked_at_once(tmp_path: Path) -> No
     file = tmp_path / "r.toml"
     file.write_text(
         '[model]\npath = "./gone"\n[questions]\nname = "arithmtic"\n[template]\nname = "r2"\n'
-        '[objective]\nname = "drgrpo"\n[log]\nsinks = ["tensorbord"]\n[train]\nsteps = 1\n[evaluation]\nbenchmarks = [{ name = "amcc" }]\n'
+        '[objective]\nname = "drgrpo"\n[log]\nsinks = ["tensorbord"]\n[train]\nsteps = 1\n'
+        '[evaluation]\nbenchmarks = [{ name = "amcc" }]\n'
     )
     wrong, said = report_of(file)
     assert wrong
@@ -310,7 +328,8 @@ def test_the_list_says_what_each_trains_and_needs() -> None:
     lines = {line.split()[0]: line for line in said}
     assert "160 steps of 16 × 8" in lines["demo"]
     assert lines["demo"].endswith("a CPU, minutes")
-    assert " epochs" in lines["llama-3.2-3b-finemath-pretrain"]
+    assert ": 20000 steps" in lines["llama-3.2-3b-finemath-pretrain"]
+    assert ": 2 epochs" in lines["llama-3.2-3b-numinaqa-pretrain"]
 
 
 # ---- the Tab key, in a real bash

@@ -11,13 +11,13 @@ import jsonschema
 import pytest
 from pydantic import Field
 
-from r1zero.config import Keeps, Recipe, Section
+from r1zero.config import BenchmarkSettings, Keeps, Recipe, Section
 from r1zero.config.load import read_sections
 from r1zero.config.overrides import flattened
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.config.reference import page
 from r1zero.config.schema import FILES, schema_of, text_of
-from r1zero.config.settings import Setting, by_section, settings_of, toml
+from r1zero.config.settings import Setting, bounds_of, by_section, settings_of, toml
 from r1zero.config.shipped import folder, names
 from tiny_runs import start
 
@@ -103,10 +103,22 @@ def test_sections_alone_in_lists_and_either_way_are_walked() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [1e-6, 1e-10, 0.001, 10.0, 3, True, 'a "b" \\ \n\t\x01', [0.9, 0.95], {"a": 1, "b c": [{"d": "x"}]}]
-)
+    "value", [1e-6, 1e-10, 0.001, 10.0, 3, True, 'a "b" \\ \n\t\x01', [0.9, 0.95], {"a": 1, "b c": [{"d": "x"}]},
+              {"é": 1}, "a\rb\x7f\x1f"],
+)  # fmt: skip
 def test_values_are_written_as_toml_reads_them(value: object) -> None:
     assert tomllib.loads(f"v = {toml(value)}")["v"] == value
+
+
+def test_what_toml_has_not_is_left_out_and_of_sections_the_defaults() -> None:
+    assert toml({"a": None, "b": 1}) == "{ b = 1 }"
+    assert toml({"a": None}) == "{}"
+    assert toml((BenchmarkSettings(name="amc"),)) == '[{ name = "amc" }]'
+
+
+def test_bounds_are_told_as_they_are_written() -> None:
+    assert bounds_of(Field(gt=0.5, le=2.0)) == "above 0.5, at most 2"
+    assert bounds_of(Field(min_length=1, max_length=3)) == "at least 1, at most 3"
 
 
 # ---- the page and the schema

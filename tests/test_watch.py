@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from r1zero.errors import UserError
-from r1zero.training.watch import Control, Function, Together, View, watching
+from r1zero.training.watch import Control, Function, Together, View, named_parameters, watching
 
 
 class Noting(View):
@@ -83,6 +83,7 @@ def test_a_built_in_function_without_a_signature_is_called_by_place() -> None:
     seen: dict[int, object] = {}
     tell(Function(seen.setdefault))
     assert seen == {3: {"a": 1.0}}
+    assert named_parameters(max) is None
 
 
 @pytest.mark.parametrize("wrong", [Noting, dict, 7, "print", lambda a, b, c: None])
