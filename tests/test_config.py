@@ -358,7 +358,7 @@ def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
 
 def test_differences_are_told_of_whatever_either_has() -> None:
     with_lora = small({"lora.rank": 2})
-    names = ["lora", "lora.alpha", "lora.rank", "lora.targets"]
+    names = ["lora.alpha", "lora.rank", "lora.targets"]
     assert differences(with_lora, small()) == differences(small(), with_lora) == names
 
 

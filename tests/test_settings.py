@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 from pydantic import Field
 
+from r1zero.cli.settings import _lines, _row, short_lines
 from r1zero.config import BenchmarkSettings, Keeps, Recipe, Section
 from r1zero.config.load import read_sections
 from r1zero.config.overrides import flattened
@@ -203,6 +204,19 @@ def test_settings_as_json_and_those_of_pretraining() -> None:
     rows = json.loads(printed("settings", "sequence_length", "--pretrain", "--json"))
     assert [row["key"] for row in rows] == ["learner.sequence_length"]
     assert rows[0]["default"] == "2048"
+
+
+def test_all_facts_of_a_setting_are_told_in_every_form() -> None:
+    rate = setting("learner.learning_rate")
+    assert list(_lines(rate, 100))[:2] == [
+        "learner.learning_rate", "    number; above 0; default 1e-6; resuming: from there on",
+    ]  # fmt: skip
+    assert _row(rate).keys() == {"key", "type", "default", "bounds", "resuming", "meaning"}
+    short = [" ".join(line.split()) for line in short_lines(False, 120)]
+    assert "--learner.learning_rate 1e-6 number, above 0" in short
+    assert "[lora] may be left out" in short
+    assert "[learner]" in short
+    assert any(line.startswith("--evaluation.benchmarks [] list of tables: name, question_column, ") for line in short)
 
 
 def test_in_a_narrow_terminal_no_line_is_wider() -> None:
