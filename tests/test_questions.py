@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from r1zero.errors import SettingName, UserError
 from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions, questions_from, renamed
 from r1zero.questions.rows import Columns, format_number, gold_answers
+from r1zero.questions.stratify import equal_levels
 from r1zero.types import Question
 
 
@@ -488,3 +490,12 @@ def test_further_columns_are_as_json_has_them():
         "d": Decimal("2.5"),
     }
     assert questions_from([row])[0].extra == {"when": "2026-01-02T03:04:05", "none": None, "d": 2.5}
+
+
+def test_levels_are_taken_in_turn_the_first_first_and_what_has_none_last():
+    rows = [{"question": f"{i}?", "answer": i, "level": level} for i, level in enumerate(["2", "1", None] * 3)]
+    found = questions_from(rows)
+    for count, levels in ((3, {"1": 2, "2": 1}), (6, {"1": 3, "2": 3}), (8, {"1": 3, "2": 3, None: 2})):
+        chosen = equal_levels(found, count)
+        assert Counter(question.level for question in chosen) == levels
+        assert [q.id for q in chosen] == sorted(q.id for q in chosen)

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from pydantic import Field
 
-from r1zero.cli.settings import _lines, _row, short_lines
+from r1zero.cli.settings import _lines, _row, matching, short_lines
 from r1zero.config import BenchmarkSettings, Keeps, Recipe, Section
 from r1zero.config.load import read_sections
 from r1zero.config.overrides import flattened
@@ -216,6 +216,8 @@ def test_all_facts_of_a_setting_are_told_in_every_form() -> None:
     assert "--learner.learning_rate 1e-6 number, above 0" in short
     assert "[lora] may be left out" in short
     assert "[learner]" in short
+    found = matching(settings_of(Recipe), ["--rollout.samples"])  # as it is written on a command line
+    assert [each.key for each in found] == ["rollout.samples"]
     assert any(line.startswith("--evaluation.benchmarks [] list of tables: name, question_column, ") for line in short)
 
 
