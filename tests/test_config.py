@@ -19,8 +19,9 @@ from r1zero.config import (
     load_recipe,
     make_recipe,
     parse_overrides,
+    read_recipe,
 )
-from r1zero.config.overrides import flattened, parse_pairs, without
+from r1zero.config.overrides import flattened, merge, overlap, parse_pairs, parse_settings, without
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.errors import UserError
 
@@ -248,6 +249,42 @@ def test_any_value_survives_the_command_line(value: object) -> None:
     assert parse_overrides([f"--a.b={words}", "--a.c", words]) == {"a.b": value, "a.c": value}
 
 
+def test_one_setting_is_given_once_whether_whole_or_in_part() -> None:
+    for words in (["log={project='x'}", "log.project=y"], ["log.project=y", "log={project='x'}"]):
+        with pytest.raises(UserError, match=r"--set gives log\.project more than once|--set gives log more than once"):
+            parse_settings(words, "--set")
+    assert parse_settings(["log.project=y", "log.sinks=[]"], "--set") == {"log.project": "y", "log.sinks": []}
+    assert (overlap("a", "a.b"), overlap("a.b", "a"), overlap("a", "a"), overlap("a", "ab")) == (
+        True,
+        True,
+        True,
+        False,
+    )
+
+
+def test_a_setting_of_one_table_in_a_list() -> None:
+    data = {"questions": {"sources": [{"name": "a"}, {"name": "b"}]}, "deep": {"er": {"x": 1}}}
+    before = json.loads(json.dumps(data))
+    merged = merge(data, {"questions.sources.1.limit": 5, "deep.er.x": 2})
+    assert merged["questions"] == {"sources": [{"name": "a"}, {"name": "b", "limit": 5}]}
+    assert merged["deep"] == {"er": {"x": 2}}
+    assert data == before
+    recipe = {"model": {"path": "m"}, "questions": ({"name": "a"}, {"name": "b"}), "train": {"steps": 1}}
+    assert [each.name for each in make_recipe(recipe).questions.each] == ["a", "b"]
+    for key in ("questions.sources.2.limit", "questions.sources.0"):
+        with pytest.raises(UserError, match=r"questions\.sources = .* write a list, in square brackets"):
+            make_recipe(recipe, {key: 5})
+
+
+def test_an_unknown_setting_of_pretraining_is_looked_for_there() -> None:
+    with pytest.raises(UserError, match=r"See `r1zero settings --pretrain learner`\."):
+        read_recipe("miniature-pretrain", PretrainRecipe, {"learner.rowz": 1})
+    said = refusal({"xyzzyx": 1})
+    assert "has an unknown setting 'xyzzyx'; known here: model, questions, train, " in said
+    said = refusal({"evaluation.benchmarks": [{}]})
+    assert said.endswith("lacks the setting 'evaluation.benchmarks.0.name'; add it.")
+
+
 def test_an_override_reaches_sections_that_the_file_lacks() -> None:
     recipe = small({"learner.learning_rate": 0.5, "questions.options.level": 2, "train.steps": 9})
     assert recipe.learner.learning_rate == 0.5
@@ -317,6 +354,12 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path, name: str, content: 
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_recipe(tmp_path)
+
+
+def test_differences_are_told_of_whatever_either_has() -> None:
+    with_lora = small({"lora.rank": 2})
+    names = ["lora.alpha", "lora.rank", "lora.targets"]
+    assert differences(with_lora, small()) == differences(small(), with_lora) == names
 
 
 def test_differences_name_the_settings() -> None:

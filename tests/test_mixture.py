@@ -5,6 +5,7 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from r1zero.config import Recipe, make_recipe, parse_overrides
@@ -12,7 +13,7 @@ from r1zero.errors import UserError
 from r1zero.metrics import Tally, metric_of, source_key
 from r1zero.questions import questions_from
 from r1zero.rollouts.mixture import MixedStream, make_stream, mixed
-from r1zero.rollouts.question_sets import load_training
+from r1zero.rollouts.question_sets import fit_notes, load_training
 from r1zero.runs.run import Run
 from r1zero.templates import get_template
 from r1zero.training.train import train
@@ -101,6 +102,8 @@ def test_forms_of_a_mixture() -> None:
             ["--questions.limit", "5"],
             r"questions\.limit = 5 is of one set, .* mixes 2: .*questions\.sources\.0\.",
         ),
+        (SOURCES, ["--questions.where", "level > 1"], r"questions\.where = 'level > 1' is of one set"),
+        (SOURCES, ["--questions.options", "{ level = 1 }"], r"questions\.options = {'level': 1} is of one set"),
         (SOURCES, ["--questions.name", "z"], r"questions\.name = 'z' is of one set"),
         ([{"name": "a", "weight": 0}], [], r"questions\.sources\.0\.weight = 0"),
         ([{"limit": 1}], [], r"lacks the setting 'questions\.sources\.0\.name'"),
@@ -128,6 +131,93 @@ def test_sources_of_one_name_are_told_apart_and_faults_name_the_source(tmp_path:
     assert found.dropped == {"not where level == 1": 7}
     with pytest.raises(UserError, match=r"questions\.sources\.1\.where = 'lvl' reads the column 'lvl'"):
         load_training(recipe([{"name": one}, {"name": two, "where": "lvl"}]))
+
+
+def test_three_sources_of_one_name_have_three_names_split_or_not(tmp_path: Path) -> None:
+    """Names are parts of ids: `#2`, `#3`; a file that is called so already keeps its own."""
+    table = datasets.Dataset.from_list([{"question": "a?", "answer": 1}, {"question": "b?", "answer": 2}])
+    datasets.DatasetDict(train=table, test=table).save_to_disk(tmp_path / "both")
+    saved = {"name": str(tmp_path / "both"), "split": "train"}
+    found = load_training(recipe([saved] * 3))
+    assert [part.name for part in found.parts] == ["both:train", "both#2:train", "both#3:train"]
+    assert len({question.id for question in found}) == 6
+    files = [{"name": write_rows(tmp_path / name, 2)} for name in ("a#2.jsonl", "a.jsonl")]
+    again = load_training(recipe([*files, files[1], files[1]]))
+    assert [part.name for part in again.parts] == ["a#2", "a", "a#3", "a#4"]
+    gone_on = load_training(recipe([*files, files[1], files[1]]), called=["x", "x", None, None])
+    assert [part.name for part in gone_on.parts] == ["x", "x", "a", "a#2"]  # as a run calls them already
+
+
+def test_a_source_is_looked_for_in_its_own_folder_first(tmp_path: Path) -> None:
+    for folder in ("own", "run"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "q.jsonl").write_text(json.dumps({"question": folder, "answer": 1}) + "\n")
+    sources = [{"name": "q.jsonl", "data_dir": str(tmp_path / "own")}, {"name": "q.jsonl"}]
+    found = load_training(recipe(sources, "--questions.data_dir", str(tmp_path / "run")))
+    assert len(load_training(recipe([{"name": write_rows(tmp_path / "nine.jsonl", 9), "limit": 2}]))) == 2
+    assert [question.text for question in found] == ["own", "run"]
+
+
+def rows(*texts: str) -> list[dict[str, Any]]:
+    return [{"question": text, "answer": 1} for text in texts]
+
+
+def test_a_mixture_is_one_set_that_knows_its_parts() -> None:
+    one = questions_from([*rows("a", "b"), {"question": "c"}], name="one")
+    two = questions_from([*rows("d"), {"question": "e"}, {"messages": [{"role": "user", "content": "f"},
+                          {"role": "assistant", "content": "1"}], "answer": 1}], name="two")  # fmt: skip
+    both, dropped = mixed([one, two]), {"no answer": 2, "no question": 1}
+    assert (both.name, both.source, both.dropped) == ("one + two", "the rows given; the rows given", dropped)
+    assert [q.text for q in both] == [both[i].text for i in range(3)] == [q.text for q in both[:]] == ["a", "b", "d"]
+    assert ([q.text for q in both[1:]], both[-1].text, both[-3].text) == (["b", "d"], "d", "a")
+    for outside in (3, -4):
+        with pytest.raises(IndexError):
+            both[outside]
+    assert both.fingerprint != mixed([two, one]).fingerprint
+    bytes_ = questions_from([{**rows("x")[0], "image": b"1"}], name="bytes")
+    assert mixed([one, bytes_]).notes == bytes_.notes != ()
+
+
+def test_sources_have_their_own_order_bound_and_count_of_what_is_passed_over() -> None:
+    """Equal sets are dealt in different orders; questions of 1 and 2 characters, of which the first source takes 1."""
+    texts = [str(i) for i in range(20)]
+    sets = [questions_from(rows(*texts), name=name) for name in "ab"]
+    sources = [{"name": "a", "max_prompt_tokens": 1}, {"name": "b"}]
+    made = [
+        make_stream(recipe(asked), mixed(sets), get_template("no"), lambda text: tuple(map(ord, text)), None)
+        for asked in (sources, [{"name": "a"}, {"name": "b"}])
+    ]
+    short, plain = made
+    (told,) = fit_notes(recipe(sources), None, mixed(sets), get_template("no"), lambda text: tuple(map(ord, text)))
+    assert told.startswith("a: 10 questions passed over, whose prompts are longer than questions.sources.0.max_prompt_")
+    assert isinstance(short, MixedStream)
+    assert isinstance(plain, MixedStream)
+    assert (short.max_tokens, short.names) == (1024, ["a", "b"])
+    prompts = short.next(10)
+    assert max(len(p.ids) for p in prompts if p.question.source == "a") == 1
+    passed = short.streams[0]
+    assert short.dropped == passed.dropped > 0 == short.streams[1].dropped
+    tight = make_stream(
+        recipe([{**each, "max_prompt_tokens": 1} for each in sources]), mixed(sets), get_template("no"),
+        lambda text: tuple(map(ord, text)), None,
+    )  # fmt: skip
+    assert isinstance(tight, MixedStream)
+    tight.next(10)
+    assert tight.dropped == sum(each.dropped for each in tight.streams)
+    assert min(each.dropped for each in tight.streams) > 0
+    assert short.epoch == pytest.approx((passed.position + short.streams[1].position) / 40)
+    tally = Tally()
+    short.observe(tally)
+    assert tally.result()["source/a/prompts_dropped"] == passed.dropped
+    long = mixed([questions_from(rows("aaa"), name="a"), sets[1]])
+    for asked, setting in ((sources, r"sources\.0\.max_prompt_tokens = 1"), (sources[1:] * 2, "max_prompt_tokens = 2")):
+        again = recipe(asked, "--questions.max_prompt_tokens", "2")
+        with pytest.raises(UserError, match=rf"No prompt of a fits into questions\.{setting}; raise it"):
+            make_stream(again, long, get_template("no"), lambda text: tuple(map(ord, text)), None).next(9)
+    whole = plain.next(40)
+    orders = [[p.question.text for p in whole if p.question.source == name][:15] for name in "ab"]
+    assert orders[0] != orders[1]
+    assert plain.epoch == 1.0
 
 
 def test_metrics_of_sources_do_not_collide() -> None:

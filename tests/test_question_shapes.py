@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,13 @@ def test_an_assistants_turn_at_the_end_answers_and_is_taken_off() -> None:
     assert nobody.dropped == {"no question": 2}
 
 
+def test_parts_of_a_turn_are_one_text_and_all_answers_at_the_end_are_taken_off() -> None:
+    parts = [{"type": "text", "text": "What is "}, "3 + 5?"]
+    answers = [{"role": "assistant", "content": each} for each in ("7", "8")]
+    question = conversation({"role": "user", "content": parts}, *answers)
+    assert (question.text, question.turns) == ("What is 3 + 5?", ())
+
+
 @pytest.mark.parametrize(
     ("turn", "why"),
     [
@@ -179,9 +187,11 @@ def test_an_assistants_turn_at_the_end_answers_and_is_taken_off() -> None:
             {"role": "user", "content": [{"type": "image_url", "image_url": "x"}]},
             "holds a part of the kind 'image_url'",
         ),
+        ({"role": "user", "content": [{"type": "thinking", "text": "x"}]}, "holds a part of the kind 'thinking'"),
         ({"role": "user", "content": None}, "has no content"),
         ({"role": "robot", "content": "x"}, "has the role 'robot', and"),
         ({"role": "assistant", "content": "x", "tool_calls": [1]}, "holds tool_calls"),
+        ({"role": "assistant", "content": "x", "function_call": {"name": "f"}}, "holds function_call"),
         ({"content": "x"}, "has no role"),
         ("x", "is a str"),
     ],
@@ -207,6 +217,36 @@ def test_csv_and_tsv(tmp_path: Path) -> None:
         assert [q.extra["level"] for q in found] == [3, "x", ""]
         some = load_questions(str(tmp_path / name), where="level >= 3")
         assert ([q.id for q in some], sum(some.dropped.values())) == (["a/0"], 2)
+
+
+def test_a_csv_file_in_all_its_forms(tmp_path: Path) -> None:
+    """Line ends inside a cell stay as they are, long cells are whole, rows may be short, blank lines are no rows."""
+    long = "x" * 200_000
+    rows = f'question,answer,level,most,who\r\n"a\r\nb",nan,3.0,10,\r\n\r\n"{long}",7,9,10\r\nc,inf,10,9\r\n'
+    (tmp_path / "q.csv").write_bytes(rows.encode())
+    found = load_questions(str(tmp_path / "q.csv"))
+    assert [(q.id, q.text, *q.gold, q.level) for q in found] == [
+        ("q/0", "a\r\nb", "nan", "3"), ("q/1", long, "7", "9"), ("q/2", "c", "inf", "10"),
+    ]  # fmt: skip
+    assert [q.extra for q in found] == [
+        {"level": 3.0, "most": 10, "who": ""}, {"level": 9, "most": 10}, {"level": 10, "most": 9},
+    ]  # fmt: skip
+    assert [q.id for q in load_questions(str(tmp_path / "q.csv"), where="level < most")] == ["q/0", "q/1"]
+
+
+def test_a_json_file_of_one_row(tmp_path: Path) -> None:
+    """Which is a line of JSON Lines, whatever else stands in it; the turns in it are no rows."""
+    rows = ({"question": "What is 3 + 5?", "answer": 8}, {"messages": [SYSTEM, USER], "answer": 8}, VERL,
+            {"text": "no", "question": "What is 3 + 5?", "answer": ["8", 8], "info": {"by": "me"}})  # fmt: skip
+    for number, row in enumerate(rows):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(row))
+        assert [(q.text, q.gold) for q in load_questions(str(path))] == [("What is 3 + 5?", ("8",))]
+    (tmp_path / "list.json").write_text(json.dumps({"rows": [{"messages": [USER], "answer": 8}] * 2, "turns": [USER]}))
+    assert len(load_questions(str(tmp_path / "list.json"))) == 2
+    (tmp_path / "columns.json").write_text(json.dumps({"question": ["a?", "b?"], "answer": [1, 2]}))
+    with pytest.raises(UserError, match="holds an object without a list of objects"):
+        load_questions(str(tmp_path / "columns.json"))
 
 
 @pytest.mark.parametrize(
@@ -265,6 +305,78 @@ def test_a_data_set_gives_what_its_rows_give() -> None:
     assert (one.fingerprint, one.dropped, len(one)) == (two.fingerprint, {"not where level > 1": 2}, 2)
 
 
+# ---- which rows, which columns
+
+
+def test_of_several_columns_the_first_is_taken_and_row_by_row_only_where_that_gives_nothing() -> None:
+    rows = [
+        {"question": "a?", "answer": 1},
+        {"question": "b?", "answer": None, "target": 2},
+        {"question": "", "problem": "c?", "answer": 3},
+    ]
+    found = questions_from(rows)
+    assert [q.text for q in found] == ["a?"]
+    assert found.dropped == {"no answer": 1, "no question": 1}
+    assert [(q.text, q.gold) for q in questions_from([{"question": "", "problem": "c?", "answer": 3}])] == [
+        ("c?", ("3",))
+    ]
+    assert questions_from(rows[1:2])[0].gold == ("2",)
+    with pytest.raises(UserError, match=r"none of the 2 rows of the rows given has both a question in 'question'"):
+        questions_from([{"question": "a?", "answer": 1, "level": 1}, {"question": "b?", "level": 3}], where="level > 2")
+
+
+@pytest.mark.parametrize(
+    ("row", "level"),
+    [
+        ({"level": True}, None), ({"level": 3.0}, "3"), ({"level": " hard "}, "hard"), ({"level": "  "}, None),
+        ({"difficulty": 0.5}, "0.5"), ({"difficulty": 1, "level": 2}, "2"), ({"level": math.nan}, None),
+    ],
+)  # fmt: skip
+def test_levels(row: dict[str, Any], level: str | None) -> None:
+    assert questions_from([{"question": "a?", "answer": 1, **row}])[0].level == level
+
+
+def test_columns_inside_columns_are_named_of_whatever_row_has_them() -> None:
+    rows = [{"text": {}}, {"text": {"q": "a?"}}]
+    with pytest.raises(UserError, match=r"to one of its columns: text, text\.q$"):
+        questions_from(rows)
+
+
+def test_half_a_character_in_a_turn_is_refused() -> None:
+    with pytest.raises(UserError, match=r"question questions/0 .*holds half a character"):
+        conversation({"role": "system", "content": "\ud800"}, USER)
+
+
+def test_a_column_of_bytes_cannot_be_filtered_by(tmp_path: Path) -> None:
+    path = saved(tmp_path, "parquet", [{"question": "a?", "answer": 1, "image": b"x"}])
+    with pytest.raises(UserError, match=r"reads the column 'image', which"):
+        load_questions(path, where='image == "x"')
+
+
+def test_an_arrow_file_with_a_footer_is_read_too(tmp_path: Path) -> None:
+    table = pa.table(
+        {"question": ["a?"], "answer": ["1"], "info": pa.array([{"x": 0.1}], pa.struct({"x": pa.float32()}))}
+    )
+    with pyarrow.ipc.new_file(tmp_path / "q.arrow", table.schema) as file:
+        file.write_table(table)
+    (question,) = load_questions(str(tmp_path / "q.arrow"))
+    assert (question.text, question.extra) == ("a?", {"info": {"x": 0.1}})
+
+
+def test_a_page_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.parquet"
+    table = pa.table({"question": ["What is 3 + 5?"], "answer": ["8"]})
+    options: Any = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pyarrow.parquet.write_table(table, path, **options, write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"What is 3 + 5?", b"What is 3 + 4?", 1))
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
+        load_questions(str(path))
+
+
+def test_where_a_candidate_is_empty_the_next_one_stands_in() -> None:
+    assert questions_from([{"question": "", "problem": "c?", "answer": "", "target": 2}])[0].gold == ("2",)
+
+
 # ---- filters
 
 ROW = {"level": 4, "s": "amc", "d": {"x": "7"}, "tags": ["a"], "v": True, "my col": 2, "n": None, "a.b": 1}
@@ -311,6 +423,39 @@ def test_filtered_rows_are_counted_and_keep_their_ids() -> None:
         questions_from(rows, where="lvl >= 3")
     with pytest.raises(UserError, match=r"takes none of the 5 rows of .*, and of 2 it cannot be told"):
         questions_from(rows, where="level > 9")
+
+
+ODD = {"nan": math.nan, "v": True, "s": "amc", "tags": ["a"], "q": 'a "b"', "arabic": "\u0663", "long": "1" * 400,
+       "n": 4, "big": 2**53 + 1}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("s in [1, 2]", None), ("n in []", False), ("n in [4,]", True), ("nan == 1", None), ("nan < 1", None),
+        ("v > false", None), ("v == true", True), ("tags == ['a']", True), ("tags == ['b']", False),
+        ("tags < ['b']", None), ('q == "a \\"b\\""', True), ("arabic == 3", None), ("long > 1", None),
+        (f"big == {2**53 + 1}", True), (f"big == {2**53}", False), ("3 in s", None), ("n <= 4", True), ("n >= 4", True),
+        (" or ".join(["n == 5"] * 60), False), ("not (n == 5) and not (n == 6)", True), ("n == 4.0 and n == 4e0", True),
+    ],
+)  # fmt: skip
+def test_filters_at_their_edges(text: str, holds: bool | None) -> None:
+    """Kinds that do not go together cannot be told; whole numbers are compared whole."""
+    assert parse_where(text)(ODD) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        ("n not 3", 7, "in is expected behind not"), ("n in [[1]]", 7, "lists hold no lists"),
+        ("n in [1 2]", 9, "a comma or ] is expected"), ("n" * 10_001, 10_001, "longer than 10,000 characters"),
+    ],
+)  # fmt: skip
+def test_more_faulty_filters(text: str, place: int, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_where(text)
+    assert f"(at character {place}: " in str(caught.value)
+    assert says in str(caught.value)
 
 
 # ---- what is saved of them

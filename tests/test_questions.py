@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -14,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.errors import SettingName, UserError
-from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions, renamed
+from r1zero.questions import BENCHMARKS, CATALOGUE, DATA_VARIABLE, load_questions, questions_from, renamed
 from r1zero.questions.rows import Columns, format_number, gold_answers
+from r1zero.questions.stratify import equal_levels
 from r1zero.types import Question
 
 
@@ -393,3 +397,105 @@ def test_a_line_that_python_refuses_is_one_sentence(tmp_path: Path, line: str):
     path.write_text(line + "\n")
     with pytest.raises(UserError, match="line 1, cannot be read"):
         load_questions(str(path))
+
+
+# --- what else tells one set from another -------------------------------------------------------------------------
+
+
+def test_a_fingerprint_knows_ids():
+    rows = [{"question": "a?", "answer": 1}]
+    assert questions_from(rows, name="a").fingerprint != questions_from(rows, name="b").fingerprint
+
+
+def test_a_part_of_a_set_is_filtered_limited_and_called_as_it_is_asked(tmp_path: Path):
+    """And notes of the set's own size go with it: 20 rows are not 12,000."""
+    rows = [{"problem": f"{i}?", "answer": i, "level": i % 5} for i in range(20)]
+    jsonl(tmp_path / "math_12k.jsonl", rows)
+    part = load_questions("math-train-500", data_dir=tmp_path, limit=5, where="level > 1", called="mine")
+    assert (part.name, len(part), part.dropped) == ("mine", 5, {"not where level > 1": 8})
+    assert {each.level for each in part} == {"2", "3", "4"}
+    assert all(each.id.startswith("math-12k/") for each in part)
+    assert load_questions("math-train-500", data_dir=tmp_path).name == "math-train-500"
+    assert any("but math-12k is known to have 12,000" in note for note in part.notes)
+
+
+@pytest.mark.parametrize(("rows", "notes"), [(28, 1), (29, 0), (31, 0), (32, 1)])
+def test_a_size_that_is_off_by_more_than_a_twentieth_is_said(tmp_path: Path, rows: int, notes: int):
+    """30 ± 1.5 questions of AIME 2024."""
+    jsonl(tmp_path / "aime24.jsonl", [{"problem": "a?", "answer": "1"}] * rows)
+    found = load_questions("aime24", data_dir=tmp_path).notes
+    assert len(found) == notes
+    assert all(f"holds {rows} rows, but aime24 is known to have 30" in note for note in found)
+
+
+def test_a_stated_split_has_no_known_size(tmp_path: Path):
+    table = datasets.Dataset.from_list([{"problem": "a?", "answer": "1"}] * 3)
+    datasets.DatasetDict(aime=table, dev=table).save_to_disk(tmp_path / "aime24")
+    assert load_questions("aime24", data_dir=tmp_path, split="dev").notes == ()
+    (note,) = load_questions("aime24", data_dir=tmp_path).notes
+    assert "(split aime) holds 3 rows" in note
+
+
+def test_a_path_from_here_comes_before_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for folder in ("here", "data"):
+        jsonl(tmp_path / folder / "q.jsonl", [{"problem": folder, "answer": "1"}])
+    monkeypatch.chdir(tmp_path / "here")
+    assert load_questions("q.jsonl", data_dir=tmp_path / "data")[0].text == "here"
+
+
+def test_of_a_catalogue_set_the_first_stem_and_kind_of_file_counts(tmp_path: Path):
+    """orz-57k: orz_57k, then train/orz_57k, then orz_57k_head; of each `.jsonl`, then `.parquet`."""
+    table = pa.table({"problem": ["parquet"], "answer": ["1"]})
+    (tmp_path / "train").mkdir()
+    pyarrow.parquet.write_table(table, tmp_path / "train" / "orz_57k.parquet")
+    jsonl(tmp_path / "orz_57k_head.jsonl", [{"problem": "head", "answer": "1"}])
+    assert load_questions("orz-57k", data_dir=tmp_path)[0].text == "parquet"
+    jsonl(tmp_path / "train" / "orz_57k.jsonl", [{"problem": "jsonl", "answer": "1"}])
+    assert load_questions("orz-57k", data_dir=tmp_path)[0].text == "jsonl"
+
+
+def test_what_does_not_apply_is_refused(tmp_path: Path):
+    rows = [{"question": "a?", "answer": 1}]
+    with pytest.raises(UserError, match=r"questions\.split is 'dev', but a list of rows has no splits"):
+        questions_from(rows, split="dev")
+    with pytest.raises(UserError, match=r"questions\.where does not apply to arithmetic"):
+        load_questions("arithmetic", where="level > 2")
+    with pytest.raises(UserError, match=r"questions\.options\.config is 'other', and the name says 'main'"):
+        load_questions("owner/name:main", options={"config": "other"})
+    assert len(load_questions("arithmetic", limit=9, options={"count": 5})) == 5
+
+
+# --- cells of other programs --------------------------------------------------------------------------------------
+
+
+def test_cells_of_numpy_are_plain_ones():
+    row = {
+        "question": "a?",
+        "answer": np.float32(0.1),
+        "n": np.arange(2),
+        "deep": {"x": [np.float16(0.1), np.bool_(1)]},
+    }
+    (question,) = questions_from([row])
+    assert question.gold == ("0.1",)
+    assert question.extra == {"n": [0, 1], "deep": {"x": [0.1, True]}}
+    assert json.dumps(question.extra)
+
+
+def test_further_columns_are_as_json_has_them():
+    row = {
+        "question": "a?",
+        "answer": 1,
+        "when": datetime(2026, 1, 2, 3, 4, 5),
+        "none": float("nan"),
+        "d": Decimal("2.5"),
+    }
+    assert questions_from([row])[0].extra == {"when": "2026-01-02T03:04:05", "none": None, "d": 2.5}
+
+
+def test_levels_are_taken_in_turn_the_first_first_and_what_has_none_last():
+    rows = [{"question": f"{i}?", "answer": i, "level": level} for i, level in enumerate(["2", "1", None] * 3)]
+    found = questions_from(rows)
+    for count, levels in ((3, {"1": 2, "2": 1}), (6, {"1": 3, "2": 3}), (8, {"1": 3, "2": 3, None: 2})):
+        chosen = equal_levels(found, count)
+        assert Counter(question.level for question in chosen) == levels
+        assert [q.id for q in chosen] == sorted(q.id for q in chosen)

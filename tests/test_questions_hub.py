@@ -5,6 +5,7 @@ In processes of their own: the Hub's client reads its environment at import.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -85,6 +86,9 @@ for split in (Split("test"), Split(None, "train"), Split("dev"), Split()):
         print(table.source, table.columns, table.rows)
     except UserError as error:
         print(error)
+from r1zero.questions import load_questions
+for options in ({}, {"config": "socratic"}):
+    print([each.text for each in load_questions("gsm8k", options=options)])
 """
 
 
@@ -94,7 +98,14 @@ def test_what_the_hub_answers_is_read(tmp_path: Path):
     folder.mkdir(parents=True)
     (folder / "train.jsonl").write_text('{"problem": "a?", "answer": "1", "extra": 0}\n')
     (folder / "test.jsonl").write_text('{"problem": "b?", "answer": "2", "extra": 0}\n')
+    known = tmp_path / "openai" / "gsm8k"
+    known.mkdir(parents=True)
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("main", "socratic"))
+    (known / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    for name in ("main", "socratic"):
+        (known / f"{name}.jsonl").write_text(json.dumps({"question": f"{name}?", "answer": "#### 1"}) + "\n")
     environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    environment.pop(DATA_VARIABLE, None)
     command = [sys.executable, "-c", THROUGH_DATASETS]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=True)
     columns = "('problem', 'answer', 'extra')"
@@ -104,4 +115,6 @@ def test_what_the_hub_answers_is_read(tmp_path: Path):
         "the Hub data set 'owner/tiny' could not be loaded (Unknown split \"dev\". Should be one of ['train', 'test'])"
         ": check questions.split, or REMEDY",
         "owner/tiny on the Hub holds the splits train, test: name one with questions.split",
+        "['main?']",
+        "['socratic?']",
     ]

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 import tomllib
+from io import StringIO
 from pathlib import Path
 
 import jsonschema
 import pytest
+from rich.console import Console
 
+from r1zero.cli.recipe_check import report
 from r1zero.config import Recipe, load_recipe, make_recipe, read_recipe
 from r1zero.config.check import line_of, lines_of, wrong_with
 from r1zero.config.pretrain import PretrainRecipe
@@ -15,6 +18,7 @@ from r1zero.config.schema import schema_of
 from r1zero.config.shipped import SHIPPED, find, is_name, missing, names, path_of, shipped_name
 from r1zero.config.starting import starting_recipe
 from r1zero.errors import UserError
+from r1zero.objectives.from_recipe import recipe_objective
 from tiny_runs import start
 
 BROKEN = """\
@@ -45,8 +49,8 @@ def test_every_shipped_recipe_says_what_it_needs() -> None:
 
 @pytest.mark.parametrize(
     "word, alone",
-    [("demo", True), ("qwen2.5-math-7b", True), ("./demo", False), ("demo.toml", False), ("recipes/demo", False),
-     ("demo/", False), ("..", False)],
+    [("demo", True), ("qwen2.5-math-7b", True), ("./demo", False), ("demo.toml", False), ("demo.json", False),
+     ("recipes/demo", False), ("demo/", False), ("..", False)],
 )  # fmt: skip
 def test_a_name_alone_has_neither_folder_nor_suffix(word: str, alone: bool) -> None:
     assert is_name(word) == alone
@@ -134,6 +138,23 @@ def test_all_contradictions_are_told(tmp_path: Path) -> None:
     assert "truncation" not in str(caught.value)  # a run is told the first
 
 
+def test_the_first_line_of_a_setting_counts_and_the_nearest_around_it() -> None:
+    assert lines_of("a = 1\na = 2\n[b]\n[b]\nc = 1") == {"a": 1, "b": 3, "b.c": 5}
+    assert lines_of("a = '''\nb = 1\n'''\nc = '''d'''\ne = 2") == {"a": 1, "c": 4, "e": 5}
+    assert line_of({"a": 1}, "a.b.c") == 1
+    assert line_of({"a": 1}, "b.c") is None
+
+
+def test_what_is_no_text_is_told_by_the_check_too(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        '[model]\npath = "a\\u0000"\n[questions]\nname = "arithmetic"\n[train]\nsteps = 1\n'
+    )
+    (wrong,) = wrong_with(tmp_path / "r.toml")
+    assert "model.path = 'a\\x00' holds what no text and no file's name can" in wrong.sentence
+    with pytest.raises(UserError, match="holds what no text"):
+        make_recipe({"model": {"path": "\ud800"}, "questions": {"name": "arithmetic"}, "train": {"steps": 1}})
+
+
 def test_lines_in_long_texts_are_no_settings() -> None:
     assert lines_of('[a]\nb = """\nc = 1\n"""\nd = 2\n"e.f" . g = 3\n') == {"a": 1, "a.b": 2, "a.d": 5, "a.e.f.g": 6}
 
@@ -174,6 +195,141 @@ def test_list_and_show() -> None:
     assert [line.split()[0] for line in said.splitlines()] == names()
     assert "Qwen/Qwen2.5-Math-7B on math-lvl3to5" in said
     assert start("recipe", "show", "demo").done() == find(Path("demo")).read_text()
+
+
+# ---- what is checked, and what it amounts to
+
+
+def report_of(path: Path) -> tuple[bool, str]:
+    """Whether something is wrong with a recipe, and what `recipe check` prints of it."""
+    out = StringIO()
+    return report(Console(file=out, width=200), path), out.getvalue()
+
+
+GOOD = """\
+[model]
+path = "owner/name"
+[questions]
+name = "arithmetic"
+[template]
+name = "chat"
+[sampling]
+max_new_tokens = 100
+[rollout]
+prompts = 4
+samples = 8
+[learner]
+updates = 2
+[train]
+steps = 3
+"""
+
+
+def test_everything_that_a_recipe_names_is_checked_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(
+        '[model]\npath = "./gone"\n[questions]\nname = "arithmtic"\n[template]\nname = "r2"\n'
+        '[objective]\nname = "drgrpo"\n[log]\nsinks = ["tensorbord"]\n[train]\nsteps = 1\n'
+        '[evaluation]\nbenchmarks = [{ name = "amcc" }]\n'
+    )
+    wrong, said = report_of(file)
+    assert wrong
+    lines = said.splitlines()
+    for each in ("tensorbord", "./gone", "drgrpo", "r2", "questions.name is 'arithmtic'"):
+        assert sum(each in line for line in lines) == 1, each
+    assert "a set of evaluation.benchmarks is 'amcc'" in lines[-1]
+    assert len(lines) == 6
+    folder = tmp_path / "sets"
+    folder.mkdir()
+    (folder / "q.jsonl").write_text('{"question": "a?", "answer": 1}\n')
+    file.write_text(GOOD.replace('"arithmetic"', f'"q.jsonl"\ndata_dir = "{folder}"'))
+    assert report_of(file)[0] is False
+
+
+def test_what_a_recipe_amounts_to(tmp_path: Path) -> None:
+    """3 steps of 4 × 8 responses, 16 to each of 2 updates; a pretraining one of 16 × 128 tokens."""
+    file = tmp_path / "r.toml"
+    file.write_text(GOOD)
+    wrong, said = report_of(file)
+    assert not wrong
+    first, steps, updates, objective, evaluated = said.splitlines()
+    assert first == f"{file}: nothing is wrong."
+    assert steps == "  3 steps of 32 responses: 4 questions × 8, each of up to 100 tokens"
+    assert updates == "  2 × 16 responses to an optimiser step; learning rate 1e-06, constant"
+    assert objective.startswith(f"  dr_grpo {recipe_objective(load_recipe(file)).hash}: ")
+    assert evaluated == "  evaluated on nothing"
+    file.write_text(GOOD + '[evaluation]\nmax_new_tokens = 50\nbenchmarks = [{ name = "arithmetic", limit = 5 }]\n')
+    assert "  evaluated on arithmetic, every 16 steps, of up to 50 tokens" in report_of(file)[1]
+    text = '[model]\npath = "owner/name"\n[corpus]\nname = "owner/set"\ntext_column = "text"\n'
+    file.write_text(f"{text}[learner]\nrows = 16\nsequence_length = 128\n[train]\nepochs = 1.5\n")
+    assert "  1.5 epochs of 2,048 tokens (16 rows × 128); learning rate " in report_of(file)[1]
+
+
+def test_what_has_to_be_made_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong, said = report_of(Path("demo"))
+    assert wrong
+    assert len(said.splitlines()) == 1
+    assert "which are not here: `r1zero recipe prepare demo` makes what is missing" in said
+
+
+def test_the_worst_of_several_files_is_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(BROKEN)
+    (tmp_path / "good.toml").write_text(GOOD)
+    command = start("recipe", "check", "good.toml", "bad.toml", "good.toml", cwd=tmp_path)
+    assert command.wait() == 1
+    assert command.out.count("nothing is wrong") == 2
+    start("recipe", "check", cwd=tmp_path).refused("recipe check needs a recipe")
+
+
+# ---- refusals, and recipes of pretraining
+
+
+def test_init_makes_folders_and_both_kinds(tmp_path: Path) -> None:
+    start("recipe", "init", "a/b/mine.toml", "--pretrain", cwd=tmp_path).done()
+    assert read_recipe(tmp_path / "a" / "b" / "mine.toml", PretrainRecipe).train.steps == 1000
+    start("recipe", "init", "copy.toml", "--from", "miniature-pretrain", cwd=tmp_path).done()
+    assert "pretrain.schema.json" in (tmp_path / "copy.toml").read_text().splitlines()[0]
+    (tmp_path / "link.toml").symlink_to("gone.toml")
+    for words, says in (
+        (["link.toml"], "link.toml is there already"),
+        (["mine.json"], "mine.json is not a valid name for a recipe: write one that ends in .toml"),
+        (["x.toml", "--from", "demo", "--pretrain"], "leave --pretrain out"),
+    ):
+        start("recipe", "init", *words, cwd=tmp_path).refused(says)
+    assert not (tmp_path / "x.toml").exists()
+
+
+def test_diff_of_equal_recipes_and_of_a_run(tmp_path: Path) -> None:
+    assert "demo and demo say the same." in start("recipe", "diff", "demo", "demo").done()
+    run = tmp_path / "demo"  # of that name, in a folder: a run, with its recipe
+    run.mkdir()
+    (run / "recipe.json").write_text(load_recipe("demo", {"train.steps": 7, "lora.rank": 2}).model_dump_json())
+    said = start("recipe", "diff", "demo", "./demo", cwd=tmp_path, environment={"COLUMNS": "200"}).done()
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines()[1:]}
+    assert rows["train.steps"] == ["160", "7"]
+    assert rows["lora.rank"] == ["unset", "2"]
+
+
+def test_schema_show_and_prepare_take_what_they_are_for(tmp_path: Path) -> None:
+    for words, file in ((["--pretrain"], "pretrain.schema.json"), ([], "recipe.schema.json")):
+        assert start("recipe", "schema", *words).done() == (find(Path("demo")).parent / file).read_text()
+    (tmp_path / "x.toml").write_text("not = [toml")
+    start("recipe", "show", "x.toml", cwd=tmp_path).refused("cannot be parsed")
+    start("recipe", "prepare", "dem").refused("'dem' is not a recipe that comes with r1zero: did you mean demo?")
+    start("recipe", "prepare", "smollm2-135m-gsm8k").refused(
+        "There is nothing to prepare for smollm2-135m-gsm8k here: `py"
+    )
+    start("recipe", "prepare", "qwen2.5-1.5b-r1").refused("what it names is on the Hub")
+
+
+def test_the_list_says_what_each_trains_and_needs() -> None:
+    said = start("recipe", "list", environment={"COLUMNS": "300"}).done().splitlines()
+    lines = {line.split()[0]: line for line in said}
+    assert "160 steps of 16 × 8" in lines["demo"]
+    assert lines["demo"].endswith("a CPU, minutes")
+    assert ": 20000 steps" in lines["llama-3.2-3b-finemath-pretrain"]
+    assert ": 2 epochs" in lines["llama-3.2-3b-numinaqa-pretrain"]
 
 
 # ---- the Tab key, in a real bash

@@ -11,13 +11,14 @@ import jsonschema
 import pytest
 from pydantic import Field
 
-from r1zero.config import Keeps, Recipe, Section
+from r1zero.cli.settings import _lines, _row, matching, short_lines
+from r1zero.config import BenchmarkSettings, Keeps, Recipe, Section
 from r1zero.config.load import read_sections
 from r1zero.config.overrides import flattened
 from r1zero.config.pretrain import PretrainRecipe
 from r1zero.config.reference import page
 from r1zero.config.schema import FILES, schema_of, text_of
-from r1zero.config.settings import Setting, by_section, settings_of, toml
+from r1zero.config.settings import Setting, bounds_of, by_section, settings_of, toml
 from r1zero.config.shipped import folder, names
 from tiny_runs import start
 
@@ -103,10 +104,22 @@ def test_sections_alone_in_lists_and_either_way_are_walked() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [1e-6, 1e-10, 0.001, 10.0, 3, True, 'a "b" \\ \n\t\x01', [0.9, 0.95], {"a": 1, "b c": [{"d": "x"}]}]
-)
+    "value", [1e-6, 1e-10, 0.001, 10.0, 3, True, 'a "b" \\ \n\t\x01', [0.9, 0.95], {"a": 1, "b c": [{"d": "x"}]},
+              {"é": 1}, "a\rb\x7f\x1f"],
+)  # fmt: skip
 def test_values_are_written_as_toml_reads_them(value: object) -> None:
     assert tomllib.loads(f"v = {toml(value)}")["v"] == value
+
+
+def test_what_toml_has_not_is_left_out_and_of_sections_the_defaults() -> None:
+    assert toml({"a": None, "b": 1}) == "{ b = 1 }"
+    assert toml({"a": None}) == "{}"
+    assert toml((BenchmarkSettings(name="amc"),)) == '[{ name = "amc" }]'
+
+
+def test_bounds_are_told_as_they_are_written() -> None:
+    assert bounds_of(Field(gt=0.5, le=2.0)) == "above 0.5, at most 2"
+    assert bounds_of(Field(min_length=1, max_length=3)) == "at least 1, at most 3"
 
 
 # ---- the page and the schema
@@ -191,6 +204,21 @@ def test_settings_as_json_and_those_of_pretraining() -> None:
     rows = json.loads(printed("settings", "sequence_length", "--pretrain", "--json"))
     assert [row["key"] for row in rows] == ["learner.sequence_length"]
     assert rows[0]["default"] == "2048"
+
+
+def test_all_facts_of_a_setting_are_told_in_every_form() -> None:
+    rate = setting("learner.learning_rate")
+    assert list(_lines(rate, 100))[:2] == [
+        "learner.learning_rate", "    number; above 0; default 1e-6; resuming: from there on",
+    ]  # fmt: skip
+    assert _row(rate).keys() == {"key", "type", "default", "bounds", "resuming", "meaning"}
+    short = [" ".join(line.split()) for line in short_lines(False, 120)]
+    assert "--learner.learning_rate 1e-6 number, above 0" in short
+    assert "[lora] may be left out" in short
+    assert "[learner]" in short
+    found = matching(settings_of(Recipe), ["--rollout.samples"])  # as it is written on a command line
+    assert [each.key for each in found] == ["rollout.samples"]
+    assert any(line.startswith("--evaluation.benchmarks [] list of tables: name, question_column, ") for line in short)
 
 
 def test_in_a_narrow_terminal_no_line_is_wider() -> None:

@@ -45,7 +45,11 @@ def _parts(function: Callable[..., Any]) -> Iterator[str]:
         yield from (f"{name}={_shown(value)}" for name, value in sorted(getattr(function, "__dict__", {}).items()))
         plain = getattr(type(function), "__call__", None)  # noqa: B004  its code, not whether it has any
     yield function_name(function)
-    inner: Any = inspect.unwrap(getattr(plain, "__func__", plain)) if plain is not None else None
+    inner: Any = getattr(plain, "__func__", plain)
+    while isinstance(inner, FunctionType) and "__wrapped__" in vars(inner):  # `getsource` looks through it
+        yield "".join(_compiled(inner.__code__))
+        yield from _closed_over(inner)
+        inner = vars(inner)["__wrapped__"]
     yield _source(inner)
     if isinstance(inner, FunctionType):
         yield from map(_shown, inner.__defaults__ or ())

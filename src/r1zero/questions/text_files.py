@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from r1zero.errors import UserError, first_line
+from r1zero.questions.catalogue import QUESTION_COLUMNS
 from r1zero.questions.cells import Row
 from r1zero.questions.rows import RawTable, column_names
 
@@ -99,14 +100,24 @@ def _listed(data: object, path: Path) -> list[Row]:
         return next(iter(lists.values()))
     if lists:
         raise UserError(f"{path} holds the lists {', '.join(lists)}: write the one that is meant as a file of its own")
-    if data and not any(isinstance(value, list | Mapping) for value in data.values()):
+    if data and (_asks(data) or not any(isinstance(value, list | Mapping) for value in data.values())):
         return [data]  # JSON Lines of one line
     raise UserError(f"{path} holds an object without a list of objects: write {_SHOWN}")
 
 
+def _asks(row: Mapping[str, object]) -> bool:
+    """Tell whether an object is a row by itself: a column of questions holds a text or turns."""
+    asked = [row.get(name) for name in QUESTION_COLUMNS]
+    return any(isinstance(each, str) or (isinstance(each, list) and _are_turns(each)) for each in asked)
+
+
+def _are_turns(value: list[object]) -> bool:
+    return bool(value) and all(isinstance(each, dict) and "role" in each for each in value)
+
+
 def _has_objects(value: list[object]) -> bool:
     """Tell whether a list may be a table's rows, and not one row's turns."""
-    return bool(value) and all(isinstance(each, dict) for each in value) and not all("role" in each for each in value)  # type: ignore[operator]
+    return bool(value) and all(isinstance(each, dict) for each in value) and not _are_turns(value)
 
 
 def read_csv(path: Path) -> RawTable:

@@ -158,6 +158,7 @@ def make_stream(
         PromptStream(
             part, template, encode, max_tokens=source.max_prompt_tokens or bound, seed=seed, positions=positions,
             salt=(number,),
+            setting=f"questions.{f'sources.{number - 1}.' if source.max_prompt_tokens else ''}max_prompt_tokens",
         )
         for number, (part, source) in enumerate(zip(questions.parts, sources, strict=True), start=1)
     ]  # fmt: skip

@@ -158,7 +158,8 @@ class PromptStream:
     again is so under the next epoch's key, as another group.
 
     Prompts longer than `max_tokens`, or that fill all of the model's `positions`, are passed over, never cut, and
-    counted in `dropped`. `salt` gives an order of its own to a set beside others of the same seed.
+    counted in `dropped`. `salt` gives an order of its own to a set beside others of the same seed; `setting` is what
+    `max_tokens` is called.
     """
 
     def __init__(
@@ -171,11 +172,12 @@ class PromptStream:
         seed: int,
         positions: int | None = None,
         salt: tuple[int, ...] = (),
+        setting: str = "questions.max_prompt_tokens",
     ):
         self.salt = salt
         self.questions, self.template, self.encode = questions, template, encode
         self.max_tokens, self.seed = max_tokens if positions is None else min(max_tokens, positions - 1), seed
-        self._bound = f"questions.max_prompt_tokens = {max_tokens}; raise it"
+        self._bound = f"{setting} = {max_tokens}; raise it"
         if self.max_tokens < max_tokens:
             self._bound = f"the model's {positions} positions; take a shorter template, or a model of a longer context"
         self.position, self.dropped = 0, 0

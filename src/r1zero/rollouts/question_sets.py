@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 
 from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe, SourceSettings
@@ -50,13 +50,20 @@ def load_training(recipe: Recipe, called: Sequence[str | None] = (), reward: str
         folder = _folder(source.data_dir or settings.data_dir)
         try:
             part = load_set(source, folder, reward, known or stems.get(source.name))
-            if same := sum(part.name == each.name.partition("#")[0] for each in parts):  # names are parts of ids
-                bare = part.name.removesuffix(f":{source.split}")
-                part = load_set(source, folder, reward, f"{bare}#{same + 1}")
+            if known is None and (other := _another_name(part.name, source.split, {each.name for each in parts})):
+                part = load_set(source, folder, reward, other)
         except UserError as error:
             raise error.renamed(_in_source(number)) from error
         parts.append(part)
     return mixed(parts)
+
+
+def _another_name(name: str, split: str | None, taken: set[str]) -> str | None:
+    """Return what to call a source whose name another one has, for names are parts of ids: `#2` and so on, its split
+    apart; None where nobody has it."""
+    bare = name.removesuffix(f":{split}")
+    numbered = (f"{bare}#{number}" for number in count(2))
+    return next(each for each in numbered if each + name[len(bare) :] not in taken) if name in taken else None
 
 
 def _in_source(number: int) -> Callable[[str], str]:

@@ -165,7 +165,7 @@ def watching(watch: View | Watcher | Sequence[View | Watcher] | None) -> View:
     """
     if watch is None:
         return View()
-    if isinstance(watch, Sequence):
+    if isinstance(watch, Sequence) and not isinstance(watch, str | bytes):
         return Together([watching(each) for each in watch])
     if isinstance(watch, View):
         return watch
