@@ -135,7 +135,8 @@ $(VENV)/.docs: pyproject.toml $(VENV)/.dev
 # What a user gets who installs the wheel: no clone, no tools.
 installed: $(VENV)/.torch
 	@echo '· building the wheel and installing it'
-	@rm -rf build dist && $(PIP) wheel --no-deps --wheel-dir dist . && $(PIP) dist/r1zero-*.whl
+	@rm -rf build dist && $(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist . && \
+	  $(PIP) dist/r1zero-*.whl
 	scripts/try_installed.sh $(abspath $(BIN))
 
 # What a user gets who installs r1zero today. Asked for anew at each call; vLLM is left out, which admits no new
