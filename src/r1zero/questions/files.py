@@ -165,6 +165,12 @@ def from_dataset(loaded: Dataset | DatasetDict, source: str, split: Split) -> Ra
     return RawTable(source, (*names, *unread), rows, unread)
 
 
+def from_table(table: pyarrow.Table, source: str) -> RawTable:
+    """Return an Arrow table, but for columns of bytes."""
+    names, unread = _readable(table.schema)
+    return RawTable(source, (*names, *unread), _python_rows(table.select(names)), unread)
+
+
 READERS: Mapping[str, Callable[[Path], RawTable]] = {
     ".jsonl": read_jsonl,
     ".parquet": read_parquet,
