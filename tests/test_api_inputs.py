@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -23,8 +24,8 @@ from r1zero.api.objects import Objects
 from r1zero.api.rewards import importable, rewards_of
 from r1zero.api.rows import rows_of
 from r1zero.api.said import in_python
-from r1zero.api.sources import sources_of
-from r1zero.config import QuestionsSettings, RewardSettings, VerifierSettings
+from r1zero.api.sources import settings_of, sources_of
+from r1zero.config import QuestionsSettings, RewardSettings, VerifierSettings, make_recipe
 from r1zero.errors import UserError
 from r1zero.policy.tiny import character_tokenizer, tiny_model
 from r1zero.questions import QuestionSet, load_questions, questions_from
@@ -70,8 +71,36 @@ def test_columns_are_taken_as_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert found.fingerprint == known.fingerprint
         assert dict(found[0].extra) == {"kind": "sum"}
     for twice in (Frame(["question", "kind", "kind"], []), pa.table([[1], [2]], names=["kind", "kind"])):
-        with pytest.raises(UserError, match=r"questions= has more than one column 'kind'; keep one"):
+        with pytest.raises(UserError, match=r"questions= has more than one column 'kind': keep one"):
             rows_of(twice)
+
+
+def test_a_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    """A row holds one of them, and nobody said which."""
+    table = pa.table([["1+1="], [2], [3]], names=["question", "answer", "answer"])
+    pq.write_table(table, tmp_path / "twice.parquet")
+    with pa.OSFile(str(tmp_path / "twice.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(UserError, match=r"twice\.\w+ has more than one column 'answer': keep one"):
+            load_questions(str(path))
+
+
+def test_a_set_by_its_name_has_settings_of_its_own(tmp_path: Path) -> None:
+    """Three to one of two sets, one of them filtered."""
+    several = sources_of([({"name": "a.jsonl", "where": "level >= 3", "limit": 5}, 3), ([ROW], 1)])
+    recipe = make_recipe({"model": {"path": "m"}}, settings_of(several, tmp_path))
+    assert [(each.name, each.weight, each.where, each.limit) for each in recipe.questions.sources or ()] == [
+        ("a.jsonl", 3.0, "level >= 3", 5), (f"{tmp_path}/questions-2.jsonl", 1.0, None, None),
+    ]  # fmt: skip
+    alone = settings_of(sources_of({"name": "a.jsonl", "where": "level >= 3"}), tmp_path)
+    assert make_recipe({"model": {"path": "m"}}, alone).questions.where == "level >= 3"
+
+
+@pytest.mark.parametrize("benchmarks", [[ROW], datasets.Dataset.from_list([ROW]), 5, ["sums", [ROW]], ("sums", 1, 2)])
+def test_what_is_no_benchmark_is_told_what_would_be(benchmarks: Any) -> None:
+    with pytest.raises(UserError, match=r"which is not a valid benchmark: give a name, .* such as \(\"mine\", rows\)"):
+        r1zero.evaluate(str(random_model()), benchmarks, "no")
 
 
 def test_narrow_numbers_of_any_source_are_their_shortest_decimals(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def sample(
         UserError: anything that the user has to mend.
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if strange := [each for each in texts if not isinstance(each, str)]:
+        raise UserError(f"prompts= holds {strange[0]!r:.80}, which is not a valid prompt: give texts.")
     if samples < 1:
         raise UserError(f"samples = {samples} is not a valid number of responses: give 1 or more.")
     with said(), _opener(model, tokenizer, "torch", False) as (name, opened):
@@ -118,8 +120,13 @@ def _is_tuple_of_sets(benchmarks: object) -> bool:
 def _set(benchmark: Benchmark, folder: Path) -> dict[str, Any]:
     if isinstance(benchmark, str | Path):
         return {"name": str(benchmark)}
-    if isinstance(benchmark, Mapping):
+    if isinstance(benchmark, Mapping) and "name" in benchmark:
         return dict(benchmark)
+    if not isinstance(benchmark, tuple) or len(benchmark) != 2 or not isinstance(benchmark[0], str):
+        raise UserError(
+            f"benchmarks= holds {benchmark!r:.80}, which is not a valid benchmark: give a name, a mapping of settings "
+            'with a name, or a pair of a name and rows, such as ("mine", rows).'
+        )
     name, rows = benchmark
     path = folder / f"{name}.jsonl"
     if Path(name).name != name or not name:

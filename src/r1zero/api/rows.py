@@ -73,7 +73,6 @@ def _table(questions: Any, called: str) -> RawTable | None:
     if theirs is not None and isinstance(questions, theirs.Dataset):
         return from_dataset(questions, called, Split())
     if arrow is not None and isinstance(questions, arrow.Table):
-        _check_once(questions.column_names, called)
         return from_table(questions, called)
     if frames is not None and isinstance(questions, frames.DataFrame):
         _check_once(list(questions.columns), called)
@@ -95,7 +94,7 @@ def _check_once(names: Sequence[object], where: str) -> None:
     """Refuse columns of one name, of which a row could hold but one. Raises UserError."""
     texts = [str(name) for name in names]
     if twice := next((name for name in texts if texts.count(name) > 1), None):
-        raise UserError(f"{where} has more than one column {twice!r}; keep one of them.")
+        raise UserError(f"{where} has more than one column {twice!r}: keep one of them.")
 
 
 def _row(where: str, each: object, unread: Counter[str]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ class GivenSet:
     rows: GivenRows | None
     file: str
     weight: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of a set by its name: `where`, `limit`, `split`, …"""
 
     def place(self, out: Path) -> str:
         """Return what the recipe of a run in `out` calls it."""
@@ -57,6 +59,9 @@ def sources_of(questions: Any) -> tuple[GivenSet, ...]:
 def _source(questions: Any, file: str, weight: float | None) -> GivenSet:
     if isinstance(questions, str | Path):
         return GivenSet(str(questions), None, file, weight)
+    if isinstance(questions, Mapping) and isinstance(questions.get("name"), str):
+        settings = {key: value for key, value in questions.items() if key != "name"}
+        return GivenSet(questions["name"], None, file, weight, settings)
     return GivenSet("", rows_of(questions), file, weight)
 
 
@@ -65,8 +70,9 @@ def settings_of(sources: Sequence[GivenSet], out: Path) -> dict[str, object]:
     if not sources:
         return {}
     if sources[0].weight is None:
-        return {"questions.name": sources[0].place(out)}
-    tables = [{"name": each.place(out), "weight": each.weight} for each in sources]
+        own = {f"questions.{key}": value for key, value in sources[0].settings.items()}
+        return {"questions.name": sources[0].place(out), **own}
+    tables = [{"name": each.place(out), "weight": each.weight, **each.settings} for each in sources]
     return {"questions.name": "", "questions.sources": tables}
 
 
