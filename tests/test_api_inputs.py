@@ -36,6 +36,7 @@ from r1zero.types import AnswerFormat, GradingTask, Outcome, Question, Verdict
 from tiny_runs import random_model
 
 ROW = {"question": "1+1=", "answer": 2, "kind": "sum"}
+BARE = {"model": {"path": "m"}, "train": {"steps": 1}}
 TASK = GradingTask("so 2", ("2",), AnswerFormat.LAST_NUMBER, "1+1=", "q/0", {"kind": "sum", "n": 3})
 
 
@@ -89,12 +90,12 @@ def test_a_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
 def test_a_set_by_its_name_has_settings_of_its_own(tmp_path: Path) -> None:
     """Three to one of two sets, one of them filtered."""
     several = sources_of([({"name": "a.jsonl", "where": "level >= 3", "limit": 5}, 3), ([ROW], 1)])
-    recipe = make_recipe({"model": {"path": "m"}}, settings_of(several, tmp_path))
+    recipe = make_recipe(BARE, settings_of(several, tmp_path))
     assert [(each.name, each.weight, each.where, each.limit) for each in recipe.questions.sources or ()] == [
         ("a.jsonl", 3.0, "level >= 3", 5), (f"{tmp_path}/questions-2.jsonl", 1.0, None, None),
     ]  # fmt: skip
     alone = settings_of(sources_of({"name": "a.jsonl", "where": "level >= 3"}), tmp_path)
-    assert make_recipe({"model": {"path": "m"}}, alone).questions.where == "level >= 3"
+    assert make_recipe(BARE, alone).questions.where == "level >= 3"
 
 
 @pytest.mark.parametrize("benchmarks", [[ROW], datasets.Dataset.from_list([ROW]), 5, ["sums", [ROW]], ("sums", 1, 2)])
