@@ -298,8 +298,8 @@ def test_a_function_that_can_be_imported_is_named_in_the_recipe_and_killable(
     half = importlib.import_module("half_a_point").half
     given = {"model": taught_model(), "questions": SUMS}
     run = r1zero.train(SMALL, tmp_path / "one", **given, reward=half, **{"train.steps": 1})
-    assert run.recipe.verifier.reward == f"{tmp_path}/half_a_point.py:half"
-    assert set(run.rollouts()["reward"].to_pylist()) <= {0.0, 0.5}  # 0 where a response is truncated
+    assert [each.use for each in run.recipe.reward] == [f"{tmp_path}/half_a_point.py:half"]
+    assert set(run.rollouts()["reward"].to_pylist()) == {0.5}  # of truncated ones, too, as of a program's own function
     assert "objects" in run.facts
     assert "reward" not in run.facts["objects"]
     listed = r1zero.train(SMALL, tmp_path / "two", **given, reward=["verify", half], **{"train.steps": 1})

@@ -140,6 +140,20 @@ def test_a_recipe_of_ours_is_invariant() -> None:
         assert off < 1e-5, name
 
 
+def test_invariance_tells_of_rows_left_out_and_needs_no_answers_of_a_reward_of_ones_own(tmp_path: Path) -> None:
+    rows = [{"question": "1+1="}, {"question": "2+2="}, {"question": ""}]
+    (tmp_path / "bare.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (tmp_path / "mine.py").write_text("def one(response, gold):\n    return 1.0\n")
+    changes = {"questions.options": {}, "questions.name": str(tmp_path / "bare.jsonl")}
+    told: list[str] = []
+    own = tiny_recipe(changes | {"verifier.reward": f"{tmp_path}/mine.py:one"})
+    (_, equal) = next(iter(certify(own, tell=told.extend)))
+    assert equal
+    assert "bare: 1 row left out (no question)" in told
+    with pytest.raises(UserError, match="has no answer column"):
+        next(iter(certify(tiny_recipe(changes))))
+
+
 @needs_peft
 def test_the_gradient_of_a_lora_recipe_is_that_of_its_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, seen = tiny_recipe({"lora.rank": 2}), []

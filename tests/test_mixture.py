@@ -95,6 +95,24 @@ def test_forms_of_a_mixture() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (
+            "questions.sources.7.limit",
+            r"names none of the 2 tables of questions\.sources, which are counted from 0: write "
+            r"questions\.sources\.0\.KEY to questions\.sources\.1\.KEY, or the whole list",
+        ),
+        ("questions.sources.limit", r"questions\.sources\.limit names none of the 2 tables"),
+        ("questions.sources.1", r"questions\.sources\.1 names none of the 2 tables"),
+        ("reward.0.weight", r"reward\.0\.weight names a table of reward, and the recipe has none: write \[\[reward\]"),
+    ],
+)
+def test_a_table_that_is_not_in_a_list_is_told(key: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        recipe(SOURCES, f"--{key}", "5")
+
+
+@pytest.mark.parametrize(
     ("questions", "override", "says"),
     [
         (

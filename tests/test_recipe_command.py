@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from r1zero.config.shipped import SHIPPED, find, is_name, missing, names, path_o
 from r1zero.config.starting import starting_recipe
 from r1zero.errors import UserError
 from r1zero.objectives.from_recipe import recipe_objective
+from r1zero.runs.files import write_new
 from tiny_runs import start
 
 BROKEN = """\
@@ -179,6 +182,24 @@ def test_init_never_writes_over_a_file_unasked(tmp_path: Path) -> None:
     start("recipe", "init", "mine.toml", "--force", cwd=tmp_path).done()
     assert make_recipe(tomllib.loads((tmp_path / "mine.toml").read_text())).questions.name == "math-12k"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.toml"]
+
+
+def test_of_several_who_write_a_new_file_at_once_one_does(tmp_path: Path) -> None:
+    """Whoever comes second is refused, and writes through no link: nothing is looked at before it is written."""
+    path, done = tmp_path / "recipe.toml", []
+
+    def write(number: int) -> None:
+        with suppress(FileExistsError):
+            write_new(path, f"# {number}\n")
+            done.append(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(32)))
+    assert path.read_text() == f"# {done[0]}\n"
+    assert len(done) == 1
+    (tmp_path / "link.toml").symlink_to(tmp_path / "elsewhere")
+    start("recipe", "init", "link.toml", cwd=tmp_path).refused("link.toml is there already: give another name")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_diff_tells_settings_with_defaults_resolved(tmp_path: Path) -> None:

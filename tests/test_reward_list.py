@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,14 @@ import torch
 from processes import wait_for
 from r1zero.config import RewardSettings, VerifierSettings, load_recipe
 from r1zero.config.rewards import JudgeOptions
+from r1zero.endpoint import Store
 from r1zero.errors import UserError
 from r1zero.metrics import Tally
 from r1zero.rewards.builtin import answer_format_met, repetition, soft_overlong
 from r1zero.rewards.composite import GradedPart, Rewards
 from r1zero.rewards.grader import AnswersOnly, FormulaGrader
 from r1zero.rewards.gym import entry_of
-from r1zero.rewards.judge import JudgeGrader
+from r1zero.rewards.judge import JudgeGrader, bills
 from r1zero.rewards.local import MOST_HANGING, LocalGrader, identity
 from r1zero.rewards.open import LocalReward, make_rewards, open_rewards, parts_of, reward_facts
 from r1zero.rollouts.rewards import Truncation, answers_of, observe, observe_parts, rewards_of
@@ -589,6 +592,36 @@ def test_a_judge_is_asked_once_and_its_failures_are_ungraded(tmp_path: Path) -> 
     assert gone.outcome is Outcome.UNGRADED
     assert "the judge cannot be asked: the server of the reward 'style'" in gone.rule
     assert "does not answer" in gone.rule
+
+
+def test_a_judge_whose_store_is_damaged_is_ungraded_and_waited_for_no_longer(tmp_path: Path) -> None:
+    """What goes wrong in one of its threads is told by its verdict: else nobody hears of it, and all wait."""
+    (tmp_path / "run.json").write_text("{}")
+    grader = judge("http://127.0.0.1:9/v1", tmp_path)
+    grader.submit("first", TASK)
+    [_] = grader.drain()  # the server is away; the store is there
+    with closing(sqlite3.connect(tmp_path / "judge-style.sqlite")) as base, base:
+        base.execute("DROP TABLE answers")
+    grader.submit("second", TASK)
+    [(_, verdict)] = grader.drain()
+    grader.close()
+    assert (verdict.outcome, verdict.rule) == (
+        Outcome.UNGRADED, "the judge failed: OperationalError: no such table: answers",
+    )  # fmt: skip
+
+
+def test_the_bill_of_a_judge_is_what_its_kept_answers_took(tmp_path: Path) -> None:
+    """Each answer once, however often the run was resumed: they are what was paid for."""
+    assert bills(tmp_path) == []
+    store = Store(tmp_path / "judge-style.sqlite")
+    for key, (prompt, words) in {"a": (1000, 10), "b": (234, 5)}.items():
+        usage = {"prompt_tokens": prompt, "completion_tokens": words}
+        store.put(key, {"choices": [{"message": {"content": "SCORE: 3"}}], "usage": usage})
+    (said,) = bills(tmp_path)
+    assert said.startswith("The judge style gave 2 answers, which took 1,234 + 15 tokens (")
+    (tmp_path / "judge-style.sqlite").write_text("no database, but long enough to be taken for one, perhaps")
+    (said,) = bills(tmp_path)
+    assert "cannot be told" in said
 
 
 # ---- reasoning-gym

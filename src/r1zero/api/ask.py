@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from r1zero.api.inputs import find_tokenizer, write_rows
+from r1zero.api.inputs import check_model, find_tokenizer, write_rows
+from r1zero.api.rows import rows_of
+from r1zero.api.said import said, tell
 from r1zero.config import EvaluationSettings, TemplateSettings, checked
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
@@ -56,7 +58,11 @@ def evaluate(
     several = benchmarks if isinstance(benchmarks, list) or _is_tuple_of_sets(benchmarks) else [benchmarks]
     shape = checked(TemplateSettings, {"name": template})
     place = Path(out) if out is not None else None
-    with _folder(place) as folder, _opener(model, tokenizer, engine, place is not None) as (name, opened):
+    with (
+        said("data_dir="),
+        _folder(place) as folder,
+        _opener(model, tokenizer, engine, place is not None) as (name, opened),
+    ):
         section = checked(EvaluationSettings, {"benchmarks": [_set(each, folder) for each in several]} | settings)  # type: ignore[union-attr]
         conditions = Conditions(seed=seed, data_dir=Path(data_dir) if data_dir else None, out=place)
         (cell,) = evaluate_matrix([name], opened, [shape], section, conditions)
@@ -84,9 +90,11 @@ def sample(
         UserError: anything that the user has to mend.
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if strange := [each for each in texts if not isinstance(each, str)]:
+        raise UserError(f"prompts= holds {strange[0]!r:.80}, which is not a valid prompt: give texts.")
     if samples < 1:
         raise UserError(f"samples = {samples} is not a valid number of responses: give 1 or more.")
-    with _opener(model, tokenizer, "torch", False) as (name, opened):
+    with said(), _opener(model, tokenizer, "torch", False) as (name, opened):
         asked = opened(name)
         if template is not None:
             shape = make_template(checked(TemplateSettings, {"name": template}), asked.tokenizer)
@@ -112,13 +120,20 @@ def _is_tuple_of_sets(benchmarks: object) -> bool:
 def _set(benchmark: Benchmark, folder: Path) -> dict[str, Any]:
     if isinstance(benchmark, str | Path):
         return {"name": str(benchmark)}
-    if isinstance(benchmark, Mapping):
+    if isinstance(benchmark, Mapping) and "name" in benchmark:
         return dict(benchmark)
+    if not isinstance(benchmark, tuple) or len(benchmark) != 2 or not isinstance(benchmark[0], str):
+        raise UserError(
+            f"benchmarks= holds {benchmark!r:.80}, which is not a valid benchmark: give a name, a mapping of settings "
+            'with a name, or a pair of a name and rows, such as ("mine", rows).'
+        )
     name, rows = benchmark
     path = folder / f"{name}.jsonl"
     if Path(name).name != name or not name:
         raise UserError(f"{name!r} is not a valid name of a set: write one without slashes.")
-    write_rows(rows, path, "benchmarks=")
+    given = rows_of(rows, f"benchmarks={name!r}")
+    tell([f"{name}: {note}" for note in given.notes])
+    write_rows(given, path, f"The rows of {name!r}")
     return {"name": str(path)}
 
 
@@ -144,6 +159,7 @@ def _opener(
         return
     if engine != "torch":
         raise UserError('engine="vllm" reads a model from its folder; save the object and give that, or leave it out.')
+    check_model(model)
     name = f"{type(model).__name__}{f'-{weights_hash(model)}' if kept else ''}"
     with held_policy(model, find_tokenizer(model, tokenizer)) as policy:
         yield name, lambda _: held(policy, name, rows=_ROWS)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from r1zero.errors import UserError
+from r1zero.api.rows import GivenRows
+from r1zero.errors import UserError, parsed, reading
 from r1zero.policy.place import LOADER_ERRORS
 from r1zero.policy.tokenizer import load_tokenizer
 from r1zero.runs.exclusive import LOCK
 from r1zero.runs.files import writing
-from r1zero.types import Question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MODEL, QUESTIONS = "model", "questions.jsonl"
 """Where they lie in a run directory."""
+_SHAPE = ("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+"""What of a config the shapes of weights hang on."""
 
 
 @contextmanager
@@ -48,6 +49,7 @@ def put_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: P
     """
     place = out / MODEL
     if (out / "run.json").exists():
+        _check_shape(model, place)
         return str(place)
     if place.exists():
         raise UserError(f"{place} is there, and no run that it belongs to: remove it, or name another out=.")
@@ -64,12 +66,43 @@ def put_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: P
     return str(place)
 
 
+def _check_shape(model: PreTrainedModel, place: Path) -> None:
+    """Refuse a model that cannot take the weights of the run which it is given for. Raises UserError."""
+    if not place.exists():
+        raise UserError(f"{place} is not there, for this run was begun with a model by its name: leave model= out.")
+    with reading(place / "config.json", "restore it from a copy"):
+        kept = parsed((place / "config.json").read_text(encoding="utf-8"))
+    mine = model.config.to_dict()
+    for name in _SHAPE:
+        if name in kept and kept[name] != mine.get(name):
+            raise UserError(
+                f"model= is of {name} = {mine.get(name)!r}, and {place}, which this run began with, of {kept[name]!r}: "
+                "give the model that it began with, or leave model= out."
+            )
+
+
+def check_model(model: object) -> PreTrainedModel:
+    """Return a model object. Raises UserError for what is none."""
+    from transformers import PreTrainedModel  # here: a model by its name needs none of it
+
+    if not isinstance(model, PreTrainedModel):
+        raise UserError(
+            f"model= is a {type(model).__name__}, which is not a valid model: give a folder, a Hub name, or a causal "
+            "language model of transformers (of peft's, what merge_and_unload() returns)."
+        )
+    return model
+
+
 def find_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model object: the one that is given, or that of the folder it was loaded from.
 
     Raises:
         UserError: there is none.
     """
+    from transformers import PreTrainedTokenizerBase
+
+    if tokenizer is not None and not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise UserError(f"tokenizer= is a {type(tokenizer).__name__}, not a tokenizer: give one of transformers.")
     if tokenizer is not None:
         return tokenizer
     name = model.config.name_or_path
@@ -84,13 +117,13 @@ def find_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | 
     )
 
 
-def write_rows(questions: Any, place: Path, called: str) -> str:
+def write_rows(given: GivenRows, place: Path, called: str) -> str:
     """Write questions as JSON Lines, unless the file is there with the same; return its place.
 
     Raises:
-        UserError: they are no rows, or not those that stand there.
+        UserError: they are not those that stand there.
     """
-    text = "".join(f"{line}\n" for line in map(_line, rows_of(questions, called)))
+    text = given.text
     if place.exists():
         if place.read_text(encoding="utf-8") != text:
             raise UserError(
@@ -104,52 +137,3 @@ def write_rows(questions: Any, place: Path, called: str) -> str:
         whole.write_text(text, encoding="utf-8")
         whole.rename(place)
     return str(place)
-
-
-def rows_of(questions: Any, called: str = "questions=") -> list[dict[str, Any]]:
-    """Return questions as rows: mappings, `Question`s, or a `datasets.Dataset`.
-
-    Raises:
-        UserError: they are none of these.
-    """
-    if isinstance(questions, Mapping | str | bytes) or not hasattr(questions, "__iter__"):
-        raise UserError(
-            f"{called} is a {type(questions).__name__}, which is not a valid set of questions: give a name, a path, a "
-            'list of rows such as {"question": "…", "answer": "…"}, or a datasets.Dataset.'
-        )
-    rows = [_row(f"{called}[{number}]", each) for number, each in enumerate(questions)]
-    if not rows:
-        raise UserError(f"{called} holds no questions; give one or more.")
-    return rows
-
-
-def _row(where: str, each: object) -> dict[str, Any]:
-    if isinstance(each, Question):
-        return {"question": each.text, "answer": list(each.gold), "level": each.level, **each.extra}
-    if not isinstance(each, Mapping):
-        raise UserError(
-            f'{where} is a {type(each).__name__}, not a row: write {{"question": "…", "answer": "…"}} for each.'
-        )
-    return {str(name): value for name, value in each.items()}
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps({name: plain for name, value in row.items() if (plain := _plain(value)) is not _DROPPED})
-
-
-_DROPPED = object()
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON has for a value; `_DROPPED` for an image and the like."""
-    if isinstance(value, str | int | float | bool | None):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): plain for name, each in value.items() if (plain := _plain(each)) is not _DROPPED}
-    if isinstance(value, list | tuple):
-        return [plain for each in value if (plain := _plain(each)) is not _DROPPED]
-    if hasattr(value, "tolist"):  # numpy's numbers and arrays
-        return _plain(value.tolist())
-    if hasattr(value, "isoformat"):  # dates
-        return value.isoformat()
-    return str(value) if type(value).__name__ in ("Decimal", "Fraction", "UUID") else _DROPPED

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.api.objects import Objects
-from r1zero.api.train import resolved
+from r1zero.api.said import said, tell
+from r1zero.api.train import dotted, resolved
 from r1zero.audit.invariance import Variation, certify
 from r1zero.errors import UserError
 from r1zero.objectives.expected_gradient import Audit, Measure
@@ -57,4 +58,6 @@ def check_invariance(
         raise UserError("questions= of check_invariance is a name or a path: save the rows as a file.")
     objects = Objects.of(None, None, questions, objective)
     here = Path()
-    return list(certify(resolved(recipe, objects.settings(here) | settings, here, resume=False), objects.own))
+    with said():
+        whole = resolved(recipe, objects.settings(here) | dotted(settings), here, resume=False)
+        return list(certify(whole, objects.own, tell))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r1zero.api.inputs import MODEL, find_tokenizer, put_model
-from r1zero.api.sources import GivenSet, settings_of, sources_of, told_of
+from r1zero.api.inputs import MODEL, check_model, find_tokenizer, put_model
+from r1zero.api.sources import GivenSet, notes_of, settings_of, sources_of, told_of
 from r1zero.errors import UserError
 from r1zero.objectives.objective import Objective
 from r1zero.objectives.table import OWN, TABLE
@@ -42,6 +42,8 @@ class Objects:
     @classmethod
     def of(cls, model: Any, tokenizer: Any, questions: Any, objective: Any) -> Objects:
         """Take them as they are given; rows are read once. Raises UserError for what holds no rows."""
+        if model is not None and not isinstance(model, str | Path):
+            check_model(model)
         return cls(model, tokenizer, sources_of(questions), objective)
 
     def settings(self, out: Path) -> dict[str, object]:
@@ -73,6 +75,16 @@ class Objects:
         if self.own is not None:
             found["objective"] = self.own.formula
         return found
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a user should know of them."""
+        return notes_of(self.questions)
+
+    def files(self, out: Path) -> dict[str, str]:
+        """Name what was given by the files of a run in `out` that hold it."""
+        several = len(self.questions) > 1
+        given = [(i, each) for i, each in enumerate(self.questions) if each.rows is not None]
+        return {each.place(out): f"questions[{i}]" if several else "questions=" for i, each in given}
 
     def hand_back(self, run: Run) -> None:
         """Give the model object the weights that the run ended with; adapters stay in the run's checkpoints."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r1zero.api.inputs import QUESTIONS, rows_of, write_rows
+from r1zero.api.inputs import QUESTIONS, write_rows
+from r1zero.api.rows import GivenRows, rows_of
 from r1zero.errors import UserError, plural
 
 
@@ -16,9 +17,11 @@ class GivenSet:
     """A set by its name or path, or rows that are kept in a `file` of the run."""
 
     name: str
-    rows: list[dict[str, Any]] | None
+    rows: GivenRows | None
     file: str
     weight: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of a set by its name: `where`, `limit`, `split`, …"""
 
     def place(self, out: Path) -> str:
         """Return what the recipe of a run in `out` calls it."""
@@ -39,7 +42,7 @@ def sources_of(questions: Any) -> tuple[GivenSet, ...]:
     if questions is None:
         return ()
     pairs = list(questions) if isinstance(questions, list | tuple) else []
-    if not pairs or not all(isinstance(each, tuple) for each in pairs):
+    if not pairs or not all(type(each) is tuple for each in pairs):
         return (_source(questions, QUESTIONS, None),)
     stem, suffix = Path(QUESTIONS).stem, Path(QUESTIONS).suffix
     found = []
@@ -47,7 +50,7 @@ def sources_of(questions: Any) -> tuple[GivenSet, ...]:
         if len(pair) != 2 or isinstance(pair[1], bool) or not isinstance(pair[1], int | float):
             raise UserError(
                 f"questions[{number - 1}] = {pair!r:.80} is not a valid source: write a pair of a set and its weight, "
-                'such as ("math-12k", 3).'
+                'such as ("math-12k", 3); a row is {"question": "…", "answer": "…"}.'
             )
         found.append(_source(pair[0], f"{stem}-{number}{suffix}", float(pair[1])))
     return tuple(found)
@@ -56,6 +59,9 @@ def sources_of(questions: Any) -> tuple[GivenSet, ...]:
 def _source(questions: Any, file: str, weight: float | None) -> GivenSet:
     if isinstance(questions, str | Path):
         return GivenSet(str(questions), None, file, weight)
+    if isinstance(questions, Mapping) and isinstance(questions.get("name"), str):
+        settings = {key: value for key, value in questions.items() if key != "name"}
+        return GivenSet(questions["name"], None, file, weight, settings)
     return GivenSet("", rows_of(questions), file, weight)
 
 
@@ -64,12 +70,19 @@ def settings_of(sources: Sequence[GivenSet], out: Path) -> dict[str, object]:
     if not sources:
         return {}
     if sources[0].weight is None:
-        return {"questions.name": sources[0].place(out)}
-    tables = [{"name": each.place(out), "weight": each.weight} for each in sources]
+        own = {f"questions.{key}": value for key, value in sources[0].settings.items()}
+        return {"questions.name": sources[0].place(out), **own}
+    tables = [{"name": each.place(out), "weight": each.weight, **each.settings} for each in sources]
     return {"questions.name": "", "questions.sources": tables}
 
 
 def told_of(sources: Sequence[GivenSet]) -> dict[str, str]:
     """Return what run.json says of those that were rows."""
-    told = [f"{plural(len(each.rows), 'row')}, kept in {each.file}" for each in sources if each.rows is not None]
+    told = [f"{plural(len(each.rows.rows), 'row')}, kept in {each.file}" for each in sources if each.rows is not None]
     return {"questions": "; ".join(told)} if told else {}
+
+
+def notes_of(sources: Sequence[GivenSet]) -> tuple[str, ...]:
+    """Return what a user should know of rows that could not be kept whole."""
+    given = [(Path(each.file).stem, each.rows.notes) for each in sources if each.rows is not None]
+    return tuple(f"{name}: {note}" for name, notes in given for note in notes)

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from r1zero.api.inputs import kept
 from r1zero.api.objects import Objects
-from r1zero.api.rewards import Reward, rewards_of, told_of
+from r1zero.api.rewards import Reward, notes_of, rewards_of, told_of
+from r1zero.api.said import Telling, said, tell
 from r1zero.config import Recipe, Section, make_recipe
 from r1zero.config.overrides import flattened
 from r1zero.config.shipped import path_of
 from r1zero.errors import UserError
 from r1zero.objectives.objective import Objective
+from r1zero.rewards.judge import bills
 from r1zero.runs.chosen import default_out, is_folder, named
 from r1zero.runs.run import Run
 from r1zero.training.given import Given
 from r1zero.training.train import train as run_training
-from r1zero.training.watch import View, Watcher, watching
+from r1zero.training.watch import Together, View, Watcher, watching
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -70,25 +72,28 @@ def train(
     Raises:
         UserError: anything to be mended, in one sentence.
     """
-    view, resume = watching(watch), resume or from_step is not None
-    place = _run_directory(recipe, out, resume)
-    if not resume and (place / "run.json").exists():
-        raise UserError(f"{place} already holds a run; give resume=True to continue it, or another out=.")
-    objects = Objects.of(model, tokenizer, questions, objective)
-    rewarded, own_rewards = rewards_of(reward)
-    changes = objects.settings(place) | rewarded | _dotted(settings)
-    whole = resolved(recipe, changes, place, resume)
-    with kept(place):
-        objects.put(place)
-        run = run_training(
-            whole,
-            place,
-            resume=resume,
-            from_step=from_step,
-            view=view,
-            given=Given(objects.own, own_rewards, objects.told() | told_of(own_rewards)),
+    resume = resume or from_step is not None
+    with said():
+        view = Together([Telling(), watching(watch)])
+        place = _run_directory(recipe, out, resume)
+        if not resume and (place / "run.json").exists():
+            raise UserError(f"{place} already holds a run; give --resume to continue it, or another --out.")
+        objects = Objects.of(model, tokenizer, questions, objective)
+        rewarded, own_rewards = rewards_of(reward)
+        changes = objects.settings(place) | rewarded | dotted(settings)
+        whole = resolved(recipe, changes, place, resume)
+        given = Given(
+            objects.own,
+            own_rewards,
+            objects.told() | told_of(own_rewards),
+            (*notes_of(own_rewards), *objects.notes()),
         )
-    objects.hand_back(run)
+        with kept(place):
+            objects.put(place)
+            with said(files=objects.files(place)):
+                run = run_training(whole, place, resume=resume, from_step=from_step, view=view, given=given)
+        objects.hand_back(run)
+    tell(bills(run.path))
     return run
 
 
@@ -115,6 +120,11 @@ def resolved(recipe: Any, changes: Mapping[str, object], place: Path, resume: bo
         return make_recipe(recipe.model_dump(mode="json"), changes)
     if isinstance(recipe, Mapping):
         return make_recipe(dict(recipe), changes)
+    if not isinstance(recipe, str | Path):
+        raise UserError(
+            f"recipe = {recipe!r:.80} is not a valid recipe: give a TOML file, the name of one that comes with r1zero, "
+            "nested mappings or a Recipe."
+        )
     if _is_run(recipe, resume):
         raise UserError(f"{recipe} is a directory, not a recipe; to continue the run there, give resume=True.")
     return named(Recipe, path_of(recipe), changes)
@@ -125,7 +135,7 @@ def _is_run(recipe: object, resume: bool) -> bool:
     return isinstance(recipe, str | Path) and is_folder(path_of(recipe), resume=resume)
 
 
-def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings by their dotted names. Raises UserError for one that is of no section."""
     for name in settings:
         section = name.partition(".")[0]

@@ -8,7 +8,7 @@ the gradient of that one step is computed again and again, each time otherwise.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from r1zero.policy.load import Policy, recipe_policy
 from r1zero.policy.lora import add_lora
 from r1zero.policy.reference import load_reference
 from r1zero.rollouts.mixture import make_stream
-from r1zero.rollouts.question_sets import load_training
+from r1zero.rollouts.question_sets import fit_notes, load_training
 from r1zero.sampling.embedded.sampler import make_sampler
 from r1zero.sampling.protocol import Request, SamplingParams
 from r1zero.templates.table import make_template
@@ -52,7 +52,13 @@ class Variation:
     """Why not."""
 
 
-def certify(recipe: Recipe, own: Objective | None = None) -> Iterator[tuple[Variation, bool]]:
+Tell = Callable[[Sequence[str]], object]
+"""What is told notes: rows left out, prompts passed over."""
+
+
+def certify(
+    recipe: Recipe, own: Objective | None = None, tell: Tell = lambda notes: None
+) -> Iterator[tuple[Variation, bool]]:
     """Yield each variation with whether its gradient equals that of the recipe as it stands, or with an objective of
     a program's `own`.
 
@@ -60,7 +66,7 @@ def certify(recipe: Recipe, own: Objective | None = None) -> Iterator[tuple[Vari
         UserError: the recipe's model or questions cannot be had.
     """
     policy, objective = _policy(recipe), recipe_objective(recipe, own)
-    trajectories = sample(recipe, policy, objective)
+    trajectories = sample(recipe, policy, objective, tell)
     base = gradient(recipe, policy, objective, trajectories)
     tolerance = TOLERANCE if policy.exact else ROUGH_TOLERANCE
     for name, other in _variations(recipe, policy, objective, trajectories):
@@ -96,11 +102,12 @@ def _variations(
     yield f"{RANKS} processes, gradients summed", elsewhere or _spread(recipe, trajectories)
 
 
-def sample(recipe: Recipe, policy: Policy, objective: Objective) -> list[Trajectory]:
+def sample(recipe: Recipe, policy: Policy, objective: Objective, tell: Tell = lambda notes: None) -> list[Trajectory]:
     """Return responses of the recipe's model to its questions, of different lengths, right and wrong by turns."""
-    questions, template = load_training(recipe), make_template(recipe.template, policy.tokenizer)
+    questions = load_training(recipe, reward=recipe.own_golds[0])  # whose own reward needs no answers
+    template, positions = make_template(recipe.template, policy.tokenizer), policy.positions
+    tell((*questions.notes, *fit_notes(recipe, positions, questions, template, policy.encode)))
     room, seed = min(LONGEST, recipe.sampling.max_new_tokens), recipe.train.seed
-    positions = policy.positions
     stream = make_stream(recipe, questions, template, policy.encode, positions)
     requests = [Request(prompt.key, prompt.ids) for prompt in stream.next(min(QUESTIONS, recipe.rollout.prompts))]
     params = SamplingParams(room, recipe.sampling.temperature, positions=positions)

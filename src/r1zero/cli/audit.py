@@ -164,11 +164,12 @@ def _replay(run: Run, step: int, rows: list[Objective], out: Path | None, as_jso
 def _invariance(recipe: Path, as_json: bool) -> None:
     from r1zero.audit.invariance import certify
     from r1zero.cli import audit_views as views
+    from r1zero.cli.console import say_notes
     from r1zero.config import Recipe
     from r1zero.policy.device import set_threads
     from r1zero.runs.chosen import named
 
     resolved = named(Recipe, recipe, {})
     set_threads(resolved.train.threads)
-    if not views.invariance(certify(resolved), as_json):
+    if not views.invariance(certify(resolved, tell=say_notes), as_json):
         raise SystemExit(1)

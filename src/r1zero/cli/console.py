@@ -94,6 +94,13 @@ def say(console: Console, text: str, *, whole: bool = False, style: str | None =
     console.print(shown(text), style=style, markup=False, highlight=False, soft_wrap=whole or None)
 
 
+def say_notes(notes: Sequence[str]) -> None:
+    """Print what a user should know beside a result: to standard error, which no program reads as one."""
+    console = make_console(stderr=True)
+    for note in notes:
+        say(console, f"note {note}", style="yellow")
+
+
 def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a JSON list of objects, for a program to read. Raises UserError where it cannot read all of it."""
     print(json.dumps(rows, indent=2, ensure_ascii=False), flush=True)

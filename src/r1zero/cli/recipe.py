@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +94,7 @@ def init(
     from r1zero.config.recipe import Recipe
     from r1zero.config.shipped import find
     from r1zero.config.starting import copied_recipe, starting_recipe
-    from r1zero.runs.files import write_text, writing
+    from r1zero.runs.files import write_new, write_text, writing
 
     if file.suffix != ".toml":
         raise UserError(f"{file} is not a valid name for a recipe: write one that ends in .toml.")
@@ -105,11 +104,12 @@ def init(
         text = starting_recipe(PretrainRecipe if pretrain else Recipe)
     else:
         text = copied_recipe(find(from_), kind_of_sections(read_sections(from_)))
-    if os.path.lexists(file) and not force:
-        raise UserError(f"{file} is there already: give another name, or --force to write over it.")
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, text)
+        try:
+            (write_text if force else write_new)(file, text)
+        except FileExistsError:
+            raise UserError(f"{file} is there already: give another name, or --force to write over it.") from None
     say(make_console(), f"written: {file}; `r1zero recipe check {file}` says what it amounts to", whole=True)
 
 
@@ -203,6 +203,7 @@ def prepare(name: str, /) -> None:
             raise UserError(f"{name!r} is not a recipe that comes with r1zero: {hint}".rstrip())
         first = SHIPPED[name].first or "what it names is on the Hub"
         raise UserError(f"There is nothing to prepare for {name} here: {first}.")
-    made = prepare_recipe(name)
+    console = make_console()
+    made = prepare_recipe(name, lambda said: say(console, said, whole=True))
     told: Sequence[Any] = made or ["nothing: all is there"]
-    say(make_console(), f"made: {', '.join(map(str, told))}", whole=True)
+    say(console, f"made: {', '.join(map(str, told))}", whole=True)

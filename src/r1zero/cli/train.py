@@ -50,6 +50,7 @@ def train(
         random model of the same class, a few rows of each set, two steps. Below runs/rehearsal, or in OUT.
     """
     from r1zero.config import Recipe, parse_overrides
+    from r1zero.rewards.judge import bills
     from r1zero.runs.chosen import chosen, is_folder
     from r1zero.runs.maker import accept, foreign_reward
     from r1zero.runs.run import Run
@@ -76,6 +77,8 @@ def train(
         run = run_training(resolved, folder, resume=resumed, from_step=from_step, view=view)
     if foreign:
         accept(run, foreign)
+    for bill in bills(run.path):
+        say(console, bill, whole=True)
     say(console, f"done: {run.path} (metrics.jsonl, rollouts/, checkpoints/)", whole=True)
 
 

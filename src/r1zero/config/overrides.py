@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from r1zero.config.sections import Keeps, Section
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural
 
 
 def parse_overrides(tokens: list[str]) -> dict[str, object]:
@@ -107,25 +107,37 @@ def merge(data: Mapping[str, Any], overrides: Mapping[str, object]) -> dict[str,
     """`data` with dotted overrides put in their places; `data` itself stays as it is."""
     merged: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in data.items()}
     for dotted, value in overrides.items():
-        _put(merged, dotted.split("."), value)
+        _put(merged, dotted.split("."), value, dotted)
     return merged
 
 
-def _put(node: dict[str, Any], parts: Sequence[str], value: object) -> None:
+def _put(node: dict[str, Any], parts: Sequence[str], value: object, dotted: str) -> None:
     """Put a value in its place in nested tables, which are copied on the way. Of a list of tables a number says which,
-    counted from 0."""
+    counted from 0. Raises UserError where there is no such table."""
     part, *rest = parts
     child = node.get(part)
     if not rest:
         node[part] = value
-    elif isinstance(child, list | tuple) and rest[0].isdecimal() and int(rest[0]) < len(child) and rest[1:]:
-        items = [dict(each) if isinstance(each, Mapping) else each for each in child]
-        if isinstance(items[int(rest[0])], dict):
-            _put(items[int(rest[0])], rest[1:], value)
+    elif isinstance(child, list | tuple) or (child is None and rest[0].isdecimal() and rest[1:]):
+        items = [dict(each) if isinstance(each, Mapping) else each for each in child or ()]
+        place = int(rest[0]) if rest[0].isdecimal() and len(rest[0]) < 10 else None
+        if place is None or place >= len(items) or not rest[1:] or not isinstance(items[place], dict):
+            raise _not_in_list(dotted, ".".join(dotted.split(".")[: -len(rest)]), len(items))
+        _put(items[place], rest[1:], value, dotted)
         node[part] = items
     else:
         node[part] = dict(child) if isinstance(child, Mapping) else {}
-        _put(node[part], rest, value)
+        _put(node[part], rest, value, dotted)
+
+
+def _not_in_list(dotted: str, listed: str, count: int) -> UserError:
+    if not count:
+        return UserError(f"{dotted} names a table of {listed}, and the recipe has none: write [[{listed}]] in it.")
+    there = f"{listed}.0.KEY" if count == 1 else f"{listed}.0.KEY to {listed}.{count - 1}.KEY"
+    return UserError(
+        f"{dotted} names none of the {plural(count, 'table')} of {listed}, which are counted from 0: write {there}, "
+        f"or the whole list as {listed}."
+    )
 
 
 SHORT = {"questions": "questions.sources"}

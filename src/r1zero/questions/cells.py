@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 Row = Mapping[str, object]
 
@@ -57,8 +57,13 @@ def native(value: object) -> object:
     if isinstance(value, list | tuple):
         return [native(each) for each in value]
     if type(value).__module__ == "numpy":
-        return native(value.tolist()) if type(value).__name__ == "ndarray" else _scalar(value)  # type: ignore[attr-defined]
+        return _array(value) if type(value).__name__ == "ndarray" else _scalar(value)
     return value
+
+
+def _array(value: Any) -> object:
+    """Return an array as lists, each of its numbers as it would be alone."""
+    return [native(each) for each in value] if value.ndim else native(value[()])
 
 
 def _scalar(value: object) -> object:

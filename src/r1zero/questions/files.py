@@ -77,7 +77,7 @@ def read_parquet(path: Path) -> RawTable:
     import pyarrow.parquet
 
     try:
-        names, unread = _readable(pyarrow.parquet.read_schema(path))
+        names, unread = _readable(pyarrow.parquet.read_schema(path), str(path))
         rows = _python_rows(pyarrow.parquet.read_table(path, columns=names, page_checksum_verification=True))
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise UserError(f"{path} is not a readable Parquet file ({cause(error)}): write it again") from error
@@ -98,15 +98,19 @@ def read_arrow(path: Path) -> RawTable:
             is_file = file.read(6) == b"ARROW1"
             file.seek(0)
             table = (pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream)(file).read_all()
-            names, unread = _readable(table.schema)
+            names, unread = _readable(table.schema, str(path))
             rows = _python_rows(table.select(names))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a readable Arrow file ({cause(error)}): write it again") from error
     return RawTable(str(path), (*names, *unread), rows, unread)
 
 
-def _readable(schema: pyarrow.Schema) -> tuple[list[str], tuple[str, ...]]:
-    """Return the columns to read, and those of bytes (images, sounds), which are never decoded."""
+def _readable(schema: pyarrow.Schema, source: str) -> tuple[list[str], tuple[str, ...]]:
+    """Return the columns to read, and those of bytes (images, sounds), which are never decoded. Raises UserError where
+    two have one name, of which a row could hold but one.
+    """
+    if twice := next((name for name in schema.names if schema.names.count(name) > 1), None):
+        raise UserError(f"{source} has more than one column {twice!r}: keep one of them")
     unread = tuple(field.name for field in schema if "binary" in str(field.type))
     return [name for name in schema.names if name not in unread], unread
 
@@ -160,9 +164,15 @@ def from_dataset(loaded: Dataset | DatasetDict, source: str, split: Split) -> Ra
     elif split.stated is not None and split.stated != str(loaded.split):
         # a set without splits: the whole of it is what its own split name says, if it has one
         Split(split.stated).choose([str(loaded.split or "one set without splits")], source)
-    names, unread = _readable(loaded.features.arrow_schema)
+    names, unread = _readable(loaded.features.arrow_schema, source)
     rows = _python_rows(loaded.select_columns(names).with_format("arrow")[:])
     return RawTable(source, (*names, *unread), rows, unread)
+
+
+def from_table(table: pyarrow.Table, source: str) -> RawTable:
+    """Return an Arrow table, but for columns of bytes."""
+    names, unread = _readable(table.schema, source)
+    return RawTable(source, (*names, *unread), _python_rows(table.select(names)), unread)
 
 
 READERS: Mapping[str, Callable[[Path], RawTable]] = {

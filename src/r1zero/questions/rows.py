@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from r1zero.errors import SettingName, UserError, plural
 from r1zero.questions.catalogue import ANSWER_COLUMNS, QUESTION_COLUMNS
@@ -96,12 +96,19 @@ def _scalar(value: object, where: str) -> str:
         return ""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
+    if _is_finite(value):
         return format_number(value)
     raise UserError(
         f"{where} holds {value!r}, but a gold answer is a string, a number or a list of these: "
         "mend the row or name another column with ",
         SettingName("questions.answer_column"),
+    )
+
+
+def _is_finite(value: object) -> TypeGuard[int | float | Decimal]:
+    """Tell a number: of whole ones any, also those that are too large for a float."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float | Decimal) and math.isfinite(value)
     )
 
 
@@ -124,9 +131,7 @@ def _level(row: Row, column: str | None) -> str | None:
     value = row.get(column) if column else None
     if isinstance(value, str):
         return value.strip() or None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return format_number(value)
-    return None
+    return format_number(value) if _is_finite(value) else None
 
 
 def _asked(row: Row, column: str, where: str) -> Conversation:
@@ -236,7 +241,7 @@ def _gold_columns(table: RawTable, columns: Columns) -> list[str]:
 def _read(set_name: str, reader: _Reader) -> ReadRows:
     questions: list[Question] = []
     dropped: Counter[str] = Counter()
-    notes: Counter[str] = Counter(dict.fromkeys(map(_unplain, reader.table.unread), 0))
+    notes: Counter[str] = Counter(dict.fromkeys(map(unplain, reader.table.unread), 0))
     for number, row, known, extra, unkept in reader.rows():
         if reason := reader.left_out(known):
             dropped[reason] += 1
@@ -246,7 +251,7 @@ def _read(set_name: str, reader: _Reader) -> ReadRows:
         if not text.strip() or (reader.golds and not golds):
             dropped[NO_ANSWER if text.strip() else NO_QUESTION] += 1
             continue
-        notes.update(_unplain(name, kind) for name, kind in unkept.items())
+        notes.update(unplain(name, kind) for name, kind in unkept.items())
         notes[_ANSWERED] += asked.answered
         level = _level(known, reader.level)
         question = Question(f"{set_name}/{number}", text, golds, level, extra, asked.more_than_text)
@@ -264,7 +269,8 @@ def _read(set_name: str, reader: _Reader) -> ReadRows:
 _ANSWERED = "an assistant's turn at the end was taken off the question, which it answers"
 
 
-def _unplain(name: str, kind: str = "bytes") -> str:
+def unplain(name: str, kind: str = "bytes") -> str:
+    """Tell of a column that is not kept, and what it holds."""
     return f"the column {name} holds {kind}, which neither rewards nor saved responses are given"
 
 

@@ -7,12 +7,15 @@ leave the response ungraded.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -20,7 +23,7 @@ from typing import Any
 
 from r1zero.config.rewards import JudgeOptions
 from r1zero.endpoint import JUDGE_KEY, Answer, Client, Endpoint, RefusedError, Store, content_key, read_answer
-from r1zero.errors import UserError
+from r1zero.errors import UserError, plural, reason
 from r1zero.rewards.grader import scored
 from r1zero.types import GradingTask, Outcome, Verdict
 
@@ -54,7 +57,12 @@ class JudgeGrader:
         if not self._pending:
             self._begin()
         self._pending += 1
-        self._pool.apply_async(lambda: self._done.append((key, self._judge(task))))
+
+        def failed(error: BaseException) -> None:  # else nobody would hear of it, and all would wait
+            rule = f"the judge failed: {type(error).__name__}: {error}"[:500]
+            self._done.append((key, Verdict(Outcome.UNGRADED, rule=rule)))
+
+        self._pool.apply_async(self._judge, (task,), {}, lambda found: self._done.append((key, found)), failed)
 
     def ready(self) -> list[tuple[object, Verdict]]:
         """See `Grader`."""
@@ -127,3 +135,20 @@ class JudgeGrader:
             why = "gave no score" if value is None else f"gave {value:g}, off its scale"
             return Verdict(Outcome.UNGRADED, rule=f"the judge {why}", columns=tokens)
         return replace(scored((value - low) / (high - low), f"judge {self.options.model}"), columns=tokens)
+
+
+def bills(run: Path) -> list[str]:
+    """Say of every judge of a run what all the answers took that it keeps there, each paid for once."""
+    return [_bill(file) for file in sorted(run.glob("judge-*.sqlite"))]
+
+
+def _bill(file: Path) -> str:
+    name, prompt, words = file.stem.removeprefix("judge-"), 0, 0
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as base:
+            answers = [read_answer(json.loads(text)) for (text,) in base.execute("SELECT answer FROM answers")]
+    except (sqlite3.Error, ValueError) as error:
+        return f"The judge {name}: what its answers took cannot be told, for {file} cannot be read ({reason(error)})."
+    for each in answers:
+        prompt, words = prompt + each.prompt_tokens, words + each.answer_tokens
+    return f"The judge {name} gave {plural(len(answers), 'answer')}, which took {prompt:,} + {words:,} tokens ({file})."

@@ -20,7 +20,7 @@ from r1zero.errors import UserError
 from r1zero.sources import source_hash
 from r1zero.types import GradingTask, Outcome, Verdict
 from r1zero.verify.workers.calling import caller, fields_of
-from r1zero.verify.workers.custom_reward import Reward
+from r1zero.verify.workers.custom_reward import Columns, Judgement, Reward
 from r1zero.verify.workers.worker import reward_safely
 
 MOST_HANGING = 8
@@ -125,12 +125,18 @@ class LocalGrader:
             )
         self._start()
 
+    def _graded(self, task: GradingTask) -> tuple[Judgement, Columns]:
+        try:
+            return reward_safely(self._reward, fields_of(task))
+        except (SystemExit, KeyboardInterrupt) as error:  # which would end this thread, and nobody would know
+            return ("ungraded", f"grader failed: {type(error).__name__}", None), {}
+
     def _serve(self, thread: _Thread) -> None:
         while (item := self._tasks.get()) is not None:
             key, task = item
             begun = time.monotonic()
             thread.busy = key, begun
-            (outcome, rule, score), columns = reward_safely(self._reward, fields_of(task))
+            (outcome, rule, score), columns = self._graded(task)
             verdict = Verdict(Outcome(outcome), rule=rule, score=score, columns=columns)
             with self._lock:
                 if thread is not self._thread:  # left behind

@@ -32,6 +32,12 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet. Raises FileExistsError where something is, also what came this moment."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
 def write_parquet(path: Path, table: pa.Table, *, resumes: bool = False) -> None:
     """Replace a Parquet file in one step. Raises UserError, as `writing`, when it cannot be written."""
     with writing(path, resumes=resumes):

@@ -19,6 +19,8 @@ class Given:
     """Functions, or rows, in place of the recipe's own."""
     told: Mapping[str, str] = field(default_factory=dict)
     """Of each setting that was an object, what it was."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of them."""
 
     @property
     def facts(self) -> dict[str, Any]:

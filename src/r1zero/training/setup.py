@@ -95,7 +95,7 @@ def set_up(
     textless = textless_ids(policy.tokenizer, policy.model)
     prepared = tuple(PreparedSet(each, template, policy.encode, textless, policy.positions) for each in benchmarks)
     budget = recipe.eval_max_new_tokens
-    told = [*_precision_notes(precision), *questions.notes]
+    told = [*_precision_notes(precision), *given.notes, *questions.notes]
     told += fit_notes(recipe, policy.positions, questions, template, policy.encode)
     told += (note for each in prepared for note in each.notes(budget))
     stream = make_stream(recipe, questions, template, policy.encode, policy.positions)

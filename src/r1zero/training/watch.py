@@ -169,9 +169,9 @@ def watching(watch: View | Watcher | Sequence[View | Watcher] | None) -> View:
         return Together([watching(each) for each in watch])
     if isinstance(watch, View):
         return watch
-    if isinstance(watch, type) or not callable(watch):
+    if isinstance(watch, type) or not callable(watch) or inspect.iscoroutinefunction(watch):
         raise UserError(
-            f"watch = {watch!r} is not a valid watcher: give a function of (step, metrics), an object of a class "
-            "derived from r1zero.View, or a list of these."
+            f"watch = {watch!r} is not a valid watcher: give a function of (step, metrics) that is not async, an "
+            "object of a class derived from r1zero.View, or a list of these."
         )
     return Function(watch)

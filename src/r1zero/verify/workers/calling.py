@@ -22,6 +22,11 @@ _ALIASES = {"solution_str": "response", "ground_truth": "first_gold", "extra_inf
 FIELDS = (
     "response", "gold", "question", "extra", "prompt", "length", "stop", "id", "token_ids", "turns", "answer_format"
 )  # fmt: skip
+_RESPONSE = frozenset({"response", "solution_str"})
+_GOLDS = frozenset(
+    ("gold", "golds", "ground_truth", "answer", "answers", "gt_answer", "ground_truth_answer", "target", "targets")
+) | {"expected", "expected_answer", "final_answer", "label", "reference", "solution", "truth"}
+"""What people call the golds."""
 _ALWAYS = ("response", "gold", "first_gold", "columns")
 _TRL = frozenset({"completions", "completion_ids", "prompts"})
 _SHAPE_ERRORS = (TypeError, KeyError, IndexError, AttributeError)
@@ -150,13 +155,24 @@ def _is_pair(parameters: Mapping[str, inspect.Parameter]) -> bool:
     return fits and (many or not named)
 
 
+def _fits(parameters: Mapping[str, inspect.Parameter], known: Collection[str]) -> bool:
+    """Tell whether the names of a pair of parameters allow for the response and its golds, in that order.
+
+    Not where one names something else that there is, and not (response, LEVLE), a column's name with a slip in it.
+    """
+    first, second = [*list(parameters)[:2], "", ""][:2]
+    if first in known and first not in _RESPONSE:
+        return False
+    return second in _GOLDS or (second not in known and first not in known)
+
+
 def _by_name(function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter], fields: Fields) -> object:
     known = dict(fields["extra"]) | dict(fields)
     known |= {alias: known[field] for alias, field in _ALIASES.items() if alias not in known and field in known}
     columns = known.pop("columns")
     del known["first_gold"]
     missing = [name for name, each in parameters.items() if _needed(each) and name not in known]
-    if (missing or not parameters.keys() & known.keys()) and _is_pair(parameters):
+    if (missing or not parameters.keys() & known.keys()) and _is_pair(parameters) and _fits(parameters, known):
         return function(fields["response"], fields["gold"])
     if missing:
         raise TypeError(
