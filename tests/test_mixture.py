@@ -12,7 +12,7 @@ from r1zero.errors import UserError
 from r1zero.metrics import Tally, metric_of, source_key
 from r1zero.questions import questions_from
 from r1zero.rollouts.mixture import MixedStream, make_stream, mixed
-from r1zero.rollouts.question_sets import load_training
+from r1zero.rollouts.question_sets import check_training, load_training
 from r1zero.runs.run import Run
 from r1zero.templates import get_template
 from r1zero.training.train import train
@@ -128,6 +128,26 @@ def test_sources_of_one_name_are_told_apart_and_faults_name_the_source(tmp_path:
     assert found.dropped == {"not where level == 1": 7}
     with pytest.raises(UserError, match=r"questions\.sources\.1\.where = 'lvl' reads the column 'lvl'"):
         load_training(recipe([{"name": one}, {"name": two, "where": "lvl"}]))
+
+
+def test_every_source_is_looked_for_in_its_own_folder_before_a_run(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.jsonl").write_text('{"question": "1+1=", "answer": "2"}\n')
+    own = {"name": "x.jsonl", "data_dir": str(tmp_path / "a")}
+    check_training(recipe([own]).questions)
+    check_training(
+        recipe({"data_dir": str(tmp_path / "a"), "sources": [{"name": "x.jsonl"}, {"name": "arithmetic"}]}).questions
+    )
+    check_training(recipe({"data_dir": str(tmp_path), "sources": [own]}).questions)
+    for second, says in (
+        ({"name": "x.jsonl"}, r"questions\.sources\.1\.name is 'x\.jsonl', which is neither"),
+        ({"name": "arithmetic", "options": {"lvl": 1}}, r"questions\.sources\.1\.options\.lvl is unknown"),
+        (own | {"where": "level >"}, r"questions\.sources\.1\.where = 'level >' is not a valid filter"),
+    ):
+        with pytest.raises(UserError, match=says):
+            check_training(recipe([own, second]).questions)
+    with pytest.raises(UserError, match=r"^questions\.name is 'x\.jsonl', which is neither"):
+        check_training(recipe({"name": "x.jsonl"}).questions)
 
 
 def test_metrics_of_sources_do_not_collide() -> None:

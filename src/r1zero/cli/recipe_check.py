@@ -58,26 +58,16 @@ def _named(recipe: Recipe | PretrainRecipe, path: Path) -> Iterator[str]:
 
 def _of_training(recipe: Recipe, unmade: bool) -> list[Callable[[], object]]:
     from r1zero.objectives.from_recipe import recipe_objective
-    from r1zero.questions import check_name, renamed
+    from r1zero.rollouts.question_sets import check_benchmarks, check_training
     from r1zero.templates import get_template
-
-    folder = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-
-    def benchmarks() -> None:
-        try:
-            for each in recipe.evaluation.benchmarks:
-                check_name(each.name, folder, each.options)
-        except UserError as error:
-            raise renamed(error, lambda key: "a set of evaluation.benchmarks" if key == "name" else key) from None
 
     def template() -> None:
         if recipe.template.name != "chat":  # which is in the model's tokenizer
             get_template(**recipe.template.model_dump())
 
-    questions = recipe.questions
     rules: list[Callable[[], object]] = [lambda: recipe_objective(recipe), template]
     if not unmade:  # which is told in one sentence
-        rules += [lambda: check_name(questions.name, folder, questions.options), benchmarks]
+        rules += [lambda: check_training(recipe.questions), lambda: check_benchmarks(recipe)]
     return rules
 
 
