@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,12 +61,15 @@ def _of_training(recipe: Recipe, unmade: bool) -> list[Callable[[], object]]:
     from r1zero.objectives.from_recipe import recipe_objective
     from r1zero.rollouts.question_sets import check_benchmarks, check_training
     from r1zero.templates import get_template
+    from r1zero.verify.workers.custom_reward import check_reward
 
     def template() -> None:
         if recipe.template.name != "chat":  # which is in the model's tokenizer
             get_template(**recipe.template.model_dump())
 
     rules: list[Callable[[], object]] = [lambda: recipe_objective(recipe), template]
+    rules += [partial(check_reward, each.code, each.called) for each in recipe.reward if each.code]
+    rules += [partial(check_reward, recipe.verifier.reward)] if recipe.verifier.reward else []
     if not unmade:  # which is told in one sentence
         rules += [lambda: check_training(recipe.questions), lambda: check_benchmarks(recipe)]
     return rules
