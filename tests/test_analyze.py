@@ -505,6 +505,27 @@ def test_one_analysis_only(analysed: Path, tmp_path: Path) -> None:
     assert "Does it answer?" in said
 
 
+def test_an_analysis_asks_the_rows_of_a_filter_and_another_one_is_refused(tmp_path: Path) -> None:
+    rows = [{"question": f"{a}+1=", "answer": str(a + 1), "level": a} for a in range(1, 6)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [
+        "analyze",
+        taught_model(),
+        "answering",
+        "-q",
+        tmp_path / "sums.jsonl",
+        "--templates",
+        "no",
+        "--device",
+        "cpu",
+    ]
+    words += ["--max-new-tokens", "4", "--out", tmp_path / "a", "--where"]
+    assert "sums: 2 rows left out (not where level >= 3)" in " ".join(start(*words, "level >= 3").done().split())
+    [cell] = saved_cells([tmp_path / "a" / "responses"])
+    assert [group.question for group in cell.groups] == ["3+1=", "4+1=", "5+1="]
+    start(*words, "level >= 2").refused("holds another evaluation (of other settings, fingerprints)")
+
+
 def test_detectors_are_measured_from_the_command_line() -> None:
     assert "precision" in start("analyze", "--detectors").done()
 
@@ -528,6 +549,10 @@ def test_detectors_are_measured_from_the_command_line() -> None:
         (["m", "--judge-price", "1", "2"], "--judge-price belongs to a judge that is asked"),
         (["answering", "--run", "r"], "--run makes all analyses of what the run saved; leave answering out"),
         (["--saved", "s", "--server", "http://localhost:1/v1"], "--server asks a model"),
+        (["--saved", "s", "--where", "level > 2"], "--where asks a model, and --saved and --run ask nothing"),
+        (["--run", "r", "--limit", "4"], "--limit asks a model"),
+        (["--run", "r", "--group-size", "4"], "--group-size asks a model"),
+        (["m", "-q", "arithmetic", "--where", "level > 2"], "--where does not apply to arithmetic"),
         (["m", "--judge", "http://h/v1"], "needs the model's name there; add --judge-model NAME."),
         (["m", "--judge-model", "x"], "--judge-model x needs its address; add --judge"),
         (["m", "-q", "math13k"], "--questions is 'math13k', which is neither a known set nor a path"),

@@ -454,6 +454,22 @@ def test_a_model_object_is_evaluated_as_its_folder_is_and_given_back_as_it_was(t
         r1zero.evaluate(model, pair, "no", tokenizer=tokenizer, max_new_tokens=16, out=tmp_path / "object")
 
 
+def test_what_is_said_of_sets_may_stand_beside_them() -> None:
+    rows = [{"question": f"{a}+1=", "answer": str(a + 1), "level": a} for a in range(1, 6)]
+    sets = [("all", rows), ("few", rows)]
+    found = r1zero.evaluate(taught_model(), sets, "no", max_new_tokens=4, where="level >= 3", limit=2)
+    assert [each.questions for each in found] == [2, 2]
+    assert "all: 2 rows left out (not where level >= 3)" in found[0].notes
+    own = {"name": "arithmetic", "limit": 3, "where": None}
+    assert [
+        each.questions for each in r1zero.evaluate(taught_model(), own, "no", max_new_tokens=4, where="x", limit=2)
+    ] == [3]
+    with pytest.raises(
+        UserError, match=r"reads the column 'x', which .* does not have: name one of question, answer, level"
+    ):
+        r1zero.evaluate(taught_model(), sets, "no", max_new_tokens=4, where="x > 1")
+
+
 def test_a_model_that_came_from_a_folder_has_its_tokenizer() -> None:
     model, _ = loaded()
     (result,) = r1zero.evaluate(model, ("sums", SUMS), "no", max_new_tokens=4)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.config import EvaluationSettings, TemplateSettings, checked
+from r1zero.errors import UserError
 from r1zero.evaluation import EvalProtocol, SetResult, average, evaluate_sets, summarise, wilson
 from r1zero.evaluation.cell import Conditions, EvalCell
 from r1zero.evaluation.compare import compare
@@ -519,6 +520,65 @@ def test_a_finished_evaluation_is_not_asked_again_and_another_one_is_refused(tmp
     start(*words, "--seed", "1").refused("holds another evaluation (of other seed)")
 
 
+def levels(path: Path, name: str = "sums") -> Path:
+    """Write six sums of levels 1 to 5, and one of none."""
+    rows = [{"question": f"{a}+1=", "answer": str(a + 1), "level": a} for a in range(1, 6)]
+    rows.append({"question": "6+1=", "answer": "7"})
+    file = path / f"{name}.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_evaluate_takes_the_rows_of_a_filter_of_every_set_and_says_what_it_left_out(tmp_path: Path) -> None:
+    sets = [levels(tmp_path, name) for name in ("one", "two")]
+    words = ["evaluate", taught_model(), "-b", *sets, *WORDS, "--out", tmp_path / "out"]
+    said = " ".join(start(*words, "--where", "level >= 3", "--limit", "2").done().split())
+    for name in ("one", "two"):
+        asked = pq.read_table(tmp_path / "out" / f"{name}.parquet").to_pylist()
+        assert [row["prompt"] for row in asked] == ["3+1=", "4+1="]  # the first two of those that it takes
+        assert f"{name}: 2 rows left out (not where level >= 3)" in said
+        assert f"{name}: 1 row left out (where level >= 3 cannot be told: a column is missing" in said
+    identity = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert [each["where"] for each in identity["settings"]["benchmarks"]] == ["level >= 3"] * 2
+    start(*words, "--where", "-1 < level", "--limit", "2").refused(
+        "holds another evaluation (of other settings, fingerprints)"
+    )
+
+
+def test_evaluations_of_other_filters_are_not_compared(tmp_path: Path) -> None:
+    file, saved = levels(tmp_path), {}
+    for where in ("level >= 3", None, "level > 2"):
+        settings = checked(
+            EvaluationSettings, {"benchmarks": [{"name": str(file), "where": where}], "max_new_tokens": 4}
+        )
+        conditions = Conditions(out=tmp_path / str(where))
+        shape = checked(TemplateSettings, {"name": "no"})
+        evaluate_matrix([str(taught_model())], partial(local, rows=8, device="cpu"), [shape], settings, conditions)
+        saved[where] = open_saved(tmp_path / str(where))
+    with pytest.raises(UserError, match=r"sums \(3 and 6, 3 in common\), where level >= 3 beside all; evaluate both"):
+        compare(saved["level >= 3"], saved[None])
+    assert compare(saved["level >= 3"], saved["level > 2"])[0].paired.questions == 3  # the same questions
+    del saved[None].identity["settings"]  # written before there were any
+    with pytest.raises(UserError, match="different questions of sums"):
+        compare(saved["level >= 3"], saved[None])
+
+
+def test_a_part_of_a_set_has_no_row_of_the_papers(tmp_path: Path) -> None:
+    model = tmp_path / "Llama-3.2-3B"  # by its name
+    model.symlink_to(taught_model())
+    levels(tmp_path, "aime24")
+    shape = checked(TemplateSettings, {"name": "r1", "answer_format": "answer_tags_strict"})
+    found = {}
+    for where in (None, "level < 9"):
+        asked = {"benchmarks": [{"name": "aime24", "where": where}], "max_new_tokens": 4}
+        [cell] = evaluate_matrix(
+            [str(model)], partial(local, rows=4, device="cpu"), [shape], checked(EvaluationSettings, asked),
+            Conditions(data_dir=tmp_path),
+        )  # fmt: skip
+        found[where] = cell.paper is not None
+    assert found == {None: True, "level < 9": False}
+
+
 def test_a_matrix_compare_and_regrade(tmp_path: Path) -> None:
     """Two models under two templates in one call; then two cells held against each other, and one graded again."""
     out = tmp_path / "out"
@@ -562,6 +622,19 @@ def test_regrading_lists_every_verdict_that_changed(tmp_path: Path) -> None:
         (["evaluate", "--regrade", "here", "--out", "there"], "writes into here itself; leave --out there out."),
         (["evaluate", "m", "m", "-b", "arithmetic", "--limit", "2"], "models name 'm' more than once"),
         (["evaluate", "m", "-b", "arithmetic", "--limit", "2", "-t", "no", "no"], "--template name 'no' more than"),
+        (
+            ["evaluate", "--regrade", "here", "--where", "a > 1", "-b", "x"],
+            "asks nothing again; leave --benchmarks, --where out",
+        ),
+        (["evaluate", "--regrade", "here", "--temperature", "1"], "asks nothing again; leave --temperature out"),
+        (
+            ["evaluate", "m", "-b", "arithmetic", "--limit", "2", "--where", "a > 1"],
+            "--where does not apply to arithmetic",
+        ),
+        (
+            ["evaluate", "m", "-b", "arithmetic", "--limit", "2", "--where", "a >"],
+            "--where = 'a >' is not a valid filter",
+        ),
         (["evaluate", "m", "-b", "foo"], "neither --data-dir nor R1ZERO_DATA is set"),
     ],
 )

@@ -13,7 +13,7 @@ from r1zero.errors import UserError
 from r1zero.metrics import Tally, metric_of, source_key
 from r1zero.questions import questions_from
 from r1zero.rollouts.mixture import MixedStream, make_stream, mixed
-from r1zero.rollouts.question_sets import fit_notes, load_training
+from r1zero.rollouts.question_sets import check_training, fit_notes, load_training
 from r1zero.runs.run import Run
 from r1zero.templates import get_template
 from r1zero.training.train import train
@@ -236,6 +236,26 @@ def test_sources_have_their_own_order_bound_and_count_of_what_is_passed_over() -
     orders = [[p.question.text for p in whole if p.question.source == name][:15] for name in "ab"]
     assert orders[0] != orders[1]
     assert plain.epoch == 1.0
+
+
+def test_every_source_is_looked_for_in_its_own_folder_before_a_run(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.jsonl").write_text('{"question": "1+1=", "answer": "2"}\n')
+    own = {"name": "x.jsonl", "data_dir": str(tmp_path / "a")}
+    check_training(recipe([own]).questions)
+    check_training(
+        recipe({"data_dir": str(tmp_path / "a"), "sources": [{"name": "x.jsonl"}, {"name": "arithmetic"}]}).questions
+    )
+    check_training(recipe({"data_dir": str(tmp_path), "sources": [own]}).questions)
+    for second, says in (
+        ({"name": "x.jsonl"}, r"questions\.sources\.1\.name is 'x\.jsonl', which is neither"),
+        ({"name": "arithmetic", "options": {"lvl": 1}}, r"questions\.sources\.1\.options\.lvl is unknown"),
+        (own | {"where": "level >"}, r"questions\.sources\.1\.where = 'level >' is not a valid filter"),
+    ):
+        with pytest.raises(UserError, match=says):
+            check_training(recipe([own, second]).questions)
+    with pytest.raises(UserError, match=r"^questions\.name is 'x\.jsonl', which is neither"):
+        check_training(recipe({"name": "x.jsonl"}).questions)
 
 
 def test_metrics_of_sources_do_not_collide() -> None:

@@ -20,7 +20,7 @@ from transformers import AutoConfig, LlamaConfig, Phi3Config, PretrainedConfig
 from r1zero.config import LoraSettings, Recipe, load_recipe, make_recipe
 from r1zero.errors import UserError
 from r1zero.plan import FACTOR, GIB, USABLE, Plan, make_plan, model_size, plan_of
-from r1zero.plan.context import context_notes
+from r1zero.plan.context import context_notes, judge_notes
 from r1zero.plan.machine import GPUS, Machine, by_name
 from r1zero.plan.memory import learning_parts, slab
 from r1zero.plan.model_size import Autocast, Shape, shape_of
@@ -596,6 +596,16 @@ def test_it_reads(model_folder: Path) -> None:
     text = plan_text(planned(a_recipe(model_folder), SHAPE, 140.0))
     assert f"It does not fit into {USABLE:.0%} of the device's memory" in text
     assert "sampling.batch_rows = " in text
+
+
+def test_a_plan_says_which_judges_are_asked_and_not_planned() -> None:
+    judge = {"use": "judge", "name": "style", "options": {"server": "http://localhost:1/v1", "model": "m"}}
+    found = judge_notes(tiny_recipe({"reward": [{"use": "verify"}, judge]}))  # 4 questions, 4 responses each
+    assert found == [
+        "the judge of the reward style is asked about 16 responses a step or more, whose time and price are not in "
+        "this plan"
+    ]
+    assert judge_notes(tiny_recipe({"reward": [{"use": "verify"}]})) == []
 
 
 def test_a_plan_of_a_cluster_reads() -> None:

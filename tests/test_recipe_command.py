@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from r1zero.cli.recipe_check import report
+from r1zero.cli.recipe_check import _named, report
 from r1zero.config import Recipe, load_recipe, make_recipe, read_recipe
 from r1zero.config.check import line_of, lines_of, wrong_with
 from r1zero.config.pretrain import PretrainRecipe
@@ -22,7 +22,7 @@ from r1zero.config.starting import starting_recipe
 from r1zero.errors import UserError
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.runs.files import write_new
-from tiny_runs import start
+from tiny_runs import start, tiny_recipe
 
 BROKEN = """\
 [model]
@@ -123,6 +123,26 @@ def test_a_file_is_checked_whole_and_by_line(tmp_path: Path) -> None:
     assert "did you mean 'learner.learning_rate'?" in said
     assert "line 15: " in said
     assert "'evaluation.benchmarks.1.limit'" in said
+
+
+def test_sources_and_rewards_that_a_recipe_names_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.jsonl").write_text('{"question": "1+1=", "answer": "2"}\n')
+    (tmp_path / "mine.py").write_text("raise SystemExit('is not run')\n")
+    rewards = [{"use": "verify"}, {"use": "mine.py:f"}, {"use": "yours.py:g"}]
+    sources = [{"name": "here.jsonl"}, {"name": "there.jsonl"}]
+    asked = {"questions": {"sources": sources}, "reward": rewards, "evaluation.benchmarks": []}
+    told = list(_named(tiny_recipe(asked), tmp_path / "recipe.toml"))
+    assert told[0] == "reward 'g', use = 'yours.py:g', names a file that does not exist; mend its path."
+    assert told[1].startswith("questions.sources.1.name is 'there.jsonl', which is neither a known set nor a path")
+    assert len(told) == 2
+    sources[1]["name"] = "here.jsonl"
+    rewards[2]["use"] = "mine.py:g"
+    assert list(_named(tiny_recipe(asked), tmp_path / "recipe.toml")) == []
+    short = tiny_recipe({"verifier.reward": "gone.py:f", "evaluation.benchmarks": []})
+    assert ["gone.py:f" in each for each in _named(short, tmp_path / "recipe.toml")] == [True]
 
 
 def test_all_contradictions_are_told(tmp_path: Path) -> None:

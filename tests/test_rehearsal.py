@@ -27,10 +27,11 @@ from r1zero.rehearsal.disk import disk_note, kept_bytes
 from r1zero.rehearsal.sets import ROWS, corpus_file, cut_corpus, cut_sets, known_corpus
 from r1zero.rehearsal.stage import Stage, rehearsal_of
 from r1zero.rehearsal.stand_in import make_stand_in, stands_for_itself
+from r1zero.rollouts.question_sets import load_sets
 from r1zero.runs.run import Run
 from test_paper_claims import SMALL
 from test_questions_real import DATA
-from tiny_runs import Command, Hold, start
+from tiny_runs import Command, Hold, start, tiny_recipe
 
 DEEPSEEK = "deepseek-ai/DeepSeek-V3-Base"
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -103,7 +104,7 @@ def test_made_up_rows_have_the_sets_columns_and_its_longest_question(
 ) -> None:
     monkeypatch.delenv("R1ZERO_DATA", raising=False)
     whole = CATALOGUE[name].part_of or name
-    assert cut_sets([name, "no catalogue name"], None, tmp_path) == [whole]
+    assert cut_sets({name: None, "no catalogue name": None}, tmp_path) == [whole]
     found = load_questions(name, data_dir=tmp_path)
     assert len(found) == ROWS
     assert not found.dropped
@@ -116,7 +117,7 @@ def test_made_up_rows_have_the_sets_columns_and_its_longest_question(
 def test_real_rows_are_taken_where_they_are_the_longest_among_them(tmp_path: Path) -> None:
     rows = [{"problem": "?" * length, "answer": ["1"]} for length in (3, 1, 2, 4, 9, 5)]
     (tmp_path / "olympiad_bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert cut_sets(["olympiad"], tmp_path, tmp_path / "cut") == []
+    assert cut_sets({"olympiad": tmp_path}, tmp_path / "cut") == []
     assert [len(each.text) for each in load_questions("olympiad", data_dir=tmp_path / "cut")] == [3, 1, 2, 9]
 
 
@@ -177,6 +178,38 @@ def test_what_a_recipe_names_wrongly_is_found(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match="holds something else than a rehearsal"):
         rehearsal_of(recipe, tmp_path / "taken", resume=False)
     assert (tmp_path / "taken" / "run.json").exists()
+
+
+def test_sets_of_a_data_folder_and_of_a_sources_own_are_rehearsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"question": "1+1=", "problem": "1+2=", "answer": "2", "level": 3}
+    for place in ("data/sums.jsonl", "data/test.jsonl", "own/more.jsonl", "own/aime24.jsonl"):
+        Path(place).parent.mkdir(exist_ok=True)
+        Path(place).write_text(json.dumps(row) + "\n")
+    Path("aime25.jsonl").write_text(json.dumps(row) + "\n")
+    sources = [
+        {"name": "sums.jsonl", "where": "level > 2"},
+        {"name": "more.jsonl", "data_dir": "own"},
+        {"name": "aime24", "data_dir": "own"},
+        {"name": "./aime25.jsonl", "weight": 2.0},
+    ]
+    benchmarks = [{"name": "test.jsonl"}]
+    asked = {"data_dir": "data", "sources": sources}
+    recipe = tiny_recipe({"questions": asked, "evaluation.benchmarks": benchmarks})
+    found, notes = rehearsal_of(recipe, tmp_path / "out", resume=False)
+    assert found.questions.sources
+    assert [each.name for each in found.questions.sources] == [
+        "data/sums.jsonl", "own/more.jsonl", "aime24", "./aime25.jsonl",
+    ]  # fmt: skip
+    assert [each.weight for each in found.questions.sources] == [1.0, 1.0, 1.0, 2.0]
+    assert not any("made up" in note for note in notes)  # the real aime24 is in the source's own folder
+    trained, [evaluated] = load_sets(found)
+    assert [question.text for question in trained] == ["1+1=", "1+1=", "1+2=", "1+1="]
+    assert [question.text for question in evaluated] == ["1+1="]
+    one = tiny_recipe({"questions": {"name": "sums.jsonl", "data_dir": "data"}, "evaluation.benchmarks": []})
+    assert rehearsal_of(one, tmp_path / "one", resume=False)[0].questions.name == "data/sums.jsonl"
 
 
 def test_engines_and_clusters_are_said_to_be_left_out(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1zero.errors import UserError
+from r1zero.report.charts import by_name
 from r1zero.report.charts import run as charts
 from r1zero.report.charts.model import Chart
 from r1zero.report.data import summary
@@ -669,6 +670,66 @@ def test_the_command_line(tmp_path: Path) -> None:
     done = start("report", tmp_path / "nowhere")
     assert (done.wait(), done.out) == (2, "")
     assert done.err == f"r1zero: There is nothing at {tmp_path}/nowhere; give the path of a run directory.\n"
+
+
+NAMED: tuple[dict[str, float], ...] = (
+    {"rollout/reward": 0.25, "source/sums/share": 0.75, "source/sums/reward": 0.5, "source/sums/length": 8.0,
+     "source/a/b <i>/share": 0.25, "source/a/b <i>/reward": -0.5, "source/sums/epoch": 0.5,
+     "reward/verify": 0.5, "reward/overlong": -0.25, "reward/overlong/ungraded": 1.0, "reward/verify.digits": 2.0},
+    {"rollout/reward": 0.75, "source/sums/share": 1.0, "source/sums/reward": 1.0, "source/sums/length": 6.0,
+     "source/a/b <i>/share": 0.0, "source/sums/epoch": 1.0, "reward/verify": 1.0, "reward/overlong": -0.75},
+)  # fmt: skip
+"""Two steps of a mixture of two sources, one of a hostile name and asked nothing in the second, under two rewards."""
+
+
+def curves_of(chart: Chart) -> dict[str, tuple[str, tuple[float, ...], tuple[float, ...]]]:
+    return {series.label: (series.style, series.x, series.y) for series in chart.series}
+
+
+def test_sources_and_parts_of_the_reward_stand_beside_each_other(tmp_path: Path) -> None:
+    groups = grouped([load_run(make_run(tmp_path / "run", metrics=NAMED))])
+    drawn = {chart.title: curves_of(chart) for chart in (*by_name.of_reward(groups), *by_name.by_source(groups))}
+    assert drawn == {
+        "Parts of the reward": {
+            "verify": ("s0", (1.0, 2.0), (0.5, 1.0)), "overlong": ("s1", (1.0, 2.0), (-0.25, -0.75)),
+        },
+        "Share of the groups": {
+            "sums": ("s0", (1.0, 2.0), (0.75, 1.0)), "a/b <i>": ("s1", (1.0, 2.0), (0.25, 0.0)),
+        },
+        "Reward": {"sums": ("s0", (1.0, 2.0), (0.5, 1.0)), "a/b <i>": ("s1", (1.0,), (-0.5,))},
+        "Length of responses (sums)": {"sums": ("s0", (1.0, 2.0), (8.0, 6.0))},
+    }  # fmt: skip
+    assert [chart.percent for chart in by_name.by_source(groups)] == [True, False, False]  # the reward is a sum
+    others = [chart.title for chart in charts.others(groups)]
+    assert others == ["reward/overlong/ungraded", "reward/verify.digits", "source/sums/epoch"]
+    text = render(groups)
+    assert 'id="rewards"' in text
+    assert 'id="sources"' in text
+    assert "<i>" not in text
+    assert "a/b &lt;i&gt;" in text
+
+
+def test_names_look_alike_in_the_panels_of_several_runs(tmp_path: Path) -> None:
+    turned = [dict(reversed(row.items())) for row in NAMED]
+    runs = [
+        make_run(tmp_path / "one", metrics=NAMED),
+        make_run(tmp_path / "two", metrics=turned, recipe={"train.x": 1}),
+    ]
+    parts = by_name.of_reward(groups := grouped([load_run(run) for run in runs]))
+    assert [chart.title.partition(": ")[0] for chart in parts] == ["Parts of the reward"] * 2
+    assert len({chart.title for chart in parts}) == len({chart.key for chart in parts}) == 2
+    assert curves_of(parts[0]) == curves_of(parts[1])
+    written = write_report(runs, tmp_path / "out")
+    assert {"rewards.png", "sources.svg"} <= {path.name for path in written.figures}
+    assert len(by_name.by_source(groups)) == 6
+
+
+def test_a_run_of_one_set_and_one_reward_has_no_such_panels(tmp_path: Path) -> None:
+    groups = grouped([load_run(make_run(tmp_path / "run"))])
+    assert by_name.by_source(groups) == by_name.of_reward(groups) == []
+    text = render(groups)
+    assert 'id="rewards"' not in text
+    assert 'id="sources"' not in text
 
 
 def test_every_panel_that_the_issue_asks_for() -> None:

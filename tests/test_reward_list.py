@@ -717,6 +717,27 @@ def test_a_run_learns_from_a_list_of_rewards(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
+def test_a_run_learns_by_reasoning_gyms_own_scores(tmp_path: Path) -> None:
+    """Every reward is what the package itself gives the extracted answer; a part of one earns a part."""
+    gym = pytest.importorskip("reasoning_gym")
+    options = {"size": 16, "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    sums = {"name": "reasoning-gym:chain_sum", "options": options, "max_prompt_tokens": 512}
+    asked = {"questions": sums, "reward": [{"use": "reasoning_gym"}], "train.steps": 2, "sampling.max_new_tokens": 32}
+    asked |= {"evaluation.benchmarks": [sums | {"limit": 3}], "objective.truncation": "keep"}
+    del asked["evaluation.benchmarks"][0]["max_prompt_tokens"]
+    run = train(tiny_recipe(asked), tmp_path / "run")
+    entries = {entry["question"]: entry for entry in gym.create_dataset("chain_sum", seed=0, **options)}
+    score = gym.get_score_answer_fn("chain_sum")
+    rows = [*run.responses(1), *run.responses(2)]
+    assert len(rows) == 32
+    for row in rows:
+        own = 0.0 if row["extracted"] is None else score(row["extracted"], entries[row["question"]])
+        assert row["reward"] == row["reward/reasoning_gym"] == pytest.approx(own, abs=1e-6)
+    assert any(row["extracted"] is not None for row in rows)
+    assert run.facts["rewards"] == [{"name": "reasoning_gym", "weight": 1.0, "answers": True}]
+
+
+@pytest.mark.slow
 def test_a_run_learns_from_functions_of_this_process(tmp_path: Path) -> None:
     def shorter(length: int) -> float:
         return -length / 16

@@ -26,6 +26,8 @@ class Asking:
     max_new_tokens: int
     seed: int
     out: Path
+    where: str | None = None
+    """The filter that chose them, for the record."""
 
 
 def ask(
@@ -43,7 +45,7 @@ def ask(
     settings = checked(
         EvaluationSettings,
         {
-            "benchmarks": [checked(BenchmarkSettings, {"name": questions.name})],
+            "benchmarks": [checked(BenchmarkSettings, {"name": questions.name, "where": asking.where})],
             "samples": samples,
             "temperature": temperature,
             "max_new_tokens": asking.max_new_tokens,

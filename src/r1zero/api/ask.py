@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from r1zero.api.inputs import check_model, find_tokenizer, write_rows
 from r1zero.api.rows import rows_of
 from r1zero.api.said import said, tell
-from r1zero.config import EvaluationSettings, TemplateSettings, checked
+from r1zero.config import BenchmarkSettings, EvaluationSettings, TemplateSettings, checked
 from r1zero.errors import UserError
 from r1zero.evaluation.cell import Conditions
 from r1zero.evaluation.matrix import evaluate_matrix
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _ROWS = 64
+_OF_SETS = BenchmarkSettings.model_fields.keys() - {"name"}
 Benchmark = str | Mapping[str, Any] | tuple[str, Any]
 """A name or path, a mapping of settings with a `name`, or a name and rows (as `train` takes them)."""
 
@@ -47,23 +48,27 @@ def evaluate(
     """Evaluate a model folder, a checkpoint, a Hub model or a model object on question sets, as `r1zero evaluate` does.
 
     `benchmarks` and `settings` are a recipe's section `[evaluation]`: names of sets, mappings with a `name` and
-    `limit`, `split`, `options`, …, or pairs of a name and rows of one's own; `samples`, `temperature` (0 by default),
-    `max_new_tokens` (3000), … `engine` is the embedded sampler, or a vLLM engine with the model in a process of its
-    own. A model object is asked where it is, with its `tokenizer`, or that of the folder it came from; it is in
-    evaluation mode meanwhile.
+    `where`, `limit`, `split`, `options`, …, or pairs of a name and rows of one's own; `samples`, `temperature` (0 by
+    default), `max_new_tokens` (3000), … What is said of a set may stand beside them, `where="level >= 3"`: it is of
+    every set that does not say otherwise.
+
+    `engine` is the embedded sampler, or a vLLM engine with the model in a process of its own. A model object is asked
+    where it is, with its `tokenizer`, or that of the folder it came from; it is in evaluation mode meanwhile.
 
     Raises:
         UserError: anything that the user has to mend.
     """
     several = benchmarks if isinstance(benchmarks, list) or _is_tuple_of_sets(benchmarks) else [benchmarks]
     shape = checked(TemplateSettings, {"name": template})
+    shared = {name: settings.pop(name) for name in _OF_SETS & settings.keys()}
     place = Path(out) if out is not None else None
     with (
         said("data_dir="),
         _folder(place) as folder,
         _opener(model, tokenizer, engine, place is not None) as (name, opened),
     ):
-        section = checked(EvaluationSettings, {"benchmarks": [_set(each, folder) for each in several]} | settings)  # type: ignore[union-attr]
+        sets = [shared | _set(each, folder) for each in several]  # type: ignore[union-attr]
+        section = checked(EvaluationSettings, {"benchmarks": sets} | settings)
         conditions = Conditions(seed=seed, data_dir=Path(data_dir) if data_dir else None, out=place)
         (cell,) = evaluate_matrix([name], opened, [shape], section, conditions)
     return cell.results

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from r1zero.cli.app import Flag, app, at_least, several
+from r1zero.cli.app import Flag, Where, app, at_least, changed, several
 from r1zero.cli.model_options import ENGINE, PATIENCE_S, ModelOptions, check_judge, check_patience, flags_named
 from r1zero.errors import UserError
 
@@ -27,6 +27,8 @@ class Asked:
     """A question set: a catalogue name, a file, or `arithmetic`."""
     limit: int = 500
     """How many of its questions, as equal a number of every difficulty level as there are."""
+    where: Where = None
+    """Which of its rows to take, such as 'level >= 3'; all by default."""
     data_dir: Path | None = None
     """A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next."""
     templates: Annotated[list[str], several("--templates", "-t")] = field(
@@ -121,8 +123,8 @@ def analyze(
         raise UserError(f"--steps {steps} belongs to a training run; add --run RUN, or leave it out.")
     if run is not None and what != "all":
         raise UserError(f"--run makes all analyses of what the run saved; leave {what} out.")
-    if engine.server is not None and model is None:
-        raise UserError("--server asks a model, and --saved and --run ask nothing; leave it out, or name the model.")
+    if model is None:
+        _check_idle(asked, engine, saved is not None)
     engine.check()
     from r1zero.evaluation.cell import slug
     from r1zero.runs.exclusive import exclusive
@@ -170,6 +172,13 @@ def _check(asked: Asked, judging: Judging, steps: int | None) -> None:
             )
 
 
+def _check_idle(asked: Asked, engine: ModelOptions, of_saved: bool) -> None:
+    """Refuse what is for asking a model, where none is asked; expectations of groups are of saved responses, too."""
+    of_all = (replace(asked, group_size=ASKED.group_size), ASKED) if of_saved else (asked, ASKED)
+    if idle := changed((engine, ENGINE), of_all):
+        raise UserError(f"{idle[0]} asks a model, and --saved and --run ask nothing; leave it out, or name the model.")
+
+
 def _plan(what: str, asked: Asked) -> AnalysisPlan:
     from r1zero.analyze.run import ANALYSES, AnalysisPlan
     from r1zero.config import TemplateSettings, checked
@@ -215,12 +224,15 @@ def _model(model: str, plan: AnalysisPlan, asked: Asked, engine: ModelOptions, j
     try:
         # generated questions have no end: as many as are asked for
         whole = load_questions(
-            asked.questions, data_dir=asked.data_dir, limit=asked.limit if asked.questions == "arithmetic" else None
+            asked.questions,
+            data_dir=asked.data_dir,
+            limit=asked.limit if asked.questions == "arithmetic" else None,
+            where=asked.where,
         )
         whole = told(each_once(with_final_golds(whole)))
     except UserError as error:
         raise renamed(error, lambda key: "--questions" if key == "name" else flag(key)) from error
-    asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out)
+    asking = Asking(stratified(whole, asked.limit, asked.seed), asked.max_new_tokens, asked.seed, out, asked.where)
     console = make_console()
     with (
         flags_named(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,8 @@ Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 FromStep = Annotated[int | None, Parameter(name=FROM_STEP, show=False)]
 """What --resume STEP becomes."""
 Flag = Annotated[bool, Parameter(negative=())]
+Where = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+"""A filter of rows (`questions/where.py`), which may begin with a negative number."""
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 
 
@@ -47,6 +50,16 @@ def at_least(least: int, option: str, value: int | None, wrong: str) -> None:
     """Raise a UserError for an option whose value is given and too small; `wrong` says what it would do or be."""
     if value is not None and value < least:
         raise UserError(f"--{option} {value} {wrong}; give {least} or more.")
+
+
+def changed(*given: tuple[Any, Any]) -> list[str]:
+    """Return the options that are not as by default, in the order of the groups, each given beside its defaults."""
+    return [
+        f"--{field.name.replace('_', '-')}"
+        for group, default in given
+        for field in fields(group)
+        if getattr(group, field.name) != getattr(default, field.name)
+    ]
 
 
 def with_steps(words: Iterable[str]) -> list[str]:

@@ -60,7 +60,7 @@ def doctor(
         raise UserError(f"--memory {memory:g} is not the memory of a device: give its GiB.")
     from r1zero.config import Recipe, parse_overrides
     from r1zero.plan import make_plan
-    from r1zero.plan.context import context_notes
+    from r1zero.plan.context import context_notes, judge_notes
     from r1zero.plan.text import plan_text
     from r1zero.runs.chosen import named
 
@@ -73,7 +73,7 @@ def doctor(
     say(console, plan_text(plan))
     if machine is not None and (more := _of_all(machine, sum(device.count for device in plan.devices))):
         say(console, more)
-    for note in context_notes(found):
+    for note in (*judge_notes(found), *context_notes(found)):
         say(console, f"{note}.")
     sys.exit(0 if plan.fits else 1)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from r1zero.cli.app import app, at_least, several
+from r1zero.cli.app import Where, app, at_least, changed, several
 from r1zero.cli.console import make_console, plain_table, response_counter, say
 from r1zero.cli.model_options import ENGINE, ModelOptions, flags_named
 from r1zero.errors import UserError, plural
@@ -34,7 +34,9 @@ class SetOptions:
     answer_column: str | None = None
     """The column that holds the gold answers; known names are tried by default."""
     limit: int | None = None
-    """Take only the first questions of each set."""
+    """Take only the first questions of each set, of those that --where takes."""
+    where: Where = None
+    """Which rows of each set to take, such as 'level >= 3 and source in ["amc", "aime"]'; all by default."""
     data_dir: Path | None = None
     """A folder to look for question sets in; the environment's R1ZERO_DATA is looked at next."""
 
@@ -105,6 +107,8 @@ def evaluate(
             raise UserError(f"--regrade {regrade} asks no model; leave {models[0]} out.")
         if out is not None:
             raise UserError(f"--regrade writes into {regrade} itself; leave --out {out} out.")
+        if idle := changed((sets, SETS), (asking, ASKING), (drawing, DRAWING), (engine, ENGINE)):
+            raise UserError(f"--regrade {regrade} asks nothing again; leave {', '.join(idle)} out.")
         _regrade(regrade, reward)
         return
     if not models:
@@ -120,7 +124,7 @@ def evaluate(
 
     engine.check()
     at_least(0, "seed", drawing.seed, "is not a valid seed")
-    columns = {name: getattr(sets, name) for name in ("split", "question_column", "answer_column", "limit")}
+    columns = {name: getattr(sets, name) for name in ("split", "question_column", "answer_column", "limit", "where")}
     draws = {name: getattr(drawing, name) for name in ("samples", "temperature", "top_p", "top_k", "max_new_tokens")}
     benchmarks = [checked(BenchmarkSettings, {"name": name} | columns) for name in sets.benchmarks]
     protocol = checked(EvaluationSettings, {"benchmarks": benchmarks} | draws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from r1zero.config import Recipe
     from r1zero.config.pretrain import PretrainRecipe
-    from r1zero.config.question_sections import QuestionsSettings, SourceSettings
 
 
 def report(console: Console, path: Path) -> bool:
@@ -59,28 +59,19 @@ def _named(recipe: Recipe | PretrainRecipe, path: Path) -> Iterator[str]:
 
 def _of_training(recipe: Recipe, unmade: bool) -> list[Callable[[], object]]:
     from r1zero.objectives.from_recipe import recipe_objective
-    from r1zero.questions import check_name, renamed
+    from r1zero.rollouts.question_sets import check_benchmarks, check_training
     from r1zero.templates import get_template
-
-    folder = Path(recipe.questions.data_dir) if recipe.questions.data_dir else None
-
-    def benchmarks() -> None:
-        try:
-            for each in recipe.evaluation.benchmarks:
-                check_name(each.name, folder, each.options)
-        except UserError as error:
-            raise renamed(error, lambda key: "a set of evaluation.benchmarks" if key == "name" else key) from None
+    from r1zero.verify.workers.custom_reward import check_reward
 
     def template() -> None:
         if recipe.template.name != "chat":  # which is in the model's tokenizer
             get_template(**recipe.template.model_dump())
 
-    def asked(each: QuestionsSettings | SourceSettings) -> Callable[[], object]:
-        return lambda: check_name(each.name, folder, each.options)
-
     rules: list[Callable[[], object]] = [lambda: recipe_objective(recipe), template]
+    rules += [partial(check_reward, each.code, each.called) for each in recipe.reward if each.code]
+    rules += [partial(check_reward, recipe.verifier.reward)] if recipe.verifier.reward else []
     if not unmade:  # which is told in one sentence
-        rules += [*map(asked, recipe.questions.each), benchmarks]
+        rules += [lambda: check_training(recipe.questions), lambda: check_benchmarks(recipe)]
     return rules
 
 

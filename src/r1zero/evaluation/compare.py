@@ -46,7 +46,8 @@ def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
         if one.keys() != two.keys():
             raise UserError(
                 f"{first.path} and {second.path} asked different questions of {name} ({len(one)} and {len(two)}, "
-                f"{len(one.keys() & two.keys())} in common); evaluate both on the same ones."
+                f"{len(one.keys() & two.keys())} in common){_filters(name, first, second)}; evaluate both on the same "
+                "ones."
             )
         a, b = list(one.values()), [two[question] for question in one]
         asked = [rollout.question.asked for rollout in mine]
@@ -63,6 +64,13 @@ def compare(first: Saved, second: Saved, *, seed: int = 0) -> list[Comparison]:
     if not found:
         raise UserError(f"{first.path} and {second.path} have no finished question set in common; nothing to compare.")
     return found
+
+
+def _filters(name: str, *saved: Saved) -> str:
+    """Tell the filters that chose other questions, if they did."""
+    written = [each.filter_of(name) for each in saved]
+    shown = [f"where {each}" if each else "all" for each in written]
+    return f", {shown[0]} beside {shown[1]}" if shown[0] != shown[1] else ""
 
 
 def _shares(rollouts: Sequence[Rollout]) -> dict[str, float]:

@@ -111,7 +111,7 @@ def _check_different(what: str, names: Sequence[str]) -> None:
 
 def _paper(model: str, template: Template, settings: EvaluationSettings, budget: int) -> BenchmarkRow | None:
     """Return the paper's row, if this is what the paper did: greedy, whole sets, graded by its own rule."""
-    whole = all(benchmark.limit is None for benchmark in settings.benchmarks)
+    whole = all(each.limit is None and each.where is None for each in settings.benchmarks)
     if settings.temperature != 0 or not whole:
         return None
     return published_benchmarks(model, template.name, budget, template.answer_format)

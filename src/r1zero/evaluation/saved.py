@@ -38,6 +38,13 @@ class Saved:
         with reading(self.path / IDENTITY, "restore it"):
             return AnswerFormat(self.identity["answer_format"])
 
+    def filter_of(self, name: str) -> str | None:
+        """Return which rows of a set were asked, as it was written; None where all were."""
+        with reading(self.path / IDENTITY, "restore it"):
+            asked = self.identity.get("settings", {}).get("benchmarks", [])  # in the order of the sets
+            found = dict(zip(self.identity["sets"], asked, strict=False)).get(name, {}).get("where")
+            return found if found is None else str(found)
+
     def sets(self) -> Iterator[tuple[str, list[Rollout]]]:
         """Yield (name, groups) of every finished set."""
         for name, file in self.identity["sets"].items():

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from r1zero.config import Recipe
 from r1zero.config.load import packaged_recipe
@@ -15,7 +13,7 @@ from r1zero.config.overrides import flattened, overlap
 from r1zero.errors import UserError
 from r1zero.objectives.from_recipe import recipe_objective
 from r1zero.paper.jobs import EvaluationJob, Job, RunJob
-from r1zero.questions import check_name, renamed
+from r1zero.rollouts.question_sets import check_benchmarks, check_training
 from r1zero.templates import get_template
 from r1zero.trackers import check_sinks
 
@@ -98,10 +96,9 @@ def _check(job: RunJob, before: Recipe, keys: Sequence[str], where: str) -> None
     try:
         recipe_objective(recipe)
         if _touched(keys, "questions"):
-            for each in recipe.questions.each:
-                check_name(each.name, _folder(recipe), each.options)
+            check_training(recipe.questions)
         if _touched(keys, "evaluation.benchmarks"):
-            _check_benchmarks(recipe)
+            check_benchmarks(recipe)
         if _touched(keys, "template") and recipe.template.name != "chat":  # which is in the model's tokenizer
             get_template(**recipe.template.model_dump())
         if _touched(keys, "log"):
@@ -114,18 +111,5 @@ def _check(job: RunJob, before: Recipe, keys: Sequence[str], where: str) -> None
         raise UserError(f"{where}: train.steps = 0 trains nothing: write 1 or more, or leave it out.")
 
 
-def _check_benchmarks(recipe: Recipe) -> None:
-    try:
-        for each in recipe.evaluation.benchmarks:
-            check_name(each.name, _folder(recipe), each.options)
-    except UserError as error:
-        raise renamed(error, lambda key: "a set of evaluation.benchmarks" if key == "name" else key) from None
-
-
 def _touched(keys: Sequence[str], setting: str) -> bool:
     return any(overlap(key, setting) for key in keys)
-
-
-def _folder(recipe: Recipe) -> Path | None:
-    folder: Any = recipe.questions.data_dir
-    return Path(folder) if folder else None

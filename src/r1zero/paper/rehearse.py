@@ -42,7 +42,7 @@ def _rehearsed(job: Job, stage: Stage) -> Job:
         job,
         model=stage.model(job.model) if job.model and job.server is None else job.model,
         served=False,
-        benchmarks=cut_benchmarks(settings.benchmarks),
+        benchmarks=cut_benchmarks(settings.benchmarks, job.data_dir),
         samples=min(job.samples, _SAMPLES),
         max_new_tokens=min(job.max_new_tokens, TOKENS),
         data_dir=str(stage.data),

@@ -30,6 +30,16 @@ def context_notes(recipe: Recipe) -> tuple[str, ...]:
         return (*told, why)
 
 
+def judge_notes(recipe: Recipe) -> list[str]:
+    """Tell which judges a run would ask, how often, and that no plan has their time and price."""
+    judges = [each.called for each in recipe.reward if each.use == "judge"]
+    return [
+        f"the judge of the reward {name} is asked about {recipe.responses:,} responses a step or more, whose time and "
+        "price are not in this plan"
+        for name in judges
+    ]
+
+
 def fit_of(recipe: Recipe, sets: tuple[QuestionSet, tuple[QuestionSet, ...]] | None = None) -> tuple[str, ...]:
     """Tell how prompts fit alone; `sets` are those of the recipe, where they are loaded already.
 

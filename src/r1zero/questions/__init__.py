@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 __all__ = [
-    "BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "check_name", "find_here", "load_questions",
+    "BENCHMARKS", "CATALOGUE", "DATA_VARIABLE", "QuestionSet", "check_name", "find_here", "find_path",
+    "load_questions",
     "questions_from", "renamed", "stratified",
 ]  # fmt: skip
 
@@ -205,7 +206,8 @@ def _check_generated(name: str, columns: Columns) -> None:
         raise UserError(column, f" and answer_column do not apply to {name}: remove them")
     if columns.where is not None:
         raise UserError(
-            SettingName("questions.where"), " does not apply to arithmetic, which has no rows: set its options instead"
+            SettingName("questions.where"),
+            " does not apply to arithmetic, which has no rows: leave it out (its options say what is asked)",
         )
 
 
@@ -244,6 +246,15 @@ def find_here(name: str, data_dir: Path | None = None) -> Path | None:
     return next((path for path in found if path is not None), None)
 
 
+def find_path(name: str, data_dir: Path | None = None) -> Path | None:
+    """Tell which file or folder a name means, as `load_questions` would look for it; None where it means another set,
+    or nothing that is there.
+    """
+    if name == _ARITHMETIC or reasoning_gym.is_named(name) or name in CATALOGUE:
+        return None
+    return _path_of(name, _data_folders(data_dir))
+
+
 def renamed(error: UserError, name: Callable[[str], str]) -> UserError:
     """Return the error with every setting `questions.KEY` called `name(KEY)`, for sets that are named elsewhere."""
     return error.renamed(lambda setting: name(setting.removeprefix("questions.")))
@@ -279,15 +290,18 @@ def _find(name: str, folders: Sequence[Path]) -> Path | _HubPlace:
     if entry is not None:
         found = (find_file(folder, entry) for folder in folders)
         return next((path for path in found if path is not None), None) or _hub_place(entry, folders)
-    path = Path(name).expanduser()
-    for candidate in (path, *(folder / path for folder in folders)):  # an absolute path ignores the folder
-        if candidate.exists():
-            return candidate
+    if found := _path_of(name, folders):
+        return found
     if (on_hub := _HUB_NAME.fullmatch(name)) and not name.endswith(SUFFIXES):
         remedy = f"pass --data-dir or set {DATA_VARIABLE} to a folder that holds it, or set "
         whole = (remedy, SettingName("questions.name"), " to a file")
         return _HubPlace(on_hub[1], on_hub[2], whole, name_has_config=on_hub[2] is not None)
     raise _unknown(name, folders)
+
+
+def _path_of(name: str, folders: Sequence[Path]) -> Path | None:
+    path = Path(name).expanduser()  # an absolute one ignores the folders
+    return next((each for each in (path, *(folder / path for folder in folders)) if each.exists()), None)
 
 
 def _hub_place(entry: Entry, folders: Sequence[Path]) -> _HubPlace:

@@ -12,7 +12,7 @@ from typing import Any
 
 from r1zero.config import BenchmarkSettings, Recipe, RewardSettings
 from r1zero.config.pretrain import PretrainRecipe
-from r1zero.questions import CATALOGUE
+from r1zero.questions import CATALOGUE, find_path
 from r1zero.rehearsal.sets import ROWS
 
 STEPS = 2
@@ -42,7 +42,7 @@ def training_changes(recipe: Recipe, models: Mapping[str, str], data: Path) -> C
         "objective.truncation": "penalise",
         "objective.truncation_penalty": 0.1,
         "learner.updates": updates if prompts * samples % updates == 0 else 1,
-        "evaluation.benchmarks": cut_benchmarks(recipe.evaluation.benchmarks),
+        "evaluation.benchmarks": cut_benchmarks(recipe.evaluation.benchmarks, recipe.questions.data_dir),
         "evaluation.max_new_tokens": min(recipe.eval_max_new_tokens, TOKENS),
         "evaluation.samples": min(recipe.evaluation.samples, _SAMPLES),
         "verifier.workers": 1,
@@ -99,22 +99,28 @@ def _here(model: str, models: Mapping[str, str]) -> Changes:
 
 
 def _asked_of(recipe: Recipe, data: Path) -> Changes:
-    """Return the limit of the training set, or of every source."""
-    if not recipe.questions.sources:
-        return _asked(recipe.questions.model_dump(), "questions.")
-    sources = [{**each.model_dump(), **_asked(each.model_dump(), "")} for each in recipe.questions.sources]
+    """Return the limit of the training set, or of every source, and where its rows lie."""
+    settings = recipe.questions
+    if not settings.sources:
+        return _asked(settings.model_dump(), "questions.", settings.data_dir)
+    plain = [each.model_dump() for each in settings.sources]
+    sources = [{**each, **_asked(each, "", each["data_dir"] or settings.data_dir)} for each in plain]
     known = [{**each, "data_dir": str(data)} if each["name"] in CATALOGUE else each for each in sources]
     return {"questions.sources": known}
 
 
-def cut_benchmarks(benchmarks: Sequence[BenchmarkSettings]) -> list[dict[str, Any]]:
-    """Return sets to evaluate on, of a few rows each."""
-    return [{**each.model_dump(), **_asked(each.model_dump(), "")} for each in benchmarks]
+def cut_benchmarks(benchmarks: Sequence[BenchmarkSettings], data_dir: str | None) -> list[dict[str, Any]]:
+    """Return sets to evaluate on, of a few rows each; `data_dir` is where their files are looked for."""
+    return [{**each.model_dump(), **_asked(each.model_dump(), "", data_dir)} for each in benchmarks]
 
 
-def _asked(settings: Mapping[str, Any], prefix: str) -> Changes:
-    """Return the limit of a set, and of a known one neither split nor filter: a few of its rows stand in a file."""
+def _asked(settings: Mapping[str, Any], prefix: str, data_dir: str | None) -> Changes:
+    """Return the limit of a set; of a known one neither split nor filter, for a few of its rows stand in a file; a file
+    in the data folder by its whole name, for a rehearsal's folder is another.
+    """
+    name = settings["name"]
     changes: Changes = {f"{prefix}limit": min(settings["limit"] or ROWS, ROWS)}
-    if settings["name"] in CATALOGUE:
-        changes |= {f"{prefix}split": None, f"{prefix}where": None}
-    return changes
+    if name in CATALOGUE:
+        return changes | {f"{prefix}split": None, f"{prefix}where": None}
+    found = find_path(name, Path(data_dir) if data_dir else None)
+    return changes if found in (None, Path(name).expanduser()) else changes | {f"{prefix}name": str(found)}

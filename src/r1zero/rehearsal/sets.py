@@ -39,14 +39,18 @@ def known_corpus(name: str, config: str | None) -> Mapping[str, Any] | None:
     return next((row for row in rows if (config or "default") in row["configs"]), None)
 
 
-def cut_sets(names: Iterable[str], data_dir: Path | None, folder: Path) -> list[str]:
-    """Write a few rows of each known set among `names` into a data folder; returns the names of those made up."""
+def cut_sets(names: Mapping[str, Path | None], folder: Path) -> list[str]:
+    """Write a few rows of each known set among `names` into a data folder; returns the names of those made up.
+
+    A name stands beside the folder that the real set is looked for in.
+    """
     made_up = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        known = {CATALOGUE[name].part_of or name for name in names if name in CATALOGUE}
-        for entry in map(CATALOGUE.__getitem__, sorted(known)):
-            real = _real_rows(entry, data_dir)
+        known = {CATALOGUE[name].part_of or name: place for name, place in names.items() if name in CATALOGUE}
+        for name, place in sorted(known.items()):
+            entry = CATALOGUE[name]
+            real = _real_rows(entry, place)
             if real is None:
                 made_up.append(entry.name)
             path = folder / f"{entry.files[0]}.jsonl"

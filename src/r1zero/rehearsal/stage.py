@@ -74,8 +74,10 @@ class Stage:
         for recipe in recipes:
             check_sinks(recipe.log.sinks)
         trainings = [recipe for recipe in recipes if isinstance(recipe, Recipe)]
-        sets = {name for recipe in trainings for name in sets_of(recipe)}
-        made_up = cut_sets(sets, data_dir, self.data)
+        sets = {name: data_dir for recipe in trainings for name in sets_of(recipe)}
+        sources = [each for recipe in trainings for each in recipe.questions.sources or ()]
+        sets |= {each.name: Path(each.data_dir) for each in sources if each.data_dir}
+        made_up = cut_sets(sets, self.data)
         models = sorted({name for recipe in recipes for name in models_of(recipe)})
         for name in models:
             folder = Path(self.model(name))

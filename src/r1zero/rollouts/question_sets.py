@@ -10,8 +10,9 @@ from pathlib import Path
 
 from r1zero.config import BenchmarkSettings, EvaluationSettings, QuestionsSettings, Recipe, SourceSettings
 from r1zero.errors import SettingName, UserError, plural
-from r1zero.questions import QuestionSet, fingerprint, load_questions, renamed
+from r1zero.questions import QuestionSet, check_name, fingerprint, load_questions, renamed
 from r1zero.questions.files import SUFFIXES
+from r1zero.questions.where import parse_where
 from r1zero.rollouts.mixture import mixed
 from r1zero.rollouts.prompts import Encode, PreparedSet, first_of, fit_told, long_prompts, unshown_turns
 from r1zero.runs.files import stems_apart
@@ -64,6 +65,32 @@ def _another_name(name: str, split: str | None, taken: set[str]) -> str | None:
     bare = name.removesuffix(f":{split}")
     numbered = (f"{bare}#{number}" for number in count(2))
     return next(each for each in numbered if each + name[len(bare) :] not in taken) if name in taken else None
+
+
+def check_training(settings: QuestionsSettings) -> None:
+    """Refuse sets that `load_training` would find nowhere, and filters that are none. Raises UserError."""
+    for number, each in enumerate(settings.each):
+        try:
+            _check(each, each.data_dir or settings.data_dir)
+        except UserError as error:
+            raise error.renamed(_in_source(number) if settings.sources else str) from error
+
+
+def check_benchmarks(recipe: Recipe) -> None:
+    """Refuse sets that `load_benchmarks` would find nowhere, and filters that are none. Raises UserError."""
+    try:
+        for each in recipe.evaluation.benchmarks:
+            _check(each, recipe.questions.data_dir)
+    except UserError as error:
+        raise renamed(
+            error, lambda key: "a set of evaluation.benchmarks" if key == "name" else in_recipe(key)
+        ) from None
+
+
+def _check(settings: QuestionsSettings | SourceSettings | BenchmarkSettings, data_dir: str | None) -> None:
+    check_name(settings.name, _folder(data_dir), settings.options)
+    if settings.where is not None:
+        parse_where(settings.where)
 
 
 def _in_source(number: int) -> Callable[[str], str]:

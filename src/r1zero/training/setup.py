@@ -92,27 +92,16 @@ def set_up(
     check_apart(recipe)
     policy, precision = _policy(recipe, beginning)
     template = make_template(recipe.template, policy.tokenizer)
-    textless = textless_ids(policy.tokenizer, policy.model)
-    prepared = tuple(PreparedSet(each, template, policy.encode, textless, policy.positions) for each in benchmarks)
-    budget = recipe.eval_max_new_tokens
-    told = [*_precision_notes(precision), *given.notes, *questions.notes]
-    told += fit_notes(recipe, policy.positions, questions, template, policy.encode)
-    told += (note for each in prepared for note in each.notes(budget))
-    stream = make_stream(recipe, questions, template, policy.encode, policy.positions)
-    probe = _probe(stream, recipe)
-    check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
+    asked = _asked(recipe, policy, template, questions, benchmarks)
 
     facts = describe(recipe, objective, questions, benchmarks, template, policy, threads) | precision
     facts |= model_facts(recipe, beginning) | place_facts(recipe) | given.facts | reward_facts(parts)
     going_on = _check_same(beginning, recipe, facts, parts)
-    context = context_length(recipe, policy.positions, stream.max_tokens, prepared)
+    context = context_length(recipe, policy.positions, asked.stream.max_tokens, asked.benchmarks)
     exact = _in_precision(recipe, precision["autocast"])
-    spec = WorkerSpec(exact, policy, objective, checkpoint, context, probe, parts, out)
-    with open_workers(spec) as workers, _open_collector(spec, stream, template, workers) as (collector, sampler):
-        if parts or recipe.verifier.reward is not None:
-            for source in questions.parts or (questions,):
-                tried = make_prompt(source[0], template, policy.encode, "")
-                try_reward(workers.verifier, recipe.verifier.reward, tried.text, tried.question, may_fail(parts))
+    spec = WorkerSpec(exact, policy, objective, checkpoint, context, asked.probe, parts, out)
+    with open_workers(spec) as workers, _open_collector(spec, asked.stream, template, workers) as (collector, sampler):
+        _try_rewards(spec, questions, template, workers.verifier)
         if checkpoint:
             collector.restore(checkpoint.state()["stream"])
         run = beginning.run(recipe, facts)
@@ -126,12 +115,50 @@ def set_up(
                 verifier=AnswersOnly(workers.verifier),
                 learner=workers.learner,
                 collector=collector,
-                benchmarks=prepared,
-                protocol=make_protocol(recipe.evaluation, template, budget, recipe.train.seed, policy.positions),
+                benchmarks=asked.benchmarks,
+                protocol=make_protocol(
+                    recipe.evaluation, template, recipe.eval_max_new_tokens, recipe.train.seed, policy.positions
+                ),
                 sinks=sinks,
-                notes=(*going_on, *told),
+                notes=(*going_on, *_precision_notes(precision), *given.notes, *asked.notes),
                 step=beginning.done,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The questions as they are put to the model: what deals those of training, prompts to hold an engine against the
+    learner on, the benchmarks, and what a reader must know of them all.
+    """
+
+    stream: Stream
+    probe: tuple[Request, ...]
+    benchmarks: tuple[PreparedSet, ...]
+    notes: tuple[str, ...]
+
+
+def _asked(
+    recipe: Recipe, policy: Policy, template: Template, questions: QuestionSet, benchmarks: Sequence[QuestionSet]
+) -> _Asked:
+    """Put the questions under the template. Raises UserError where they cannot be asked."""
+    textless = textless_ids(policy.tokenizer, policy.model)
+    prepared = tuple(PreparedSet(each, template, policy.encode, textless, policy.positions) for each in benchmarks)
+    told = [*questions.notes, *fit_notes(recipe, policy.positions, questions, template, policy.encode)]
+    told += (note for each in prepared for note in each.notes(recipe.eval_max_new_tokens))
+    stream = make_stream(recipe, questions, template, policy.encode, policy.positions)
+    probe = _probe(stream, recipe)
+    check_ids((request.prompt_ids for request in probe), policy.model, policy.tokenizer)
+    return _Asked(stream, probe, prepared, tuple(told))
+
+
+def _try_rewards(spec: WorkerSpec, questions: QuestionSet, template: Template, verifier: VerifierProtocol) -> None:
+    """Grade a question of every source by rewards that are not the verifier alone. Raises UserError where one fails."""
+    reward, parts = spec.recipe.verifier.reward, spec.rewards
+    if not parts and reward is None:
+        return
+    for source in questions.parts or (questions,):
+        tried = make_prompt(source[0], template, spec.policy.encode, "")
+        try_reward(verifier, reward, tried.text, tried.question, may_fail(parts))
 
 
 def _source_facts(questions: QuestionSet) -> dict[str, Any]:

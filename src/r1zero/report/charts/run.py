@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from r1zero.metrics import METRICS, Metric, metric_of
+from r1zero.report.charts import by_name
 from r1zero.report.charts.model import Chart, Series, slug
 from r1zero.report.data.lengths import Change, decompose, mean_lengths, pooled, shares, windows
 from r1zero.report.data.seed_groups import SeedGroup, curve, evaluated_sets, evaluation_curve
@@ -95,7 +96,7 @@ def lengths(groups: Sequence[SeedGroup]) -> list[Chart]:
 
 def others(groups: Sequence[SeedGroup]) -> list[Chart]:
     """Return every other logged number, in the table's order; strangers last."""
-    logged = _logged(groups) - _OWN_PANEL
+    logged = {key for key in _logged(groups) - _OWN_PANEL if not by_name.shown(key)}
     keys = [*(key for key in METRICS if key in logged), *sorted(logged - METRICS.keys())]
     return panels(groups, [(key, key, "") for key in keys])
 

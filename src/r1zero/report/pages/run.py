@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from r1zero.analyze.keywords import KEYWORDS
 from r1zero.errors import UserError, plural
+from r1zero.report.charts import by_name
 from r1zero.report.charts import run as charts
 from r1zero.report.charts.model import Chart
 from r1zero.report.data import summary
@@ -46,7 +47,7 @@ _IN_SHORT = (
     ("Truncated", "truncated {0.start} → {0.end}"),
 )
 """Headline numbers that are told in a sentence."""
-_IN_FILES = ("learning", "lengths", "bias", "health")
+_IN_FILES = ("learning", "rewards", "sources", "lengths", "bias", "health")
 """Sections whose panels become a figure of that name."""
 
 
@@ -179,6 +180,9 @@ def _sections(groups: Sequence[SeedGroup], change: bool) -> list[PageSection]:
         PageSection("pretraining", "Pretraining", "Does the model come to expect the corpus?",
                     charts.panels(groups, charts.PRETRAINING)),
         PageSection("learning", "Learning", "Does it get better?", charts.learning(groups)),
+        PageSection("rewards", "Parts of the reward", "Which of them does the policy learn to earn?",
+                    by_name.of_reward(groups)),
+        PageSection("sources", "Sources", "How does each set of the mixture fare?", by_name.by_source(groups)),
         PageSection("lengths", "Lengths", "Which responses grow, and what does the reward cost in tokens?",
                     charts.lengths(groups)),
         PageSection("change", "Why lengths change", _CHANGE, []),
