@@ -40,8 +40,25 @@ pytestmark = [
 # Adam's own 1e-8 is nothing beside a gradient's rounding: a weight whose gradient is all rounding would still move by
 # the whole learning rate, one way here and the other way there. With 1e-4 that is 5e-4 · 1e-7 / 1e-4 = 5e-7 at most.
 EPS = {"learner.eps": 1e-4}
+REWARDS = [
+    {"use": "verify"},
+    {"use": "format", "weight": 0.25},
+    {"use": "overlong", "weight": 0.5, "options": {"buffer": 8}},
+    {"use": f"{session_folder() / 'mine.py'}:size", "weight": 0.125},
+]
+SOURCES = [
+    {"name": "arithmetic", "weight": 3, "options": {"level": 1, "style": "bare", "count": 12}},
+    {"name": str(session_folder() / "few.jsonl")},
+]
+"""A reward of every kind that pools grade by, of a mixture: what is true of one process's run is of the cluster's."""
+(session_folder() / "mine.py").write_text("def size(length):\n    return length / 16\n")
+(session_folder() / "few.jsonl").write_text(
+    "".join(f'{{"question": "{a}+1=", "answer": "{a + 1}"}}\n' for a in range(9))
+)
 STEPS = EPS | {
     "train.steps": 4,
+    "reward": REWARDS,
+    "questions": {"sources": SOURCES},
     "sampling.batch_rows": 1,
     "objective.kl": "k3",
     "objective.kl_coefficient": 0.1,
@@ -157,12 +174,16 @@ def test_the_weights_are_those_of_one_process_whoever_died_on_the_way(disturbed:
     """Promise 1, and no response lost or drawn twice: 2 ranks and 2 replicas equal 1 process to 1e-5."""
     alone = trained(STEPS)
     assert responses(disturbed) == responses(alone)
+    for row in disturbed.responses(1):
+        shaped = 0.25 * row["reward/format"] + 0.5 * row["reward/overlong"] + 0.125 * row["reward/size"]
+        assert row["reward"] == pytest.approx(shaped + row["reward/verify"] * (row["stop"] != "length"), abs=1e-6)
+        assert row["reward/size"] == row["length"] / 16
     for step in ("step-000002", "step-000004"):
         assert difference(disturbed.path / "checkpoints" / step, alone.path / "checkpoints" / step, tmp_path) < 1e-5
     for here, there in zip(disturbed.read("metrics"), alone.read("metrics"), strict=True):
         assert here.keys() == there.keys()
         for key in here:
-            if key.startswith(("rollout/", "learn/", "bias/")):
+            if key.startswith(("rollout/", "learn/", "bias/", "reward/", "source/")):
                 assert here[key] == pytest.approx(there[key], rel=1e-4, abs=2e-6), key
 
 
