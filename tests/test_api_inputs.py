@@ -259,7 +259,7 @@ def test_rows_hold_functions_with_names_and_weights() -> None:
     assert [(part.called, part.weight) for part in parts] == [("size", 0.5), ("max", 0.0)]  # type: ignore[union-attr]
     (row,) = rewards_of("verify")[0]["reward"]  # type: ignore[misc]
     assert RewardSettings.model_validate(row).use == "verify"
-    assert rewards_of("mine.py:f") == ({"verifier.reward": "mine.py:f"}, ())
+    assert rewards_of("mine.py:f") == ({"verifier.reward": "mine.py:f", "reward": []}, ())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from r1zero.paper.miniature import DOCUMENTS, FEW_SHOT, LAPTOP, QUICK, WORLD
 from r1zero.paper.page import PAGE, StudyPart, read_part, write_paper
 from r1zero.paper.planned import NO_ORDERS, Orders, gpus_of, plan_jobs, seconds_of
 from r1zero.paper.rehearse import SCALE, build_stage, read_notes, rehearsed_jobs, unjudged
+from r1zero.paper.rows_left_out import rows_left_out
 from r1zero.paper.schedule import NO_SECONDS, Told, carry_out
 from r1zero.paper.served import left_out, without
 from r1zero.paper.studies import STUDIES, pick_studies
@@ -153,7 +154,7 @@ def _part(
     """Return what a study finds in the jobs that could be done, and says of those that could not."""
     left = left_out(jobs, out)
     part = read_part(study, out, without(jobs, left), shown, scale)
-    return replace(part, notes=[*part.notes, *map(str, left)])
+    return replace(part, notes=[*part.notes, *map(str, left), *rows_left_out(out, jobs)])
 
 
 def _plan(out: Path) -> dict[str, Any] | None:
