@@ -168,6 +168,8 @@ def test_a_model_is_in_evaluation_mode_meanwhile_and_each_part_in_its_own_again(
     ("given", "sentence"),
     [
         ({"model": None, "engine": "vllm"}, 'engine="vllm" reads a model from its folder; save the object'),
+        ({"engine": "vlm"}, 'engine = \'vlm\' is not a valid engine: write "torch" or "vllm"'),
+        ({"model": None, "engine": "cpu"}, "engine = 'cpu' is not a valid engine"),
         ({"tokenizer": TOKENIZER}, "tokenizer= belongs to a model object; leave it out"),
         ({"benchmarks": ("a/b", [ROW])}, "'a/b' is not a valid name of a set: write one without slashes"),
         ({"benchmarks": ("", [ROW])}, "'' is not a valid name of a set"),
@@ -186,6 +188,8 @@ def test_what_cannot_be_asked_is_one_sentence(given: dict[str, Any], sentence: s
     [
         ({"prompts": ["1+1=", ""]}, "The prompt '' has no tokens; write one that has"),
         ({"tokenizer": TOKENIZER}, "tokenizer= belongs to a model object"),
+        ({"samples": 2.5}, r"samples = 2\.5 is not a valid number of responses: give 1 or more"),
+        ({"samples": "3"}, "samples = '3' is not a valid number of responses"),
         ({"temperature": -1}, r"temperature = -1 is not a valid temperature: give 0 or more"),
         ({"stop": "x"}, "stop = 'x' is not a valid stop: give texts"),
         ({"template": "nonsense"}, "nonsense"),
@@ -282,18 +286,20 @@ def test_a_model_is_put_there_whole_once_and_for_all_to_read(tmp_path: Path) -> 
     ("there", "begins", "left"),
     [
         (None, False, None),
-        ((), False, {".other"}),
-        (("questions.jsonl",), False, {"questions.jsonl", ".other"}),
-        (("model/mine", "notes.txt"), False, {"model", "notes.txt", ".other"}),
-        ((), True, {".other", "model", "questions.jsonl", "questions-2.jsonl", "run.json"}),
+        ((), False, set()),
+        (("questions.jsonl",), False, {"questions.jsonl"}),
+        (("model/mine", "notes.txt"), False, {"model", "notes.txt"}),
+        ((), True, {"model", "questions.jsonl", "questions-2.jsonl", "run.json"}),
     ],
 )
 def test_what_was_put_goes_again_and_nothing_that_was_there(
     tmp_path: Path, there: Sequence[str] | None, begins: bool, left: set[str] | None
 ) -> None:
     out = tmp_path / "run"
-    for name in (*there, ".other") if there is not None else ():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
+    if there is not None:
+        out.mkdir()
+    for name in there or ():
+        (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("mine")
     with pytest.raises(KeyboardInterrupt), kept(out):  # noqa: PT012  what is put, and then a Ctrl-C
         (out / "model").mkdir(parents=True, exist_ok=True)

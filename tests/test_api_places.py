@@ -181,9 +181,9 @@ def test_sizes_of_groups_are_measured_in_order_once_and_within_bounds() -> None:
     assert [(each.group_size, each.objective) for each in found] == [
         (2, "dr_grpo"), (2, "grpo"), (3, "dr_grpo"), (3, "grpo")
     ]  # fmt: skip
-    for size in (1, 11):
+    for size in (1, 11, 2.5):
         with pytest.raises(UserError, match=rf"group_sizes holds {size}, .* write numbers from 2 to 10"):
-            r1zero.measure_bias("dr_grpo", group_sizes=[2, size])
+            r1zero.measure_bias("dr_grpo", group_sizes=[2, size])  # type: ignore[list-item]
     with pytest.raises(UserError, match="No objective is called 'gpro'"):
         r1zero.measure_bias("gpro")
 
