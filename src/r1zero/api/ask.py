@@ -97,8 +97,8 @@ def sample(
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     if strange := [each for each in texts if not isinstance(each, str)]:
         raise UserError(f"prompts= holds {strange[0]!r:.80}, which is not a valid prompt: give texts.")
-    if samples < 1:
-        raise UserError(f"samples = {samples} is not a valid number of responses: give 1 or more.")
+    if not isinstance(samples, int) or samples < 1:
+        raise UserError(f"samples = {samples!r} is not a valid number of responses: give 1 or more.")
     with said(), _opener(model, tokenizer, "torch", False) as (name, opened):
         asked = opened(name)
         if template is not None:
@@ -157,6 +157,8 @@ def _opener(
     model: str | Path | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, engine: str, kept: bool
 ) -> Iterator[tuple[str, Callable[[str], EvaluatedModel]]]:
     """What a model is called, and how it is opened."""
+    if engine not in ("torch", "vllm"):
+        raise UserError(f'engine = {engine!r} is not a valid engine: write "torch" or "vllm".')
     if isinstance(model, str | Path):
         if tokenizer is not None:
             raise UserError("tokenizer= belongs to a model object; leave it out, or give the model as an object, too.")

@@ -25,8 +25,8 @@ def measure_bias(*objectives: str | Objective, group_sizes: Sequence[int] = (2, 
     Raises:
         UserError: a name that is not in the table, a group size out of 2 to 10, or functions of another kind.
     """
-    if wrong := [size for size in group_sizes if not 2 <= size <= 10]:
-        raise UserError(f"group_sizes holds {wrong[0]}, which cannot be listed whole: write numbers from 2 to 10.")
+    if wrong := [size for size in group_sizes if not isinstance(size, int) or not 2 <= size <= 10]:
+        raise UserError(f"group_sizes holds {wrong[0]!r}, which cannot be listed whole: write numbers from 2 to 10.")
     mdp = Mdp()
     rows = [pick_rows([each])[0] if isinstance(each, str) else each for each in objectives]
     return [_measured(Audit(mdp, size, mdp.policy()), row) for size in sorted(set(group_sizes)) for row in rows]
