@@ -184,10 +184,11 @@ def test_sets_of_a_data_folder_and_of_a_sources_own_are_rehearsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    row = {"question": "1+1=", "problem": "1+2=", "answer": "2", "level": 3}
+    row = {"question": "1+1=", "answer": "2", "level": 3}
     for place in ("data/sums.jsonl", "data/test.jsonl", "own/more.jsonl", "own/aime24.jsonl"):
         Path(place).parent.mkdir(exist_ok=True)
         Path(place).write_text(json.dumps(row) + "\n")
+    Path("own/aime24.jsonl").write_text(json.dumps(row | {"question": "1+2="}) + "\n")
     Path("aime25.jsonl").write_text(json.dumps(row) + "\n")
     sources = [
         {"name": "sums.jsonl", "where": "level > 2"},
