@@ -1,7 +1,5 @@
 """`r1zero recipe`, recipes by name, and the Tab key."""
 
-import subprocess
-import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -371,49 +369,6 @@ def test_the_list_says_what_each_trains_and_needs() -> None:
     assert lines["demo"].endswith("a CPU, minutes")
     assert ": 20000 steps" in lines["llama-3.2-3b-finemath-pretrain"]
     assert ": 2 epochs" in lines["llama-3.2-3b-numinaqa-pretrain"]
-
-
-# ---- the Tab key, in a real bash
-
-
-def tab(script: Path, line: str, folder: Path) -> list[str]:
-    """What bash offers for the last word of a line."""
-    program = f"""
-        . {script}
-        PATH={folder}/bin:$PATH
-        COMP_WORDS=({line}{' ""' if line.endswith(" ") else ""})
-        COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-        complete -p r1zero >/dev/null || exit 1
-        _r1zero 2>/dev/null
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    done = subprocess.run(["bash", "--norc", "-c", program], capture_output=True, text=True, cwd=folder, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split("\n")[:-1]
-
-
-def test_the_tab_key_completes_in_bash(tmp_path: Path) -> None:
-    home = {"HOME": str(tmp_path), "XDG_DATA_HOME": "", "SHELL": "/bin/bash"}
-    start("--install-completion", environment=home).done()
-    start("--install-completion", "bash", environment=home).done()
-    script = tmp_path / ".local" / "share" / "bash-completion" / "completions" / "r1zero"
-    assert (tmp_path / ".bashrc").read_text() == f'[ -f "{script}" ] && . "{script}"\n'  # once
-    program = tmp_path / "bin" / "r1zero"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m r1zero "$@"\n')
-    program.chmod(0o755)
-    assert tab(script, "r1zero pre", tmp_path) == ["pretrain"]
-    assert tab(script, "r1zero train smollm2-135m-g", tmp_path) == ["smollm2-135m-gsm8k"]
-    assert tab(script, "r1zero train demo --learner.sch", tmp_path) == ["--learner.schedule"]
-    assert tab(script, "r1zero train demo --lea", tmp_path) == ["--learner."]
-    assert tab(script, "r1zero train demo --learner.schedule ", tmp_path) == ["constant", "linear", "cosine"]
-    assert tab(script, "r1zero paper run --sca", tmp_path) == ["--scale"]
-    (tmp_path / "my file.toml").touch()
-    assert tab(script, "r1zero train my", tmp_path) == ["my file.toml"]
-
-
-def test_completion_for_a_shell_that_is_not_known_says_which_are() -> None:
-    start("--install-completion", environment={"SHELL": "/bin/csh"}).refused("add one of these words")
 
 
 MIXED = """[model]

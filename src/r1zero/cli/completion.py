@@ -54,7 +54,8 @@ _ZSH = """\
 # r1zero's completion for zsh, written by `r1zero --install-completion zsh`.
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 _r1zero() {
-  local line files="" -a sections others
+  local line files=""
+  local -a sections others
   while IFS= read -r line; do
     case $line in
       :files) files=1 ;;
@@ -72,9 +73,15 @@ _FISH = """\
 # r1zero's completion for fish, written by `r1zero --install-completion fish`.
 function __r1zero_complete
     set -l words (commandline -opc) (commandline -ct)
-    r1zero __complete $words[2..-1] 2>/dev/null | string match -v ':files'
+    for line in (r1zero __complete $words[2..-1] 2>/dev/null)
+        if test "$line" = ':files'
+            __fish_complete_path (commandline -ct)
+        else
+            echo $line
+        end
+    end
 end
-complete -c r1zero -a '(__r1zero_complete)'
+complete -c r1zero -f -a '(__r1zero_complete)'
 """
 _SCRIPTS: Mapping[Shell, str] = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
