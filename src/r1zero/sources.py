@@ -65,7 +65,7 @@ def _source(function: Any) -> str:
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
         return "".join(_compiled(code)) if isinstance(code, CodeType) else repr(type(function))
-    return ast.dump(ast.parse(lines))
+    return ast.unparse(ast.parse(lines))  # alike in all Pythons but for quotes within f-strings; dumps are not
 
 
 def _compiled(code: CodeType) -> Iterator[str]:
