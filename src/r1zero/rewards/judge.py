@@ -13,8 +13,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing.pool import ThreadPool
@@ -25,20 +24,21 @@ from r1zero.config.rewards import JudgeOptions
 from r1zero.endpoint import JUDGE_KEY, Answer, Client, Endpoint, RefusedError, Store, content_key, read_answer
 from r1zero.errors import UserError, plural, reason
 from r1zero.rewards.grader import scored
+from r1zero.rewards.waiting import Waiting
 from r1zero.types import GradingTask, Outcome, Verdict
 
 _PLACES = re.compile(r"\{(question|response|gold)\}")
 _SCORE = re.compile(r"^\W*SCORE\W*?([-+]?\d+(?:\.\d+)?)\W*$", re.MULTILINE | re.IGNORECASE)
-_LOOK_S = 0.01
 
 
-class JudgeGrader:
+class JudgeGrader(Waiting):
     """Asks for a score of each response, `workers` at a time. Answers are kept in the file `kept`, once a run is there.
 
     When the server is away, what waits is ungraded at once, and the next batch asks again.
     """
 
     def __init__(self, name: str, options: JudgeOptions, kept: Path | None = None):
+        super().__init__()
         self.name, self.options, self.kept = name, options, kept
         endpoint = Endpoint(
             options.server,
@@ -49,7 +49,7 @@ class JudgeGrader:
             patience_s=options.patience_s,
         )
         self.client = Client(endpoint)
-        self._pool, self._done, self._pending = ThreadPool(options.workers), deque[tuple[object, Verdict]](), 0
+        self._pool = ThreadPool(options.workers)
         self._lock, self._away = threading.Lock(), ""
 
     def submit(self, key: object, task: GradingTask) -> None:
@@ -63,20 +63,6 @@ class JudgeGrader:
             self._done.append((key, Verdict(Outcome.UNGRADED, rule=rule)))
 
         self._pool.apply_async(self._judge, (task,), {}, lambda found: self._done.append((key, found)), failed)
-
-    def ready(self) -> list[tuple[object, Verdict]]:
-        """See `Grader`."""
-        found = [self._done.popleft() for _ in range(len(self._done))]
-        self._pending -= len(found)
-        return found
-
-    def drain(self) -> Iterator[tuple[object, Verdict]]:
-        """See `Grader`."""
-        while self._pending:
-            found = self.ready()
-            yield from found
-            if not found:
-                time.sleep(_LOOK_S)
 
     def verify(self, items: Sequence[GradingTask]) -> list[Verdict]:
         """See `Grader`."""

@@ -11,12 +11,12 @@ import inspect
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from r1zero.errors import UserError
+from r1zero.rewards.waiting import Waiting
 from r1zero.sources import source_hash
 from r1zero.types import GradingTask, Outcome, Verdict
 from r1zero.verify.workers.calling import caller, fields_of
@@ -25,7 +25,6 @@ from r1zero.verify.workers.worker import reward_safely
 
 MOST_HANGING = 8
 """How many threads may hang before a run is stopped."""
-_LOOK_S = 0.005
 
 
 def qualified_name(function: Callable[..., Any]) -> str:
@@ -46,12 +45,13 @@ class _Thread:
     busy: tuple[object, float] | None = None
 
 
-class LocalGrader:
+class LocalGrader(Waiting):
     """Grades by a callable of this process. For one caller at a time."""
 
     def __init__(
         self, name: str, function: Callable[..., Any], timeout_s: float = 2.0, options: Mapping[str, Any] | None = None
     ):
+        super().__init__()
         self.name, self.timeout_s = name, timeout_s
         try:
             self._reward = Reward(name, caller(function, dict(options or {}), name))
@@ -60,8 +60,6 @@ class LocalGrader:
         self._tasks: queue.SimpleQueue[tuple[object, GradingTask] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: _Thread | None = None
-        self._done: deque[tuple[object, Verdict]] = deque()
-        self._pending = 0
         self.hanging = 0
         """Threads that were left behind."""
 
@@ -75,17 +73,7 @@ class LocalGrader:
     def ready(self) -> list[tuple[object, Verdict]]:
         """See `Grader`. Raises UserError when too many threads hang."""
         self._leave_overdue()
-        found = [self._done.popleft() for _ in range(len(self._done))]
-        self._pending -= len(found)
-        return found
-
-    def drain(self) -> Iterator[tuple[object, Verdict]]:
-        """See `Grader`. Raises UserError when too many threads hang."""
-        while self._pending:
-            found = self.ready()
-            yield from found
-            if not found:
-                time.sleep(_LOOK_S)
+        return super().ready()
 
     def verify(self, items: Sequence[GradingTask]) -> list[Verdict]:
         """See `Grader`; for one thread, and with nothing else submitted."""
